@@ -1,0 +1,70 @@
+#ifndef C_LINUX_HEAPS_H
+#define C_LINUX_HEAPS_H
+
+#ifdef __linux__
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// What Swift cannot see of the kernel's interface, and nothing else. A function that can fail
+// returns -1 with the cause in `errno`, as the system call beneath it does, and retries nothing.
+
+/// `DMA_HEAP_IOCTL_ALLOC` (linux/dma-heap.h). `_IOWR` uses `sizeof`, which Swift cannot import.
+int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *_Nonnull data);
+
+/// `DMA_BUF_IOCTL_SYNC` (linux/dma-buf.h) with these `DMA_BUF_SYNC_*` flags.
+int CLinuxHeaps_dma_buf_sync(int buffer, uint64_t flags);
+
+/// `DMA_BUF_SET_NAME` (linux/dma-buf.h): at most 31 bytes and a NUL.
+int CLinuxHeaps_dma_buf_set_name(int buffer, const char *_Nonnull name);
+
+/// `UDMABUF_CREATE` (linux/udmabuf.h): a dma-buf, close-on-exec, of a page-aligned part of a memfd.
+int CLinuxHeaps_udmabuf_create(int udmabuf, int memfd, uint64_t offset, uint64_t size);
+
+/// memfd_create(2), hidden behind `_GNU_SOURCE`. `flags` are `CLinuxHeaps_MFD_*`.
+int CLinuxHeaps_memfd_create(const char *_Nonnull name, unsigned int flags);
+extern const unsigned int CLinuxHeaps_MFD_CLOEXEC;
+extern const unsigned int CLinuxHeaps_MFD_ALLOW_SEALING;
+
+/// `F_ADD_SEALS` (fcntl(2)) with `CLinuxHeaps_F_SEAL_*`.
+int CLinuxHeaps_add_seals(int memfd, int seals);
+extern const int CLinuxHeaps_F_SEAL_SEAL;
+extern const int CLinuxHeaps_F_SEAL_SHRINK;
+extern const int CLinuxHeaps_F_SEAL_GROW;
+extern const int CLinuxHeaps_F_SEAL_WRITE;
+extern const int CLinuxHeaps_F_SEAL_FUTURE_WRITE;
+
+/// `F_GET_SEALS` (fcntl(2)); fails with EINVAL on a file that is no memfd.
+int CLinuxHeaps_get_seals(int memfd);
+
+/// `F_SETLEASE` (fcntl(2)) with `F_WRLCK` or `F_UNLCK`.
+int CLinuxHeaps_set_lease(int file, int type);
+
+/// `F_SETSIG` (fcntl(2)): the signal that tells of a broken lease.
+int CLinuxHeaps_set_lease_signal(int file, int signal);
+
+/// sendmsg(2) of `bytes` with one `SCM_RIGHTS` message when `count` is not 0. At most
+/// `CLinuxHeaps_MAX_DESCRIPTORS` of them. Never raises SIGPIPE.
+ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
+                         const int *_Nullable descriptors, size_t count);
+
+/// recvmsg(2) with `MSG_CMSG_CLOEXEC`. Every descriptor that arrived stands in `descriptors`, its
+/// number in `count`, whatever else is wrong with the message: the caller owns them.
+/// `truncated` is set when `MSG_TRUNC` or `MSG_CTRUNC` was, or a control message was no `SCM_RIGHTS`.
+ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
+                            int *_Nonnull descriptors, size_t *_Nonnull count,
+                            bool *_Nonnull truncated);
+
+enum { CLinuxHeaps_MAX_DESCRIPTORS = 64 };
+
+/// Tells ThreadSanitizer that `lock` was taken, or is about to be given up; nothing in other builds.
+/// It does not see through `Synchronization.Mutex` on Linux and would report races that are none.
+void CLinuxHeaps_lock_acquired(const void *_Nonnull lock);
+void CLinuxHeaps_lock_released(const void *_Nonnull lock);
+
+#endif
+#endif

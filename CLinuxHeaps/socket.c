@@ -1,0 +1,60 @@
+#ifdef __linux__
+#include <CLinuxHeaps.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+union control {
+    struct cmsghdr alignment;
+    char bytes[CMSG_SPACE(sizeof(int) * CLinuxHeaps_MAX_DESCRIPTORS)];
+};
+
+ssize_t CLinuxHeaps_send(int socket, const void *bytes, size_t length, const int *descriptors,
+                         size_t count) {
+    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = length};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    union control control;
+    if (count > CLinuxHeaps_MAX_DESCRIPTORS) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (count > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descriptors, size_t *count,
+                            bool *truncated) {
+    struct iovec vector = {.iov_base = bytes, .iov_len = length};
+    union control control;
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    *count = 0;
+    *truncated = false;
+    ssize_t received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (received < 0) return received;
+    *truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+            *truncated = true;
+            continue;
+        }
+        // The buffer holds no more than MAX_DESCRIPTORS in all, so this cannot overrun.
+        size_t arrived = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(descriptors + *count, CMSG_DATA(header), sizeof(int) * arrived);
+        *count += arrived;
+    }
+    return received;
+}
+#endif

@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One list for every target. Each entry says why it is here.
+let settings: [SwiftSetting] = [
+  // `any Heap` is a choice at run time; the word shows where it is made.
+  .enableUpcomingFeature("ExistentialAny"),
+  // What the interface exposes is said with `public import`, all else stays inside.
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  // `deleteVmo` runs where its caller runs; only the reclaimer has a thread of its own.
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  // `CPUAccess` must not outlive its mapping: `@_lifetime`.
+  .enableExperimentalFeature("Lifetimes"),
+  // Each use of a pointer is marked `unsafe`.
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+let cSettings: [CSetting] = [
+  .define("_GNU_SOURCE"),
+  .enableWarning("all"),
+  .enableWarning("extra"),
+  .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+  name: "linux-heaps",
+  products: [
+    .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
+    .executable(name: "heapctl", targets: ["heapctl"]),
+  ],
+  dependencies: [
+    // Errno and FilePath, in the vocabulary that Swift's own packages use.
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    // heapctl's command line, help and usage errors.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    // Where the reclaimer says what it can throw to nobody.
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    .target(name: "CLinuxHeaps", path: "CLinuxHeaps", cSettings: cSettings),
+    .target(
+      name: "LinuxHeaps",
+      dependencies: [
+        "CLinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+
+    .executableTarget(
+      name: "heapctl",
+      dependencies: [
+        "LinuxHeaps",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+
+    .testTarget(name: "LinuxHeapsTests", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,52 @@
+internal import Glibc
+public import struct SystemPackage.Errno
+
+/// A file descriptor that has one owner and is closed exactly once.
+///
+/// Copying is a named act, ``duplicate()``; giving up ownership is another, ``release()``.
+public struct OwnedFD: ~Copyable, Sendable {
+  /// The descriptor's number, valid as long as this value is.
+  public let rawValue: CInt
+
+  /// Takes ownership of an open descriptor. `rawValue` must not be negative.
+  public init(adopting rawValue: CInt) {
+    precondition(rawValue >= 0, "a descriptor's number is not negative")
+    self.rawValue = rawValue
+  }
+
+  deinit { _ = Glibc.close(rawValue) }
+
+  /// A second descriptor of the same open file, close-on-exec (`F_DUPFD_CLOEXEC`, fcntl(2)).
+  public func duplicate() throws(Errno) -> OwnedFD {
+    let number = rawValue
+    return OwnedFD(adopting: try call { fcntl(number, F_DUPFD_CLOEXEC, 0) })
+  }
+
+  /// Gives up ownership: the caller closes the descriptor from now on.
+  public consuming func release() -> CInt {
+    let number = rawValue
+    discard self
+    return number
+  }
+}
+
+extension OwnedFD {
+  /// Opens `path` close-on-exec (open(2)).
+  static func open(_ path: String, _ flags: CInt) throws(Errno) -> OwnedFD {
+    OwnedFD(adopting: try call { unsafe Glibc.open(path, flags | O_CLOEXEC) })
+  }
+
+  /// A new open file of the same inode with other rights: `/proc/self/fd/N` followed, not duplicated.
+  ///
+  /// Works for memfds; a dma-buf answers ENXIO.
+  func reopened(_ flags: CInt) throws(Errno) -> OwnedFD {
+    try .open("/proc/self/fd/\(rawValue)", flags)
+  }
+
+  func status() throws(Errno) -> stat {
+    var status = stat()
+    let number = rawValue
+    _ = try call { unsafe fstat(number, &status) }
+    return status
+  }
+}

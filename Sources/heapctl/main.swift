@@ -1,0 +1,3 @@
+import LinuxHeaps
+
+print(try firstBuffer(heap: CommandLine.arguments.dropFirst().first ?? "system", size: 1 << 20))

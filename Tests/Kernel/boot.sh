@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# boot.sh next|lts|stock COMMAND...: boots the kernel over this machine's own file system, which the
+# guest sees copy-on-write, runs the command in this folder and ends with its exit status.
+# There is no hardware virtualisation in it: times inside are those of an emulated processor.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[ $# -ge 2 ] || die "usage: boot.sh next|lts|stock COMMAND..."
+kernel=$1
+shift
+image=$("$here/image.sh" "$kernel")
+vng=$cache/venv/bin/vng
+[ -x "$vng" ] || die "virtme-ng is missing: run 'make setup'"
+
+say "booting $(cat "$image/release")"
+# Its output goes through a pipe: virtme-ng truncates and overwrites a regular file.
+status=0
+PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" --disable-kvm --force-9p --cpus 2 --memory 2G --cwd "$PWD" \
+  --append "loglevel=3" --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
+exit "$status"

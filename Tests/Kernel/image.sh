@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# image.sh next|lts|stock: prints the folder of a bootable kernel, making it first where it is not cached.
+#   next   built from the newest linux-source of trixie-backports
+#   lts    built from linux-source-6.12
+#   stock  Debian's linux-image-6.12-amd64 as it is
+# A folder holds `vmlinuz` and `release`; that of stock also `lib/modules`, where virtme-ng looks for them.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+newest_source() {
+  private_apt apt-cache pkgnames linux-source- | grep -E '^linux-source-[0-9]+\.[0-9]+$' | sort -V | tail -n 1
+}
+
+build() {
+  local package=$1 version=$2 target=$3
+  local tree log=$target.log
+  fetch_package "$package" "$work/package"
+  say "unpacking the source of $version"
+  mkdir "$work/tree"
+  tar -xf "$work"/package/usr/src/linux-source-*.tar.xz -C "$work/tree" --strip-components=1
+  rm -rf "$work/package"
+  tree=$work/tree
+  say "configuring: tinyconfig and $(grep -c '^CONFIG' "$here/options.config") options"
+  {
+    make -C "$tree" tinyconfig
+    # A leading block of the file may switch tinyconfig's own choices off: merge, then resolve.
+    "$tree/scripts/kconfig/merge_config.sh" -m -O "$tree" "$tree/.config" "$here/options.config"
+    make -C "$tree" olddefconfig
+  } > "$log" 2>&1 || die "configuration failed; see $log"
+  local option
+  for option in $(sed -n 's/^# required: //p' "$here/options.config"); do
+    grep -q "^CONFIG_$option=y" "$tree/.config" ||
+      die "$package has no CONFIG_$option after olddefconfig; its name or dependencies changed"
+  done
+  compile "$tree" "$log"
+  mkdir -p "$work/done"
+  cp "$tree/arch/x86/boot/bzImage" "$work/done/vmlinuz"
+  cp "$tree/.config" "$work/done/config"
+  make -s -C "$tree" kernelrelease > "$work/done/release"
+  mv "$work/done" "$target"
+  rm -f "$log"
+  say "$(cat "$target/release") is ready: $(du -h "$target/vmlinuz" | cut -f1)"
+}
+
+# Counts the compiler's output lines while it works; a full build of this list is about 3,000.
+compile() {
+  local tree=$1 log=$2
+  say "compiling on $(nproc) processors (minutes); log: $log"
+  make -C "$tree" -j"$(nproc)" bzImage >> "$log" 2>&1 &
+  local job=$! ticks=0
+  while kill -0 "$job" 2>/dev/null; do
+    sleep 1
+    ticks=$((ticks + 1))
+    if [ $((ticks % 30)) = 0 ]; then say "  $(grep -cE '^  (CC|AS|LD|AR) ' "$log") objects so far"; fi
+  done
+  wait "$job" || die "the kernel did not compile: $(tail -n 3 "$log"); whole log: $log"
+}
+
+unpack_stock() {
+  local package=$1 target=$2
+  fetch_package "$package" "$work/root"
+  mkdir "$work/done"
+  # Since the merged /usr a package may hold its modules under either.
+  mv "$work/root/lib" "$work/done/lib" 2>/dev/null || mv "$work/root/usr/lib" "$work/done/lib"
+  mv "$work"/root/boot/vmlinuz-* "$work/done/vmlinuz"
+  ls "$work/done/lib/modules" > "$work/done/release"
+  depmod -b "$work/done" "$(cat "$work/done/release")"
+  mv "$work/done" "$target"
+  say "$(cat "$target/release") is ready"
+}
+
+kernel=${1:?usage: image.sh next|lts|stock}
+work=$(mktemp -d "$cache/build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+prepare_apt
+case $kernel in
+next) package=$(newest_source) ;;
+lts) package=linux-source-6.12 ;;
+stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}') ;;
+*) die "no kernel '$kernel': next, lts or stock" ;;
+esac
+version=$(candidate_version "${package:-none}")
+[ -n "$version" ] && [ "$version" != "(none)" ] || die "no package for '$kernel' in this machine's archive (${package:-no linux-source})"
+
+if [ "$kernel" = stock ]; then
+  target=$cache/kernels/stock-$version
+  [ -d "$target" ] || unpack_stock "$package" "$target"
+else
+  target=$cache/kernels/$kernel-$version-$(sha256sum "$here/options.config" | cut -c1-12)
+  [ -d "$target" ] || build "$package" "$version" "$target"
+fi
+echo "$target"
