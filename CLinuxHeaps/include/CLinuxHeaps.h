@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/types.h>
 
 // What Swift cannot see of the kernel's interface, and nothing else. A function that can fail
@@ -60,6 +61,9 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             bool *_Nonnull truncated);
 
 enum { CLinuxHeaps_MAX_DESCRIPTORS = 64 };
+
+/// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
+void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 
 /// Tells ThreadSanitizer that `lock` was taken, or is about to be given up; nothing in other builds.
 /// It does not see through `Synchronization.Mutex` on Linux and would report races that are none.

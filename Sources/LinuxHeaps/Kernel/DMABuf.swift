@@ -7,15 +7,8 @@ enum DMABuf {
   /// The longest name that `DMA_BUF_SET_NAME` takes, without its NUL.
   static let longestName = 31
 
-  static func setName(_ name: String, of buffer: borrowing OwnedFD) throws(Errno) {
-    let number = buffer.rawValue
-    _ = try call { unsafe CLinuxHeaps_dma_buf_set_name(number, name) }
-  }
-
-  /// The size that the exporter gave it; a dma-buf has no other length.
-  static func size(of buffer: borrowing OwnedFD) throws(Errno) -> UInt64 {
-    let number = buffer.rawValue
-    return UInt64(try call { lseek(number, 0, SEEK_END) })
+  static func setName(_ name: String, of buffer: CInt) throws(Errno) {
+    _ = try call { unsafe CLinuxHeaps_dma_buf_set_name(buffer, name) }
   }
 
   /// Begins or ends CPU access. The kernel answers EINTR or EAGAIN while a fence is waited for, and

@@ -38,10 +38,14 @@ struct FDInfo: Equatable {
 }
 
 /// `/proc/self/fdinfo`, kept open: one descriptor for all buffers, and a shorter path to each.
-struct FDInfoDirectory: ~Copyable, Sendable {
+final class FDInfoDirectory: Sendable {
+  static let shared: Result<FDInfoDirectory, Errno> = {
+    do throws(Errno) { return .success(try FDInfoDirectory()) } catch { return .failure(error) }
+  }()
+
   private let fd: OwnedFD
 
-  init() throws(Errno) {
+  private init() throws(Errno) {
     fd = try .open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY)
   }
 

@@ -1,4 +1,5 @@
 internal import Glibc
+
 public import struct SystemPackage.Errno
 
 /// A file descriptor that has one owner and is closed exactly once.
@@ -49,4 +50,10 @@ extension OwnedFD {
     _ = try call { unsafe fstat(number, &status) }
     return status
   }
+}
+
+/// A descriptor with several owners, closed when the last lets go.
+final class SharedFD: Sendable {
+  let fd: OwnedFD
+  init(_ fd: consuming OwnedFD) { self.fd = fd }
 }

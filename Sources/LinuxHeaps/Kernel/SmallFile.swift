@@ -11,13 +11,49 @@ enum SmallFile {
   static func read(_ name: String, in directory: borrowing OwnedFD) throws(Errno) -> String {
     let number = directory.rawValue
     return try text(
-      of: OwnedFD(adopting: try call { unsafe openat(number, name, O_RDONLY | O_CLOEXEC) }), limit: 4096)
+      of: OwnedFD(adopting: try call { unsafe openat(number, name, O_RDONLY | O_CLOEXEC) }),
+      limit: 4096)
   }
 
   /// The number that a file of one decimal number holds, or nil.
   static func number(_ path: String) -> UInt64? {
     guard let text = try? read(path) else { return nil }
     return UInt64(text.prefix { $0.isNumber })
+  }
+
+  /// The names in a directory, sorted, without `.` and `..`.
+  static func entries(of directory: String) throws(Errno) -> [String] {
+    guard let stream = unsafe opendir(directory) else { throw Errno(rawValue: errno) }
+    defer { unsafe closedir(stream) }
+    var names: [String] = []
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { name in
+        unsafe name.withMemoryRebound(to: CChar.self, capacity: 256) { name in
+          unsafe String(cString: name)
+        }
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// Where a symbolic link points, as readlink(2) tells it.
+  static func link(_ path: String) throws(Errno) -> String {
+    var failure: Errno?
+    let text = unsafe String(unsafeUninitializedCapacity: 4096) { buffer in
+      do throws(Errno) {
+        return try call {
+          unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
+            unsafe readlink(path, buffer.baseAddress!, buffer.count)
+          }
+        }
+      } catch {
+        failure = error
+        return 0
+      }
+    }
+    if let failure { throw failure }
+    return text
   }
 
   private static func text(of file: consuming OwnedFD, limit: Int) throws(Errno) -> String {

@@ -1,5 +1,8 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
+#include <pthread.h>
+
+void CLinuxHeaps_name_this_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
 #if __has_feature(thread_sanitizer)
 void __tsan_acquire(void *);

@@ -1,0 +1,151 @@
+internal import SystemPackage
+
+/// Keeps requests from the kernel that the machine cannot serve.
+///
+/// The system heap refuses no size: it takes pages until the out-of-memory killer runs. So a request
+/// is held against what the kernel says is available, against the contiguous region it would come
+/// from, and against a budget. Heaps that share one value share its figures; by default all of a
+/// process do.
+public final class Admission: Sendable {
+  /// Without a budget, and with a floor of a sixteenth of the machine's memory.
+  public static let standard = Admission()
+
+  private struct State {
+    var live: UInt64 = 0
+    /// Admitted, and not yet seen in the kernel's figures.
+    var underway: UInt64 = 0
+    /// Promised and taken page by page at first use.
+    var promised: UInt64 = 0
+    var promises: [ObjectIdentifier: any Promise] = [:]
+  }
+
+  private let floor: UInt64?
+  private let budget: UInt64?
+  private let memory: @Sendable () throws(Errno) -> MachineMemory
+  private let state = Guarded(State())
+
+  /// - Parameters:
+  ///   - floor: Bytes of `MemAvailable` (proc(5)) that are left to the rest of the machine; nil for a
+  ///     sixteenth of its memory.
+  ///   - budget: The most bytes that may be live at once; nil for no limit.
+  public convenience init(floor: UInt64? = nil, budget: UInt64? = nil) {
+    self.init(floor: floor, budget: budget) { () throws(Errno) in try MachineMemory.read() }
+  }
+
+  /// The seam for tests: a machine of any size.
+  init(
+    floor: UInt64?, budget: UInt64?, memory: @escaping @Sendable () throws(Errno) -> MachineMemory
+  ) {
+    self.floor = floor
+    self.budget = budget
+    self.memory = memory
+  }
+
+  /// Bytes admitted and not yet given back.
+  public var liveBytes: UInt64 { state.withLock { $0.live } }
+
+  /// Where the pages of a request come from.
+  enum Source {
+    /// Taken at once, and never from contiguous regions, which only movable pages may borrow.
+    case pages
+    /// Taken one by one when they are first written.
+    case pagesAtFirstUse
+    case region(CMARegion)
+    /// There are none.
+    case nothing
+  }
+
+  func admit(
+    _ size: UInt64, from source: Source, _ operation: String, at path: FilePath? = nil
+  ) throws(HeapError) -> Grant {
+    func refuse(_ cause: String, fix: String) throws(HeapError) -> Never {
+      throw HeapError(.noMemory, operation, at: path, cause: cause, fix: fix)
+    }
+    try state.withLock { state throws(HeapError) in
+      if let budget, size > budget - min(budget, state.live) {
+        try refuse(
+          "the budget is \(budget.asByteCount), of which \(state.live.asByteCount) are live",
+          fix: "close buffers or raise the budget")
+      }
+      switch source {
+      case .nothing: break
+      case .region(let region):
+        if size > region.available ?? region.total {
+          try refuse(
+            "the contiguous region \(region.name) has \(region.total.asByteCount)"
+              + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
+            fix: "close buffers, or boot with a larger region, e.g. cma=256M")
+        }
+      case .pages, .pagesAtFirstUse:
+        let isMovable = if case .pagesAtFirstUse = source { true } else { false }
+        let machine = try attempt("read the machine's memory", at: "/proc/meminfo") {
+          () throws(Errno) in try memory()
+        }
+        let kept = floor ?? machine.total / 16
+        let usable = machine.available(movable: isMovable)
+        var spoken = state.underway + state.promised
+        if size > usable - min(usable, kept + spoken) {
+          // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
+          spoken = state.underway + state.promises.values.reduce(0) { $0 + $1.untouchedBytes }
+        }
+        if size > usable - min(usable, kept + spoken) {
+          try refuse(
+            "\(usable.asByteCount) are available, less a floor of \(kept.asByteCount)"
+              + (spoken > 0 ? " and \(spoken.asByteCount) promised to others" : ""),
+            fix: "close buffers, ask for less, or lower the floor")
+        }
+        if isMovable { state.promised += size } else { state.underway += size }
+      }
+      state.live += size
+    }
+    return Grant(self, size, source)
+  }
+
+  /// An admitted request; it counts until it is given back or dropped.
+  final class Grant: Sendable {
+    private let admission: Admission
+    private let size: UInt64
+    private let source: Source
+    private let phase = Guarded(Phase.underway)
+
+    private enum Phase { case underway, settled, over }
+
+    fileprivate init(_ admission: Admission, _ size: UInt64, _ source: Source) {
+      self.admission = admission
+      self.size = size
+      self.source = source
+    }
+
+    deinit { giveBack() }
+
+    /// The kernel has given the memory: its own figures tell from now on.
+    func settle() {
+      phase.withLock { phase in
+        guard phase == .underway else { return }
+        phase = .settled
+        if case .pages = source { admission.state.withLock { $0.underway -= size } }
+      }
+    }
+
+    /// Lets admission ask how much of a promise is still open.
+    func watch(_ promise: any Promise) {
+      admission.state.withLock { $0.promises[ObjectIdentifier(self)] = promise }
+    }
+
+    func giveBack() {
+      phase.withLock { phase in
+        guard phase != .over else { return }
+        admission.state.withLock { state in
+          state.live -= size
+          switch source {
+          case .pages: if phase == .underway { state.underway -= size }
+          case .pagesAtFirstUse: state.promised -= size
+          case .region, .nothing: break
+          }
+          state.promises[ObjectIdentifier(self)] = nil
+        }
+        phase = .over
+      }
+    }
+  }
+}

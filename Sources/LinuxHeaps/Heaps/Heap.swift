@@ -1,0 +1,82 @@
+/// A source of memory, as `fuchsia.hardware.sysmem/Heap` describes one to sysmem.
+///
+/// A heap hands out the child of a parent that it keeps, and keeps nothing of the child. When the
+/// last child is closed, in whichever process, mapping, message or device, the buffer is cleaned up,
+/// also where ``deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` never comes. Dropping the heap cleans
+/// up nothing: its buffers live until nobody can use them any more.
+///
+/// A heap of one's own implements ``properties``, ``buffers`` and the allocation; the rest follows from
+/// ``LiveBuffers``.
+public protocol Heap: Sendable {
+  /// What `OnRegister` tells: the same for the heap's whole life.
+  var properties: HeapProperties { get }
+
+  /// The heap's live buffers, by (collection, index).
+  var buffers: LiveBuffers { get }
+
+  /// Allocates a buffer and hands out its only child.
+  ///
+  /// - Parameters:
+  ///   - size: Bytes, rounded up to whole pages by the heap where the caller did not.
+  ///   - settings: Looked at only where the heap depends on them, otherwise neither used nor checked.
+  ///   - bufferCollectionID: With `bufferIndex` the buffer's name, asked back by ``info(of:)``.
+  ///   - bufferIndex: All 64 bits count.
+  ///   - cleanup: Run once each, in order, when the last child is gone and before the parent closes.
+  ///     Not run when the allocation throws.
+  ///
+  /// Throws ``HeapError/Code/invalidArgs`` for size 0, ``HeapError/Code/outOfRange`` for one that
+  /// cannot be rounded to pages, ``HeapError/Code/alreadyExists`` while (collection, index) is taken,
+  /// ``HeapError/Code/noMemory`` when the heap, the machine or the budget cannot serve it.
+  func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO
+
+  /// Takes the last handle back and returns when all of the buffer is gone: a fence.
+  ///
+  /// Other calls go on meanwhile. Where other children are left against the contract, it waits for
+  /// them, however long; cancelling the task changes nothing, because the handle is closed already.
+  ///
+  /// Throws ``HeapError/Code/notFound`` for a (collection, index) that is not live and
+  /// ``HeapError/Code/badHandle`` for a vmo of another buffer. Then neither buffer is touched, and the
+  /// vmo comes back in ``HeapError/returnedVMO``.
+  func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) async throws(HeapError)
+}
+
+extension Heap {
+  /// Allocates a buffer with nothing to clean up but its memory.
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64
+  ) throws(HeapError) -> VMO {
+    try allocateVmo(
+      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
+      bufferIndex: bufferIndex, cleanup: [])
+  }
+
+  public func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) async throws(HeapError) {
+    try await buffers.delete(
+      BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo)
+  }
+
+  /// Which buffer a handle belongs to, whatever way it came (`GetVmoInfo`).
+  ///
+  /// Throws ``HeapError/Code/notFound`` when it is none of this heap's, or its deletion has begun.
+  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+    try buffers.info(of: vmo)
+  }
+
+  /// Closes `descriptor` as soon as at most `buffersRemaining` buffers of the collection are not fully
+  /// reclaimed; at once where that is so already (`AttachLifetimeTracking`).
+  ///
+  /// Its other end, e.g. of a socket or pipe, sees the hang-up.
+  public func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) {
+    buffers.attachLifetimeTracking(
+      descriptor, bufferCollectionID: bufferCollectionID, buffersRemaining: buffersRemaining)
+  }
+}

@@ -1,0 +1,194 @@
+internal import SystemPackage
+
+/// A buffer's name within its heap.
+public typealias BufferKey = BufferName
+
+/// The buffers of one heap that are not fully reclaimed, by (collection, index).
+///
+/// It keeps the parents, gives out the first children, and forgets a buffer when the reclaimer has
+/// taken it back.
+public final class LiveBuffers: Sendable {
+  private enum Stage {
+    /// The memory is being made; its (collection, index) is taken.
+    case allocating
+    case live(Buffer)
+    /// `deleteVmo` has begun and waits with this.
+    case deleting(CheckedContinuation<Void, Never>?)
+  }
+
+  private struct Record {
+    var stage: Stage
+    /// One, and one more for each isolated slice.
+    var identities: [VMOIdentity] = []
+  }
+
+  private struct State {
+    var records: [BufferKey: Record] = [:]
+    var keys: [VMOIdentity: BufferKey] = [:]
+    var collections = CollectionLifetimes()
+
+    func live(_ identity: VMOIdentity) -> (key: BufferKey, buffer: Buffer)? {
+      guard let key = keys[identity], case .live(let buffer) = records[key]?.stage else {
+        return nil
+      }
+      return (key, buffer)
+    }
+  }
+
+  private let state = Guarded(State())
+  private let reclaimer: Reclaimer
+
+  /// - Parameter reclaimer: Whose thread watches the buffers.
+  public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
+
+  /// Buffers that are not fully reclaimed.
+  public var count: Int { state.withLock { $0.records.count } }
+
+  // MARK: Coming
+
+  /// What a heap makes for a new buffer.
+  struct Memory: ~Copyable {
+    let parent: any Parent
+    /// The first child's descriptor.
+    let child: OwnedFD
+    let kind: VMO.Kind
+    let heapName: String
+    let grant: Admission.Grant
+  }
+
+  /// Makes a buffer live. `make` is not called where (collection, index) is taken.
+  ///
+  /// - Parameter make: Gets the size in whole pages, and the words for what is being done.
+  func allocate(
+    _ key: BufferKey, size: UInt64, cleanup: [CleanupAction],
+    make: (_ size: UInt64, _ operation: String) throws(HeapError) -> Memory
+  ) throws(HeapError) -> VMO {
+    let size = try size.checkedAsVmoSize()
+    let operation = "allocate \(size.asByteCount)"
+    let isNew = state.withLock { state in
+      guard state.records[key] == nil else { return false }
+      state.records[key] = Record(stage: .allocating)
+      state.collections.begin(key.bufferCollectionID)
+      return true
+    }
+    guard isNew else {
+      throw HeapError(
+        .alreadyExists, operation,
+        cause: "buffer \(key.bufferIndex) of collection \(key.bufferCollectionID) is live")
+    }
+    do throws(HeapError) {
+      let memory = try make(size, operation)
+      let grant = memory.grant
+      let identity = memory.parent.identity
+      let kind = memory.kind
+      let heapName = memory.heapName
+      let buffer = Buffer(memory.parent, reclaimer: reclaimer.core, cleanup: cleanup) { [self] in
+        grant.giveBack()
+        forget(key)
+      }
+      // The child counts as a reference here, so the buffer cannot go before it is on record.
+      let child = ChildFD(memory.child, of: buffer)
+      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
+      grant.settle()
+      state.withLock { state in
+        state.records[key] = Record(stage: .live(buffer), identities: [identity])
+        state.keys[identity] = key
+      }
+      return VMO(
+        child, kind: kind, identity: identity, offset: 0, byteCount: size, heapName: heapName)
+    } catch {
+      forget(key)
+      throw error
+    }
+  }
+
+  /// Adds a child with an identity of its own to a live buffer; it shares the buffer's lifetime.
+  ///
+  /// - Parameter make: Gets the parent of `vmo`, gives the new child and the child's parent.
+  func addChild(
+    to vmo: borrowing VMO, _ operation: String,
+    make: (_ parent: any Parent, Buffer) throws(HeapError) -> NewChild
+  ) throws(HeapError) -> VMO {
+    let identity = vmo.identity
+    guard let buffer = state.withLock({ $0.live(identity)?.buffer }),
+      let parent = buffer.parents.first(where: { $0.identity == identity })
+    else { throw Self.notLive(operation) }
+    let new = try make(parent, buffer)
+    let added = new.parent
+    // `vmo` is borrowed until here, so the buffer cannot have been reclaimed; its deletion can have
+    // begun, and will wait for the new child as it waits for all.
+    buffer.add(added)
+    state.withLock { state in
+      guard let key = state.keys[identity] else { return }
+      state.records[key]?.identities.append(added.identity)
+      state.keys[added.identity] = key
+    }
+    return new.vmo
+  }
+
+  struct NewChild: ~Copyable {
+    let parent: any Parent
+    let vmo: VMO
+  }
+
+  // MARK: Asking
+
+  func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+    let identity = vmo.identity
+    guard let key = state.withLock({ $0.live(identity)?.key }) else {
+      throw Self.notLive("ask which buffer a vmo is of")
+    }
+    return key
+  }
+
+  private static func notLive(_ operation: String) -> HeapError {
+    HeapError(
+      .notFound, operation,
+      cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
+  }
+
+  // MARK: Going
+
+  func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
+    let identity = vmo.identity
+    let refusal: HeapError.Code? = state.withLock { state in
+      guard case .live = state.records[key]?.stage else { return .notFound }
+      guard state.keys[identity] == key else { return .badHandle }
+      state.records[key]?.stage = .deleting(nil)
+      return nil
+    }
+    if let refusal {
+      throw HeapError(
+        refusal, "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
+        cause: refusal == .notFound
+          ? "this heap has no such buffer, or its deletion has begun"
+          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+    }
+    let last = ReturnedVMO(vmo)
+    await withCheckedContinuation { continuation in
+      state.withLock { $0.records[key]?.stage = .deleting(continuation) }
+      // Closed after the wait began: with it the buffer may be gone before this line ends.
+      _ = last.take()
+    }
+  }
+
+  private func forget(_ key: BufferKey) {
+    var fence: CheckedContinuation<Void, Never>?
+    let due = state.withLock { state in
+      let record = state.records.removeValue(forKey: key)
+      for identity in record?.identities ?? [] { state.keys[identity] = nil }
+      if case .deleting(let continuation) = record?.stage { fence = continuation }
+      return state.collections.end(key.bufferCollectionID)
+    }
+    for tracker in due { tracker.close() }
+    fence?.resume()
+  }
+
+  func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) {
+    let tracker = LifetimeTracker(descriptor, buffersRemaining: buffersRemaining)
+    let isDue = state.withLock { $0.collections.attach(tracker, to: bufferCollectionID) }
+    if isDue { tracker.close() }
+  }
+}

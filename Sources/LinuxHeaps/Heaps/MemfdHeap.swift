@@ -1,0 +1,43 @@
+internal import Glibc
+internal import SystemPackage
+
+/// Memory of memfds: the heap of a machine that has none, embedded in the process.
+///
+/// Its buffers can be shared between processes, not with devices, and their pages are taken when they
+/// are first written. It has one kind of memory and, as the contract asks, looks at no settings: where
+/// contiguous memory matters, use ``DMABufHeap``. A holder that makes a udmabuf of the memfd and then
+/// closes the memfd is no longer seen: the pages stay with the dma-buf, the buffer counts as gone.
+public struct MemfdHeap: Heap {
+  /// The name that ``VMO/heapName`` shows.
+  public static let name = "memfd"
+
+  public let properties = HeapProperties(
+    coherencyDomainSupport: CoherencyDomainSupport(
+      cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
+  public let buffers: LiveBuffers
+  private let admission: Admission
+
+  public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
+    self.admission = admission
+    buffers = LiveBuffers(reclaimer: reclaimer)
+  }
+
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    return try buffers.allocate(key, size: size, cleanup: cleanup) {
+      (size, operation) throws(HeapError) in
+      let grant = try admission.admit(size, from: .pagesAtFirstUse, operation)
+      return try attempt(operation) { () throws(Errno) in
+        let parent = try MemfdParent(
+          try Memfd.create(key.description, size: size), mode: 0o600)
+        grant.watch(parent)
+        return LiveBuffers.Memory(
+          parent: parent, child: try parent.openChild(O_RDWR), kind: .memfd, heapName: Self.name,
+          grant: grant)
+      }
+    }
+  }
+}

@@ -1,0 +1,44 @@
+internal import CLinuxHeaps
+internal import Glibc
+internal import SystemPackage
+
+/// Vmos with a size and an identity, and no pages: names for memory that only a device has.
+///
+/// A vmo is a memfd that is sealed against every write and handed out open for writing only, so read,
+/// write and every mapping fail. Its mode keeps holders from reopening it for reading; a process with
+/// `CAP_DAC_OVERRIDE` still can, and then reads zeroes.
+public struct OpaqueHeap: Heap {
+  /// The name that ``VMO/heapName`` shows.
+  public static let name = "opaque"
+
+  public let properties = HeapProperties(
+    coherencyDomainSupport: CoherencyDomainSupport(
+      cpuSupported: false, ramSupported: false, inaccessibleSupported: true))
+  public let buffers: LiveBuffers
+  private let admission: Admission
+
+  public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
+    self.admission = admission
+    buffers = LiveBuffers(reclaimer: reclaimer)
+  }
+
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    return try buffers.allocate(key, size: size, cleanup: cleanup) {
+      (size, operation) throws(HeapError) in
+      let grant = try admission.admit(size, from: .nothing, operation)
+      return try attempt(operation) { () throws(Errno) in
+        let seals =
+          CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_FUTURE_WRITE | CLinuxHeaps_F_SEAL_SEAL
+        let parent = try MemfdParent(
+          try Memfd.create(key.description, size: size, seals: seals), mode: 0o200)
+        return LiveBuffers.Memory(
+          parent: parent, child: try parent.openChild(O_WRONLY), kind: .opaque,
+          heapName: Self.name, grant: grant)
+      }
+    }
+  }
+}

@@ -1,0 +1,92 @@
+internal import CLinuxHeaps
+internal import Glibc
+internal import SystemPackage
+
+/// True dma-bufs of memfd pages, where the kernel has `/dev/udmabuf` (Documentation/driver-api/dma-buf.rst).
+///
+/// Any process that may open the device can use it, no heap needed. It has one kind of memory,
+/// non-contiguous, and looks at no settings. Unlike other dma-bufs, a part of one can be a dma-buf of
+/// its own: ``isolatedSlice(of:offset:byteCount:)``.
+public struct UDMABufHeap: Heap {
+  /// The name that ``VMO/heapName`` shows.
+  public static let name = "udmabuf"
+
+  public let properties = HeapProperties(
+    coherencyDomainSupport: CoherencyDomainSupport(
+      cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
+  public let buffers: LiveBuffers
+  private let admission: Admission
+
+  public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
+    self.admission = admission
+    buffers = LiveBuffers(reclaimer: reclaimer)
+  }
+
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    return try buffers.allocate(key, size: size, cleanup: cleanup) {
+      (size, operation) throws(HeapError) in
+      let device = try open(operation)
+      if let limit = UDMABufDevice.sizeLimit, size > limit {
+        throw HeapError(
+          .noMemory, operation, at: UDMABufDevice.path,
+          cause: "the driver makes buffers of at most \(limit.asByteCount)",
+          fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
+      }
+      let grant = try admission.admit(size, from: .pages, operation, at: UDMABufDevice.path)
+      return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
+        let memfd = SharedFD(try Memfd.create(key.description, size: size))
+        let descriptor = try device.create(memfd.fd, offset: 0, byteCount: size)
+        try DMABuf.setName(key.description, of: descriptor.rawValue)
+        let child = try descriptor.duplicate()
+        let parent = try DMABufParent(descriptor, pages: .init(memfd: memfd, offset: 0))
+        return LiveBuffers.Memory(
+          parent: parent, child: child, kind: .dmaBuf, heapName: Self.name, grant: grant)
+      }
+    }
+  }
+
+  /// A dma-buf of its own over a part of `vmo`'s pages: its holder can map no other.
+  ///
+  /// It is a child of the same buffer, counted, asked for and reclaimed with it.
+  /// Throws what ``VMO/slice(offset:byteCount:)`` throws, and ``HeapError/Code/notFound`` for a vmo
+  /// that is of no live buffer of this heap.
+  public func isolatedSlice(
+    of vmo: borrowing VMO, offset: UInt64, byteCount: UInt64
+  ) throws(HeapError) -> VMO {
+    try vmo.checkSlice(offset: offset, byteCount: byteCount)
+    let operation = "make a dma-buf of \(byteCount.asByteCount) of a vmo"
+    let key = try info(of: vmo)
+    let device = try open(operation)
+    return try buffers.addChild(to: vmo, operation) {
+      (parent, buffer) throws(HeapError) in
+      guard let pages = (parent as? DMABufParent)?.pages else {
+        throw HeapError(.badState, operation, cause: "the buffer is being reclaimed")
+      }
+      let start = pages.offset + vmo.offset + offset
+      return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
+        let descriptor = try device.create(pages.memfd.fd, offset: start, byteCount: byteCount)
+        try DMABuf.setName(key.description, of: descriptor.rawValue)
+        let child = try descriptor.duplicate()
+        let parent = try DMABufParent(
+          descriptor, pages: .init(memfd: pages.memfd, offset: start))
+        return LiveBuffers.NewChild(
+          parent: parent,
+          vmo: VMO(
+            ChildFD(child, of: buffer), kind: .dmaBuf, identity: parent.identity, offset: 0,
+            byteCount: byteCount, heapName: Self.name))
+      }
+    }
+  }
+
+  private func open(_ operation: String) throws(HeapError) -> UDMABufDevice {
+    do throws(Errno) { return try UDMABufDevice() } catch {
+      throw HeapError(
+        opening: UDMABufDevice.path, operation, error, absent: "this kernel has no udmabuf device",
+        fix: "load the module: modprobe udmabuf")
+    }
+  }
+}

@@ -1,0 +1,25 @@
+internal import Glibc
+
+/// The size of a page of this kernel: 4, 16 or 64 KiB. Every size and offset of a vmo is a multiple.
+public let pageSize = UInt64(sysconf(CInt(_SC_PAGESIZE)))
+
+extension UInt64 {
+  /// Rounded up to whole pages, or nil where that is more than a file offset can be (2^63 - 1).
+  var roundedUpToPages: UInt64? {
+    let (sum, overflow) = addingReportingOverflow(pageSize - 1)
+    let rounded = sum & ~(pageSize - 1)
+    return overflow || rounded > UInt64(Int64.max) ? nil : rounded
+  }
+
+  var isPageAligned: Bool { self & (pageSize - 1) == 0 }
+
+  /// For people: `8 MiB`, `1.5 GiB`, `300 B`.
+  public var asByteCount: String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+    var unit = 0
+    while unit + 1 < units.count, self >> (10 * UInt64(unit + 1)) > 0 { unit += 1 }
+    let whole = self >> (10 * UInt64(unit))
+    let tenth = unit == 0 ? 0 : ((self >> (10 * UInt64(unit - 1))) & 1023) * 10 / 1024
+    return tenth == 0 ? "\(whole) \(units[unit])" : "\(whole).\(tenth) \(units[unit])"
+  }
+}

@@ -1,0 +1,35 @@
+internal import SystemPackage
+
+/// The figures of `/proc/meminfo` (proc(5)) that admission needs, in bytes.
+struct MachineMemory: Sendable {
+  var total: UInt64
+  /// What can be had without swapping.
+  var available: UInt64
+  /// The free pages of contiguous regions; they are part of `available`, yet only movable pages may
+  /// use them.
+  var contiguousFree: UInt64
+  /// All contiguous regions together.
+  var contiguousTotal: UInt64
+
+  func available(movable: Bool) -> UInt64 {
+    movable ? available : available - min(available, contiguousFree)
+  }
+
+  static func read() throws(Errno) -> MachineMemory {
+    MachineMemory(parsing: try SmallFile.read("/proc/meminfo"))
+  }
+
+  init(parsing text: String) {
+    var figures: [Substring: UInt64] = [:]
+    for line in text.split(separator: "\n") {
+      guard let colon = line.firstIndex(of: ":") else { continue }
+      let digits = line[line.index(after: colon)...].drop { $0 == " " }.prefix { $0.isNumber }
+      // "MemTotal:  24576 kB": the unit is 1024 bytes.
+      figures[line[..<colon]] = UInt64(digits).map { $0 << 10 }
+    }
+    total = figures["MemTotal"] ?? 0
+    available = figures["MemAvailable"] ?? figures["MemFree"] ?? 0
+    contiguousFree = figures["CmaFree"] ?? 0
+    contiguousTotal = figures["CmaTotal"] ?? 0
+  }
+}

@@ -1,0 +1,60 @@
+internal import Glibc
+internal import SystemPackage
+
+/// Who may open a device node.
+public struct NodeStatus: Hashable, Sendable {
+  /// The permission bits, e.g. 0o600.
+  public let mode: UInt32
+  /// A user's name, or its number where it has none.
+  public let owner: String
+  /// A group's name, or its number where it has none.
+  public let group: String
+  /// Whether this process may open it for reading, which is enough to allocate.
+  public let isUsable: Bool
+  /// `st_rdev`.
+  let device: UInt64
+
+  /// Nil where there is no such node.
+  init?(_ path: String) {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    mode = UInt32(status.st_mode) & 0o7777
+    owner = NodeStatus.user(status.st_uid)
+    group = NodeStatus.group(status.st_gid)
+    isUsable = unsafe access(path, R_OK) == 0
+    device = UInt64(status.st_rdev)
+  }
+
+  private static func user(_ id: uid_t) -> String {
+    var entry = unsafe passwd()
+    var result: UnsafeMutablePointer<passwd>?
+    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
+      unsafe getpwuid_r(id, &entry, buffer.baseAddress!, buffer.count, &result)
+      return unsafe result == nil ? "\(id)" : String(cString: entry.pw_name)
+    }
+  }
+
+  private static func group(_ id: gid_t) -> String {
+    var entry = unsafe Glibc.group()
+    var result: UnsafeMutablePointer<Glibc.group>?
+    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 << 10) { buffer in
+      unsafe getgrgid_r(id, &entry, buffer.baseAddress!, buffer.count, &result)
+      return unsafe result == nil ? "\(id)" : String(cString: entry.gr_name)
+    }
+  }
+}
+
+extension NodeStatus: CustomStringConvertible {
+  /// As ls(1) would be read out: `root:video 0660`.
+  public var description: String {
+    let octal = String(mode, radix: 8)
+    return "\(owner):\(group) " + String(repeating: "0", count: max(0, 4 - octal.count)) + octal
+  }
+
+  /// What lets a user open it who now may not.
+  var fix: String {
+    mode & 0o040 != 0 && group != "root"
+      ? "join the group: sudo usermod -aG \(group) $USER, then log in again"
+      : "give the heaps a group: install the udev rule of this package, or run as root"
+  }
+}

@@ -1,0 +1,72 @@
+internal import Synchronization
+internal import SystemPackage
+
+/// One live buffer: the parents that its heap keeps, and what is to be done when their last child is
+/// gone.
+final class Buffer: Sendable {
+  /// Usually one. A udmabuf heap adds one for each slice that is a dma-buf of its own.
+  private let state: Guarded<[any Parent]>
+  /// VMOs and mappings of this process. While there is one the kernel need not be asked.
+  private let localReferences = Atomic<Int>(0)
+  private let reclaimer: ReclaimerCore
+  private let cleanup: [CleanupAction]
+  private let reclaimed: @Sendable () -> Void
+
+  /// - Parameters:
+  ///   - cleanup: Run in order before the parents close.
+  ///   - reclaimed: Run after they closed, when nothing of the buffer is left.
+  init(
+    _ parent: any Parent, reclaimer: ReclaimerCore, cleanup: [CleanupAction],
+    reclaimed: @escaping @Sendable () -> Void
+  ) {
+    state = Guarded([parent])
+    self.reclaimer = reclaimer
+    self.cleanup = cleanup
+    self.reclaimed = reclaimed
+  }
+
+  var parents: [any Parent] { state.withLock { $0 } }
+
+  /// The caller holds a reference, so no reclaiming goes on.
+  func add(_ parent: any Parent) {
+    state.withLock { $0.append(parent) }
+    LocalBuffers.shared.insert(self, as: parent.identity)
+  }
+
+  var isReferencedHere: Bool { localReferences.load(ordering: .acquiring) > 0 }
+
+  func beginLocalReference() { localReferences.add(1, ordering: .relaxed) }
+
+  func endLocalReference() {
+    if localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+      reclaimer.check(self)
+    }
+  }
+
+  /// Whether anyone, anywhere, still holds a child of it.
+  func hasChildren() throws(Errno) -> Bool {
+    if isReferencedHere { return true }
+    for parent in parents where try parent.hasChildren() { return true }
+    return false
+  }
+
+  /// Only the reclaimer's thread calls this, once, after ``hasChildren()`` was false.
+  func reclaim() {
+    for action in cleanup { action() }
+    let parents = state.withLock { parents in
+      defer { parents = [] }
+      return parents
+    }
+    for parent in parents {
+      // Before the close: with it the kernel may give the inode's number to another buffer.
+      LocalBuffers.shared.remove(parent.identity)
+      parent.close()
+    }
+    reclaimed()
+  }
+}
+
+/// Something that belongs to a buffer and ends with it; runs exactly once, on the reclaimer's thread.
+///
+/// What it waits for, every other buffer's reclaiming waits for too.
+public typealias CleanupAction = @Sendable () -> Void

@@ -1,0 +1,55 @@
+internal import SystemPackage
+
+/// A dma-buf descriptor that its heap keeps; its children are dups of it.
+///
+/// fdinfo's `count` is every reference to the open file in the whole system. Left alone with its
+/// parent it is 1, so 1 means that no descriptor, mapping, message in flight or device import is
+/// left. The kernel sends no event when it falls.
+final class DMABufParent: Parent {
+  /// The memfd under a udmabuf, of which further slices can be made.
+  struct Pages: Sendable {
+    let memfd: SharedFD
+    /// Bytes from the memfd's start to the dma-buf's.
+    let offset: UInt64
+  }
+
+  private struct State: ~Copyable {
+    let fd: OwnedFD
+    let pages: Pages?
+  }
+
+  let identity: VMOIdentity
+  private let state: Guarded<State?>
+
+  /// Refuses a descriptor whose count cannot be read: it could never be seen to be free again.
+  init(_ descriptor: consuming OwnedFD, pages: Pages? = nil) throws(Errno) {
+    identity = VMOIdentity(try descriptor.status())
+    guard try FDInfoDirectory.shared.get().read(descriptor.rawValue) != nil else {
+      throw .inappropriateIOCTLForDevice
+    }
+    state = Guarded(State(fd: descriptor, pages: pages))
+  }
+
+  var childEvents: ChildEvents { .none }
+
+  var pages: Pages? {
+    state.withLock { state in
+      switch state {
+      case .some(let state): state.pages
+      case .none: nil
+      }
+    }
+  }
+
+  func hasChildren() throws(Errno) -> Bool {
+    let fdinfo = try FDInfoDirectory.shared.get()
+    return try state.withLock { state throws(Errno) in
+      switch state {
+      case .some(let state): try fdinfo.read(state.fd.rawValue)?.count ?? 0 > 1
+      case .none: false
+      }
+    }
+  }
+
+  func close() { state.withLock { $0 = nil } }
+}

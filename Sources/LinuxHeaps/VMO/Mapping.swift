@@ -1,0 +1,117 @@
+internal import CLinuxHeaps
+internal import Glibc
+internal import SystemPackage
+
+/// What a mapping may be used for: ``ReadOnly`` or ``ReadWrite``.
+public protocol AccessRights {
+  /// The bits of `PROT_*` (mmap(2)) and of `DMA_BUF_SYNC_*` (linux/dma-buf.h).
+  static var bits: AccessBits { get }
+}
+
+/// The kernel's bits for one kind of access.
+public struct AccessBits: Sendable {
+  let protection: CInt
+  let sync: UInt64
+}
+
+/// Reading.
+public enum ReadOnly: AccessRights {
+  public static let bits = AccessBits(protection: PROT_READ, sync: UInt64(DMA_BUF_SYNC_READ))
+}
+
+/// Reading and writing.
+public enum ReadWrite: AccessRights {
+  public static let bits = AccessBits(
+    protection: PROT_READ | PROT_WRITE, sync: UInt64(DMA_BUF_SYNC_READ) | UInt64(DMA_BUF_SYNC_WRITE)
+  )
+}
+
+/// A vmo's range in this process's memory; unmapped when it goes out of scope.
+///
+/// It keeps the buffer alive by itself, as any handle does: a mapping is a child. Its bytes are
+/// reached through ``CPUAccess`` alone. A mapped dma-buf also holds a descriptor of its own, because
+/// the kernel brackets CPU access by descriptor.
+@safe
+public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
+  private nonisolated(unsafe) let base: UnsafeMutableRawPointer
+  /// Bytes.
+  public let byteCount: Int
+  /// -1 where the kernel needs no bracket.
+  let syncDescriptor: CInt
+  private let reference: LocalReference
+
+  init(_ vmo: borrowing VMO, _ operation: String) throws(HeapError) {
+    guard let length = Int(exactly: vmo.byteCount) else {
+      throw HeapError(.outOfRange, operation, cause: "this process's addresses cannot hold it")
+    }
+    do throws(Errno) {
+      var sync: OwnedFD?
+      if vmo.kind == .dmaBuf {
+        let number = vmo.fd.rawValue
+        sync = OwnedFD(adopting: try call { fcntl(number, F_DUPFD_CLOEXEC, 0) })
+      }
+      let address = unsafe mmap(
+        nil, length, Rights.bits.protection, MAP_SHARED, vmo.fd.rawValue, off_t(vmo.offset))
+      guard let address = unsafe address, unsafe address != MAP_FAILED else {
+        throw Errno(rawValue: errno)
+      }
+      unsafe base = address
+      byteCount = length
+      reference = vmo.fd.reference.another()
+      syncDescriptor = sync.take()?.release() ?? -1
+    } catch {
+      throw HeapError(error, operation)
+    }
+  }
+
+  deinit {
+    unsafe munmap(base, byteCount)
+    if syncDescriptor >= 0 { close(syncDescriptor) }
+    reference.end()
+  }
+
+  var bytes: UnsafeMutableRawBufferPointer {
+    unsafe UnsafeMutableRawBufferPointer(start: base, count: byteCount)
+  }
+
+  /// Begins reading.
+  ///
+  /// Throws what the exporter answers to `DMA_BUF_IOCTL_SYNC`.
+  @_lifetime(borrow self)
+  public borrowing func readAccess() throws(HeapError) -> CPUAccess<ReadOnly> {
+    try CPUAccess(self)
+  }
+}
+
+extension Mapping where Rights == ReadWrite {
+  /// Begins reading and writing.
+  ///
+  /// Throws what the exporter answers to `DMA_BUF_IOCTL_SYNC`.
+  @_lifetime(borrow self)
+  public borrowing func writeAccess() throws(HeapError) -> CPUAccess<ReadWrite> {
+    try CPUAccess(self)
+  }
+}
+
+extension VMO {
+  /// Maps the range for reading and writing.
+  ///
+  /// Throws ``HeapError/Code/notSupported`` for an opaque vmo, which has no pages, and
+  /// ``HeapError/Code/accessDenied`` for a descriptor that was opened for less.
+  public func map() throws(HeapError) -> Mapping<ReadWrite> {
+    try Mapping(self, try mapOperation())
+  }
+
+  /// Maps the range for reading.
+  public func mapReadOnly() throws(HeapError) -> Mapping<ReadOnly> {
+    try Mapping(self, try mapOperation())
+  }
+
+  private func mapOperation() throws(HeapError) -> String {
+    let operation = "map \(byteCount.asByteCount) of a \(kind.rawValue)"
+    if kind == .opaque {
+      throw HeapError(.notSupported, operation, cause: "an opaque vmo has a size and no pages")
+    }
+    return operation
+  }
+}

@@ -1,0 +1,93 @@
+internal import CLinuxHeaps
+internal import Glibc
+internal import SystemPackage
+
+/// A memfd that its heap keeps open for reading; its children are other open files of the inode.
+///
+/// A write lease (`F_SETLEASE`, fcntl(2)) is granted only to the one open file of an inode, so asking
+/// for it tells whether any other is left: one held by a descriptor, a mapping or a message, for
+/// writing or for reading. A read lease would overlook those that a holder reopened for reading.
+final class MemfdParent: Parent {
+  let identity: VMOIdentity
+  let childEvents: ChildEvents
+  private let size: UInt64
+  private let fd: Guarded<OwnedFD?>
+
+  /// Keeps a new memfd. Its first descriptor is closed: it would count as a child.
+  ///
+  /// - Parameter mode: The permission bits that decide how a holder can reopen the file.
+  init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
+    try Self.leases.get()
+    let descriptor = try memfd.reopened(O_RDONLY)
+    let number = descriptor.rawValue
+    _ = try call { fchmod(number, mode) }
+    _ = try call { CLinuxHeaps_set_lease_signal(number, Self.leaseSignal) }
+    let status = try descriptor.status()
+    identity = VMOIdentity(status)
+    size = UInt64(status.st_size)
+    childEvents = .closeOf(descriptor: number)
+    fd = Guarded(descriptor)
+  }
+
+  /// A new child: an open file of its own, so that its last close is an event.
+  func openChild(_ flags: CInt) throws(Errno) -> OwnedFD {
+    try fd.withLock { fd throws(Errno) in
+      switch fd {
+      case .some(let fd): try fd.reopened(flags)
+      case .none: throw .badFileDescriptor
+      }
+    }
+  }
+
+  func hasChildren() throws(Errno) -> Bool {
+    try fd.withLock { fd throws(Errno) in
+      switch fd {
+      case .some(let fd): try Self.isOpenElsewhere(fd)
+      case .none: false
+      }
+    }
+  }
+
+  func close() { fd.withLock { $0 = nil } }
+
+  // MARK: Leases
+
+  /// Who opens the file while the lease is held breaks it, and its owner is told by a signal. The
+  /// usual SIGIO would end the process; this one is ignored where nobody asks for it.
+  private static let leaseSignal = SIGURG
+
+  /// Whether leases work here. Where they do not, a buffer could never be seen to be free again.
+  private static let leases: Result<Void, Errno> = {
+    do throws(Errno) {
+      let memfd = try Memfd.create("lh:leases", size: 0)
+      return try isOpenElsewhere(memfd) ? .failure(.notSupported) : .success(())
+    } catch {
+      return .failure(error)
+    }
+  }()
+
+  private static func isOpenElsewhere(_ file: borrowing OwnedFD) throws(Errno) -> Bool {
+    let number = file.rawValue
+    do throws(Errno) {
+      _ = try call { CLinuxHeaps_set_lease(number, F_WRLCK) }
+    } catch .resourceTemporarilyUnavailable {
+      return true
+    }
+    _ = try call { CLinuxHeaps_set_lease(number, F_UNLCK) }
+    return false
+  }
+}
+
+extension MemfdParent: Promise {
+  /// A memfd takes each page at its first use.
+  var untouchedBytes: UInt64 {
+    fd.withLock { fd in
+      switch fd {
+      case .some(let fd):
+        // st_blocks counts 512 bytes each, whatever the page size (stat(2)).
+        size - min(size, (try? fd.status()).map { UInt64($0.st_blocks) * 512 } ?? 0)
+      case .none: 0
+      }
+    }
+  }
+}

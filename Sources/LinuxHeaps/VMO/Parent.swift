@@ -1,0 +1,26 @@
+internal import SystemPackage
+
+/// The side of a buffer that its heap keeps: it holds the memory, and can tell whether any child of
+/// it is left, wherever that is.
+protocol Parent: AnyObject, Sendable {
+  /// What the children of this parent have in common with it.
+  var identity: VMOIdentity { get }
+
+  /// Whether the kernel tells of the last child's end.
+  var childEvents: ChildEvents { get }
+
+  /// Asks the kernel. False is ZERO_CHILDREN: from then on no child can come to be, because the
+  /// parent is the only thing that one could be made of.
+  func hasChildren() throws(Errno) -> Bool
+
+  /// Lets the memory go. Called once, after the last ``hasChildren()``.
+  func close()
+}
+
+/// How the end of a last child in another process is noticed.
+enum ChildEvents {
+  /// Not at all: the reference count has to be read again.
+  case none
+  /// inotify reports the close of an open file of this inode, by this descriptor's path.
+  case closeOf(descriptor: CInt)
+}

@@ -1,0 +1,52 @@
+public import struct Swift.Duration
+
+/// Notices when the last child of a buffer is gone and takes the buffer back, on one thread for all.
+///
+/// A close in this process is noticed at once, and so is the close of a memfd anywhere. That another
+/// process let go of a dma-buf the kernel tells nobody, so its reference count is read again: after
+/// 1 ms at first, then after twice as long each time up to 250 ms. While no buffer lives, and while
+/// every live one has a holder in this process, the thread sleeps without a timer.
+public final class Reclaimer: Sendable {
+  /// How soon to look again for a dma-buf's holders in other processes.
+  public struct Recheck: Hashable, Sendable {
+    /// The first wait after a sign that something changed; at least 1 ms.
+    public var first: Duration
+    /// Where doubling the wait ends; at least `first`.
+    public var longest: Duration
+
+    public init(first: Duration = .milliseconds(1), longest: Duration = .milliseconds(250)) {
+      self.first = max(first, .milliseconds(1))
+      self.longest = max(longest, self.first)
+    }
+  }
+
+  /// What the thread did since it began.
+  public struct Counters: Hashable, Sendable {
+    /// Times that it woke from its wait.
+    public var wakeups = 0
+    /// Times that it asked the kernel whether one buffer has children.
+    public var checks = 0
+    /// Buffers taken back.
+    public var reclaimed = 0
+    /// Buffers with a child or not yet taken back.
+    public var live = 0
+  }
+
+  /// The one that heaps use unless they are given another.
+  public static let shared = Reclaimer()
+
+  let core: ReclaimerCore
+
+  /// The thread starts with the first buffer. It ends after the last, once this value is gone.
+  public init(recheck: Recheck = Recheck()) {
+    core = ReclaimerCore(recheck)
+  }
+
+  deinit { core.finish() }
+
+  public var counters: Counters { core.counters }
+
+  /// Looks at every buffer now: to be called when a peer hung up, a process ended, or a GEM handle
+  /// was closed by other code in this process.
+  public func recheckNow() { core.checkAll() }
+}
