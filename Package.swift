@@ -27,6 +27,7 @@ let package = Package(
   name: "linux-heaps",
   products: [
     .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
+    .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
     .executable(name: "heapctl", targets: ["heapctl"]),
   ],
   dependencies: [
@@ -48,10 +49,29 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // libdrm, kept away from the core: only checks need a device that imports.
+    .systemLibrary(
+      name: "CDRM", pkgConfig: "libdrm", providers: [.apt(["libdrm-dev"])]),
+    .target(
+      name: "PRIME",
+      dependencies: [
+        "CDRM", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
+    .target(name: "CHeapPeer", cSettings: cSettings),
+    .target(
+      name: "HeapTestKit",
+      dependencies: [
+        "CHeapPeer", "CLinuxHeaps", "LinuxHeaps", "PRIME",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "LinuxHeaps",
+        "HeapTestKit", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),

@@ -22,6 +22,9 @@ public struct UDMABufHeap: Heap {
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
 
+  /// Whether this process may open the device.
+  public static var isUsable: Bool { NodeStatus(UDMABufDevice.path.string)?.isUsable == true }
+
   public func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]

@@ -4,12 +4,12 @@ internal import Synchronization
 /// State that is reached only under its lock.
 ///
 /// `Synchronization.Mutex`, and two calls that tell ThreadSanitizer what it does not see of it.
-final class Guarded<State: ~Copyable>: Sendable {
+package final class Guarded<State: ~Copyable>: Sendable {
   private let mutex: Mutex<State>
 
-  init(_ state: consuming sending State) { mutex = Mutex(state) }
+  package init(_ state: consuming sending State) { mutex = Mutex(state) }
 
-  func withLock<Result: ~Copyable, Failure: Error>(
+  package func withLock<Result: ~Copyable, Failure: Error>(
     _ body: (inout sending State) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {
     let lock = unsafe UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque())

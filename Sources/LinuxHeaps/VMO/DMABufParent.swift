@@ -41,15 +41,17 @@ final class DMABufParent: Parent {
     }
   }
 
-  func hasChildren() throws(Errno) -> Bool {
+  func referenceCount() throws(Errno) -> Int? {
     let fdinfo = try FDInfoDirectory.shared.get()
     return try state.withLock { state throws(Errno) in
       switch state {
-      case .some(let state): try fdinfo.read(state.fd.rawValue)?.count ?? 0 > 1
-      case .none: false
+      case .some(let state): try fdinfo.read(state.fd.rawValue)?.count
+      case .none: nil
       }
     }
   }
+
+  func hasChildren() throws(Errno) -> Bool { try referenceCount() ?? 0 > 1 }
 
   func close() { state.withLock { $0 = nil } }
 }

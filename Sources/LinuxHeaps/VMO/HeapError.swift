@@ -31,7 +31,8 @@ public struct HeapError: Error, Sendable {
     self.returnedVMO = vmo
   }
 
-  init(
+  /// A kernel's refusal, in a caller's own words.
+  public init(
     _ errno: Errno, _ operation: String, at path: FilePath? = nil, cause: String? = nil,
     fix: String? = nil
   ) {
@@ -53,16 +54,6 @@ extension HeapError: CustomStringConvertible {
     if let fix { text += ". To fix it: \(fix)" }
     return text
   }
-}
-
-/// Holds a vmo on its way back to the caller of a refused request; closes it if nobody takes it.
-public final class ReturnedVMO: Sendable {
-  private let vmo: Guarded<VMO?>
-
-  init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
-
-  /// The vmo, once; nil after that.
-  public func take() -> VMO? { vmo.withLock { $0.take() } }
 }
 
 /// Makes kernel calls and gives their failure an operation and a path.

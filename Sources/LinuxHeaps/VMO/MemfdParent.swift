@@ -13,7 +13,7 @@ final class MemfdParent: Parent {
   private let size: UInt64
   private let fd: Guarded<OwnedFD?>
 
-  /// Keeps a new memfd. Its first descriptor is closed: it would count as a child.
+  /// Keeps a new memfd. Its first open file is closed: leases do not see it.
   ///
   /// - Parameter mode: The permission bits that decide how a holder can reopen the file.
   init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
@@ -48,6 +48,8 @@ final class MemfdParent: Parent {
     }
   }
 
+  func referenceCount() -> Int? { nil }
+
   func close() { fd.withLock { $0 = nil } }
 
   // MARK: Leases
@@ -59,8 +61,9 @@ final class MemfdParent: Parent {
   /// Whether leases work here. Where they do not, a buffer could never be seen to be free again.
   private static let leases: Result<Void, Errno> = {
     do throws(Errno) {
-      let memfd = try Memfd.create("lh:leases", size: 0)
-      return try isOpenElsewhere(memfd) ? .failure(.notSupported) : .success(())
+      // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
+      let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
+      return try isOpenElsewhere(file) ? .failure(.notSupported) : .success(())
     } catch {
       return .failure(error)
     }

@@ -13,6 +13,10 @@ protocol Parent: AnyObject, Sendable {
   /// parent is the only thing that one could be made of.
   func hasChildren() throws(Errno) -> Bool
 
+  /// References to the memory in the whole system, this parent's own included; nil where the kernel
+  /// does not count them.
+  func referenceCount() throws(Errno) -> Int?
+
   /// Lets the memory go. Called once, after the last ``hasChildren()``.
   func close()
 }

@@ -141,6 +141,18 @@ public final class LiveBuffers: Sendable {
     return key
   }
 
+  /// What the kernel counts on a buffer: every reference in the whole system, the parent's own
+  /// included. Nil for a memfd, and once the buffer is reclaimed or its deletion has begun.
+  public func referenceCount(of key: BufferKey) throws(HeapError) -> Int? {
+    let buffer: Buffer? = state.withLock { state in
+      guard case .live(let buffer) = state.records[key]?.stage else { return nil }
+      return buffer
+    }
+    return try attempt("count a buffer's references") { () throws(Errno) in
+      try buffer?.parents.first?.referenceCount()
+    }
+  }
+
   private static func notLive(_ operation: String) -> HeapError {
     HeapError(
       .notFound, operation,

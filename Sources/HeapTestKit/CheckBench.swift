@@ -1,0 +1,76 @@
+internal import Glibc
+internal import LinuxHeaps
+
+/// What a check works with: a heap of its own, and the means to ask for memory and to wait.
+final class CheckBench: Sendable {
+  let subject: HeapUnderTest
+  let heap: any Heap
+
+  /// The collection of all buffers that a check allocates.
+  static let collection: UInt64 = 0x1122_3344_5566_7788
+
+  init(_ subject: HeapUnderTest) {
+    self.subject = subject
+    heap = subject.make()
+  }
+
+  /// Several pages, so that it can be sliced, and small enough for every heap.
+  static let size = 16 * pageSize
+
+  func allocate(
+    _ size: UInt64 = CheckBench.size, index: UInt64 = 0, cleanup: [CleanupAction] = []
+  ) throws(HeapError) -> VMO {
+    try heap.allocateVmo(
+      size: size, settings: subject.settings, bufferCollectionID: Self.collection,
+      bufferIndex: index, cleanup: cleanup)
+  }
+
+  func delete(_ vmo: consuming VMO, index: UInt64 = 0) async throws(HeapError) {
+    try await heap.deleteVmo(
+      bufferCollectionID: Self.collection, bufferIndex: index, vmo: vmo)
+  }
+
+  /// The request is refused with this code.
+  func expectRefusal(
+    _ code: HeapError.Code, _ request: String, _ body: () throws -> Void
+  ) throws {
+    do {
+      try body()
+    } catch let error as HeapError {
+      try expectEqual(error.code, code, "the refusal of \(request)")
+      return
+    }
+    throw Broken(description: "\(request) was not refused")
+  }
+
+  /// Waits until `holds` does. Long enough for an emulated machine: the limit only ends a failure.
+  func eventually(_ claim: String, _ holds: () throws -> Bool) throws {
+    for _ in 0..<10_000 {
+      if try holds() { return }
+      usleep(2_000)
+    }
+    throw Broken(description: "does not come true: \(claim)")
+  }
+
+  func eventuallyReclaimed(_ after: String) throws {
+    try eventually("the buffer is reclaimed after \(after)") { heap.buffers.count == 0 }
+  }
+
+  /// The buffer is held by nothing but what `holder` names: it stays through several re-checks.
+  func expectStillLive(while holder: String) throws {
+    let reclaimer = Reclaimer.shared
+    for _ in 0..<3 {
+      let wakeups = reclaimer.counters.wakeups
+      reclaimer.recheckNow()
+      try eventually("the reclaimer looks again") { reclaimer.counters.wakeups > wakeups }
+    }
+    try expectEqual(heap.buffers.count, 1, "the count of live buffers while \(holder)")
+  }
+}
+
+/// A number that threads count up.
+final class Tally: Sendable {
+  private let cell = Guarded(0)
+  var count: Int { cell.withLock { $0 } }
+  func add() { cell.withLock { $0 += 1 } }
+}

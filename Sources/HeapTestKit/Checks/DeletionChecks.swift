@@ -1,0 +1,95 @@
+internal import LinuxHeaps
+
+extension HeapCheck {
+  static let deletion: [HeapCheck] = [
+    HeapCheck("fence", "a deletion returns when all is cleaned up, and not before") { bench in
+      for index in 0..<UInt64(64) {
+        let done = Tally()
+        let vmo = try bench.allocate(index: index, cleanup: [{ done.add() }])
+        try await bench.delete(vmo, index: index)
+        try expectEqual(done.count, 1, "clean-ups when the deletion returns")
+        try expectEqual(bench.heap.buffers.count, 0, "the count of live buffers then")
+      }
+    },
+
+    HeapCheck("fence-waits", "a deletion waits for a child elsewhere, and other calls go on") {
+      bench in
+      let peer = try Peer()
+      let vmo = try bench.allocate()
+      try peer.hold(vmo)
+      let passed = ReturnedVMO(vmo)
+      let returned = Tally()
+      async let deletion: Void = {
+        try await bench.delete(passed.take()!)
+        returned.add()
+      }()
+      try bench.eventually("the handle is taken") { passed.isTaken }
+      try await bench.delete(try bench.allocate(index: 1), index: 1)
+      try expectEqual(returned.count, 0, "deletions returned while the child lives")
+      try peer.closeDescriptor()
+      try await deletion
+      try expectEqual(bench.heap.buffers.count, 0, "the count of live buffers")
+    },
+
+    HeapCheck("wrong-handle", "a deletion with another buffer's vmo touches neither") { bench in
+      let first = try bench.allocate(index: 1)
+      let second = try bench.allocate(index: 2)
+      let identity = second.identity
+      func refusal(_ vmo: consuming VMO, index: UInt64) async throws -> HeapError {
+        do throws(HeapError) {
+          try await bench.delete(vmo, index: index)
+        } catch {
+          return error
+        }
+        throw Broken(description: "the deletion was not refused")
+      }
+      let wrong = try await refusal(second, index: 1)
+      try expectEqual(wrong.code, .badHandle, "the refusal")
+      guard let returned = wrong.returnedVMO?.take() else {
+        throw Broken(description: "the vmo does not come back")
+      }
+      try expectEqual(returned.identity, identity, "the vmo that comes back")
+      try expectEqual(bench.heap.buffers.count, 2, "the count of live buffers")
+      let unknown = try await refusal(returned, index: 3)
+      try expectEqual(unknown.code, .notFound, "the refusal of an unknown index")
+      guard let again = unknown.returnedVMO?.take() else {
+        throw Broken(description: "the vmo does not come back")
+      }
+      try await bench.delete(again, index: 2)
+      try await bench.delete(first, index: 1)
+    },
+
+    HeapCheck("info", "any handle tells its buffer, until the deletion begins") { bench in
+      let pair = try MessageSocket.Pair()
+      let vmo = try bench.allocate(index: 1 << 40)
+      let slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
+      try pair.near.send([0], passing: slice)
+      guard var message = try pair.far.receive(), let arrived = message.descriptors.next() else {
+        throw Broken(description: "the descriptor does not arrive")
+      }
+      let adopted = try VMO(adopting: arrived)
+      try expectEqual(try bench.heap.info(of: vmo).bufferIndex, 1 << 40, "the vmo's index")
+      try expectEqual(try bench.heap.info(of: slice).bufferIndex, 1 << 40, "the slice's index")
+      try expectEqual(
+        try bench.heap.info(of: adopted).bufferIndex, 1 << 40, "the passed descriptor's index")
+      let other = bench.subject.make()
+      try bench.expectRefusal(.notFound, "the question to another heap") {
+        _ = try other.info(of: vmo)
+      }
+      _ = consume slice
+      let taken = ReturnedVMO(vmo)
+      async let deletion: Void = bench.delete(taken.take()!, index: 1 << 40)
+      try bench.eventually("the handle is taken") { taken.isTaken }
+      try bench.eventually("the buffer is no longer told") {
+        do throws(HeapError) {
+          _ = try bench.heap.info(of: adopted)
+          return false
+        } catch {
+          return error.code == .notFound
+        }
+      }
+      _ = consume adopted
+      try await deletion
+    },
+  ]
+}

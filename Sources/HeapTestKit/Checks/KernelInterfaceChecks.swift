@@ -1,0 +1,124 @@
+internal import CHeapPeer
+internal import CLinuxHeaps
+internal import Glibc
+internal import LinuxHeaps
+internal import SystemPackage
+
+// The kernel's own promises, which the library builds upon (linux/dma-heap.h).
+
+extension HeapCheck {
+  static let kernelInterface: [HeapCheck] = [
+    HeapCheck(
+      "ioctl-refusals", "the kernel refuses bad lengths, flags and descriptors", on: [.dmaHeap]
+    ) { bench in
+      let heap = try bench.openDevice()
+      let readWrite = UInt32(O_RDWR | O_CLOEXEC)
+      let refused: [(String, dma_heap_allocation_data)] = [
+        ("length 0", .init(len: 0, fd: 0, fd_flags: readWrite, heap_flags: 0)),
+        ("length 2^64 - 1", .init(len: .max, fd: 0, fd_flags: readWrite, heap_flags: 0)),
+        ("unknown heap_flags", .init(len: 1, fd: 0, fd_flags: readWrite, heap_flags: 1 << 40)),
+        ("unknown fd_flags", .init(len: 1, fd: 0, fd_flags: .max, heap_flags: 0)),
+        ("a nonzero fd", .init(len: 1, fd: 1, fd_flags: readWrite, heap_flags: 0)),
+      ]
+      for (name, request) in refused {
+        let outcome = heap.allocate(request, structSize: 24)
+        try expectEqual(outcome, .refused(.invalidArgument), "the answer to \(name)")
+      }
+    },
+
+    HeapCheck(
+      "ioctl-struct-size", "the kernel takes an older and a newer struct of the same ioctl",
+      on: [.dmaHeap]
+    ) { bench in
+      let heap = try bench.openDevice()
+      let request = dma_heap_allocation_data(
+        len: 1, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
+      // 16 bytes end before heap_flags, which then count as 0; 64 have fields of the future.
+      for size in [16, 64] {
+        try expectEqual(
+          heap.allocate(request, structSize: size), .served(pageSize),
+          "the answer to a struct of \(size) bytes")
+      }
+    },
+
+    HeapCheck("ioctl-descriptor", "what is no heap serves no allocation", on: [.dmaHeap]) { bench in
+      let vmo = try bench.allocate()
+      let request = dma_heap_allocation_data(len: 1, fd: 0, fd_flags: 0, heap_flags: 0)
+      try vmo.withDescriptor { buffer throws(Broken) in
+        try expectEqual(
+          RawHeap.allocate(buffer, request, structSize: 24),
+          .refused(.inappropriateIOCTLForDevice), "a dma-buf's answer")
+      }
+      try expectEqual(
+        RawHeap.allocate(-1, request, structSize: 24), .refused(.badFileDescriptor),
+        "the answer of a descriptor that is not open")
+    },
+
+    HeapCheck(
+      "exporter", "the buffer comes from the heap that was named, and says so", on: [.dmaHeap]
+    ) { bench in
+      let vmo = try bench.allocate()
+      try expectEqual(vmo.heapName, bench.subject.name, "the heap that served")
+      try expectEqual(try vmo.exporterName, bench.subject.name, "the kernel's exporter name")
+      try expectEqual(try vmo.referenceCount, 2, "count of a new buffer: parent and child")
+    },
+
+    HeapCheck(
+      "same-region", "two names of one contiguous region take from the same memory", on: [.dmaHeap]
+    ) { bench in
+      let catalog = HeapCatalog()
+      let name = bench.subject.name
+      let entries = catalog.heaps()
+      let original = entries.first { $0.name == name }?.duplicateOf ?? name
+      // A name alone in its region has nothing to agree with.
+      guard entries.contains(where: { $0.duplicateOf == original }) else { return }
+      func free() -> UInt64? { catalog.heaps().first { $0.name == original }?.free }
+      guard let before = free() else {
+        throw Skip(reason: "this kernel does not tell how much of a region is free")
+      }
+      let vmo = try bench.allocate(1 << 20)
+      try expectEqual(before - (free() ?? 0), 1 << 20, "what \(original) lost")
+      _ = consume vmo
+      try bench.eventually("\(original) has it back") { free() == before }
+    },
+  ]
+}
+
+/// A heap's node, for requests that the library would not make.
+private struct RawHeap: ~Copyable {
+  enum Answer: Equatable {
+    /// The size of the buffer.
+    case served(UInt64)
+    case refused(Errno)
+  }
+
+  let fd: OwnedFD
+
+  func allocate(_ request: dma_heap_allocation_data, structSize: Int) -> Answer {
+    Self.allocate(fd.rawValue, request, structSize: structSize)
+  }
+
+  static func allocate(
+    _ descriptor: CInt, _ request: dma_heap_allocation_data, structSize: Int
+  ) -> Answer {
+    var bytes = unsafe withUnsafeBytes(of: request) { unsafe [UInt8]($0) }
+    bytes += [UInt8](repeating: 0, count: max(0, structSize - bytes.count))
+    let number = CHeapPeer_dma_heap_alloc_request(UInt32(structSize))
+    guard unsafe CHeapPeer_ioctl(descriptor, number, &bytes) == 0 else {
+      return .refused(Errno(rawValue: errno))
+    }
+    let answer = unsafe bytes.withUnsafeBytes {
+      unsafe $0.loadUnaligned(as: dma_heap_allocation_data.self)
+    }
+    let buffer = OwnedFD(adopting: CInt(bitPattern: answer.fd))
+    return .served(UInt64(lseek(buffer.rawValue, 0, SEEK_END)))
+  }
+}
+
+extension CheckBench {
+  fileprivate func openDevice() throws -> RawHeap {
+    let number = unsafe open("/dev/dma_heap/\(subject.name)", O_RDONLY | O_CLOEXEC)
+    guard number >= 0 else { throw Errno(rawValue: errno) }
+    return RawHeap(fd: OwnedFD(adopting: number))
+  }
+}

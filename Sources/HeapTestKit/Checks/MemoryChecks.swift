@@ -1,0 +1,110 @@
+internal import Glibc
+internal import LinuxHeaps
+
+extension HeapCheck {
+  static let memory: [HeapCheck] = [
+    HeapCheck(
+      "zeroed", "32 buffers that were written to and freed come back as zeroes", on: mappable
+    ) { bench in
+      for turn in 0..<2 {
+        var buffers: [ReturnedVMO] = []
+        for index in 0..<UInt64(32) {
+          let vmo = try bench.allocate(256 << 10, index: index)
+          try expect(try vmo.isZero, "buffer \(index) of turn \(turn) is zero")
+          try vmo.fill(0xA5)
+          buffers.append(ReturnedVMO(vmo))
+        }
+        for (index, vmo) in buffers.enumerated() {
+          try await bench.delete(vmo.take()!, index: UInt64(index))
+        }
+      }
+    },
+
+    HeapCheck("mapping-offset", "a slice's mapping shows the buffer at its offset", on: mappable) {
+      bench in
+      let vmo = try bench.allocate()
+      let slice = try vmo.slice(offset: 4 * pageSize, byteCount: 8 * pageSize)
+      let part = try slice.slice(offset: pageSize, byteCount: pageSize)
+      try expectEqual(part.offset, 5 * pageSize, "the offset of a slice's slice")
+      try part.fill(0x5A)
+      let start = 5 * Int(pageSize)
+      try expectEqual(try vmo.byte(at: start - 1), 0, "the byte before the slice")
+      try expectEqual(try vmo.byte(at: start), 0x5A, "the slice's first byte")
+      try expectEqual(try vmo.byte(at: start + Int(pageSize)), 0, "the byte after the slice")
+    },
+
+    HeapCheck(
+      "slice-bounds", "unaligned, empty and overlong slices are refused and cost nothing"
+    ) { bench in
+      let vmo = try bench.allocate()
+      let refused: [(UInt64, UInt64, HeapError.Code)] = [
+        (1, pageSize, .invalidArgs), (0, 1, .invalidArgs), (0, 0, .invalidArgs),
+        (0, vmo.byteCount + pageSize, .outOfRange), (vmo.byteCount, pageSize, .outOfRange),
+        (0 &- pageSize, 2 * pageSize, .outOfRange),
+      ]
+      let before = try OpenDescriptors.count()
+      for (offset, byteCount, code) in refused {
+        try bench.expectRefusal(code, "a slice of \(byteCount) bytes at \(offset)") {
+          _ = try vmo.slice(offset: offset, byteCount: byteCount)
+        }
+      }
+      try expectEqual(try OpenDescriptors.count(), before, "the count of open descriptors")
+    },
+
+    HeapCheck(
+      "write-after-close", "a mapping stays writable when every descriptor is closed", on: mappable
+    ) { bench in
+      let vmo = try bench.allocate()
+      let mapping = try vmo.map()
+      _ = consume vmo
+      try expectEqual(bench.heap.buffers.count, 1, "the count of live buffers")
+      try mapping.fill(1)
+      try expectEqual(try mapping.byte(at: 0), 1, "the byte written")
+      _ = consume mapping
+      try bench.eventuallyReclaimed("the mapping is gone")
+    },
+
+    HeapCheck(
+      "sync-under-signals", "CPU access begins and ends while signals interrupt", on: dmaBufs
+    ) { bench in
+      let vmo = try bench.allocate()
+      let mapping = try vmo.map()
+      // A handler without SA_RESTART, so that a wait in the kernel ends with EINTR.
+      var action = sigaction()
+      unsafe action.__sigaction_handler.sa_handler = { _ in }
+      var former = sigaction()
+      unsafe sigaction(SIGALRM, &action, &former)
+      var timer = itimerval(
+        it_interval: timeval(tv_sec: 0, tv_usec: 500), it_value: timeval(tv_sec: 0, tv_usec: 500))
+      unsafe setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &timer, nil)
+      defer {
+        timer = itimerval()
+        unsafe setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &timer, nil)
+        unsafe sigaction(SIGALRM, &former, nil)
+      }
+      for _ in 0..<2_000 {
+        var access = try mapping.writeAccess()
+        access.store(2, at: 0)
+        try access.end()
+      }
+    },
+
+    HeapCheck("name", "the kernel shows whose buffer it is, for any descriptor of it") { bench in
+      let vmo = try bench.allocate(index: .max)
+      let name = try vmo.duplicate().name
+      try expectEqual(
+        name.flatMap(BufferName.init(parsing:)),
+        BufferName(bufferCollectionID: CheckBench.collection, bufferIndex: .max), "the name")
+      if vmo.kind == .dmaBuf {
+        let longest = String(repeating: "n", count: 31)
+        try vmo.setName(longest)
+        try expectEqual(try vmo.name, longest, "a name of 31 bytes")
+        try bench.expectRefusal(.outOfRange, "a name of 32 bytes") {
+          try vmo.setName(longest + "n")
+        }
+        try expectEqual(
+          bench.heap.info(of: vmo).bufferIndex, .max, "the index known of a renamed buffer")
+      }
+    },
+  ]
+}

@@ -1,0 +1,46 @@
+internal import LinuxHeaps
+
+extension HeapCheck {
+  static let udmabuf: [HeapCheck] = [
+    HeapCheck(
+      "isolated-slice", "a slice can be a dma-buf of its own, which shows its pages and no others",
+      on: [.udmabuf]
+    ) { bench in
+      guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
+      let vmo = try bench.allocate(index: 5)
+      let slice = try heap.isolatedSlice(of: vmo, offset: 2 * pageSize, byteCount: 4 * pageSize)
+      try expect(slice.identity != vmo.identity, "the slice is a buffer of its own to the kernel")
+      let inner = try heap.isolatedSlice(of: slice, offset: pageSize, byteCount: pageSize)
+      try expectEqual(inner.byteCount, pageSize, "the bytes that the slice has")
+      try vmo.slice(offset: 3 * pageSize, byteCount: pageSize).fill(9)
+      try expectEqual(try inner.byte(at: 0), 9, "its first byte")
+      try expectEqual(try heap.info(of: inner).bufferIndex, 5, "the slice's index")
+      _ = consume vmo
+      _ = consume slice
+      try bench.expectStillLive(while: "a slice of a slice is open")
+      _ = consume inner
+      try bench.eventuallyReclaimed("the last slice is closed")
+    },
+
+    HeapCheck(
+      "isolated-slice-bounds", "misaligned, partial and foreign slices are refused", on: [.udmabuf]
+    ) { bench in
+      guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
+      let vmo = try bench.allocate()
+      let refused: [(UInt64, UInt64, HeapError.Code)] = [
+        (1, pageSize, .invalidArgs), (0, 100, .invalidArgs), (0, 0, .invalidArgs),
+        (vmo.byteCount, pageSize, .outOfRange),
+      ]
+      for (offset, byteCount, code) in refused {
+        try bench.expectRefusal(code, "a slice of \(byteCount) bytes at \(offset)") {
+          _ = try heap.isolatedSlice(of: vmo, offset: offset, byteCount: byteCount)
+        }
+      }
+      let stranger = try MemfdHeap().allocateVmo(
+        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 1)
+      try bench.expectRefusal(.notFound, "a slice of another heap's vmo") {
+        _ = try heap.isolatedSlice(of: stranger, offset: 0, byteCount: pageSize)
+      }
+    },
+  ]
+}

@@ -1,0 +1,75 @@
+/// One thing that a heap must do.
+public struct HeapCheck: Sendable, CustomStringConvertible {
+  /// Words joined by hyphens, e.g. `child-by-mapping`.
+  public let name: String
+  /// What must hold, in one sentence.
+  public let claim: String
+  private let kinds: Set<HeapUnderTest.Kind>
+  private let body: @Sendable (CheckBench) async throws -> Void
+
+  init(
+    _ name: String, _ claim: String, on kinds: Set<HeapUnderTest.Kind> = Set(Self.everyKind),
+    _ body: @escaping @Sendable (CheckBench) async throws -> Void
+  ) {
+    self.name = name
+    self.claim = claim
+    self.kinds = kinds
+    self.body = body
+  }
+
+  static let everyKind = HeapUnderTest.Kind.allCases
+  /// Memory that the processor can reach.
+  static let mappable: Set<HeapUnderTest.Kind> = [.dmaHeap, .udmabuf, .memfd]
+  static let dmaBufs: Set<HeapUnderTest.Kind> = [.dmaHeap, .udmabuf]
+
+  public var description: String { name }
+
+  /// How a check ended.
+  public enum Outcome: Hashable, Sendable {
+    case passed
+    /// What did not hold.
+    case failed(String)
+    /// What the machine lacks to find out.
+    case skipped(String)
+  }
+
+  public func run(on heap: HeapUnderTest) async -> Outcome {
+    let bench = CheckBench(heap)
+    do {
+      try await body(bench)
+      return .passed
+    } catch let skip as Skip {
+      return .skipped(skip.reason)
+    } catch {
+      return .failed("\(error)")
+    }
+  }
+
+  /// The checks that say something about a heap of this kind.
+  public static func all(for kind: HeapUnderTest.Kind) -> [HeapCheck] {
+    all.filter { $0.kinds.contains(kind) }
+  }
+
+  /// Every check, in the order in which a person would want to know.
+  public static let all: [HeapCheck] =
+    allocation + memory + children + cleanup + deletion + kernelInterface + imports + udmabuf
+    + opaque
+}
+
+/// The machine lacks something that the check needs.
+struct Skip: Error { let reason: String }
+
+/// A claim that did not hold.
+struct Broken: Error, CustomStringConvertible { let description: String }
+
+func expect(_ holds: Bool, _ claim: @autoclosure () -> String) throws(Broken) {
+  if !holds { throw Broken(description: "does not hold: \(claim())") }
+}
+
+func expectEqual<Value: Equatable>(
+  _ found: Value, _ wanted: Value, _ what: @autoclosure () -> String
+) throws(Broken) {
+  if found != wanted {
+    throw Broken(description: "\(what()) is \(found), should be \(wanted)")
+  }
+}

@@ -1,0 +1,56 @@
+public import LinuxHeaps
+
+/// A heap that is to be checked, and how to ask it for memory.
+public struct HeapUnderTest: Sendable, CustomStringConvertible {
+  /// What a heap is in the kernel; it decides which checks there are.
+  public enum Kind: String, CaseIterable, Sendable {
+    /// A node of `/dev/dma_heap`.
+    case dmaHeap = "dma-buf heap"
+    case udmabuf
+    case memfd
+    case opaque
+  }
+
+  /// The node's name, or that of a built-in heap.
+  public let name: String
+  public let kind: Kind
+  /// What its requests say.
+  public let settings: SingleBufferSettings
+  /// A heap of its own for each check, so that a check counts only its own buffers.
+  let make: @Sendable () -> any Heap
+
+  public var description: String { name }
+
+  /// A node of `/dev/dma_heap`, by its whole name.
+  public static func dmaHeap(_ name: String, role: HeapRole) -> HeapUnderTest {
+    let settings: SingleBufferSettings =
+      switch role {
+      case .contiguous: .contiguous
+      case .protected: SingleBufferSettings(bufferSettings: BufferMemorySettings(isSecure: true))
+      case .system, .other: SingleBufferSettings()
+      }
+    return HeapUnderTest(name: name, kind: .dmaHeap, settings: settings) {
+      DMABufHeap(heaps: [name])
+    }
+  }
+
+  public static let udmabuf = HeapUnderTest(
+    name: UDMABufHeap.name, kind: .udmabuf, settings: SingleBufferSettings()
+  ) { UDMABufHeap() }
+
+  public static let memfd = HeapUnderTest(
+    name: MemfdHeap.name, kind: .memfd, settings: SingleBufferSettings()
+  ) { MemfdHeap() }
+
+  public static let opaque = HeapUnderTest(
+    name: OpaqueHeap.name, kind: .opaque, settings: SingleBufferSettings()
+  ) { OpaqueHeap() }
+
+  /// Every heap that this process may use on this machine: those of the kernel, then the built-in.
+  public static func all(in catalog: HeapCatalog = HeapCatalog()) -> [HeapUnderTest] {
+    // The processor cannot look into protected memory, and most checks have to.
+    let nodes = catalog.heaps().filter { $0.node?.isUsable == true && $0.role != .protected }
+    return nodes.map { .dmaHeap($0.name, role: $0.role) }
+      + (UDMABufHeap.isUsable ? [.udmabuf] : []) + [.memfd, .opaque]
+  }
+}

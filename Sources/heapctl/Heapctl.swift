@@ -1,0 +1,13 @@
+internal import ArgumentParser
+
+@main
+struct Heapctl: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "heapctl",
+    abstract: "Finds, tries and checks the dma-buf heaps of this machine.",
+    discussion: """
+      Exit status: 0 all right; 1 a check failed or a request was refused; 64 wrong usage; \
+      69 no heap can serve the request; 77 no permission.
+      """,
+    subcommands: [Demo.self, List.self, Alloc.self, Verify.self, DemoPartnerProcess.self])
+}

@@ -1,0 +1,90 @@
+internal import ArgumentParser
+internal import HeapTestKit
+internal import LinuxHeaps
+internal import SystemPackage
+
+struct Verify: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Runs the checks that a heap must pass, on the heaps named or on all.")
+
+  @OptionGroup var choice: HeapChoice
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  struct Row: Encodable {
+    let heap: String
+    let check: String
+    let claim: String
+    /// pass, fail or skip
+    let outcome: String
+    /// What did not hold, or what the machine lacks.
+    let reason: String?
+  }
+
+  func run() async throws {
+    var rows: [Row] = []
+    for heap in try await reporting({ try heaps(&rows) }) {
+      for check in HeapCheck.all(for: heap.kind) {
+        let row = Row(heap, check, await check.run(on: heap))
+        rows.append(row)
+        if json { tell(row.line) } else { show(row.line) }
+      }
+    }
+    if json { try JSONReport(body: rows, name: "results").show() }
+    func count(_ outcome: String) -> Int { rows.count { $0.outcome == outcome } }
+    let summary = "\(count("pass")) passed, \(count("fail")) failed, \(count("skip")) skipped"
+    if json { tell(summary) } else { show(summary) }
+    if count("fail") > 0 { throw Ending.refused }
+  }
+
+  private func heaps(_ rows: inout [Row]) throws -> [HeapUnderTest] {
+    let entries = HeapCatalog().heaps()
+    guard choice.names.isEmpty else {
+      return try choice.names.map { name in
+        if let heap = HeapChoice.builtIn[name] { return heap }
+        guard let entry = entries.first(where: { $0.name == name }) else {
+          tell(
+            "heapctl: verify \(name): no such heap. To fix it: use one of: "
+              + (entries.map(\.name) + ["udmabuf", "memfd", "opaque"]).joined(separator: " "))
+          throw Ending.noHeap
+        }
+        guard let node = entry.node, node.isUsable else {
+          tell(
+            "heapctl: verify \(entry.path.string): permission denied: the node is "
+              + (entry.node.map { "\($0)" } ?? "gone"))
+          throw Ending.noPermission
+        }
+        return .dmaHeap(name, role: entry.role)
+      }
+    }
+    for entry in entries where entry.node?.isUsable != true || entry.role == .protected {
+      let reason =
+        entry.role == .protected
+        ? "the processor cannot look into protected memory"
+        : "this user may not open \(entry.path.string)"
+      let row = Row(
+        heap: entry.name, check: "all", claim: "", outcome: "skip", reason: reason)
+      rows.append(row)
+      if json { tell(row.line) } else { show(row.line) }
+    }
+    return HeapUnderTest.all()
+  }
+}
+
+extension Verify.Row {
+  init(_ heap: HeapUnderTest, _ check: HeapCheck, _ outcome: HeapCheck.Outcome) {
+    let (word, reason): (String, String?) =
+      switch outcome {
+      case .passed: ("pass", nil)
+      case .failed(let reason): ("fail", reason)
+      case .skipped(let reason): ("skip", reason)
+      }
+    self.init(
+      heap: heap.name, check: check.name, claim: check.claim, outcome: word, reason: reason)
+  }
+
+  var line: String {
+    "\(outcome)  \(heap)  \(check): \(reason ?? claim)"
+  }
+}
