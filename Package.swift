@@ -76,7 +76,18 @@ let package = Package(
       ],
       swiftSettings: settings),
 
-    .testTarget(name: "LinuxHeapsTests", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+    .testTarget(
+      name: "LinuxHeapsTests",
+      dependencies: [
+        "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
+      swiftSettings: settings),
+    // They run the binary.
+    .testTarget(
+      name: "HeapctlTests", dependencies: ["heapctl", "LinuxHeaps"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -16,8 +16,22 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   public let kind: Kind
   /// What its requests say.
   public let settings: SingleBufferSettings
+  /// How long a check waits for what must come true. It only ends a failure, so it is long enough for
+  /// an emulated machine.
+  let patience: Duration
   /// A heap of its own for each check, so that a check counts only its own buffers.
   let make: @Sendable () -> any Heap
+
+  init(
+    name: String, kind: Kind, settings: SingleBufferSettings, patience: Duration = .seconds(60),
+    make: @escaping @Sendable () -> any Heap
+  ) {
+    self.name = name
+    self.kind = kind
+    self.settings = settings
+    self.patience = patience
+    self.make = make
+  }
 
   public var description: String { name }
 

@@ -17,6 +17,7 @@ public final class Admission: Sendable {
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
     var promises: [ObjectIdentifier: any Promise] = [:]
+    var reading: MemoryReading?
   }
 
   private let floor: UInt64?
@@ -53,53 +54,87 @@ public final class Admission: Sendable {
     case region(CMARegion)
     /// There are none.
     case nothing
+
+    var isMovable: Bool { if case .pagesAtFirstUse = self { true } else { false } }
   }
 
   func admit(
     _ size: UInt64, from source: Source, _ operation: String, at path: FilePath? = nil
   ) throws(HeapError) -> Grant {
-    func refuse(_ cause: String, fix: String) throws(HeapError) -> Never {
-      throw HeapError(.noMemory, operation, at: path, cause: cause, fix: fix)
-    }
     try state.withLock { state throws(HeapError) in
-      if let budget, size > budget - min(budget, state.live) {
-        try refuse(
-          "the budget is \(budget.asByteCount), of which \(state.live.asByteCount) are live",
-          fix: "close buffers or raise the budget")
-      }
+      if let refusal = overBudget(size, state) { throw refusal.error(operation, at: path) }
       switch source {
-      case .nothing: break
-      case .region(let region):
-        if size > region.available ?? region.total {
-          try refuse(
-            "the contiguous region \(region.name) has \(region.total.asByteCount)"
-              + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
-            fix: "close buffers, or boot with a larger region, e.g. cma=256M")
-        }
       case .pages, .pagesAtFirstUse:
-        let isMovable = if case .pagesAtFirstUse = source { true } else { false }
-        let machine = try attempt("read the machine's memory", at: "/proc/meminfo") {
-          () throws(Errno) in try memory()
+        try admitPages(size, movable: source.isMovable, &state, operation, at: path)
+      case .region(let region):
+        if let refusal = Self.overRegion(size, region) {
+          throw refusal.error(operation, at: path)
         }
-        let kept = floor ?? machine.total / 16
-        let usable = machine.available(movable: isMovable)
-        var spoken = state.underway + state.promised
-        if size > usable - min(usable, kept + spoken) {
-          // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-          spoken = state.underway + state.promises.values.reduce(0) { $0 + $1.untouchedBytes }
-        }
-        if size > usable - min(usable, kept + spoken) {
-          try refuse(
-            "\(usable.asByteCount) are available, less a floor of \(kept.asByteCount)"
-              + (spoken > 0 ? " and \(spoken.asByteCount) promised to others" : ""),
-            fix: "close buffers, ask for less, or lower the floor")
-        }
-        if isMovable { state.promised += size } else { state.underway += size }
+      case .nothing: break
       }
       state.live += size
     }
     return Grant(self, size, source)
   }
+
+  private struct Refusal {
+    let cause: String
+    let fix: String
+
+    func error(_ operation: String, at path: FilePath?) -> HeapError {
+      HeapError(.noMemory, operation, at: path, cause: cause, fix: fix)
+    }
+  }
+
+  private func overBudget(_ size: UInt64, _ state: borrowing State) -> Refusal? {
+    let limit = budget ?? .max
+    guard size > limit.less(state.live) else { return nil }
+    return Refusal(
+      cause: "the budget is \(limit.asByteCount), of which \(state.live.asByteCount) are live",
+      fix: "close buffers or raise the budget")
+  }
+
+  private static func overRegion(_ size: UInt64, _ region: CMARegion) -> Refusal? {
+    guard size > region.available ?? region.total else { return nil }
+    return Refusal(
+      cause: "the contiguous region \(region.name) has \(region.total.asByteCount)"
+        + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
+      fix: "close buffers, or boot with a larger region, e.g. cma=256M")
+  }
+
+  private func admitPages(
+    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: String, at path: FilePath?
+  ) throws(HeapError) {
+    func headroom(_ memory: MachineMemory, besides spoken: UInt64) -> UInt64 {
+      memory.available(movable: movable).less(floor(of: memory)).less(spoken)
+    }
+    let spoken = state.underway + state.promised
+    if let reading = state.reading,
+      reading.covers(size, headroom: headroom(reading.memory, besides: spoken))
+    {
+      state.reading?.spent += size
+      state.underway += size
+      return
+    }
+    let machine = try attempt(operation, at: "/proc/meminfo") { () throws(Errno) in try memory() }
+    state.reading = MemoryReading(machine)
+    if size > headroom(machine, besides: spoken) {
+      // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
+      let open = state.promises.values.reduce(state.underway) { $0 + $1.untouchedBytes }
+      if size > headroom(machine, besides: open) {
+        let available = machine.available(movable: movable)
+        throw Refusal(
+          cause: "\(available.asByteCount) are available, less a floor of "
+            + floor(of: machine).asByteCount
+            + (open > 0 ? " and \(open.asByteCount) promised to others" : ""),
+          fix: "close buffers, ask for less, or lower the floor"
+        ).error(operation, at: path)
+      }
+    }
+    state.underway += size
+  }
+
+  private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
 
   /// An admitted request; it counts until it is given back or dropped.
   final class Grant: Sendable {
@@ -121,15 +156,23 @@ public final class Admission: Sendable {
     /// The kernel has given the memory: its own figures tell from now on.
     func settle() {
       phase.withLock { phase in
-        guard phase == .underway else { return }
+        guard phase == .underway, case .pages = source else { return }
         phase = .settled
-        if case .pages = source { admission.state.withLock { $0.underway -= size } }
+        admission.state.withLock { $0.underway -= size }
       }
     }
 
     /// Lets admission ask how much of a promise is still open.
     func watch(_ promise: any Promise) {
-      admission.state.withLock { $0.promises[ObjectIdentifier(self)] = promise }
+      phase.withLock { phase in
+        guard phase == .underway else { return }
+        phase = .settled
+        admission.state.withLock { state in
+          state.underway -= size
+          state.promised += size
+          state.promises[ObjectIdentifier(self)] = promise
+        }
+      }
     }
 
     func giveBack() {
@@ -139,7 +182,8 @@ public final class Admission: Sendable {
           state.live -= size
           switch source {
           case .pages: if phase == .underway { state.underway -= size }
-          case .pagesAtFirstUse: state.promised -= size
+          case .pagesAtFirstUse:
+            if phase == .underway { state.underway -= size } else { state.promised -= size }
           case .region, .nothing: break
           }
           state.promises[ObjectIdentifier(self)] = nil

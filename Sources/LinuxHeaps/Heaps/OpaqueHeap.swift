@@ -6,7 +6,8 @@ internal import SystemPackage
 ///
 /// A vmo is a memfd that is sealed against every write and handed out open for writing only, so read,
 /// write and every mapping fail. Its mode keeps holders from reopening it for reading; a process with
-/// `CAP_DAC_OVERRIDE` still can, and then reads zeroes.
+/// `CAP_DAC_OVERRIDE` still can, and then reads zeroes. No seal stops fallocate(2): a holder can have
+/// the kernel put pages there, charged to itself, which nobody can reach.
 public struct OpaqueHeap: Heap {
   /// The name that ``VMO/heapName`` shows.
   public static let name = "opaque"

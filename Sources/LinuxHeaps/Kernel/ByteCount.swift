@@ -11,6 +11,9 @@ extension UInt64 {
     return overflow || rounded > UInt64(Int64.max) ? nil : rounded
   }
 
+  /// The difference, 0 where it would be negative.
+  func less(_ other: UInt64) -> UInt64 { self - Swift.min(self, other) }
+
   var isPageAligned: Bool { self & (pageSize - 1) == 0 }
 
   /// For people: `8 MiB`, `1.5 GiB`, `300 B`.

@@ -15,25 +15,27 @@ struct FDInfo: Equatable {
 
   /// Nil where the text has no `exp_name`: the descriptor is no dma-buf.
   init?(parsing text: String) {
-    var size: UInt64?
-    var count: Int?
-    var exporter: String?
-    for line in text.split(separator: "\n") {
-      guard let colon = line.firstIndex(of: ":") else { continue }
-      // Exactly one tab follows the colon; what comes then may hold anything but a newline.
-      let value = line[line.index(after: colon)...].dropFirst()
-      switch line[..<colon] {
-      case "size": size = UInt64(value)
-      case "count": count = Int(value)
-      case "exp_name": exporter = String(value)
-      case "name": name = String(value)
-      default: continue
-      }
+    var fields: [Substring: Substring] = [:]
+    // By bytes: "\r\n" is one Character.
+    var rest = text.utf8[...]
+    let newline = UInt8(ascii: "\n")
+    while let first = rest.firstIndex(of: newline), let last = rest.lastIndex(of: newline) {
+      // The name is the kernel's last line, and any holder may put line breaks into it: all that
+      // follows is name, lest it be taken for a count.
+      let end = rest.starts(with: "name:".utf8) ? last : first
+      let line = rest[..<end]
+      rest = rest[rest.index(after: end)...]
+      guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+      // Exactly one tab follows the colon.
+      fields[Substring(line[..<colon])] = Substring(line[line.index(after: colon)...].dropFirst())
     }
-    guard let size, let count, let exporter else { return nil }
+    guard let size = fields["size"].flatMap({ UInt64($0) }),
+      let count = fields["count"].flatMap({ Int($0) }), let exporter = fields["exp_name"]
+    else { return nil }
     self.size = size
     self.count = count
-    self.exporter = exporter
+    self.exporter = String(exporter)
+    name = fields["name"].map(String.init)
   }
 }
 

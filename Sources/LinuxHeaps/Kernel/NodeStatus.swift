@@ -5,27 +5,27 @@ internal import SystemPackage
 public struct NodeStatus: Hashable, Sendable {
   /// The permission bits, e.g. 0o600.
   public let mode: UInt32
-  /// A user's name, or its number where it has none.
-  public let owner: String
-  /// A group's name, or its number where it has none.
-  public let group: String
+  private let userID: uid_t
+  private let groupID: gid_t
   /// Whether this process may open it for reading, which is enough to allocate.
   public let isUsable: Bool
-  /// `st_rdev`.
-  let device: UInt64
+  /// `st_rdev`; nil for what is no character device.
+  let device: UInt64?
 
   /// Nil where there is no such node.
   init?(_ path: String) {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }
     mode = UInt32(status.st_mode) & 0o7777
-    owner = NodeStatus.user(status.st_uid)
-    group = NodeStatus.group(status.st_gid)
+    userID = status.st_uid
+    groupID = status.st_gid
     isUsable = unsafe access(path, R_OK) == 0
-    device = UInt64(status.st_rdev)
+    device = status.st_mode & S_IFMT == S_IFCHR ? UInt64(status.st_rdev) : nil
   }
 
-  private static func user(_ id: uid_t) -> String {
+  /// A user's name, or its number where it has none.
+  public var owner: String {
+    let id = userID
     var entry = unsafe passwd()
     var result: UnsafeMutablePointer<passwd>?
     return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
@@ -34,7 +34,9 @@ public struct NodeStatus: Hashable, Sendable {
     }
   }
 
-  private static func group(_ id: gid_t) -> String {
+  /// A group's name, or its number where it has none.
+  public var group: String {
+    let id = groupID
     var entry = unsafe Glibc.group()
     var result: UnsafeMutablePointer<Glibc.group>?
     return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 << 10) { buffer in

@@ -32,6 +32,8 @@ final class DMABufParent: Parent {
 
   var childEvents: ChildEvents { .none }
 
+  func eventsAreWatched() {}
+
   var pages: Pages? {
     state.withLock { state in
       switch state {
@@ -45,8 +47,11 @@ final class DMABufParent: Parent {
     let fdinfo = try FDInfoDirectory.shared.get()
     return try state.withLock { state throws(Errno) in
       switch state {
-      case .some(let state): try fdinfo.read(state.fd.rawValue)?.count
-      case .none: nil
+      case .some(let state):
+        // What cannot be read must not be taken for free.
+        guard let info = try fdinfo.read(state.fd.rawValue) else { throw .ioError }
+        return info.count
+      case .none: return nil
       }
     }
   }

@@ -11,22 +11,32 @@ final class MemfdParent: Parent {
   let identity: VMOIdentity
   let childEvents: ChildEvents
   private let size: UInt64
+  private let mode: mode_t
   private let fd: Guarded<OwnedFD?>
 
   /// Keeps a new memfd. Its first open file is closed: leases do not see it.
   ///
-  /// - Parameter mode: The permission bits that decide how a holder can reopen the file.
+  /// - Parameter mode: The permission bits that decide how holders can reopen the file.
   init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
     try Self.leases.get()
     let descriptor = try memfd.reopened(O_RDONLY)
     let number = descriptor.rawValue
-    _ = try call { fchmod(number, mode) }
     _ = try call { CLinuxHeaps_set_lease_signal(number, Self.leaseSignal) }
     let status = try descriptor.status()
     identity = VMOIdentity(status)
     size = UInt64(status.st_size)
     childEvents = .closeOf(descriptor: number)
     fd = Guarded(descriptor)
+    self.mode = mode
+  }
+
+  /// Only now, because a watch needs the right to read (inotify_add_watch(2)).
+  func eventsAreWatched() throws(Errno) {
+    try fd.withLock { fd throws(Errno) in
+      guard let number = fd?.rawValue else { return }
+      let mode = self.mode
+      _ = try call { fchmod(number, mode) }
+    }
   }
 
   /// A new child: an open file of its own, so that its last close is an event.

@@ -9,6 +9,9 @@ protocol Parent: AnyObject, Sendable {
   /// Whether the kernel tells of the last child's end.
   var childEvents: ChildEvents { get }
 
+  /// Told when its events are watched, and before its first child is handed out.
+  func eventsAreWatched() throws(Errno)
+
   /// Asks the kernel. False is ZERO_CHILDREN: from then on no child can come to be, because the
   /// parent is the only thing that one could be made of.
   func hasChildren() throws(Errno) -> Bool

@@ -10,13 +10,14 @@ public final class Reclaimer: Sendable {
   /// How soon to look again for a dma-buf's holders in other processes.
   public struct Recheck: Hashable, Sendable {
     /// The first wait after a sign that something changed; at least 1 ms.
-    public var first: Duration
+    public let first: Duration
     /// Where doubling the wait ends; at least `first`.
-    public var longest: Duration
+    public let longest: Duration
 
     public init(first: Duration = .milliseconds(1), longest: Duration = .milliseconds(250)) {
-      self.first = max(first, .milliseconds(1))
-      self.longest = max(longest, self.first)
+      // A day: nobody waits longer, and no sum of it and a clock overflows.
+      self.first = min(max(first, .milliseconds(1)), .seconds(86_400))
+      self.longest = min(max(longest, self.first), .seconds(86_400))
     }
   }
 

@@ -43,13 +43,21 @@ final class ReclaimerCore: Sendable {
     let parents = buffer.parents
     try state.withLock { state throws(Errno) in
       if state.thread == nil { state.thread = try ReclaimerThread(self) }
+      let thread = state.thread!
       let id = ObjectIdentifier(buffer)
       var entry = Entry(buffer: buffer, schedule: RecheckSchedule(recheck))
-      for case .closeOf(let descriptor) in parents.map(\.childEvents) {
-        let watch = try state.thread!.closeEvents.watch(descriptor)
-        entry.watches.append(watch)
-        state.watched[watch] = id
+      do throws(Errno) {
+        for parent in parents {
+          if case .closeOf(let descriptor) = parent.childEvents {
+            entry.watches.append(try thread.closeEvents.watch(descriptor))
+          }
+          try parent.eventsAreWatched()
+        }
+      } catch {
+        for watch in entry.watches { thread.closeEvents.remove(watch) }
+        throw error
       }
+      for watch in entry.watches { state.watched[watch] = id }
       state.entries[id] = entry
     }
     for parent in parents { LocalBuffers.shared.insert(buffer, as: parent.identity) }

@@ -47,7 +47,9 @@ struct DemoBuffer {
     show("   process \(process) got the second slice over a socket and reads: \"\(read)\"")
     let answer = try text(of: vmo.slice(offset: half + pageSize, byteCount: pageSize))
     show("   process \(getpid()) reads in its own handle: \"\(answer)\"")
-    try tell("process \(process) has a descriptor and a mapping (with a descriptor for syncing)")
+    // The kernel brackets CPU access by descriptor, so a mapped dma-buf keeps one.
+    let syncing = vmo.kind == .dmaBuf ? ", which has a descriptor for syncing" : ""
+    try tell("process \(process) has a descriptor and a mapping\(syncing)")
 
     _ = consume first
     try tell("the first slice is closed here")

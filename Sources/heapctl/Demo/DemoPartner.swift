@@ -34,7 +34,7 @@ struct DemoPartner: ~Copyable {
     var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [
       strdup("heapctl"), strdup("demo-partner"), nil,
     ]
-    defer { for unsafeargument in unsafe arguments { unsafe free(argument) } }
+    defer { for index in unsafe arguments.indices { unsafe free(arguments[index]) } }
     let error = unsafe posix_spawn(
       &process, "/proc/self/exe", &actions, nil, &arguments, environ)
     if error != 0 { throw Errno(rawValue: error) }

@@ -43,12 +43,7 @@ public struct HeapCatalog: Sendable {
 
   /// The names of the nodes of a role, the preferred first, each memory once.
   func names(of role: HeapRole) -> [String] {
-    let names = self.names
-    let regions = CMARegion.names(in: regionDirectory)
-    return names.filter { name in
-      self.role(of: name, regions: regions) == role
-        && defaultRegionName(besides: name, among: names, regions: regions) == nil
-    }
+    heaps().filter { $0.role == role && $0.duplicateOf == nil }.map(\.name)
   }
 
   func role(of name: String) -> HeapRole {

@@ -1,0 +1,43 @@
+import HeapTestKit
+import LinuxHeaps
+import Testing
+
+@testable import HeapTestKit
+
+/// A heap that breaks the contract: it keeps a handle to each vmo that it gives out.
+private struct HoardingHeap: Heap {
+  let inner = MemfdHeap()
+  let hoard = Guarded<[ReturnedVMO]>([])
+
+  var properties: HeapProperties { inner.properties }
+  var buffers: LiveBuffers { inner.buffers }
+
+  func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let vmo = try inner.allocateVmo(
+      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
+      bufferIndex: bufferIndex, cleanup: cleanup)
+    let kept = ReturnedVMO(try vmo.duplicate())
+    hoard.withLock { $0.append(kept) }
+    return vmo
+  }
+}
+
+@Suite struct ChecksCanFailTests {
+  @Test(arguments: ["child-by-dup", "cleanup-once", "cleanup-before-close"])
+  func `a heap that keeps a child is found out`(_ name: String) async throws {
+    let check = try #require(HeapCheck.all.first { $0.name == name })
+    let heap = HeapUnderTest(
+      name: "hoarding", kind: .memfd, settings: SingleBufferSettings(),
+      patience: .milliseconds(200)
+    ) { HoardingHeap() }
+    let outcome = await check.run(on: heap)
+    guard case .failed(let reason) = outcome else {
+      Issue.record("\(name) ended as \(outcome)")
+      return
+    }
+    #expect(reason.contains("reclaimed"))
+  }
+}

@@ -1,0 +1,97 @@
+import Foundation
+import LinuxHeaps
+import Testing
+
+@Suite struct AllocTests {
+  @Test(arguments: ["0", "", "x", "-1", "8T", "1.5M", "99999999999999999999", "99999999999G", "+1"])
+  func `a size that is none is wrong usage`(_ size: String) throws {
+    let run = try Run.heapctl("alloc", "--size", size)
+    #expect(run.status == 64)
+    #expect(run.output == "")
+    #expect(run.error.contains("--size"))
+  }
+
+  @Test(arguments: [("1", 4096), ("4096", 4096), ("64K", 65_536), ("8m", 8 << 20), ("1G", 1 << 30)])
+  func `sizes take units`(_ size: String, _ bytes: UInt64) throws {
+    let run = try Run.heapctl("alloc", "--size", size, "--heap", "opaque", "--json")
+    #expect(run.status == 0)
+    let buffer = try #require(try run.json["buffer"] as? [String: Any])
+    #expect(buffer["sizeBytes"] as? UInt64 == max(bytes, pageSize))
+  }
+
+  @Test func `JSON stands alone on standard output`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd", "--json")
+    #expect(run.status == 0)
+    #expect(try run.json["schemaVersion"] as? Int == 1)
+    #expect(try run.json["kernelRelease"] as? String == kernelRelease)
+    let buffer = try #require(try run.json["buffer"] as? [String: Any])
+    #expect(buffer["heap"] as? String == "memfd")
+    #expect(buffer["kind"] as? String == "memfd")
+    #expect((buffer["name"] as? String).flatMap(BufferName.init(parsing:)) != nil)
+    #expect(run.error == "given back and reclaimed\n")
+  }
+
+  @Test func `text says the same`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd")
+    #expect(
+      run.output.withoutChangingNumbers() == """
+        1 MiB of memfd: a memfd, inode N
+          name in the kernel: lh:ID.0
+
+        """)
+    #expect(run.status == 0)
+  }
+
+  @Test(arguments: ["memfd", "udmabuf", "opaque"])
+  func `a built-in heap is never contiguous`(_ heap: String) throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--contiguous", "--heap", heap)
+    #expect(run.status == 69)
+    #expect(
+      run.error == """
+        heapctl: allocate contiguous memory: the \(heap) heap has none. To fix it: boot with cma=64M \
+        on a kernel with CONFIG_DMABUF_HEAPS_CMA
+
+        """)
+  }
+
+  @Test func `a heap that is not there is named`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "no,such@heap")
+    #expect(run.status == 69)
+    #expect(run.error.contains("(/dev/dma_heap/no,such@heap): no such heap"))
+  }
+
+  @Test func `too much is refused, and the figures are told`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1024G", "--heap", "memfd")
+    #expect(run.status == 1)
+    #expect(run.error.contains("NO_MEMORY"))
+    #expect(run.error.contains("are available, less a floor of"))
+  }
+
+  @Test func `a built-in heap stands alone`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd", "--heap", "system")
+    #expect(run.status == 64)
+  }
+
+  @Test func `held until the input ends`() throws {
+    let input = Pipe()
+    try input.fileHandleForWriting.close()
+    let run = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", "memfd", "--hold", input: input.fileHandleForReading)
+    #expect(run.status == 0)
+    #expect(run.error.contains("held by process"))
+    #expect(run.error.hasSuffix("given back and reclaimed\n"))
+  }
+
+  @Test(
+    .enabled(if: !HeapCatalog().heaps().isEmpty, "needs /dev/dma_heap"),
+    arguments: HeapCatalog().heaps().map(\.name))
+  func `a heap that its user may not open says who may`(_ heap: String) throws {
+    let entry = try #require(HeapCatalog().heaps().first { $0.name == heap })
+    let run = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", heap,
+      through: ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    #expect(run.status == 77)
+    #expect(run.error.contains("(/dev/dma_heap/\(heap)): the node is \(try #require(entry.node))"))
+    #expect(run.error.contains("To fix it:"))
+  }
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs inside the booted kernel, in the package's folder: the whole test bundle, heapctl's checks on
+# every heap, and then the question whether the kernel has a dma-buf or a complaint left.
+set -uo pipefail
+kernel=$1
+build=.build/debug
+failed=0
+fail() {
+  echo "kernel-test $kernel: FAILED: $*"
+  failed=1
+}
+
+# Modules on the stock kernel, built in on the others.
+for module in udmabuf vgem vkms; do modprobe -q "$module" || true; done
+udevadm settle 2>/dev/null || true
+mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+
+case $kernel in
+next) LINUXHEAPS_HEAPS="system default_cma_region reserved udmabuf memfd opaque" ;;
+lts) LINUXHEAPS_HEAPS="system reserved udmabuf memfd opaque" ;;
+stock) LINUXHEAPS_HEAPS="system udmabuf memfd opaque" ;;
+esac
+export LINUXHEAPS_HEAPS SWIFT_BACKTRACE=enable=no
+
+log=$(mktemp)
+echo "== $kernel: $(uname -r), test bundle"
+"$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel > "$log" 2>&1 ||
+  fail "the test bundle"
+grep -E '^(✘|↳|➜)|recorded an issue|^✔ Test run|^✘ Test run' "$log"
+grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
+if [ "$kernel" = next ] && grep -qE '^➜|skipped:' "$log"; then fail "a test skipped"; fi
+
+echo "== $kernel: heapctl verify"
+"$build/heapctl" verify > "$log" 2>&1 || fail "heapctl verify"
+grep -v '^pass' "$log"
+if [ "$kernel" = next ] && grep -q '^skip' "$log"; then fail "a check skipped"; fi
+echo "== $kernel: heapctl verify as nobody"
+# From a copy, because nobody need not be able to reach this folder.
+cp "$build/heapctl" /tmp/heapctl && chmod 755 /tmp/heapctl
+setpriv --reuid=65534 --regid=65534 --clear-groups /tmp/heapctl verify --heap memfd --heap opaque > "$log" 2>&1 ||
+  fail "heapctl verify as nobody"
+grep -v '^pass' "$log"
+
+echo "== $kernel: what is left"
+tail -n 1 /sys/kernel/debug/dma_buf/bufinfo
+grep -q '^Total 0 objects' /sys/kernel/debug/dma_buf/bufinfo || fail "dma-bufs are left: $(cat /sys/kernel/debug/dma_buf/bufinfo)"
+if dmesg | grep -E 'BUG:|KFENCE|WARNING:|Oops|Out of memory'; then fail "the kernel complained"; fi
+[ "$failed" = 0 ] && echo "kernel-test $kernel: passed"
+exit "$failed"

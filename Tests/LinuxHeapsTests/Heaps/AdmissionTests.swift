@@ -1,0 +1,121 @@
+import SystemPackage
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct AdmissionTests {
+  private static let operation = "allocate 8 MiB"
+
+  private static func refusal(
+    _ admission: Admission, _ size: UInt64, from source: Admission.Source = .pages
+  ) -> HeapError? {
+    do throws(HeapError) {
+      try admission.admit(size, from: source, operation, at: "/dev/dma_heap/x").giveBack()
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  @Test(
+    arguments: [
+      // (floor, available, size, is admitted), MiB
+      (0, 100, 100, true), (0, 100, 101, false), (60, 100, 40, true), (60, 100, 41, false),
+      (100, 100, 0, true), (100, 100, 1, false), (200, 100, 1, false), (0, 0, 1, false),
+    ] as [(UInt64, UInt64, UInt64, Bool)])
+  func `a floor is left to the rest of the machine`(
+    _ floor: UInt64, _ available: UInt64, _ size: UInt64, _ isAdmitted: Bool
+  ) {
+    let admission = Admission(floor: floor * mebibyte, on: .of(available: available))
+    for source in [Admission.Source.pages, .pagesAtFirstUse] {
+      let error = Self.refusal(admission, size * mebibyte, from: source)
+      #expect((error == nil) == isAdmitted)
+      #expect(error == nil || error?.code == .noMemory)
+    }
+    #expect(admission.liveBytes == 0)
+  }
+
+  @Test func `a sixteenth is the floor where none is given`() {
+    let admission = Admission(floor: nil, on: .of(total: 1600, available: 300))
+    #expect(Self.refusal(admission, 200 * mebibyte) == nil)
+    #expect(Self.refusal(admission, 200 * mebibyte + 1)?.code == .noMemory)
+  }
+
+  @Test func `a refusal names the figures, the file and what helps`() {
+    let admission = Admission(floor: 64 * mebibyte, on: .of(available: 70))
+    let error = Self.refusal(admission, 8 * mebibyte)
+    #expect(error?.operation == Self.operation)
+    #expect(error?.path?.string == "/dev/dma_heap/x")
+    #expect(error?.cause == "70 MiB are available, less a floor of 64 MiB")
+    #expect(error?.fix?.isEmpty == false)
+  }
+
+  @Test func `a budget is held, and told with what is live`() throws {
+    let admission = Admission(budget: 10 * mebibyte, on: .of(available: 1024))
+    let first = try admission.admit(4 * mebibyte, from: .pages, Self.operation)
+    let second = try admission.admit(5 * mebibyte, from: .pages, Self.operation)
+    #expect(admission.liveBytes == 9 * mebibyte)
+    let error = Self.refusal(admission, 2 * mebibyte)
+    #expect(error?.code == .noMemory)
+    #expect(error?.cause == "the budget is 10 MiB, of which 9 MiB are live")
+    #expect(Self.refusal(admission, mebibyte) == nil)
+    first.giveBack()
+    #expect(Self.refusal(admission, 5 * mebibyte) == nil)
+    #expect(Self.refusal(admission, 6 * mebibyte)?.code == .noMemory)
+    second.giveBack()
+    #expect(admission.liveBytes == 0)
+  }
+
+  @Test(arguments: [.pages, .pagesAtFirstUse, .nothing, .region(region)] as [Admission.Source])
+  func `a budget holds for every source`(_ source: Admission.Source) {
+    let admission = Admission(budget: mebibyte, on: .of(available: 1024))
+    #expect(Self.refusal(admission, mebibyte, from: source) == nil)
+    #expect(Self.refusal(admission, mebibyte + 1, from: source)?.code == .noMemory)
+    #expect(Self.refusal(admission, .max, from: source)?.code == .noMemory)
+  }
+
+  private static let region = CMARegion(
+    name: "reserved", total: 128 * mebibyte, available: 2 * mebibyte)
+
+  @Test func `a region serves what is free in it`() {
+    let admission = Admission(on: .of(available: 0))
+    #expect(Self.refusal(admission, 2 * mebibyte, from: .region(Self.region)) == nil)
+    let error = Self.refusal(admission, 3 * mebibyte, from: .region(Self.region))
+    #expect(error?.code == .noMemory)
+    #expect(
+      error?.cause == "the contiguous region reserved has 128 MiB, of which 2 MiB are free")
+  }
+
+  @Test func `a region that does not tell serves its size`() {
+    let admission = Admission(on: .of(available: 0))
+    let region = CMARegion(name: "reserved", total: 128 * mebibyte, available: nil)
+    #expect(Self.refusal(admission, 128 * mebibyte, from: .region(region)) == nil)
+    let error = Self.refusal(admission, 129 * mebibyte, from: .region(region))
+    #expect(error?.cause == "the contiguous region reserved has 128 MiB")
+  }
+
+  // MemAvailable counts the free pages of contiguous regions; only movable pages may borrow them,
+  // and a memfd's are.
+  @Test func `free contiguous pages serve no system heap`() {
+    let admission = Admission(on: .of(available: 100, contiguousFree: 60, contiguousTotal: 64))
+    #expect(Self.refusal(admission, 40 * mebibyte) == nil)
+    #expect(
+      Self.refusal(admission, 50 * mebibyte)?.cause
+        == "40 MiB are available, less a floor of 0 B")
+    #expect(Self.refusal(admission, 100 * mebibyte, from: .pagesAtFirstUse) == nil)
+  }
+
+  @Test func `what has no pages needs no memory`() {
+    let admission = Admission(floor: .max, on: .of(available: 0))
+    #expect(Self.refusal(admission, 1 << 62, from: .nothing) == nil)
+  }
+
+  @Test func `a machine that tells nothing is an error`() {
+    let admission = Admission(floor: 0, budget: nil) { () throws(Errno) in throw .permissionDenied }
+    let error = Self.refusal(admission, mebibyte)
+    #expect(error?.code == .accessDenied)
+    #expect(error?.path?.string == "/proc/meminfo")
+    #expect(admission.liveBytes == 0)
+    #expect(Self.refusal(admission, mebibyte, from: .nothing) == nil)
+  }
+}

@@ -1,0 +1,76 @@
+import Testing
+
+@testable import LinuxHeaps
+
+// Other tests of this process open descriptors meanwhile, so each has a process of its own.
+@Suite struct DescriptorLeakTests {
+  @Test func `2,000 buffers leave no descriptor open`() async {
+    await #expect(processExitsWith: .success) {
+      let heap = MemfdHeap()
+      try await openWhatStaysOpen(heap)
+      let before = try openDescriptorCount()
+      for index: UInt64 in 0..<2000 {
+        let key = BufferKey.fresh(index)
+        let vmo = try heap.allocate(key, size: 2 * pageSize)
+        let slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
+        if index % 2 == 0 {
+          close(slice)
+          try await heap.delete(key, vmo)
+        } else {
+          close(vmo)
+          close(slice)
+        }
+      }
+      let isEmpty = try await eventually { heap.buffers.count == 0 }
+      let after = try openDescriptorCount()
+      precondition(isEmpty && after == before, "\(before) descriptors before, \(after) after")
+    }
+  }
+
+  @Test func `refusals leave no descriptor open`() async {
+    await #expect(processExitsWith: .success) {
+      let heap = MemfdHeap()
+      try await openWhatStaysOpen(heap)
+      let key = BufferKey.fresh()
+      let vmo = try heap.allocate(key)
+      let before = try openDescriptorCount()
+      for _ in 0..<100 {
+        let empty = SharedBox(try Memfd.create("empty", size: 0))
+        precondition(
+          refusal { () throws(HeapError) in try VMO(adopting: empty.take()) } != nil)
+        precondition(refusal { () throws(HeapError) in try heap.allocate(key) } != nil)
+        precondition(
+          refusal { () throws(HeapError) in try heap.allocate(.fresh(), size: 1 << 50) } != nil)
+        precondition(
+          refusal { () throws(HeapError) in try vmo.slice(offset: 1, byteCount: 1) } != nil)
+        let copy = try vmo.duplicate()
+        let error = try await heap.refusalToDelete(.fresh(), copy)
+        precondition(error?.code == .notFound)
+      }
+      let after = try openDescriptorCount()
+      precondition(after == before, "\(before) descriptors before, \(after) after")
+    }
+  }
+
+  @Test func `a reclaimer that is gone leaves no descriptor open`() async {
+    await #expect(processExitsWith: .success) {
+      try await openWhatStaysOpen(MemfdHeap())
+      let before = try openDescriptorCount()
+      for _ in 0..<50 {
+        let key = BufferKey.fresh()
+        let heap = MemfdHeap(reclaimer: Reclaimer())
+        try await heap.delete(key, heap.allocate(key))
+      }
+      // The threads end by themselves, after their heaps.
+      let areGone = try await eventually { try openDescriptorCount() == before }
+      precondition(areGone)
+    }
+  }
+}
+
+/// The reclaimer's thread, /proc/self/fdinfo, and the timer of the runtime's first sleep.
+private func openWhatStaysOpen(_ heap: MemfdHeap) async throws {
+  let key = BufferKey.fresh()
+  try await heap.delete(key, VMO(adopting: heap.allocate(key).releaseDescriptor()))
+  try await Task.sleep(for: .milliseconds(1))
+}

@@ -1,0 +1,72 @@
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct HeapRegionTests {
+  /// What an older kernel tells: all regions together.
+  private static func together() throws -> UInt64? {
+    let total = try MachineMemory.read().contiguousTotal
+    return total > 0 ? total : nil
+  }
+
+  @Test func `both names of the default region have its size`() throws {
+    let machine = try HeapNodes(["system", "default_cma_region", "reserved"])
+    try machine.addRegion("reserved", pages: 32768, available: 30000)
+    for name in ["default_cma_region", "reserved"] {
+      let heap = try #require(machine.catalog.heap(name))
+      #expect(heap.capacity == 32768 * pageSize)
+      #expect(heap.free == 30000 * pageSize)
+    }
+    #expect(machine.catalog.heap("system")?.capacity == nil)
+    #expect(machine.catalog.heap("system")?.free == nil)
+  }
+
+  @Test func `each region has its own size`() throws {
+    let machine = try HeapNodes(["default_cma_region", "reserved", "vidmem@4f000000"])
+    try machine.addRegion("reserved", pages: 64, available: 0)
+    try machine.addRegion("vidmem@4f000000", pages: 32, available: 8)
+    let catalog = machine.catalog
+    #expect(catalog.heap("default_cma_region")?.capacity == 64 * pageSize)
+    #expect(catalog.heap("default_cma_region")?.free == 0)
+    #expect(catalog.heap("vidmem@4f000000")?.capacity == 32 * pageSize)
+    #expect(catalog.heap("vidmem@4f000000")?.free == 8 * pageSize)
+    #expect(
+      catalog.region(of: "vidmem@4f000000")
+        == CMARegion(name: "vidmem@4f000000", total: 32 * pageSize, available: 8 * pageSize))
+    #expect(catalog.region(of: "default_cma_region")?.name == "reserved")
+  }
+
+  @Test func `what is free may not be told`() throws {
+    let machine = try HeapNodes(["reserved"])
+    try machine.addRegion("reserved", pages: 64)
+    let heap = try #require(machine.catalog.heap("reserved"))
+    #expect(heap.capacity == 64 * pageSize)
+    #expect(heap.free == nil)
+  }
+
+  // 6.12 has only counters there.
+  @Test func `a kernel without sizes tells all regions together`() throws {
+    let machine = try HeapNodes(["reserved"])
+    try machine.addRegion("reserved")
+    try machine.regions.file("reserved/alloc_pages_success", "7\n")
+    let heap = try #require(machine.catalog.heap("reserved"))
+    #expect(heap.role == .contiguous)
+    #expect(try heap.capacity == Self.together())
+    #expect(heap.free == nil)
+  }
+
+  @Test func `of two unknown regions none is taken for the default one`() throws {
+    let machine = try HeapNodes(["default_cma_region"])
+    try machine.addRegion("one", pages: 1)
+    try machine.addRegion("two", pages: 2)
+    #expect(try machine.catalog.heap("default_cma_region")?.capacity == Self.together())
+  }
+
+  @Test(arguments: ["", "\n", "many\n", "-1\n"])
+  func `figures that are no numbers are not told`(_ text: String) throws {
+    let machine = try HeapNodes()
+    try machine.addRegion("reserved")
+    try machine.regions.file("reserved/total_pages", text)
+    #expect(CMARegion.read("reserved", in: machine.regions.path) == nil)
+  }
+}

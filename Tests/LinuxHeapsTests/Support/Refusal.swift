@@ -1,0 +1,11 @@
+@testable import LinuxHeaps
+
+/// The error of a call that has to be refused; nil where it was not.
+func refusal<Result: ~Copyable>(_ body: () throws(HeapError) -> Result) -> HeapError? {
+  do throws(HeapError) {
+    _ = try body()
+    return nil
+  } catch {
+    return error
+  }
+}

@@ -1,0 +1,60 @@
+import SystemPackage
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct HeapErrorDescriptionTests {
+  @Test func `it names operation, path, cause, errno, status and fix`() {
+    let error = HeapError(
+      .permissionDenied, "allocate 8 MiB", at: "/dev/dma_heap/system",
+      cause: "the node is root:root 0600", fix: "join the group")
+    #expect(
+      error.description == """
+        allocate 8 MiB (/dev/dma_heap/system): the node is root:root 0600 \
+        [Permission denied, errno 13]; ACCESS_DENIED. To fix it: join the group
+        """)
+  }
+
+  @Test func `the kernel's words are not said twice`() {
+    let error = HeapError(.noMemory, "allocate 8 MiB")
+    #expect(
+      error.description == "allocate 8 MiB: Cannot allocate memory [errno 12]; NO_MEMORY")
+  }
+
+  @Test func `what is not known is not said`() {
+    let error = HeapError(.alreadyExists, "allocate 4 KiB", cause: "buffer 3 is live")
+    #expect(error.description == "allocate 4 KiB: buffer 3 is live; ALREADY_EXISTS")
+    #expect(error.errno == nil)
+    #expect(error.path == nil)
+    #expect(error.fix == nil)
+    #expect(error.returnedVMO == nil)
+  }
+
+  @Test func `a missing node is told with what helps`() {
+    let error = HeapError(
+      opening: "/nonexistent/node", "allocate 4 KiB", .noSuchFileOrDirectory,
+      absent: "no such heap", fix: "use one of: system")
+    #expect(error.code == .notFound)
+    #expect(
+      error.description == """
+        allocate 4 KiB (/nonexistent/node): no such heap [No such file or directory, errno 2]; \
+        NOT_FOUND. To fix it: use one of: system
+        """)
+  }
+
+  @Test func `a forbidden node is told with who may open it`() throws {
+    let node = try #require(NodeStatus("/dev/null"))
+    let error = HeapError(
+      opening: "/dev/null", "allocate 4 KiB", .permissionDenied, absent: "no such heap", fix: nil)
+    #expect(error.code == .accessDenied)
+    #expect(error.cause == "the node is \(node)")
+    #expect(error.fix == node.fix)
+  }
+
+  @Test func `what an attempt meets has its operation and path`() {
+    let error = refusal { () throws(HeapError) in
+      try attempt("read a file", at: "/some/file") { () throws(Errno) in throw .ioError }
+    }
+    #expect(error?.description == "read a file (/some/file): Input/output error [errno 5]; IO")
+  }
+}

@@ -1,0 +1,79 @@
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct RecheckScheduleTests {
+  private static let millisecond: UInt64 = 1_000_000
+
+  private static func time(_ nanoseconds: UInt64) -> MonotonicTime {
+    MonotonicTime(nanoseconds: nanoseconds)
+  }
+
+  @Test func `nothing is due at first`() {
+    let schedule = RecheckSchedule(Reclaimer.Recheck())
+    #expect(schedule.due == nil)
+    #expect(!schedule.isDue(at: Self.time(.max)))
+  }
+
+  @Test func `the interval doubles and ends at the longest`() {
+    var schedule = RecheckSchedule(
+      .init(first: .milliseconds(1), longest: .milliseconds(20)))
+    let start = 1_000_000 * 160 * Self.millisecond
+    let dues = (0..<8).map { _ in
+      schedule.backOff(from: Self.time(start))
+      return (schedule.due!.nanoseconds - start) / Self.millisecond
+    }
+    #expect(dues == [1, 2, 4, 8, 16, 20, 20, 20])
+  }
+
+  // So that all buffers that wait equally long are asked about in one wake-up.
+  @Test(arguments: [0, 1, 999_999, 1_000_000, 1_500_000, 7_654_321, 1 << 50] as [UInt64])
+  func `a moment is a multiple of the interval, and later`(_ now: UInt64) {
+    var schedule = RecheckSchedule(
+      .init(first: .milliseconds(1), longest: .milliseconds(8)))
+    for interval in [1, 2, 4, 8, 8].map({ $0 * Self.millisecond }) {
+      schedule.backOff(from: Self.time(now))
+      let due = schedule.due!.nanoseconds
+      #expect(due.isMultiple(of: interval))
+      #expect(due > now)
+      #expect(due - now <= interval)
+    }
+  }
+
+  @Test func `equal waits end together`() {
+    let recheck = Reclaimer.Recheck(first: .milliseconds(4), longest: .milliseconds(4))
+    var (one, other) = (RecheckSchedule(recheck), RecheckSchedule(recheck))
+    one.backOff(from: Self.time(8_000_001))
+    other.backOff(from: Self.time(11_999_999))
+    #expect(one.due == other.due)
+    #expect(one.due == Self.time(12_000_000))
+  }
+
+  @Test func `it is due from its moment on`() {
+    var schedule = RecheckSchedule(.init())
+    schedule.backOff(from: Self.time(0))
+    #expect(!schedule.isDue(at: Self.time(999_999)))
+    #expect(schedule.isDue(at: Self.time(1_000_000)))
+    #expect(schedule.isDue(at: Self.time(.max)))
+  }
+
+  @Test func `starting over is due at once, and waits the first interval again`() {
+    var schedule = RecheckSchedule(.init())
+    for _ in 0..<5 { schedule.backOff(from: Self.time(0)) }
+    schedule.startOver(at: Self.time(77))
+    #expect(schedule.due == Self.time(77))
+    #expect(schedule.isDue(at: Self.time(77)))
+    schedule.backOff(from: Self.time(0))
+    #expect(schedule.due == Self.time(Self.millisecond))
+  }
+
+  @Test func `a paused one is never due, and goes on where it was`() {
+    var schedule = RecheckSchedule(.init())
+    schedule.backOff(from: Self.time(0))
+    schedule.pause()
+    #expect(schedule.due == nil)
+    #expect(!schedule.isDue(at: Self.time(.max)))
+    schedule.backOff(from: Self.time(0))
+    #expect(schedule.due == Self.time(2 * Self.millisecond))
+  }
+}
