@@ -10,6 +10,12 @@ struct Run: Equatable {
   static func heapctl(
     _ arguments: String..., through prefix: [String] = [], input: FileHandle = .nullDevice
   ) throws -> Run {
+    try heapctl(arguments, through: prefix, input: input)
+  }
+
+  static func heapctl(
+    _ arguments: [String], through prefix: [String] = [], input: FileHandle = .nullDevice
+  ) throws -> Run {
     let process = Process()
     let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let heapctl = URL(fileURLWithPath: bundle).deletingLastPathComponent()

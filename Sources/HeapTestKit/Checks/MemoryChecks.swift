@@ -80,6 +80,9 @@ extension HeapCheck {
       defer {
         timer = itimerval()
         unsafe setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &timer, nil)
+        // To ignore a signal discards the one that may still be on its way to some thread.
+        unsafe action.__sigaction_handler.sa_handler = SIG_IGN
+        unsafe sigaction(SIGALRM, &action, nil)
         unsafe sigaction(SIGALRM, &former, nil)
       }
       for _ in 0..<2_000 {

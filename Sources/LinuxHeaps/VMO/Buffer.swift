@@ -43,6 +43,11 @@ final class Buffer: Sendable {
     }
   }
 
+  /// Ends a reference that the caller itself follows with ``ReclaimerCore/look(at:)``.
+  func endLocalReferenceUnnoticed() {
+    localReferences.subtract(1, ordering: .acquiringAndReleasing)
+  }
+
   /// Whether anyone, anywhere, still holds a child of it.
   func hasChildren() throws(Errno) -> Bool {
     if isReferencedHere { return true }
@@ -50,7 +55,8 @@ final class Buffer: Sendable {
     return false
   }
 
-  /// Only the reclaimer's thread calls this, once, after ``hasChildren()`` was false.
+  /// Called once, by whoever took the buffer off the reclaimer's list, after ``hasChildren()`` was
+  /// false.
   func reclaim() {
     for action in cleanup { action() }
     let parents = state.withLock { parents in
@@ -66,7 +72,8 @@ final class Buffer: Sendable {
   }
 }
 
-/// Something that belongs to a buffer and ends with it; runs exactly once, on the reclaimer's thread.
+/// Something that belongs to a buffer and ends with it; runs exactly once, on the reclaimer's thread or
+/// within `deleteVmo`.
 ///
-/// What it waits for, every other buffer's reclaiming waits for too.
+/// What it waits for, every other buffer's reclaiming may wait for too.
 public typealias CleanupAction = @Sendable () -> Void

@@ -87,8 +87,9 @@ final class ReclaimerCore: Sendable {
     }
   }
 
+  /// Not needed where the thread itself asks: it looks for the next due time at its turn's end.
   private func call(_ state: inout State) {
-    guard let thread = state.thread, !state.called else { return }
+    guard let thread = state.thread, !state.called, !thread.isCurrent else { return }
     state.called = true
     thread.wakeUp.signal()
   }
@@ -123,7 +124,10 @@ final class ReclaimerCore: Sendable {
     }
   }
 
-  private func look(at buffer: Buffer) {
+  // MARK: On any thread
+
+  /// Asks the kernel about one buffer, and takes it back if no child is left.
+  func look(at buffer: Buffer) {
     let id = ObjectIdentifier(buffer)
     if buffer.isReferencedHere {
       // Its last close here will call; until then there is nothing to learn.
@@ -139,27 +143,37 @@ final class ReclaimerCore: Sendable {
       log.warning(
         "cannot count a buffer's children, will ask again", metadata: ["error": "\(error)"])
     }
+    state.withLock { $0.counters.checks += 1 }
     if hasChildren {
-      state.withLock { state in
-        state.counters.checks += 1
-        guard let entry = state.entries[id] else { return }
-        if entry.watches.isEmpty || entry.heardClose {
-          state.entries[id]?.schedule.backOff(from: .now)
-        } else {
-          state.entries[id]?.schedule.pause()
-        }
-      }
-    } else {
-      state.withLock { state in
-        state.counters.checks += 1
-        guard let entry = state.entries.removeValue(forKey: id) else { return }
-        for watch in entry.watches {
-          state.watched[watch] = nil
-          state.thread?.closeEvents.remove(watch)
-        }
-      }
+      waitForChildren(id)
+    } else if takeOffList(id) {
       buffer.reclaim()
       state.withLock { $0.counters.reclaimed += 1 }
+    }
+  }
+
+  private func waitForChildren(_ id: ObjectIdentifier) {
+    state.withLock { state in
+      guard let entry = state.entries[id] else { return }
+      if entry.watches.isEmpty || entry.heardClose {
+        state.entries[id]?.schedule.backOff(from: .now)
+        // The thread may sleep for longer than that.
+        call(&state)
+      } else {
+        state.entries[id]?.schedule.pause()
+      }
+    }
+  }
+
+  /// True for one caller only: it is the one who reclaims.
+  private func takeOffList(_ id: ObjectIdentifier) -> Bool {
+    state.withLock { state in
+      guard let entry = state.entries.removeValue(forKey: id) else { return false }
+      for watch in entry.watches {
+        state.watched[watch] = nil
+        state.thread?.closeEvents.remove(watch)
+      }
+      return true
     }
   }
 }

@@ -9,6 +9,7 @@ final class ReclaimerThread: Sendable {
     case end
   }
 
+  private let thread = Guarded<pthread_t?>(nil)
   let wakeUp: WakeUp
   let closeEvents: CloseEvents
 
@@ -41,7 +42,11 @@ final class ReclaimerThread: Sendable {
     }
   }
 
+  /// Whether the caller runs on it.
+  var isCurrent: Bool { thread.withLock { $0 } == pthread_self() }
+
   private func run(_ core: ReclaimerCore) {
+    thread.withLock { $0 = pthread_self() }
     // Signals are the program's affair: they shall interrupt its own threads.
     var all = sigset_t()
     unsafe sigfillset(&all)

@@ -13,7 +13,7 @@ public final class LiveBuffers: Sendable {
     case allocating
     case live(Buffer)
     /// `deleteVmo` has begun and waits with this.
-    case deleting(CheckedContinuation<Void, Never>?)
+    case deleting(Buffer, CheckedContinuation<Void, Never>?)
   }
 
   private struct Record {
@@ -163,24 +163,38 @@ public final class LiveBuffers: Sendable {
 
   func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
     let identity = vmo.identity
+    var buffer: Buffer?
     let refusal: HeapError.Code? = state.withLock { state in
-      guard case .live = state.records[key]?.stage else { return .notFound }
+      guard case .live(let found) = state.records[key]?.stage else { return .notFound }
       guard state.keys[identity] == key else { return .badHandle }
-      state.records[key]?.stage = .deleting(nil)
+      state.records[key]?.stage = .deleting(found, nil)
+      buffer = found
       return nil
     }
-    if let refusal {
+    guard let buffer else {
+      let refusal = refusal ?? .internal
       throw HeapError(
         refusal, "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
         cause: refusal == .notFound
           ? "this heap has no such buffer, or its deletion has begun"
           : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
     }
-    let last = ReturnedVMO(vmo)
+    // One more reference, so that the close wakes no thread: the question is asked here, and in the
+    // contract's own case, where this handle was the last, all is done when it is answered.
+    buffer.beginLocalReference()
+    _ = consume vmo
+    buffer.endLocalReferenceUnnoticed()
+    reclaimer.core.look(at: buffer)
     await withCheckedContinuation { continuation in
-      state.withLock { $0.records[key]?.stage = .deleting(continuation) }
-      // Closed after the wait began: with it the buffer may be gone before this line ends.
-      _ = last.take()
+      let isGone = state.withLock { state in
+        // Its (collection, index) may be another buffer's by now.
+        guard case .deleting(let waiting, _) = state.records[key]?.stage, waiting === buffer else {
+          return true
+        }
+        state.records[key]?.stage = .deleting(buffer, continuation)
+        return false
+      }
+      if isGone { continuation.resume() }
     }
   }
 
@@ -189,7 +203,7 @@ public final class LiveBuffers: Sendable {
     let due = state.withLock { state in
       let record = state.records.removeValue(forKey: key)
       for identity in record?.identities ?? [] { state.keys[identity] = nil }
-      if case .deleting(let continuation) = record?.stage { fence = continuation }
+      if case .deleting(_, let continuation) = record?.stage { fence = continuation }
       return state.collections.end(key.bufferCollectionID)
     }
     for tracker in due { tracker.close() }

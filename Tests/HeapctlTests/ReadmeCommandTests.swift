@@ -1,0 +1,23 @@
+import Foundation
+import Testing
+
+@Suite struct ReadmeCommandTests {
+  static func commands() throws -> [[String]] {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    let text = try String(contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
+    return text.components(separatedBy: "```sh\n").dropFirst()
+      .flatMap { $0.components(separatedBy: "```")[0].split(separator: "\n") }
+      .filter { $0.hasPrefix("heapctl ") }
+      .map { $0.prefix { $0 != "#" }.split(separator: " ").dropFirst().map(String.init) }
+  }
+
+  @Test func `the README's heapctl commands work`() throws {
+    let commands = try Self.commands()
+    #expect(commands.map(\.first) == ["list", "alloc", "verify"])
+    for words in commands {
+      let run = try Run.heapctl(words)
+      #expect(run.status == 0, "heapctl \(words): \(run.error)")
+    }
+  }
+}
