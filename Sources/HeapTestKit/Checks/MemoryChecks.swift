@@ -109,5 +109,20 @@ extension HeapCheck {
           bench.heap.info(of: vmo).bufferIndex, .max, "the index known of a renamed buffer")
       }
     },
+
+    HeapCheck(
+      "forged-name", "a holder that writes a count of 1 into the name frees nothing", on: dmaBufs
+    ) { bench in
+      // The kernel takes line breaks in a name, and prints it as it is where the count is read.
+      let vmo = try bench.allocate()
+      try vmo.setName("lh\ncount:\t1")
+      let descriptor = try vmo.duplicate().releaseDescriptor()
+      try expectEqual(try vmo.referenceCount, 3, "count beside a forged one")
+      _ = consume vmo
+      try bench.expectStillLive(while: "a descriptor is open")
+      _ = consume descriptor
+      Reclaimer.shared.recheckNow()
+      try bench.eventuallyReclaimed("the descriptor is closed")
+    },
   ]
 }

@@ -59,7 +59,7 @@ public final class Admission: Sendable {
   }
 
   func admit(
-    _ size: UInt64, from source: Source, _ operation: String, at path: FilePath? = nil
+    _ size: UInt64, from source: Source, _ operation: String, at path: String? = nil
   ) throws(HeapError) -> Grant {
     try state.withLock { state throws(HeapError) in
       if let refusal = overBudget(size, state) { throw refusal.error(operation, at: path) }
@@ -81,7 +81,7 @@ public final class Admission: Sendable {
     let cause: String
     let fix: String
 
-    func error(_ operation: String, at path: FilePath?) -> HeapError {
+    func error(_ operation: String, at path: String?) -> HeapError {
       HeapError(.noMemory, operation, at: path, cause: cause, fix: fix)
     }
   }
@@ -103,7 +103,7 @@ public final class Admission: Sendable {
   }
 
   private func admitPages(
-    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: String, at path: FilePath?
+    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: String, at path: String?
   ) throws(HeapError) {
     func headroom(_ memory: MachineMemory, besides spoken: UInt64) -> UInt64 {
       memory.available(movable: movable).less(floor(of: memory)).less(spoken)

@@ -11,6 +11,8 @@ public struct DMABufHeap: Heap {
   private let catalog: HeapCatalog
   private let chosen: [String]?
   private let admission: Admission
+  /// The region of each contiguous heap that served already.
+  private let regionNames = Guarded<[String: String]>([:])
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
@@ -62,7 +64,7 @@ public struct DMABufHeap: Heap {
       throw last ?? HeapError(.notFound, operation, cause: "no heap was named")
     }
     throw HeapError(
-      last.code, operation, at: last.path,
+      last.code, operation, at: last.path?.string,
       cause: "\(last.cause); passed over: "
         + passed.joined(separator: ", "), errno: last.errno, fix: last.fix)
   }
@@ -79,7 +81,7 @@ public struct DMABufHeap: Heap {
         fix: names.isEmpty ? nil : "use one of: \(names.joined(separator: " "))")
     }
     var source = Admission.Source.pages
-    if catalog.role(of: heap) == .contiguous, let region = catalog.region(of: heap) {
+    if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
       source = .region(region)
     }
     let grant = try admission.admit(size, from: source, operation, at: path)
@@ -99,6 +101,12 @@ public struct DMABufHeap: Heap {
     } catch {
       throw HeapError(error, operation, at: path)
     }
+  }
+
+  private func region(of heap: String) -> CMARegion? {
+    let region = catalog.region(of: heap, known: regionNames.withLock { $0[heap] })
+    if let region { regionNames.withLock { $0[heap] = region.name } }
+    return region
   }
 
   /// The heaps to try, at least one.

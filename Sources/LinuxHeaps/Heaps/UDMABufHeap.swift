@@ -23,7 +23,7 @@ public struct UDMABufHeap: Heap {
   }
 
   /// Whether this process may open the device.
-  public static var isUsable: Bool { NodeStatus(UDMABufDevice.path.string)?.isUsable == true }
+  public static var isUsable: Bool { NodeStatus(UDMABufDevice.path)?.isUsable == true }
 
   public func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,

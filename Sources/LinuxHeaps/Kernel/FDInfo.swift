@@ -14,28 +14,54 @@ struct FDInfo: Equatable {
   var name: String?
 
   /// Nil where the text has no `exp_name`: the descriptor is no dma-buf.
+  ///
+  /// Done with the C library's searches, because it is most of what a look at a buffer costs.
   init?(parsing text: String) {
-    var fields: [Substring: Substring] = [:]
-    // By bytes: "\r\n" is one Character.
-    var rest = text.utf8[...]
-    let newline = UInt8(ascii: "\n")
-    while let first = rest.firstIndex(of: newline), let last = rest.lastIndex(of: newline) {
-      // The name is the kernel's last line, and any holder may put line breaks into it: all that
-      // follows is name, lest it be taken for a count.
-      let end = rest.starts(with: "name:".utf8) ? last : first
-      let line = rest[..<end]
-      rest = rest[rest.index(after: end)...]
-      guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
-      // Exactly one tab follows the colon.
-      fields[Substring(line[..<colon])] = Substring(line[line.index(after: colon)...].dropFirst())
+    let parsed = unsafe ("\n" + text).withCString { text -> FDInfo? in
+      guard let size = unsafe Self.number("size", text), let count = unsafe Self.number("count", text),
+        let exporter = unsafe Self.field("exp_name", text)
+      else { return nil }
+      return unsafe FDInfo(
+        size: size, count: Int(clamping: count),
+        exporter: Self.string(exporter, upTo: strchr(exporter, Self.newline)),
+        // The kernel's last line, and any holder may have put line breaks into it.
+        name: Self.field("name", text).map { unsafe Self.string($0, upTo: strrchr($0, Self.newline)) })
     }
-    guard let size = fields["size"].flatMap({ UInt64($0) }),
-      let count = fields["count"].flatMap({ Int($0) }), let exporter = fields["exp_name"]
-    else { return nil }
+    guard let parsed else { return nil }
+    self = parsed
+  }
+
+  private init(size: UInt64, count: Int, exporter: String, name: String?) {
     self.size = size
     self.count = count
-    self.exporter = String(exporter)
-    name = fields["name"].map(String.init)
+    self.exporter = exporter
+    self.name = name
+  }
+
+  private static let newline = CInt(UInt8(ascii: "\n"))
+
+  /// What stands behind `key` and one tab, at the key's first place: a later one is part of a name.
+  private static func field(_ key: String, _ text: UnsafePointer<CChar>) -> UnsafePointer<CChar>? {
+    let start = "\n\(key):\t"
+    return unsafe strstr(text, start).map { unsafe UnsafePointer($0 + start.utf8.count) }
+  }
+
+  private static func number(_ key: String, _ text: UnsafePointer<CChar>) -> UInt64? {
+    guard let digits = unsafe field(key, text), unsafe isdigit(CInt(digits.pointee)) != 0 else {
+      return nil
+    }
+    var end: UnsafeMutablePointer<CChar>?
+    let number = unsafe strtoull(digits, &end, 10)
+    guard let end = unsafe end, unsafe CInt(end.pointee) == newline else { return nil }
+    return UInt64(number)
+  }
+
+  private static func string(
+    _ start: UnsafePointer<CChar>, upTo end: UnsafeMutablePointer<CChar>?
+  ) -> String {
+    let count = unsafe end.map { unsafe UnsafePointer($0) - start } ?? strlen(start)
+    let bytes = unsafe UnsafeRawBufferPointer(start: start, count: count)
+    return unsafe String(decoding: bytes, as: UTF8.self)
   }
 }
 

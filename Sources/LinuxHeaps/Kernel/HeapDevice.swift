@@ -7,8 +7,8 @@ struct HeapDevice: ~Copyable {
   private let fd: OwnedFD
 
   /// Opens for reading, which is all that the kernel asks of an allocator.
-  init(_ path: FilePath) throws(Errno) {
-    fd = try .open(path.string, O_RDONLY)
+  init(_ path: String) throws(Errno) {
+    fd = try .open(path, O_RDONLY)
   }
 
   /// A new dma-buf of `size` zeroed bytes; the kernel rounds up to whole pages.

@@ -4,11 +4,11 @@ internal import SystemPackage
 
 /// `/dev/udmabuf`, which makes dma-bufs of memfd pages (linux/udmabuf.h).
 struct UDMABufDevice: ~Copyable {
-  static let path = FilePath("/dev/udmabuf")
+  static let path = "/dev/udmabuf"
 
   private let fd: OwnedFD
 
-  init() throws(Errno) { fd = try .open(Self.path.string, O_RDONLY) }
+  init() throws(Errno) { fd = try .open(Self.path, O_RDONLY) }
 
   /// A dma-buf of the memfd's pages from `offset`; both numbers in whole pages. It pins them.
   ///

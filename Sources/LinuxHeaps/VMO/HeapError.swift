@@ -19,13 +19,13 @@ public struct HeapError: Error, Sendable {
   public let returnedVMO: ReturnedVMO?
 
   init(
-    _ code: Code, _ operation: String, at path: FilePath? = nil, cause: String,
+    _ code: Code, _ operation: String, at path: String? = nil, cause: String,
     errno: Errno? = nil, fix: String? = nil, returning vmo: ReturnedVMO? = nil
   ) {
     self.code = code
     self.errno = errno
     self.operation = operation
-    self.path = path
+    self.path = path.map { FilePath($0) }
     self.cause = cause
     self.fix = fix
     self.returnedVMO = vmo
@@ -33,7 +33,7 @@ public struct HeapError: Error, Sendable {
 
   /// A kernel's refusal, in a caller's own words.
   public init(
-    _ errno: Errno, _ operation: String, at path: FilePath? = nil, cause: String? = nil,
+    _ errno: Errno, _ operation: String, at path: String? = nil, cause: String? = nil,
     fix: String? = nil
   ) {
     self.init(
@@ -58,7 +58,7 @@ extension HeapError: CustomStringConvertible {
 
 /// Makes kernel calls and gives their failure an operation and a path.
 func attempt<Result: ~Copyable>(
-  _ operation: @autoclosure () -> String, at path: FilePath? = nil,
+  _ operation: @autoclosure () -> String, at path: String? = nil,
   _ body: () throws(Errno) -> Result
 ) throws(HeapError) -> Result {
   do throws(Errno) { return try body() } catch {

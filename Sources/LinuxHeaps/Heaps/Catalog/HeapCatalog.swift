@@ -33,13 +33,13 @@ public struct HeapCatalog: Sendable {
       let role = role(of: name, regions: regions)
       let region = role == .contiguous ? region(of: name, among: names, regions: regions) : nil
       return HeapEntry(
-        name: name, path: path(name), role: role, duplicateOf: original,
+        name: name, path: FilePath(path(name)), role: role, duplicateOf: original,
         kernels: KnownHeapName.named(name)?.kernels, node: node, capacity: region?.total,
         free: region?.available)
     }
   }
 
-  func path(_ name: String) -> FilePath { FilePath(directory).appending(name) }
+  func path(_ name: String) -> String { "\(directory)/\(name)" }
 
   /// The names of the nodes of a role, the preferred first, each memory once.
   func names(of role: HeapRole) -> [String] {
@@ -51,8 +51,12 @@ public struct HeapCatalog: Sendable {
   }
 
   /// The contiguous region behind a heap, as far as this kernel tells of it.
-  func region(of name: String) -> CMARegion? {
-    region(of: name, among: names, regions: CMARegion.names(in: regionDirectory))
+  ///
+  /// - Parameter known: The region's name, where the caller learnt it before: regions are laid out when
+  ///   the machine boots.
+  func region(of name: String, known: String? = nil) -> CMARegion? {
+    if let known, let region = CMARegion.read(known, in: regionDirectory) { return region }
+    return region(of: name, among: names, regions: CMARegion.names(in: regionDirectory))
   }
 
   // MARK: Names and regions
@@ -65,8 +69,10 @@ public struct HeapCatalog: Sendable {
   }
 
   /// By the table, else by the region of exactly the same name, else unknown.
-  private func role(of name: String, regions: Set<String>) -> HeapRole {
-    KnownHeapName.named(name)?.role ?? (regions.contains(name) ? .contiguous : .other)
+  ///
+  /// The regions are looked up only where the table does not know: it is asked at each allocation.
+  private func role(of name: String, regions: @autoclosure () -> Set<String>) -> HeapRole {
+    KnownHeapName.named(name)?.role ?? (regions().contains(name) ? .contiguous : .other)
   }
 
   /// The preferred name of the default region, where `name` is another name of it.
