@@ -37,6 +37,7 @@ kernel-test: setup-kernel
 # The backtracer would wait for minutes on a sanitizer's report. An optimised build finds what a debug
 # build hides: use after free through raw pointers.
 sanitize: export SWIFT_BACKTRACE := enable=no
+sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.txt:print_suppressions=0
 sanitize: setup
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan

@@ -91,3 +91,9 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// The documentation's generator, only where it is asked for: `make docs`.
+if Context.environment["LINUXHEAPS_DOCS"] != nil {
+  package.dependencies.append(
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
+}

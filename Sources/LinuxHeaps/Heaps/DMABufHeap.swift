@@ -73,6 +73,10 @@ public struct DMABufHeap: Heap {
     _ size: UInt64, _ role: HeapRole, from heap: String, named name: String, _ operation: String
   ) throws(HeapError) -> LiveBuffers.Memory {
     let path = catalog.path(heap)
+    guard !heap.isEmpty, heap != ".", heap != "..", !heap.utf8.contains(UInt8(ascii: "/")) else {
+      throw HeapError(
+        .noSuchFileOrDirectory, operation, at: path, cause: "the name of a heap is one of a file")
+    }
     let device: HeapDevice
     do throws(Errno) { device = try HeapDevice(path) } catch {
       let names = catalog.heaps().map(\.name)

@@ -18,14 +18,17 @@ struct FDInfo: Equatable {
   /// Done with the C library's searches, because it is most of what a look at a buffer costs.
   init?(parsing text: String) {
     let parsed = unsafe ("\n" + text).withCString { text -> FDInfo? in
-      guard let size = unsafe Self.number("size", text), let count = unsafe Self.number("count", text),
+      guard let size = unsafe Self.number("size", text),
+        let count = unsafe Self.number("count", text),
         let exporter = unsafe Self.field("exp_name", text)
       else { return nil }
       return unsafe FDInfo(
         size: size, count: Int(clamping: count),
         exporter: Self.string(exporter, upTo: strchr(exporter, Self.newline)),
         // The kernel's last line, and any holder may have put line breaks into it.
-        name: Self.field("name", text).map { unsafe Self.string($0, upTo: strrchr($0, Self.newline)) })
+        name: Self.field("name", text).map {
+          unsafe Self.string($0, upTo: strrchr($0, Self.newline))
+        })
     }
     guard let parsed else { return nil }
     self = parsed

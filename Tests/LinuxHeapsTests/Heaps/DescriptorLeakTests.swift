@@ -4,15 +4,23 @@ import Testing
 
 // Other tests of this process open descriptors meanwhile, so each has a process of its own.
 @Suite struct DescriptorLeakTests {
-  @Test func `2,000 buffers leave no descriptor open`() async {
+  @Test func `2,000 buffers, allocated, sliced, passed and closed, leave no descriptor open`() async
+  {
     await #expect(processExitsWith: .success) {
-      let heap = MemfdHeap()
+      let hasHeap = HeapCatalog().heaps().contains { $0.name == "system" }
+      let heap: any Heap = hasHeap ? DMABufHeap(heaps: ["system"]) : MemfdHeap()
+      let sockets = try MessageSocket.Pair()
       try await openWhatStaysOpen(heap)
       let before = try openDescriptorCount()
       for index: UInt64 in 0..<2000 {
         let key = BufferKey.fresh(index)
         let vmo = try heap.allocate(key, size: 2 * pageSize)
         let slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
+        try sockets.near.send([0], passing: slice)
+        // Received and closed, and every third time left to the message to close.
+        if var message = try sockets.far.receive(), index % 3 != 0 {
+          _ = try VMO(adopting: message.descriptors.next()!)
+        }
         if index % 2 == 0 {
           close(slice)
           try await heap.delete(key, vmo)
@@ -69,7 +77,7 @@ import Testing
 }
 
 /// The reclaimer's thread, /proc/self/fdinfo, and the timer of the runtime's first sleep.
-private func openWhatStaysOpen(_ heap: MemfdHeap) async throws {
+private func openWhatStaysOpen(_ heap: any Heap) async throws {
   let key = BufferKey.fresh()
   try await heap.delete(key, VMO(adopting: heap.allocate(key).releaseDescriptor()))
   try await Task.sleep(for: .milliseconds(1))
