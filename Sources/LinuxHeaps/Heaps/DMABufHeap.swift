@@ -17,6 +17,7 @@ public struct DMABufHeap: Heap {
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
   ///     known to be other than asked for is passed over. Nil lets the catalog choose by role.
+  ///   - catalog: Which heaps there are.
   ///   - admission: What may be asked of the kernel at most.
   ///   - reclaimer: Whose thread watches the buffers.
   public init(
