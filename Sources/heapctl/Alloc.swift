@@ -90,7 +90,8 @@ struct Alloc: AsyncParsableCommand {
   }
 
   private func show(_ row: Row) {
-    heapctl.show("\(row.sizeBytes.asByteCount) of \(row.heap): a \(row.kind), inode \(row.inode)")
+    let kind = row.kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(row.kind)"
+    heapctl.show("\(row.sizeBytes.asByteCount) of \(row.heap): \(kind), inode \(row.inode)")
     if let name = row.name { heapctl.show("  name in the kernel: \(name)") }
     if let count = row.referenceCount {
       heapctl.show("  references: \(count) (the heap's parent, and this process)")

@@ -60,6 +60,19 @@ import Testing
     #expect(run.error.contains("(/dev/dma_heap/no,such@heap): no such heap"))
   }
 
+  @Test func `udmabuf makes a dma-buf where it is there, else says what is missing`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "udmabuf")
+    if UDMABufHeap.isUsable {
+      #expect(run.output.hasPrefix("1 MiB of udmabuf: a dma-buf, inode "))
+      #expect(run.status == 0)
+    } else {
+      #expect(run.error.contains("(/dev/udmabuf): this kernel has no udmabuf device"))
+      #expect(run.error.contains("To fix it: load the module: modprobe udmabuf"))
+      #expect(run.status == 69)
+      #expect(try Run.heapctl("verify", "--heap", "udmabuf").status == 69)
+    }
+  }
+
   @Test func `too much is refused, and the figures are told`() throws {
     let run = try Run.heapctl("alloc", "--size", "1024G", "--heap", "memfd")
     #expect(run.status == 1)

@@ -83,7 +83,9 @@ public struct DMABufHeap: Heap {
       let names = catalog.heaps().map(\.name)
       throw HeapError(
         opening: path, operation, error, absent: "no such heap",
-        fix: names.isEmpty ? nil : "use one of: \(names.joined(separator: " "))")
+        fix: names.isEmpty
+          ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
+          : "use one of: \(names.joined(separator: " "))")
     }
     var source = Admission.Source.pages
     if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {

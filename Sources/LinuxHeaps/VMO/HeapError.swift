@@ -37,7 +37,19 @@ public struct HeapError: Error, Sendable {
     fix: String? = nil
   ) {
     self.init(
-      Code(errno), operation, at: path, cause: cause ?? errno.description, errno: errno, fix: fix)
+      Code(errno), operation, at: path, cause: cause ?? errno.description, errno: errno,
+      fix: fix ?? Self.usualFix(errno))
+  }
+}
+
+extension HeapError {
+  /// What helps wherever it happens.
+  private static func usualFix(_ errno: Errno) -> String? {
+    switch errno {
+    case .tooManyOpenFiles: "close descriptors, or raise this process's limit: ulimit -n"
+    case .tooManyOpenFilesInSystem: "raise the machine's limit: sysctl fs.file-max"
+    default: nil
+    }
   }
 }
 
