@@ -7,7 +7,7 @@ KERNELS := next lts stock
 HEAPCTL := .build/debug/heapctl
 PACKAGES := libdrm-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
-  kmod udev util-linux python3-venv qemu-system-x86
+  zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 
 .PHONY: help run run-vm test unit-test kernel-test sanitize lint docs build setup setup-kernel clean
 
