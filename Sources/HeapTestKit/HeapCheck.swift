@@ -37,7 +37,8 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
     let bench = CheckBench(heap)
     do {
       try await body(bench)
-      // No check leaves a buffer behind. The next one may count descriptors, and a parent may still be closing.
+      // No check leaves a buffer behind: the next one may count descriptors, and a parent may be
+      // closing still.
       try bench.eventuallyReclaimed("the check ended")
       return .passed
     } catch let skip as Skip {
