@@ -58,10 +58,7 @@ extension List.Row {
     self.init(
       name: entry.name, kind: "dma-heap", path: entry.path.string, roles: [entry.role.rawValue],
       duplicateOf: entry.duplicateOf,
-      mode: entry.node.map { node in
-        let octal = String(node.mode, radix: 8)
-        return String(repeating: "0", count: max(0, 4 - octal.count)) + octal
-      }, owner: entry.node?.owner, group: entry.node?.group,
+      mode: entry.node?.octalMode, owner: entry.node?.owner, group: entry.node?.group,
       usable: entry.node?.isUsable ?? false, capacityBytes: entry.capacity,
       freeBytes: entry.free, kernels: entry.kernels)
   }

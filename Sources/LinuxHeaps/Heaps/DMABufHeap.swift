@@ -93,12 +93,9 @@ public struct DMABufHeap: Heap {
     }
     let grant = try admission.admit(size, from: source, operation, at: path)
     do throws(Errno) {
-      let descriptor = try device.allocate(size: size)
-      try DMABuf.setName(name, of: descriptor.rawValue)
-      let child = try descriptor.duplicate()
+      let parent = try DMABufParent(try device.allocate(size: size), name: name)
       return LiveBuffers.Memory(
-        parent: try DMABufParent(descriptor), child: child, kind: .dmaBuf, heapName: heap,
-        grant: grant)
+        parent: parent, child: try parent.openChild(), kind: .dmaBuf, heapName: heap, grant: grant)
     } catch .noMemory {
       throw HeapError(
         .noMemory, operation, at: path, cause: "the heap is full, or too fragmented",

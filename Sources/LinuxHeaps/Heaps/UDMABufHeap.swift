@@ -42,12 +42,12 @@ public struct UDMABufHeap: Heap {
       let grant = try admission.admit(size, from: .pages, operation, at: UDMABufDevice.path)
       return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
         let memfd = SharedFD(try Memfd.create(key.description, size: size))
-        let descriptor = try device.create(memfd.fd, offset: 0, byteCount: size)
-        try DMABuf.setName(key.description, of: descriptor.rawValue)
-        let child = try descriptor.duplicate()
-        let parent = try DMABufParent(descriptor, pages: .init(memfd: memfd, offset: 0))
+        let parent = try DMABufParent(
+          try device.create(memfd.fd, offset: 0, byteCount: size), name: key.description,
+          pages: .init(memfd: memfd, offset: 0))
         return LiveBuffers.Memory(
-          parent: parent, child: child, kind: .dmaBuf, heapName: Self.name, grant: grant)
+          parent: parent, child: try parent.openChild(), kind: .dmaBuf, heapName: Self.name,
+          grant: grant)
       }
     }
   }
@@ -71,15 +71,14 @@ public struct UDMABufHeap: Heap {
       }
       let start = pages.offset + vmo.offset + offset
       return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
-        let descriptor = try device.create(pages.memfd.fd, offset: start, byteCount: byteCount)
-        try DMABuf.setName(key.description, of: descriptor.rawValue)
-        let child = try descriptor.duplicate()
         let parent = try DMABufParent(
-          descriptor, pages: .init(memfd: pages.memfd, offset: start))
+          try device.create(pages.memfd.fd, offset: start, byteCount: byteCount),
+          name: key.description, pages: .init(memfd: pages.memfd, offset: start))
         return LiveBuffers.NewChild(
           parent: parent,
           vmo: VMO(
-            ChildFD(child, of: buffer), kind: .dmaBuf, identity: parent.identity, offset: 0,
+            ChildFD(try parent.openChild(), of: buffer), kind: .dmaBuf, identity: parent.identity,
+            offset: 0,
             byteCount: byteCount, heapName: Self.name))
       }
     }

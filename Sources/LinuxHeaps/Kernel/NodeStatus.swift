@@ -47,10 +47,15 @@ public struct NodeStatus: Hashable, Sendable {
 }
 
 extension NodeStatus: CustomStringConvertible {
+  /// The permission bits as chmod(1) takes them: `0660`.
+  public var octalMode: String {
+    let octal = String(mode, radix: 8)
+    return String(repeating: "0", count: max(0, 4 - octal.count)) + octal
+  }
+
   /// As ls(1) would be read out: `root:video 0660`.
   public var description: String {
-    let octal = String(mode, radix: 8)
-    return "\(owner):\(group) " + String(repeating: "0", count: max(0, 4 - octal.count)) + octal
+    "\(owner):\(group) \(octalMode)"
   }
 
   /// What lets a user open it who now may not.

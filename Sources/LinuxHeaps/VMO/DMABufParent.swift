@@ -21,13 +21,26 @@ final class DMABufParent: Parent {
   let identity: VMOIdentity
   private let state: Guarded<State?>
 
+  /// Keeps a new dma-buf and names it for every tool that lists them.
+  ///
   /// Refuses a descriptor whose count cannot be read: it could never be seen to be free again.
-  init(_ descriptor: consuming OwnedFD, pages: Pages? = nil) throws(Errno) {
+  init(_ descriptor: consuming OwnedFD, name: String, pages: Pages? = nil) throws(Errno) {
+    try DMABuf.setName(name, of: descriptor.rawValue)
     identity = VMOIdentity(try descriptor.status())
     guard try FDInfoDirectory.shared.get().read(descriptor.rawValue) != nil else {
       throw .inappropriateIOCTLForDevice
     }
     state = Guarded(State(fd: descriptor, pages: pages))
+  }
+
+  /// A new child: a dup, because a dma-buf cannot be reopened.
+  func openChild() throws(Errno) -> OwnedFD {
+    try state.withLock { state throws(Errno) in
+      switch state {
+      case .some(let state): try state.fd.duplicate()
+      case .none: throw .badFileDescriptor
+      }
+    }
   }
 
   var childEvents: ChildEvents { .none }
