@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/types.h>
 
@@ -61,6 +62,23 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             bool *_Nonnull truncated);
 
 enum { CLinuxHeaps_MAX_DESCRIPTORS = 64 };
+
+/// accept4(2), hidden behind `_GNU_SOURCE`: close-on-exec, and non-blocking.
+int CLinuxHeaps_accept(int listener);
+
+/// `SO_PEERCRED` (unix(7)): who connected, as it was then.
+int CLinuxHeaps_peer(int socket, pid_t *_Nonnull process, uid_t *_Nonnull user, gid_t *_Nonnull group);
+
+/// `SO_PEERGROUPS` (Linux 4.13): the peer's supplementary groups. Returns how many; ERANGE where they
+/// are more than `capacity`.
+int CLinuxHeaps_peer_groups(int socket, gid_t *_Nonnull groups, size_t capacity);
+
+/// A pidfd of the peer, close-on-exec: `SO_PEERPIDFD`, or pidfd_open(2) of `process` before Linux 6.5.
+int CLinuxHeaps_peer_pidfd(int socket, pid_t process);
+
+/// `st_dev` and `st_ino` as the kernel knows them already (`AT_STATX_DONT_SYNC`, statx(2)): a file of a
+/// file system in user space, or of a network, does not make the caller wait.
+int CLinuxHeaps_identity(int file, uint64_t *_Nonnull device, uint64_t *_Nonnull inode);
 
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);

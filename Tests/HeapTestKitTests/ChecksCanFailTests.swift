@@ -5,7 +5,7 @@ import Testing
 @testable import HeapTestKit
 
 /// A heap that breaks the contract: it keeps a handle to each vmo that it gives out.
-private struct HoardingHeap: Heap {
+private struct HoardingHeap: LocalHeap {
   let inner = MemfdHeap()
   let hoard = Guarded<[ReturnedVMO]>([])
 

@@ -24,7 +24,7 @@ extension HeapCheck {
       let heap = bench.heap
       let liveInCleanup = Guarded<[Int]>([])
       let vmo = try bench.allocate(cleanup: [
-        { liveInCleanup.withLock { $0.append(heap.buffers.count) } }
+        { liveInCleanup.withLock { $0.append(heap.liveBufferCount) } }
       ])
       _ = consume vmo
       try bench.eventuallyReclaimed("its only handle is closed")
@@ -53,14 +53,14 @@ extension HeapCheck {
       let second = try bench.allocate(index: 2)
       let third = try bench.allocate(index: 3)
       let tracker = try MessageSocket.Pair()
-      bench.heap.attachLifetimeTracking(
+      try bench.heap.attachLifetimeTracking(
         tracker.far.release(), bufferCollectionID: CheckBench.collection, buffersRemaining: 1)
       try await bench.delete(first, index: 1)
       try expect(!tracker.near.isHungUp, "with two buffers left it is open")
       try await bench.delete(second, index: 2)
       try expect(tracker.near.isHungUp, "with one buffer left it is closed")
       let late = try MessageSocket.Pair()
-      bench.heap.attachLifetimeTracking(
+      try bench.heap.attachLifetimeTracking(
         late.far.release(), bufferCollectionID: CheckBench.collection, buffersRemaining: 1)
       try expect(late.near.isHungUp, "where that is so already, it is closed at once")
       _ = consume third

@@ -8,7 +8,7 @@ extension HeapCheck {
         let vmo = try bench.allocate(index: index, cleanup: [{ done.add() }])
         try await bench.delete(vmo, index: index)
         try expectEqual(done.count, 1, "clean-ups when the deletion returns")
-        try expectEqual(bench.heap.buffers.count, 0, "the count of live buffers then")
+        try expectEqual(bench.heap.liveBufferCount, 0, "the count of live buffers then")
       }
     },
 
@@ -28,7 +28,7 @@ extension HeapCheck {
       try expectEqual(returned.count, 0, "deletions returned while the child lives")
       try peer.closeDescriptor()
       try await deletion
-      try expectEqual(bench.heap.buffers.count, 0, "the count of live buffers")
+      try expectEqual(bench.heap.liveBufferCount, 0, "the count of live buffers")
     },
 
     HeapCheck("wrong-handle", "a deletion with another buffer's vmo touches neither") { bench in
@@ -49,7 +49,7 @@ extension HeapCheck {
         throw Broken(description: "the vmo does not come back")
       }
       try expectEqual(returned.identity, identity, "the vmo that comes back")
-      try expectEqual(bench.heap.buffers.count, 2, "the count of live buffers")
+      try expectEqual(bench.heap.liveBufferCount, 2, "the count of live buffers")
       let unknown = try await refusal(returned, index: 3)
       try expectEqual(unknown.code, .notFound, "the refusal of an unknown index")
       guard let again = unknown.returnedVMO?.take() else {

@@ -57,7 +57,7 @@ extension HeapCheck {
       let vmo = try bench.allocate()
       let mapping = try vmo.map()
       _ = consume vmo
-      try expectEqual(bench.heap.buffers.count, 1, "the count of live buffers")
+      try expectEqual(bench.heap.liveBufferCount, 1, "the count of live buffers")
       try mapping.fill(1)
       try expectEqual(try mapping.byte(at: 0), 1, "the byte written")
       _ = consume mapping

@@ -59,16 +59,17 @@ public final class Admission: Sendable {
   }
 
   func admit(
-    _ size: UInt64, from source: Source, _ operation: String, at path: String? = nil
+    _ size: UInt64, from source: Source, _ operation: @autoclosure () -> String,
+    at path: String? = nil
   ) throws(HeapError) -> Grant {
     try state.withLock { state throws(HeapError) in
-      if let refusal = overBudget(size, state) { throw refusal.error(operation, at: path) }
+      if let refusal = overBudget(size, state) { throw refusal.error(operation(), at: path) }
       switch source {
       case .pages, .pagesAtFirstUse:
-        try admitPages(size, movable: source.isMovable, &state, operation, at: path)
+        try admitPages(size, movable: source.isMovable, &state, operation(), at: path)
       case .region(let region):
         if let refusal = Self.overRegion(size, region) {
-          throw refusal.error(operation, at: path)
+          throw refusal.error(operation(), at: path)
         }
       case .nothing: break
       }
@@ -103,7 +104,8 @@ public final class Admission: Sendable {
   }
 
   private func admitPages(
-    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: String, at path: String?
+    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: @autoclosure () -> String,
+    at path: String?
   ) throws(HeapError) {
     func headroom(_ memory: MachineMemory, besides spoken: UInt64) -> UInt64 {
       memory.available(movable: movable).less(floor(of: memory)).less(spoken)
@@ -116,7 +118,7 @@ public final class Admission: Sendable {
       state.underway += size
       return
     }
-    let machine = try attempt(operation, at: "/proc/meminfo") { () throws(Errno) in try memory() }
+    let machine = try attempt(operation(), at: "/proc/meminfo") { () throws(Errno) in try memory() }
     state.reading = MemoryReading(machine)
     if size > headroom(machine, besides: spoken) {
       // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
@@ -128,7 +130,7 @@ public final class Admission: Sendable {
             + floor(of: machine).asByteCount
             + (open > 0 ? " and \(open.asByteCount) promised to others" : ""),
           fix: "close buffers, ask for less, or lower the floor"
-        ).error(operation, at: path)
+        ).error(operation(), at: path)
       }
     }
     state.underway += size

@@ -5,7 +5,7 @@ internal import SystemPackage
 /// `is_physically_contiguous` chooses a contiguous heap and `is_secure` a protected one, else the
 /// system heap serves. Contiguous memory is never replaced by other memory. Of several heaps the next
 /// is tried when one is absent or full; ``VMO/heapName`` says which served.
-public struct DMABufHeap: Heap {
+public struct DMABufHeap: LocalHeap {
   public let properties: HeapProperties
   public let buffers: LiveBuffers
   private let catalog: HeapCatalog
@@ -48,7 +48,7 @@ public struct DMABufHeap: Heap {
   }
 
   private func allocate(
-    _ size: UInt64, _ role: HeapRole, named name: String, _ operation: String
+    _ size: UInt64, _ role: HeapRole, named name: String, _ operation: () -> String
   ) throws(HeapError) -> LiveBuffers.Memory {
     let candidates = try candidates(role, operation)
     var last: HeapError?
@@ -62,27 +62,28 @@ public struct DMABufHeap: Heap {
       }
     }
     guard let last, passed.count > 1 else {
-      throw last ?? HeapError(.notFound, operation, cause: "no heap was named")
+      throw last ?? HeapError(.notFound, operation(), cause: "no heap was named")
     }
     throw HeapError(
-      last.code, operation, at: last.path?.string,
+      last.code, operation(), at: last.path?.string,
       cause: "\(last.cause); passed over: "
         + passed.joined(separator: ", "), errno: last.errno, fix: last.fix)
   }
 
   private func allocate(
-    _ size: UInt64, _ role: HeapRole, from heap: String, named name: String, _ operation: String
+    _ size: UInt64, _ role: HeapRole, from heap: String, named name: String,
+    _ operation: () -> String
   ) throws(HeapError) -> LiveBuffers.Memory {
     let path = catalog.path(heap)
     guard !heap.isEmpty, heap != ".", heap != "..", !heap.utf8.contains(UInt8(ascii: "/")) else {
       throw HeapError(
-        .noSuchFileOrDirectory, operation, at: path, cause: "the name of a heap is one of a file")
+        .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file")
     }
     let device: HeapDevice
     do throws(Errno) { device = try HeapDevice(path) } catch {
       let names = catalog.heaps().map(\.name)
       throw HeapError(
-        opening: path, operation, error, absent: "no such heap",
+        opening: path, operation(), error, absent: "no such heap",
         fix: names.isEmpty
           ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
           : "use one of: \(names.joined(separator: " "))")
@@ -91,19 +92,19 @@ public struct DMABufHeap: Heap {
     if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
       source = .region(region)
     }
-    let grant = try admission.admit(size, from: source, operation, at: path)
+    let grant = try admission.admit(size, from: source, operation(), at: path)
     do throws(Errno) {
       let parent = try DMABufParent(try device.allocate(size: size), name: name)
       return LiveBuffers.Memory(
         parent: parent, child: try parent.openChild(), kind: .dmaBuf, heapName: heap, grant: grant)
     } catch .noMemory {
       throw HeapError(
-        .noMemory, operation, at: path, cause: "the heap is full, or too fragmented",
+        .noMemory, operation(), at: path, cause: "the heap is full, or too fragmented",
         errno: .noMemory,
         fix: role == .contiguous
           ? "close buffers, or boot with a larger region, e.g. cma=256M" : "close buffers")
     } catch {
-      throw HeapError(error, operation, at: path)
+      throw HeapError(error, operation(), at: path)
     }
   }
 
@@ -114,7 +115,8 @@ public struct DMABufHeap: Heap {
   }
 
   /// The heaps to try, at least one.
-  private func candidates(_ role: HeapRole, _ operation: String) throws(HeapError) -> [String] {
+  private func candidates(_ role: HeapRole, _ operation: () -> String) throws(HeapError) -> [String]
+  {
     if let chosen {
       let fitting = chosen.filter { name in
         let known = catalog.role(of: name)
@@ -133,7 +135,7 @@ public struct DMABufHeap: Heap {
         ? "\(catalog.directory) has no heap" : "this machine has \(names.joined(separator: " "))")
   }
 
-  private func missing(_ role: HeapRole, _ operation: String, _ cause: String) -> HeapError {
+  private func missing(_ role: HeapRole, _ operation: () -> String, _ cause: String) -> HeapError {
     let fix: String? =
       switch role {
       case .contiguous:
@@ -143,7 +145,7 @@ public struct DMABufHeap: Heap {
       case .other: nil
       }
     return HeapError(
-      .notSupported, "\(operation) of \(role.rawValue) memory",
+      .notSupported, "\(operation()) of \(role.rawValue) memory",
       cause: "no \(role.rawValue) heap: \(cause)", fix: fix)
   }
 }

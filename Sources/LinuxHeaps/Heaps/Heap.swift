@@ -4,15 +4,12 @@
 /// last child is closed, in whichever process, mapping, message or device, the buffer is cleaned up,
 /// also where ``deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` never comes. Dropping the heap cleans
 /// up nothing: its buffers live until nobody can use them any more.
-///
-/// A heap of one's own implements ``properties``, ``buffers`` and the allocation; the rest follows from
-/// ``LiveBuffers``.
 public protocol Heap: Sendable {
   /// What `OnRegister` tells: the same for the heap's whole life.
   var properties: HeapProperties { get }
 
-  /// The heap's live buffers, by (collection, index).
-  var buffers: LiveBuffers { get }
+  /// Buffers allocated through this value that are not fully reclaimed.
+  var liveBufferCount: Int { get }
 
   /// Allocates a buffer and hands out its only child.
   ///
@@ -43,6 +40,20 @@ public protocol Heap: Sendable {
   func deleteVmo(
     bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
   ) async throws(HeapError)
+
+  /// Which buffer a handle belongs to, whatever way it came (`GetVmoInfo`).
+  ///
+  /// Throws ``HeapError/Code/notFound`` when it is none of this heap's, or its deletion has begun.
+  func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey
+
+  /// Closes `descriptor` as soon as at most `buffersRemaining` buffers of the collection are not fully
+  /// reclaimed; at once where that is so already (`AttachLifetimeTracking`).
+  ///
+  /// Its other end, e.g. of a socket or pipe, sees the hang-up. Throws only where the heap is in
+  /// another process and cannot be asked; then the descriptor is closed too.
+  func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) throws(HeapError)
 }
 
 extension Heap {
@@ -53,30 +64,5 @@ extension Heap {
     try allocateVmo(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex, cleanup: [])
-  }
-
-  public func deleteVmo(
-    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
-  ) async throws(HeapError) {
-    try await buffers.delete(
-      BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo)
-  }
-
-  /// Which buffer a handle belongs to, whatever way it came (`GetVmoInfo`).
-  ///
-  /// Throws ``HeapError/Code/notFound`` when it is none of this heap's, or its deletion has begun.
-  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
-    try buffers.info(of: vmo)
-  }
-
-  /// Closes `descriptor` as soon as at most `buffersRemaining` buffers of the collection are not fully
-  /// reclaimed; at once where that is so already (`AttachLifetimeTracking`).
-  ///
-  /// Its other end, e.g. of a socket or pipe, sees the hang-up.
-  public func attachLifetimeTracking(
-    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
-  ) {
-    buffers.attachLifetimeTracking(
-      descriptor, bufferCollectionID: bufferCollectionID, buffersRemaining: buffersRemaining)
   }
 }

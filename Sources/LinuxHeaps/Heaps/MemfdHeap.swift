@@ -7,7 +7,7 @@ internal import SystemPackage
 /// are first written. It has one kind of memory and, as the contract asks, looks at no settings: where
 /// contiguous memory matters, use ``DMABufHeap``. A holder that makes a udmabuf of the memfd and then
 /// closes the memfd is no longer seen: the pages stay with the dma-buf, the buffer counts as gone.
-public struct MemfdHeap: Heap {
+public struct MemfdHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
   public static let name = "memfd"
 
@@ -29,8 +29,8 @@ public struct MemfdHeap: Heap {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     return try buffers.allocate(key, size: size, cleanup: cleanup) {
       (size, operation) throws(HeapError) in
-      let grant = try admission.admit(size, from: .pagesAtFirstUse, operation)
-      return try attempt(operation) { () throws(Errno) in
+      let grant = try admission.admit(size, from: .pagesAtFirstUse, operation())
+      return try attempt(operation()) { () throws(Errno) in
         let parent = try MemfdParent(
           try Memfd.create(key.description, size: size), mode: 0o600)
         grant.watch(parent)

@@ -8,7 +8,7 @@ internal import SystemPackage
 /// write and every mapping fail. Its mode keeps holders from reopening it for reading; a process with
 /// `CAP_DAC_OVERRIDE` still can, and then reads zeroes. No seal stops fallocate(2): a holder can have
 /// the kernel put pages there, charged to itself, which nobody can reach.
-public struct OpaqueHeap: Heap {
+public struct OpaqueHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
   public static let name = "opaque"
 
@@ -30,8 +30,8 @@ public struct OpaqueHeap: Heap {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     return try buffers.allocate(key, size: size, cleanup: cleanup) {
       (size, operation) throws(HeapError) in
-      let grant = try admission.admit(size, from: .nothing, operation)
-      return try attempt(operation) { () throws(Errno) in
+      let grant = try admission.admit(size, from: .nothing, operation())
+      return try attempt(operation()) { () throws(Errno) in
         let seals =
           CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_FUTURE_WRITE | CLinuxHeaps_F_SEAL_SEAL
         let parent = try MemfdParent(

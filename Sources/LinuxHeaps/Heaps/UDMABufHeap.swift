@@ -7,7 +7,7 @@ internal import SystemPackage
 /// Any process that may open the device can use it, no heap needed. It has one kind of memory,
 /// non-contiguous, and looks at no settings. Unlike other dma-bufs, a part of one can be a dma-buf of
 /// its own: ``isolatedSlice(of:offset:byteCount:)``.
-public struct UDMABufHeap: Heap {
+public struct UDMABufHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
   public static let name = "udmabuf"
 
@@ -32,15 +32,15 @@ public struct UDMABufHeap: Heap {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     return try buffers.allocate(key, size: size, cleanup: cleanup) {
       (size, operation) throws(HeapError) in
-      let device = try open(operation)
+      let device = try open(operation())
       if let limit = UDMABufDevice.sizeLimit, size > limit {
         throw HeapError(
-          .noMemory, operation, at: UDMABufDevice.path,
+          .noMemory, operation(), at: UDMABufDevice.path,
           cause: "the driver makes buffers of at most \(limit.asByteCount)",
           fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
       }
-      let grant = try admission.admit(size, from: .pages, operation, at: UDMABufDevice.path)
-      return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
+      let grant = try admission.admit(size, from: .pages, operation(), at: UDMABufDevice.path)
+      return try attempt(operation(), at: UDMABufDevice.path) { () throws(Errno) in
         let memfd = SharedFD(try Memfd.create(key.description, size: size))
         let parent = try DMABufParent(
           try device.create(memfd.fd, offset: 0, byteCount: size), name: key.description,

@@ -60,6 +60,8 @@ struct CloseEvents: ~Copyable, Sendable {
         }
         offset += header + Int(name)
       }
+      // Less than there was room for: the queue is empty, no need to be told so.
+      if length < capacity { break }
     }
     return lost ? nil : watches
   }

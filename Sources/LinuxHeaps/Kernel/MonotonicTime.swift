@@ -1,14 +1,27 @@
 internal import Glibc
 
 /// Nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
-struct MonotonicTime: Comparable, Sendable {
-  var nanoseconds: UInt64
+package struct MonotonicTime: Hashable, Comparable, Sendable {
+  package var nanoseconds: UInt64
 
-  static var now: MonotonicTime {
+  package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+  package static var now: MonotonicTime {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return MonotonicTime(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
   }
 
-  static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+  package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+}
+
+extension MonotonicTime {
+  /// As poll(2) and epoll_wait(2) take it; 0 for what is past.
+  ///
+  /// Rounded up: who wakes too early finds nothing due and has to wait once more.
+  package var millisecondsFromNow: CInt {
+    let now = MonotonicTime.now
+    let rest = self > now ? nanoseconds - now.nanoseconds : 0
+    return CInt(clamping: (rest + 999_999) / 1_000_000)
+  }
 }

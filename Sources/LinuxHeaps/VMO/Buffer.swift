@@ -11,21 +11,27 @@ final class Buffer: Sendable {
   private let reclaimer: ReclaimerCore
   private let cleanup: [CleanupAction]
   private let reclaimed: @Sendable () -> Void
+  private let byteCount: UInt64
 
   /// - Parameters:
+  ///   - byteCount: The size of its memory.
   ///   - cleanup: Run in order before the parents close.
   ///   - reclaimed: Run after they closed, when nothing of the buffer is left.
   init(
-    _ parent: any Parent, reclaimer: ReclaimerCore, cleanup: [CleanupAction],
+    _ parent: any Parent, byteCount: UInt64, reclaimer: ReclaimerCore, cleanup: [CleanupAction],
     reclaimed: @escaping @Sendable () -> Void
   ) {
     state = Guarded([parent])
+    self.byteCount = byteCount
     self.reclaimer = reclaimer
     self.cleanup = cleanup
     self.reclaimed = reclaimed
   }
 
   var parents: [any Parent] { state.withLock { $0 } }
+
+  /// The kernel frees page by page, and what a clean-up action waits for nobody knows.
+  var isSlowToReclaim: Bool { byteCount > 1 << 20 || !cleanup.isEmpty }
 
   /// The caller holds a reference, so no reclaiming goes on.
   func add(_ parent: any Parent) {
@@ -41,6 +47,14 @@ final class Buffer: Sendable {
     if localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
       reclaimer.check(self)
     }
+  }
+
+  /// Ends a reference whose descriptor stays open, outside of what this process keeps account of.
+  ///
+  /// Where the kernel reports closes there is nothing to look at until it does.
+  func endLocalReferenceLeavingOpen() {
+    let isLast = localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
+    if isLast, parents.contains(where: { !$0.reportsCloses }) { reclaimer.check(self) }
   }
 
   /// Ends a reference that the caller itself follows with ``ReclaimerCore/look(at:)``.

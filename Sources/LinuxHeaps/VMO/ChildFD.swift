@@ -32,7 +32,7 @@ struct ChildFD: ~Copyable, Sendable {
     let descriptor = OwnedFD(adopting: rawValue)
     let reference = self.reference
     discard self
-    reference.end()
+    reference.endLeavingOpen()
     return descriptor
   }
 }

@@ -16,6 +16,7 @@ final class DMABufParent: Parent {
   private struct State: ~Copyable {
     let fd: OwnedFD
     let pages: Pages?
+    var copies = 0
   }
 
   let identity: VMOIdentity
@@ -69,7 +70,16 @@ final class DMABufParent: Parent {
     }
   }
 
-  func hasChildren() throws(Errno) -> Bool { try referenceCount() ?? 0 > 1 }
+  func hasChildren() throws(Errno) -> Bool {
+    let own = state.withLock { 1 + ($0?.copies ?? 0) }
+    return try referenceCount() ?? 0 > own
+  }
+
+  func withDescriptor(_ body: (CInt) -> Void) {
+    state.withLock { state in if let number = state?.fd.rawValue { body(number) } }
+  }
+
+  func setCopies(_ count: Int) { state.withLock { $0?.copies = count } }
 
   func close() { state.withLock { $0 = nil } }
 }

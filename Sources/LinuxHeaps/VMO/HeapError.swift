@@ -18,7 +18,7 @@ public struct HeapError: Error, Sendable {
   /// A vmo that was handed over with a refused request and is given back with the refusal.
   public let returnedVMO: ReturnedVMO?
 
-  init(
+  package init(
     _ code: Code, _ operation: String, at path: String? = nil, cause: String,
     errno: Errno? = nil, fix: String? = nil, returning vmo: ReturnedVMO? = nil
   ) {

@@ -20,4 +20,9 @@ struct LocalReference: Sendable {
   func end() {
     unsafe buffer?.takeRetainedValue().endLocalReference()
   }
+
+  /// The descriptor stays open, with an owner who knows no buffers.
+  func endLeavingOpen() {
+    unsafe buffer?.takeRetainedValue().endLocalReferenceLeavingOpen()
+  }
 }

@@ -60,6 +60,13 @@ final class MemfdParent: Parent {
 
   func referenceCount() -> Int? { nil }
 
+  func withDescriptor(_ body: (CInt) -> Void) {
+    fd.withLock { fd in if let number = fd?.rawValue { body(number) } }
+  }
+
+  /// Copies share the open file, which is all that a lease looks at.
+  func setCopies(_ count: Int) {}
+
   func close() { fd.withLock { $0 = nil } }
 
   // MARK: Leases

@@ -20,8 +20,20 @@ protocol Parent: AnyObject, Sendable {
   /// does not count them.
   func referenceCount() throws(Errno) -> Int?
 
+  /// Lends the descriptor, e.g. for a copy of it; not called once the parent is closed.
+  func withDescriptor(_ body: (CInt) -> Void)
+
+  /// How many copies of its own descriptor exist on its behalf: they are no children.
+  ///
+  /// Told before any child has left this process, and when a copy goes.
+  func setCopies(_ count: Int)
+
   /// Lets the memory go. Called once, after the last ``hasChildren()``.
   func close()
+}
+
+extension Parent {
+  var reportsCloses: Bool { if case .closeOf = childEvents { true } else { false } }
 }
 
 /// How the end of a last child in another process is noticed.

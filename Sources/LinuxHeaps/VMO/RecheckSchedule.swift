@@ -20,13 +20,18 @@ struct RecheckSchedule: Sendable {
     due = now
   }
 
-  /// Waits for the interval, and then twice as long.
+  /// Waits for the interval, and then twice as long. Answers until when.
   ///
   /// The moment is a whole multiple of the interval, so that all buffers that wait equally long are
   /// asked about in one wake-up.
-  mutating func backOff(from now: MonotonicTime) {
-    due = MonotonicTime(nanoseconds: (now.nanoseconds / interval + 1) * interval)
-    interval = min(interval * 2, longest)
+  ///
+  /// - Parameter buffers: How many there are to ask about. At 400 µs for each, the longest wait keeps
+  ///   all the asking near one percent of a processor.
+  mutating func backOff(from now: MonotonicTime, among buffers: Int = 1) -> MonotonicTime {
+    let moment = MonotonicTime(nanoseconds: (now.nanoseconds / interval + 1) * interval)
+    due = moment
+    interval = min(interval * 2, max(longest, UInt64(buffers) * 400_000))
+    return moment
   }
 
   mutating func pause() { due = nil }

@@ -1,10 +1,13 @@
+package import SystemPackage
+
 public import struct Swift.Duration
 
 /// Notices when the last child of a buffer is gone and takes the buffer back, on one thread for all.
 ///
 /// A close in this process is noticed at once, and so is the close of a memfd anywhere. That another
 /// process let go of a dma-buf the kernel tells nobody, so its reference count is read again: after
-/// 1 ms at first, then after twice as long each time up to 250 ms. While no buffer lives, and while
+/// 1 ms at first, then after twice as long each time up to 250 ms, or up to 400 µs for each live
+/// dma-buf where those are more. While no buffer lives, and while
 /// every live one has a holder in this process, the thread sleeps without a timer.
 public final class Reclaimer: Sendable {
   /// How soon to look again for a dma-buf's holders in other processes.
@@ -41,6 +44,37 @@ public final class Reclaimer: Sendable {
   /// The thread starts with the first buffer. It ends after the last, once this value is gone.
   public init(recheck: Recheck = Recheck()) {
     core = ReclaimerCore(recheck)
+    descriptors = []
+  }
+
+  /// Does a slow piece of work away from the thread that drives the reclaimer.
+  package typealias Elsewhere = @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
+
+  /// Driven by its caller, who has an event loop: no thread is started.
+  ///
+  /// The caller calls ``turn()`` at first, whenever one of ``descriptors`` is readable, and when the
+  /// time comes that ``nextTurn`` names; always on the same thread.
+  ///
+  /// - Parameter elsewhere: Where buffers are reclaimed that may take long: large ones, and those with
+  ///   clean-up actions.
+  package init(drivenByCaller recheck: Recheck, elsewhere: @escaping Elsewhere) throws(Errno) {
+    let events = try ReclaimerEvents.make()
+    core = ReclaimerCore(recheck, events: events, elsewhere: elsewhere)
+    descriptors = [events.wakeUp.descriptor, events.closes.descriptor]
+  }
+
+  /// Readable when ``turn()`` has something to do; empty for a reclaimer with a thread of its own.
+  package let descriptors: [CInt]
+
+  /// When to call ``turn()`` at the latest; nil while only ``descriptors`` tell.
+  package var nextTurn: MonotonicTime? { core.nextTurn }
+
+  /// Takes back what can be.
+  package func turn() { _ = core.turn() }
+
+  /// Looks at these buffers now, of whichever heap.
+  package func recheck(_ identities: some Sequence<VMOIdentity>) {
+    for identity in identities { LocalBuffers.shared[identity].map(core.check) }
   }
 
   deinit { core.finish() }

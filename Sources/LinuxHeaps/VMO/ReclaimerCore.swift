@@ -1,34 +1,62 @@
-internal import Glibc
 internal import Logging
 internal import SystemPackage
 
-/// The reclaimer's state and its thread. Buffers keep it alive when the ``Reclaimer`` is gone.
+/// The reclaimer's state. Buffers keep it alive when the ``Reclaimer`` is gone.
 final class ReclaimerCore: Sendable {
   private struct Entry {
     let buffer: Buffer
     var schedule: RecheckSchedule
-    /// Empty where the kernel reports no close.
-    var watches: [CloseEvents.Watch] = []
+    /// Nil where the kernel reports no close.
+    var watch: CloseEvents.Watch?
     /// A close was reported. It can come before the kernel counts the file as closed, so from then
     /// on the kernel is asked again even of a buffer whose closes it reports.
     var heardClose = false
+
+    var isAskedAgain: Bool { watch == nil || heardClose }
   }
 
   private struct State {
     var entries: [ObjectIdentifier: Entry] = [:]
     var watched: [CloseEvents.Watch: ObjectIdentifier] = [:]
-    var thread: ReclaimerThread?
-    /// The thread was called and has not looked yet: no need to call it again.
+    var queue = RecheckQueue()
+    /// Entries without a watch.
+    var unwatched = 0
+    var events: ReclaimerEvents?
+    /// The waiter was called and has not looked yet: no need to call it again.
     var called = false
     var finishing = false
     var counters = Reclaimer.Counters()
+
+    mutating func startOver(_ id: ObjectIdentifier, at now: MonotonicTime) {
+      guard entries[id] != nil else { return }
+      entries[id]?.schedule.startOver(at: now)
+      queue.addNow(id)
+    }
+
+    mutating func startAllOver(at now: MonotonicTime) {
+      for id in entries.keys { startOver(id, at: now) }
+    }
   }
 
   private let recheck: Reclaimer.Recheck
-  private let state = Guarded(State())
+  private let elsewhere: Reclaimer.Elsewhere?
+  private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
-  init(_ recheck: Reclaimer.Recheck) { self.recheck = recheck }
+  init(_ recheck: Reclaimer.Recheck) {
+    self.recheck = recheck
+    elsewhere = nil
+    state = Guarded(State())
+  }
+
+  /// Driven by its caller.
+  init(_ recheck: Reclaimer.Recheck, events: ReclaimerEvents, elsewhere: Reclaimer.Elsewhere?) {
+    self.recheck = recheck
+    self.elsewhere = elsewhere
+    var state = State()
+    state.events = events
+    self.state = Guarded(state)
+  }
 
   var counters: Reclaimer.Counters {
     state.withLock { state in
@@ -42,39 +70,45 @@ final class ReclaimerCore: Sendable {
   func add(_ buffer: Buffer) throws(Errno) {
     let parents = buffer.parents
     try state.withLock { state throws(Errno) in
-      if state.thread == nil { state.thread = try ReclaimerThread(self) }
-      let thread = state.thread!
+      let events = try running(&state)
       let id = ObjectIdentifier(buffer)
       var entry = Entry(buffer: buffer, schedule: RecheckSchedule(recheck))
       do throws(Errno) {
         for parent in parents {
           if case .closeOf(let descriptor) = parent.childEvents {
-            entry.watches.append(try thread.closeEvents.watch(descriptor))
+            entry.watch = try events.closes.watch(descriptor)
           }
           try parent.eventsAreWatched()
         }
       } catch {
-        for watch in entry.watches { thread.closeEvents.remove(watch) }
+        if let watch = entry.watch { events.closes.remove(watch) }
         throw error
       }
-      for watch in entry.watches { state.watched[watch] = id }
+      if let watch = entry.watch { state.watched[watch] = id } else { state.unwatched += 1 }
       state.entries[id] = entry
     }
     for parent in parents { LocalBuffers.shared.insert(buffer, as: parent.identity) }
   }
 
-  /// Has the thread look at one buffer at once.
+  private func running(_ state: inout State) throws(Errno) -> ReclaimerEvents {
+    if let events = state.events { return events }
+    let events = try ReclaimerEvents.make()
+    try ReclaimerThread.start(self, events)
+    state.events = events
+    return events
+  }
+
+  /// Has the waiter look at one buffer at once.
   func check(_ buffer: Buffer) {
     state.withLock { state in
-      state.entries[ObjectIdentifier(buffer)]?.schedule.startOver(at: .now)
+      state.startOver(ObjectIdentifier(buffer), at: .now)
       call(&state)
     }
   }
 
   func checkAll() {
-    let now = MonotonicTime.now
     state.withLock { state in
-      for id in state.entries.keys { state.entries[id]?.schedule.startOver(at: now) }
+      state.startAllOver(at: .now)
       call(&state)
     }
   }
@@ -87,44 +121,57 @@ final class ReclaimerCore: Sendable {
     }
   }
 
-  /// Not needed where the thread itself asks: it looks for the next due time at its turn's end.
+  /// Not needed where the waiter itself asks: it looks for the next due time at its turn's end.
   private func call(_ state: inout State) {
-    guard let thread = state.thread, !state.called, !thread.isCurrent else { return }
+    guard let events = state.events, !state.called, !events.isCurrent else { return }
     state.called = true
-    thread.wakeUp.signal()
+    events.wakeUp.signal()
   }
 
-  // MARK: On the thread
+  // MARK: On the waiter's thread
 
-  /// One turn: looks at the buffers that are due. Answers how long to sleep, or false to end.
-  func turn(_ events: [CloseEvents.Watch]?) -> ReclaimerThread.Next {
+  enum Next {
+    case sleep(until: MonotonicTime?)
+    case end
+  }
+
+  /// One turn: hears what was closed, and looks at the buffers that are due.
+  func turn() -> Next {
     let now = MonotonicTime.now
     let due: [Buffer] = state.withLock { state in
-      state.called = false
       state.counters.wakeups += 1
-      if let events {
-        for watch in events {
+      guard let events = state.events else { return [] }
+      events.isWaitedForHere()
+      if state.called { events.wakeUp.clear() }
+      state.called = false
+      if let closed = (try? events.closes.read()) ?? nil {
+        for watch in closed {
           guard let id = state.watched[watch] else { continue }
           state.entries[id]?.heardClose = true
-          state.entries[id]?.schedule.startOver(at: now)
+          state.startOver(id, at: now)
         }
       } else {
         // Some reports were lost: each buffer may be the one.
-        for id in state.entries.keys { state.entries[id]?.schedule.startOver(at: now) }
+        state.startAllOver(at: now)
       }
-      return state.entries.values.filter { $0.schedule.isDue(at: now) }.map(\.buffer)
+      return state.queue.takeDue(at: now).compactMap { id in
+        guard let entry = state.entries[id], entry.schedule.isDue(at: now) else { return nil }
+        return entry.buffer
+      }
     }
     for buffer in due { look(at: buffer) }
     return state.withLock { state in
       if state.entries.isEmpty && state.finishing {
-        state.thread = nil
+        state.events = nil
         return .end
       }
-      return .sleep(until: state.entries.values.compactMap(\.schedule.due).min())
+      return .sleep(until: state.queue.next)
     }
   }
 
   // MARK: On any thread
+
+  var nextTurn: MonotonicTime? { state.withLock { $0.queue.next } }
 
   /// Asks the kernel about one buffer, and takes it back if no child is left.
   func look(at buffer: Buffer) {
@@ -143,21 +190,21 @@ final class ReclaimerCore: Sendable {
       log.warning(
         "cannot count a buffer's children, will ask again", metadata: ["error": "\(error)"])
     }
-    state.withLock { $0.counters.checks += 1 }
     if hasChildren {
       waitForChildren(id)
     } else if takeOffList(id) {
-      buffer.reclaim()
-      state.withLock { $0.counters.reclaimed += 1 }
+      reclaim(buffer)
     }
   }
 
   private func waitForChildren(_ id: ObjectIdentifier) {
     state.withLock { state in
+      state.counters.checks += 1
       guard let entry = state.entries[id] else { return }
-      if entry.watches.isEmpty || entry.heardClose {
-        state.entries[id]?.schedule.backOff(from: .now)
-        // The thread may sleep for longer than that.
+      if entry.isAskedAgain {
+        let moment = state.entries[id]!.schedule.backOff(from: .now, among: state.unwatched)
+        state.queue.add(id, at: moment)
+        // The waiter may sleep for longer than that.
         call(&state)
       } else {
         state.entries[id]?.schedule.pause()
@@ -168,12 +215,25 @@ final class ReclaimerCore: Sendable {
   /// True for one caller only: it is the one who reclaims.
   private func takeOffList(_ id: ObjectIdentifier) -> Bool {
     state.withLock { state in
+      state.counters.checks += 1
       guard let entry = state.entries.removeValue(forKey: id) else { return false }
-      for watch in entry.watches {
+      if let watch = entry.watch {
         state.watched[watch] = nil
-        state.thread?.closeEvents.remove(watch)
+        state.events?.closes.remove(watch)
+      } else {
+        state.unwatched -= 1
       }
       return true
     }
+  }
+
+  private func reclaim(_ buffer: Buffer) {
+    guard let elsewhere, buffer.isSlowToReclaim else { return finish(buffer) }
+    elsewhere { [self] in finish(buffer) }
+  }
+
+  private func finish(_ buffer: Buffer) {
+    buffer.reclaim()
+    state.withLock { $0.counters.reclaimed += 1 }
   }
 }

@@ -1,4 +1,6 @@
+internal import CLinuxHeaps
 internal import Glibc
+package import SystemPackage
 
 /// What all descriptors of one buffer have in common, in every process: its device and inode.
 ///
@@ -12,5 +14,14 @@ public struct VMOIdentity: Hashable, Sendable {
   init(_ status: stat) {
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
+  }
+
+  /// Of a descriptor from a stranger: does not wait for the file's own file system.
+  package init(of descriptor: borrowing OwnedFD) throws(Errno) {
+    let number = descriptor.rawValue
+    var (device, inode): (UInt64, UInt64) = (0, 0)
+    _ = try call { unsafe CLinuxHeaps_identity(number, &device, &inode) }
+    self.device = device
+    self.inode = inode
   }
 }

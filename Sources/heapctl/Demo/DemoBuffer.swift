@@ -13,7 +13,7 @@ struct DemoBuffer {
 
   static let size: UInt64 = 4 << 20
 
-  let heap: any Heap
+  let heap: any LocalHeap
   let index: UInt64
   let settings: SingleBufferSettings
 

@@ -8,7 +8,7 @@ import Testing
   {
     await #expect(processExitsWith: .success) {
       let hasHeap = HeapCatalog().heaps().contains { $0.name == "system" }
-      let heap: any Heap = hasHeap ? DMABufHeap(heaps: ["system"]) : MemfdHeap()
+      let heap: any LocalHeap = hasHeap ? DMABufHeap(heaps: ["system"]) : MemfdHeap()
       let sockets = try MessageSocket.Pair()
       try await openWhatStaysOpen(heap)
       let before = try openDescriptorCount()
@@ -77,7 +77,7 @@ import Testing
 }
 
 /// The reclaimer's thread, /proc/self/fdinfo, and the timer of the runtime's first sleep.
-private func openWhatStaysOpen(_ heap: any Heap) async throws {
+private func openWhatStaysOpen(_ heap: any LocalHeap) async throws {
   let key = BufferKey.fresh()
   try await heap.delete(key, VMO(adopting: heap.allocate(key).releaseDescriptor()))
   try await Task.sleep(for: .milliseconds(1))

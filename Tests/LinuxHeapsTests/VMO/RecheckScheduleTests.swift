@@ -20,7 +20,7 @@ import Testing
       .init(first: .milliseconds(1), longest: .milliseconds(20)))
     let start = 1_000_000 * 160 * Self.millisecond
     let dues = (0..<8).map { _ in
-      schedule.backOff(from: Self.time(start))
+      _ = schedule.backOff(from: Self.time(start))
       return (schedule.due!.nanoseconds - start) / Self.millisecond
     }
     #expect(dues == [1, 2, 4, 8, 16, 20, 20, 20])
@@ -32,7 +32,7 @@ import Testing
     var schedule = RecheckSchedule(
       .init(first: .milliseconds(1), longest: .milliseconds(8)))
     for interval in [1, 2, 4, 8, 8].map({ $0 * Self.millisecond }) {
-      schedule.backOff(from: Self.time(now))
+      _ = schedule.backOff(from: Self.time(now))
       let due = schedule.due!.nanoseconds
       #expect(due.isMultiple(of: interval))
       #expect(due > now)
@@ -43,15 +43,15 @@ import Testing
   @Test func `equal waits end together`() {
     let recheck = Reclaimer.Recheck(first: .milliseconds(4), longest: .milliseconds(4))
     var (one, other) = (RecheckSchedule(recheck), RecheckSchedule(recheck))
-    one.backOff(from: Self.time(8_000_001))
-    other.backOff(from: Self.time(11_999_999))
+    _ = one.backOff(from: Self.time(8_000_001))
+    _ = other.backOff(from: Self.time(11_999_999))
     #expect(one.due == other.due)
     #expect(one.due == Self.time(12_000_000))
   }
 
   @Test func `it is due from its moment on`() {
     var schedule = RecheckSchedule(.init())
-    schedule.backOff(from: Self.time(0))
+    _ = schedule.backOff(from: Self.time(0))
     #expect(!schedule.isDue(at: Self.time(999_999)))
     #expect(schedule.isDue(at: Self.time(1_000_000)))
     #expect(schedule.isDue(at: Self.time(.max)))
@@ -59,21 +59,32 @@ import Testing
 
   @Test func `starting over is due at once, and waits the first interval again`() {
     var schedule = RecheckSchedule(.init())
-    for _ in 0..<5 { schedule.backOff(from: Self.time(0)) }
+    for _ in 0..<5 { _ = schedule.backOff(from: Self.time(0)) }
     schedule.startOver(at: Self.time(77))
     #expect(schedule.due == Self.time(77))
     #expect(schedule.isDue(at: Self.time(77)))
-    schedule.backOff(from: Self.time(0))
+    _ = schedule.backOff(from: Self.time(0))
     #expect(schedule.due == Self.time(Self.millisecond))
   }
 
   @Test func `a paused one is never due, and goes on where it was`() {
     var schedule = RecheckSchedule(.init())
-    schedule.backOff(from: Self.time(0))
+    _ = schedule.backOff(from: Self.time(0))
     schedule.pause()
     #expect(schedule.due == nil)
     #expect(!schedule.isDue(at: Self.time(.max)))
-    schedule.backOff(from: Self.time(0))
+    _ = schedule.backOff(from: Self.time(0))
     #expect(schedule.due == Self.time(2 * Self.millisecond))
+  }
+
+  // 10,000 dma-bufs asked about four times a second would keep a tenth of a processor busy.
+  @Test(arguments: [(1, 250), (600, 250), (10_000, 4_000)])
+  func `the more buffers, the longer the longest wait`(_ buffers: Int, _ milliseconds: UInt64) {
+    var schedule = RecheckSchedule(Reclaimer.Recheck())
+    var waits: [UInt64] = []
+    for _ in 0..<20 {
+      waits.append(schedule.backOff(from: Self.time(0), among: buffers).nanoseconds)
+    }
+    #expect(waits.last == milliseconds * 1_000_000)
   }
 }

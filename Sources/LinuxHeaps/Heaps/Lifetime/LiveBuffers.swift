@@ -12,14 +12,18 @@ public final class LiveBuffers: Sendable {
     /// The memory is being made; its (collection, index) is taken.
     case allocating
     case live(Buffer)
-    /// `deleteVmo` has begun and waits with this.
-    case deleting(Buffer, CheckedContinuation<Void, Never>?)
+    /// `deleteVmo` has begun.
+    case deleting(Buffer)
   }
+
+  /// Called once, when all of a buffer is gone, on the thread that took it back.
+  package typealias Waiter = @Sendable () -> Void
 
   private struct Record {
     var stage: Stage
     /// One, and one more for each isolated slice.
     var identities: [VMOIdentity] = []
+    var waiters: [Waiter] = []
   }
 
   private struct State {
@@ -61,10 +65,10 @@ public final class LiveBuffers: Sendable {
   /// - Parameter make: Gets the size in whole pages, and the words for what is being done.
   func allocate(
     _ key: BufferKey, size: UInt64, cleanup: [CleanupAction],
-    make: (_ size: UInt64, _ operation: String) throws(HeapError) -> Memory
+    make: (_ size: UInt64, _ operation: () -> String) throws(HeapError) -> Memory
   ) throws(HeapError) -> VMO {
     let size = try size.checkedAsVmoSize()
-    let operation = "allocate \(size.asByteCount)"
+    func operation() -> String { "allocate \(size.asByteCount)" }
     let isNew = state.withLock { state in
       guard state.records[key] == nil else { return false }
       state.records[key] = Record(stage: .allocating)
@@ -73,32 +77,42 @@ public final class LiveBuffers: Sendable {
     }
     guard isNew else {
       throw HeapError(
-        .alreadyExists, operation,
+        .alreadyExists, operation(),
         cause: "buffer \(key.bufferIndex) of collection \(key.bufferCollectionID) is live")
     }
     do throws(HeapError) {
       let memory = try make(size, operation)
-      let grant = memory.grant
-      let identity = memory.parent.identity
       let kind = memory.kind
       let heapName = memory.heapName
-      let buffer = Buffer(memory.parent, reclaimer: reclaimer.core, cleanup: cleanup) { [self] in
-        grant.giveBack()
-        forget(key)
-      }
+      let identity = memory.parent.identity
+      let buffer = buffer(key, memory.parent, size, memory.grant, cleanup)
       // The child counts as a reference here, so the buffer cannot go before it is on record.
       let child = ChildFD(memory.child, of: buffer)
-      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      grant.settle()
-      state.withLock { state in
-        state.records[key] = Record(stage: .live(buffer), identities: [identity])
-        state.keys[identity] = key
-      }
+      try attempt(operation()) { () throws(Errno) in try reclaimer.core.add(buffer) }
+      memory.grant.settle()
+      record(key, buffer, identity)
       return VMO(
         child, kind: kind, identity: identity, offset: 0, byteCount: size, heapName: heapName)
     } catch {
       forget(key)
       throw error
+    }
+  }
+
+  private func buffer(
+    _ key: BufferKey, _ parent: any Parent, _ size: UInt64, _ grant: Admission.Grant,
+    _ cleanup: [CleanupAction]
+  ) -> Buffer {
+    Buffer(parent, byteCount: size, reclaimer: reclaimer.core, cleanup: cleanup) { [self] in
+      grant.giveBack()
+      forget(key)
+    }
+  }
+
+  private func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
+    state.withLock { state in
+      state.records[key] = Record(stage: .live(buffer), identities: [identity])
+      state.keys[identity] = key
     }
   }
 
@@ -153,6 +167,23 @@ public final class LiveBuffers: Sendable {
     }
   }
 
+  /// The buffer that a descriptor of this identity is of; nil where there is none, and once its
+  /// deletion has begun.
+  package func key(of identity: VMOIdentity) -> BufferKey? {
+    state.withLock { $0.live(identity)?.key }
+  }
+
+  /// Has `waiter` called when all of the buffer is gone.
+  ///
+  /// False where there is no such buffer: gone already, or of another heap.
+  package func whenReclaimed(_ identity: VMOIdentity, _ waiter: @escaping Waiter) -> Bool {
+    state.withLock { state in
+      guard let key = state.keys[identity] else { return false }
+      state.records[key]?.waiters.append(waiter)
+      return true
+    }
+  }
+
   private static func notLive(_ operation: String) -> HeapError {
     HeapError(
       .notFound, operation,
@@ -162,36 +193,83 @@ public final class LiveBuffers: Sendable {
   // MARK: Going
 
   func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
-    let identity = vmo.identity
-    var buffer: Buffer?
-    let refusal: HeapError.Code? = state.withLock { state in
-      guard case .live(let found) = state.records[key]?.stage else { return .notFound }
-      guard state.keys[identity] == key else { return .badHandle }
-      state.records[key]?.stage = .deleting(found, nil)
-      buffer = found
-      return nil
-    }
-    guard let buffer else {
-      let refusal = refusal ?? .internal
+    switch beginDeletion(key, vmo.identity) {
+    case .begun(let buffer):
+      drop(consume vmo, of: buffer)
+      await end(of: buffer, key)
+    case let refusal:
+      let isUnknown = if case .wrongHandle = refusal { false } else { true }
       throw HeapError(
-        refusal, "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
-        cause: refusal == .notFound
+        isUnknown ? .notFound : .badHandle,
+        "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
+        cause: isUnknown
           ? "this heap has no such buffer, or its deletion has begun"
           : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
     }
-    // One more reference, so that the close wakes no thread: the question is asked here, and in the
-    // contract's own case, where this handle was the last, all is done when it is answered.
+  }
+
+  /// How a deletion by descriptor begins.
+  package enum Deletion { case begun, unknown, wrongHandle }
+
+  /// Takes the last handle back, as a descriptor of this identity. `waiter` is called when all is
+  /// gone, at once where this handle was the last. Where the deletion has begun before, it joins.
+  ///
+  /// The descriptor is closed in any case; `waiter` is called only after ``Deletion/begun``.
+  package func delete(
+    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity,
+    _ waiter: @escaping Waiter
+  ) -> Deletion {
+    switch beginDeletion(key, identity, joining: waiter) {
+    case .begun(let buffer):
+      drop(consume descriptor, of: buffer)
+      return .begun
+    case .unknown: return .unknown
+    case .wrongHandle: return .wrongHandle
+    }
+  }
+
+  private enum Beginning {
+    case begun(Buffer)
+    case unknown
+    case wrongHandle
+  }
+
+  private func beginDeletion(
+    _ key: BufferKey, _ identity: VMOIdentity, joining waiter: Waiter? = nil
+  ) -> Beginning {
+    state.withLock { state in
+      let found: Buffer
+      switch (state.records[key]?.stage, waiter) {
+      case (.live(let buffer), _), (.deleting(let buffer), .some): found = buffer
+      case (.allocating, .some): return .wrongHandle
+      default: return .unknown
+      }
+      guard state.keys[identity] == key else { return .wrongHandle }
+      state.records[key]?.stage = .deleting(found)
+      if let waiter { state.records[key]?.waiters.append(waiter) }
+      return .begun(found)
+    }
+  }
+
+  /// Closes a handle and looks at its buffer, so that in the contract's own case, where the handle was
+  /// the last, all is gone on return.
+  ///
+  /// Holds one more reference meanwhile, so that the close itself wakes nobody.
+  private func drop<Handle: ~Copyable>(_ handle: consuming Handle, of buffer: Buffer) {
     buffer.beginLocalReference()
-    _ = consume vmo
+    _ = consume handle
     buffer.endLocalReferenceUnnoticed()
     reclaimer.core.look(at: buffer)
+  }
+
+  private func end(of buffer: Buffer, _ key: BufferKey) async {
     await withCheckedContinuation { continuation in
       let isGone = state.withLock { state in
         // Its (collection, index) may be another buffer's by now.
-        guard case .deleting(let waiting, _) = state.records[key]?.stage, waiting === buffer else {
+        guard case .deleting(let waiting) = state.records[key]?.stage, waiting === buffer else {
           return true
         }
-        state.records[key]?.stage = .deleting(buffer, continuation)
+        state.records[key]?.waiters.append { continuation.resume() }
         return false
       }
       if isGone { continuation.resume() }
@@ -199,15 +277,15 @@ public final class LiveBuffers: Sendable {
   }
 
   private func forget(_ key: BufferKey) {
-    var fence: CheckedContinuation<Void, Never>?
+    var waiters: [Waiter] = []
     let due = state.withLock { state in
       let record = state.records.removeValue(forKey: key)
       for identity in record?.identities ?? [] { state.keys[identity] = nil }
-      if case .deleting(_, let continuation) = record?.stage { fence = continuation }
+      waiters = record?.waiters ?? []
       return state.collections.end(key.bufferCollectionID)
     }
     for tracker in due { tracker.close() }
-    fence?.resume()
+    for waiter in waiters { waiter() }
   }
 
   func attachLifetimeTracking(

@@ -1,0 +1,30 @@
+/// A heap whose buffers this process keeps.
+///
+/// A heap of one's own implements ``Heap/properties``, ``buffers`` and the allocation; the rest follows
+/// from ``LiveBuffers``.
+public protocol LocalHeap: Heap {
+  /// The heap's live buffers, by (collection, index).
+  var buffers: LiveBuffers { get }
+}
+
+extension LocalHeap {
+  public var liveBufferCount: Int { buffers.count }
+
+  public func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) async throws(HeapError) {
+    try await buffers.delete(
+      BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo)
+  }
+
+  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+    try buffers.info(of: vmo)
+  }
+
+  public func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) {
+    buffers.attachLifetimeTracking(
+      descriptor, bufferCollectionID: bufferCollectionID, buffersRemaining: buffersRemaining)
+  }
+}
