@@ -1,4 +1,4 @@
-# make run | run-vm | test | kernel-test KERNEL=next | sanitize | lint | docs | clean
+# make run | run-vm | test | kernel-test KERNEL=next | sanitize | bench | lint | docs | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
@@ -9,7 +9,7 @@ PACKAGES := libdrm-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 
-.PHONY: help run run-vm test unit-test kernel-test sanitize lint docs build setup setup-kernel clean
+.PHONY: help run run-vm test unit-test kernel-test sanitize bench lint docs build setup setup-kernel clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -43,8 +43,14 @@ sanitize: setup
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
 
+# Fails when a target is missed. BENCH takes heap-bench's options: Benchmarks/README.md.
+bench: setup
+	swift build -c release --product heapd
+	swift build -c release --package-path Benchmarks
+	@Benchmarks/.build/release/heap-bench --heapd .build/release/heapd $(BENCH)
+
 lint:
-	swift format lint --strict -r Package.swift Sources Tests
+	swift format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 docs: setup
 	LINUXHEAPS_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target LinuxHeaps --warnings-as-errors
@@ -60,4 +66,4 @@ setup-kernel:
 	@Tests/Kernel/install-virtme.sh
 
 clean:
-	rm -rf .build .build-*
+	rm -rf .build .build-* Benchmarks/.build

@@ -27,16 +27,24 @@ let package = Package(
   name: "linux-heaps",
   products: [
     .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
+    .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
+    .library(name: "HeapClient", targets: ["HeapClient"]),
+    .library(name: "HeapServer", targets: ["HeapServer"]),
     .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
     .executable(name: "heapctl", targets: ["heapctl"]),
+    .executable(name: "heapd", targets: ["heapd"]),
   ],
   dependencies: [
     // Errno and FilePath, in the vocabulary that Swift's own packages use.
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     // heapctl's command line, help and usage errors.
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    // Where the reclaimer says what it can throw to nobody.
+    // Where the reclaimer says what it can throw to nobody, and heapd what it refuses.
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    // heapd's counters, so that a program that links HeapServer can send them where it sends its own.
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    // heapd's signals and its graceful stop.
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
     .target(name: "CLinuxHeaps", path: "CLinuxHeaps", cSettings: cSettings),
@@ -46,6 +54,35 @@ let package = Package(
         "CLinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+
+    // The protocol's messages as bytes; nothing is sent or received here.
+    .target(name: "HeapProtocol", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+    .target(
+      name: "HeapServer",
+      dependencies: [
+        "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "HeapClient",
+      dependencies: [
+        "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "heapd",
+      dependencies: [
+        "HeapServer", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
 
@@ -81,6 +118,9 @@ let package = Package(
       dependencies: [
         "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
       swiftSettings: settings),
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],

@@ -78,6 +78,12 @@ public final class Admission: Sendable {
     return Grant(self, size, source)
   }
 
+  /// For memory that is there already.
+  func take(_ size: UInt64) -> Grant {
+    state.withLock { $0.live += size }
+    return Grant(self, size, .nothing)
+  }
+
   private struct Refusal {
     let cause: String
     let fix: String

@@ -5,9 +5,15 @@
 public protocol LocalHeap: Heap {
   /// The heap's live buffers, by (collection, index).
   var buffers: LiveBuffers { get }
+
+  /// Whether an allocation is a few system calls that wait for nothing. By default it is not: the kernel
+  /// clears pages, or moves others out of the way.
+  var allocatesAtOnce: Bool { get }
 }
 
 extension LocalHeap {
+  public var allocatesAtOnce: Bool { false }
+
   public var liveBufferCount: Int { buffers.count }
 
   public func deleteVmo(

@@ -15,6 +15,7 @@ public struct MemfdHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
+  public var allocatesAtOnce: Bool { true }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {

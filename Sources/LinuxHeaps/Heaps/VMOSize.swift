@@ -1,6 +1,6 @@
 extension UInt64 {
   /// The size of an allocation in whole pages.
-  func checkedAsVmoSize() throws(HeapError) -> UInt64 {
+  package func checkedAsVmoSize() throws(HeapError) -> UInt64 {
     guard self > 0 else {
       throw HeapError(
         .invalidArgs, "allocate 0 bytes", cause: "a buffer has at least one page",

@@ -5,7 +5,7 @@ public let pageSize = UInt64(sysconf(CInt(_SC_PAGESIZE)))
 
 extension UInt64 {
   /// Rounded up to whole pages, or nil where that is more than a file offset can be (2^63 - 1).
-  var roundedUpToPages: UInt64? {
+  package var roundedUpToPages: UInt64? {
     let (sum, overflow) = addingReportingOverflow(pageSize - 1)
     let rounded = sum & ~(pageSize - 1)
     return overflow || rounded > UInt64(Int64.max) ? nil : rounded
@@ -24,5 +24,23 @@ extension UInt64 {
     let whole = self >> (10 * UInt64(unit))
     let tenth = unit == 0 ? 0 : ((self >> (10 * UInt64(unit - 1))) & 1023) * 10 / 1024
     return tenth == 0 ? "\(whole) \(units[unit])" : "\(whole).\(tenth) \(units[unit])"
+  }
+}
+
+extension UInt64 {
+  /// A size as a person writes it: `4096`, `64K`, `8M`, `1G`; the units are powers of 1024.
+  package init?(byteSize text: String) {
+    let shifts: [Character: UInt64] = ["K": 10, "M": 20, "G": 30]
+    var digits = text[...]
+    var shift: UInt64 = 0
+    if let unit = digits.last.flatMap({ shifts[Character($0.uppercased())] }) {
+      digits.removeLast()
+      shift = unit
+    }
+    // UInt64 would take a sign.
+    guard digits.allSatisfy({ $0.isASCII && $0.isNumber }), let number = UInt64(digits),
+      number > 0, number <= .max >> shift
+    else { return nil }
+    self = number << shift
   }
 }

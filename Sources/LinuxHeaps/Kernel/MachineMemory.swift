@@ -1,8 +1,8 @@
-internal import SystemPackage
+package import SystemPackage
 
 /// The figures of `/proc/meminfo` (proc(5)) that admission needs, in bytes.
-struct MachineMemory: Sendable {
-  var total: UInt64
+package struct MachineMemory: Sendable {
+  package var total: UInt64
   /// What can be had without swapping.
   var available: UInt64
   /// The free pages of contiguous regions; they are part of `available`, yet only movable pages may
@@ -15,7 +15,7 @@ struct MachineMemory: Sendable {
     movable ? available : available - min(available, contiguousFree)
   }
 
-  static func read() throws(Errno) -> MachineMemory {
+  package static func read() throws(Errno) -> MachineMemory {
     MachineMemory(parsing: try SmallFile.read("/proc/meminfo"))
   }
 

@@ -1,15 +1,19 @@
 internal import CLinuxHeaps
 internal import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 /// Makes memory files (memfd_create(2)).
-enum Memfd {
+package enum Memfd {
   /// A file of `size` bytes without pages, of which it cannot be robbed, with further `seals`.
   ///
   /// Sealed against more seals: a holder that sealed it against writing would lock the others out.
-  static func create(
-    _ name: String, size: UInt64, seals: CInt = CLinuxHeaps_F_SEAL_SEAL
+  package static func create(
+    _ name: String, size: UInt64
   ) throws(Errno) -> OwnedFD {
+    try create(name, size: size, seals: CLinuxHeaps_F_SEAL_SEAL)
+  }
+
+  static func create(_ name: String, size: UInt64, seals: CInt) throws(Errno) -> OwnedFD {
     let file = OwnedFD(
       adopting: try call {
         unsafe CLinuxHeaps_memfd_create(

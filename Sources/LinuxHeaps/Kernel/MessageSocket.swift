@@ -104,11 +104,16 @@ public struct MessageSocket: ~Copyable, Sendable {
 public struct ReceivedDescriptors: ~Copyable, Sendable {
   private var numbers: ArraySlice<CInt>
 
-  init(adopting numbers: ArraySlice<CInt>) { self.numbers = numbers }
+  package init(adopting numbers: ArraySlice<CInt>) { self.numbers = numbers }
 
   deinit { for number in numbers { close(number) } }
 
   public var count: Int { numbers.count }
+
+  /// Takes one out of the order; the others keep theirs.
+  package mutating func take(at index: Int) -> OwnedFD {
+    OwnedFD(adopting: numbers.remove(at: numbers.startIndex + index))
+  }
 
   /// The next one, in the order of sending; nil after the last.
   public mutating func next() -> OwnedFD? { numbers.popFirst().map(OwnedFD.init(adopting:)) }

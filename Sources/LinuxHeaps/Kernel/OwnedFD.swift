@@ -33,7 +33,7 @@ public struct OwnedFD: ~Copyable, Sendable {
 
 extension OwnedFD {
   /// Opens `path` close-on-exec (open(2)).
-  static func open(_ path: String, _ flags: CInt) throws(Errno) -> OwnedFD {
+  package static func open(_ path: String, _ flags: CInt) throws(Errno) -> OwnedFD {
     OwnedFD(adopting: try call { unsafe Glibc.open(path, flags | O_CLOEXEC) })
   }
 
@@ -42,6 +42,18 @@ extension OwnedFD {
   /// Works for memfds; a dma-buf answers ENXIO.
   func reopened(_ flags: CInt) throws(Errno) -> OwnedFD {
     try .open("/proc/self/fd/\(rawValue)", flags)
+  }
+
+  /// All of `bytes`, at the file's position.
+  package func write(_ bytes: [UInt8]) throws(Errno) {
+    let number = rawValue
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = try call {
+        unsafe rest.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress!, $0.count) }
+      }
+      rest = rest.dropFirst(count)
+    }
   }
 
   func status() throws(Errno) -> stat {
@@ -53,7 +65,7 @@ extension OwnedFD {
 }
 
 /// A descriptor with several owners, closed when the last lets go.
-final class SharedFD: Sendable {
-  let fd: OwnedFD
-  init(_ fd: consuming OwnedFD) { self.fd = fd }
+package final class SharedFD: Sendable {
+  package let fd: OwnedFD
+  package init(_ fd: consuming OwnedFD) { self.fd = fd }
 }

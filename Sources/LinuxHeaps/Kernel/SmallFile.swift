@@ -1,10 +1,10 @@
 internal import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 /// Reads files of /proc and /sys, which are made anew by the kernel at each read.
-enum SmallFile {
+package enum SmallFile {
   /// The text of a file of at most `limit` bytes.
-  static func read(_ path: String, limit: Int = 16 << 10) throws(Errno) -> String {
+  package static func read(_ path: String, limit: Int = 16 << 10) throws(Errno) -> String {
     try text(of: try .open(path, O_RDONLY), limit: limit)
   }
 
@@ -22,7 +22,7 @@ enum SmallFile {
   }
 
   /// The names in a directory, sorted, without `.` and `..`.
-  static func entries(of directory: String) throws(Errno) -> [String] {
+  package static func entries(of directory: String) throws(Errno) -> [String] {
     guard let stream = unsafe opendir(directory) else { throw Errno(rawValue: errno) }
     defer { unsafe closedir(stream) }
     var names: [String] = []
@@ -38,7 +38,7 @@ enum SmallFile {
   }
 
   /// Where a symbolic link points, as readlink(2) tells it.
-  static func link(_ path: String) throws(Errno) -> String {
+  package static func link(_ path: String) throws(Errno) -> String {
     var failure: Errno?
     let text = unsafe String(unsafeUninitializedCapacity: 4096) { buffer in
       do throws(Errno) {

@@ -1,21 +1,21 @@
 internal import CLinuxHeaps
-internal import SystemPackage
+package import SystemPackage
 
 /// Wakes a thread that waits in poll(2) (eventfd(2)).
-struct WakeUp: ~Copyable, Sendable {
+package struct WakeUp: ~Copyable, Sendable {
   private let fd: OwnedFD
 
-  init() throws(Errno) {
+  package init() throws(Errno) {
     fd = OwnedFD(
       adopting: try call { eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) })
   }
 
   /// Readable when the thread was called.
-  var descriptor: CInt { fd.rawValue }
+  package var descriptor: CInt { fd.rawValue }
 
-  func signal() { eventfd_write(fd.rawValue, 1) }
+  package func signal() { eventfd_write(fd.rawValue, 1) }
 
-  func clear() {
+  package func clear() {
     var value: eventfd_t = 0
     unsafe eventfd_read(fd.rawValue, &value)
   }

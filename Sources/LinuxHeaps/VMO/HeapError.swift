@@ -69,7 +69,7 @@ extension HeapError: CustomStringConvertible {
 }
 
 /// Makes kernel calls and gives their failure an operation and a path.
-func attempt<Result: ~Copyable>(
+package func attempt<Result: ~Copyable>(
   _ operation: @autoclosure () -> String, at path: String? = nil,
   _ body: () throws(Errno) -> Result
 ) throws(HeapError) -> Result {

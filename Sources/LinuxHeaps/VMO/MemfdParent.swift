@@ -17,9 +17,21 @@ final class MemfdParent: Parent {
   /// Keeps a new memfd. Its first open file is closed: leases do not see it.
   ///
   /// - Parameter mode: The permission bits that decide how holders can reopen the file.
-  init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
+  convenience init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
     try Self.leases.get()
-    let descriptor = try memfd.reopened(O_RDONLY)
+    try self.init(keeping: try memfd.reopened(O_RDONLY), mode: mode)
+  }
+
+  /// Keeps the open file of a parent that another process made. A file opened anew would be seen as a
+  /// child by leases on the other's copy, and that by this one's.
+  convenience init(inherited descriptor: consuming OwnedFD, mode: mode_t) throws(Errno) {
+    let number = descriptor.rawValue
+    // To be watched it has to be readable; it is closed to readers again right after.
+    _ = try call { fchmod(number, mode | 0o400) }
+    try self.init(keeping: descriptor, mode: mode)
+  }
+
+  private init(keeping descriptor: consuming OwnedFD, mode: mode_t) throws(Errno) {
     let number = descriptor.rawValue
     _ = try call { CLinuxHeaps_set_lease_signal(number, Self.leaseSignal) }
     let status = try descriptor.status()

@@ -45,6 +45,9 @@ public final class LiveBuffers: Sendable {
   /// - Parameter reclaimer: Whose thread watches the buffers.
   public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
 
+  /// Descriptors that wait for the end of a collection's buffers.
+  package var trackerCount: Int { state.withLock { $0.collections.trackerCount } }
+
   /// Buffers that are not fully reclaimed.
   public var count: Int { state.withLock { $0.records.count } }
 
@@ -69,13 +72,7 @@ public final class LiveBuffers: Sendable {
   ) throws(HeapError) -> VMO {
     let size = try size.checkedAsVmoSize()
     func operation() -> String { "allocate \(size.asByteCount)" }
-    let isNew = state.withLock { state in
-      guard state.records[key] == nil else { return false }
-      state.records[key] = Record(stage: .allocating)
-      state.collections.begin(key.bufferCollectionID)
-      return true
-    }
-    guard isNew else {
+    guard reserve(key) else {
       throw HeapError(
         .alreadyExists, operation(),
         cause: "buffer \(key.bufferIndex) of collection \(key.bufferCollectionID) is live")
@@ -106,6 +103,55 @@ public final class LiveBuffers: Sendable {
     Buffer(parent, byteCount: size, reclaimer: reclaimer.core, cleanup: cleanup) { [self] in
       grant.giveBack()
       forget(key)
+    }
+  }
+
+  /// Takes a buffer over whose parent another process kept, e.g. a server before this one.
+  ///
+  /// - Parameters:
+  ///   - parent: A descriptor of the parent's own open file.
+  ///   - copies: How many more of it there are that are no children.
+  /// Its children are looked for at once. Throws ``HeapError/Code/alreadyExists`` while (collection,
+  /// index) is taken, ``HeapError/Code/wrongType`` for what is no dma-buf and no memfd.
+  package func takeOver(
+    _ key: BufferKey, parent descriptor: consuming OwnedFD, copies: Int, cleanup: [CleanupAction],
+    admission: Admission, waiter: @escaping Waiter
+  ) throws(HeapError) -> TakenOver {
+    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+    guard reserve(key) else {
+      throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
+    }
+    do throws(HeapError) {
+      let found = try InheritedParent(descriptor, named: key.description, operation)
+      found.parent.setCopies(copies)
+      let grant = admission.take(found.byteCount)
+      let buffer = buffer(key, found.parent, found.byteCount, grant, cleanup)
+      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
+      record(key, buffer, found.parent.identity)
+      _ = whenReclaimed(found.parent.identity, waiter)
+      reclaimer.core.check(buffer)
+      return TakenOver(
+        byteCount: found.byteCount, identity: found.parent.identity,
+        isReported: found.parent.reportsCloses)
+    } catch {
+      forget(key)
+      throw error
+    }
+  }
+
+  package struct TakenOver {
+    package let byteCount: UInt64
+    package let identity: VMOIdentity
+    /// Whether the kernel tells of the last close.
+    package let isReported: Bool
+  }
+
+  private func reserve(_ key: BufferKey) -> Bool {
+    state.withLock { state in
+      guard state.records[key] == nil else { return false }
+      state.records[key] = Record(stage: .allocating)
+      state.collections.begin(key.bufferCollectionID)
+      return true
     }
   }
 
@@ -173,6 +219,11 @@ public final class LiveBuffers: Sendable {
     state.withLock { $0.live(identity)?.key }
   }
 
+  /// The identity of a live or deleted buffer's first parent.
+  package func identity(of key: BufferKey) -> VMOIdentity? {
+    state.withLock { $0.records[key]?.identities.first }
+  }
+
   /// Has `waiter` called when all of the buffer is gone.
   ///
   /// False where there is no such buffer: gone already, or of another heap.
@@ -208,13 +259,17 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  /// How a deletion by descriptor begins.
-  package enum Deletion { case begun, unknown, wrongHandle }
+  /// How a deletion by descriptor begins; a refused one gives the descriptor back.
+  package enum Deletion: ~Copyable {
+    case begun
+    case unknown(OwnedFD)
+    case wrongHandle(OwnedFD)
+  }
 
   /// Takes the last handle back, as a descriptor of this identity. `waiter` is called when all is
   /// gone, at once where this handle was the last. Where the deletion has begun before, it joins.
   ///
-  /// The descriptor is closed in any case; `waiter` is called only after ``Deletion/begun``.
+  /// `waiter` is called only where the deletion has begun.
   package func delete(
     _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity,
     _ waiter: @escaping Waiter
@@ -223,8 +278,8 @@ public final class LiveBuffers: Sendable {
     case .begun(let buffer):
       drop(consume descriptor, of: buffer)
       return .begun
-    case .unknown: return .unknown
-    case .wrongHandle: return .wrongHandle
+    case .unknown: return .unknown(descriptor)
+    case .wrongHandle: return .wrongHandle(descriptor)
     }
   }
 
@@ -288,7 +343,7 @@ public final class LiveBuffers: Sendable {
     for waiter in waiters { waiter() }
   }
 
-  func attachLifetimeTracking(
+  package func attachLifetimeTracking(
     _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
   ) {
     let tracker = LifetimeTracker(descriptor, buffersRemaining: buffersRemaining)

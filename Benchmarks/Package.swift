@@ -1,0 +1,33 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own: who uses the library builds none of this. The settings are the library's.
+let settings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+let cSettings: [CSetting] = [
+  .define("_GNU_SOURCE"),
+  .enableWarning("all"),
+  .enableWarning("extra"),
+  .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+  name: "heap-benchmarks",
+  targets: [
+    // The protocol's bytes and sockets, for both sides.
+    .target(name: "Wire", cSettings: cSettings),
+    // The server that does what must be done and nothing else.
+    .executableTarget(name: "baseline", dependencies: ["Wire"], cSettings: cSettings),
+    // The client, the same for every server.
+    .executableTarget(name: "load", dependencies: ["Wire"], cSettings: cSettings),
+    // Starts both, measures, compares with the targets.
+    .target(name: "Processes", cSettings: cSettings),
+    .executableTarget(
+      name: "heap-bench", dependencies: ["Processes", "Wire"], swiftSettings: settings),
+  ]
+)

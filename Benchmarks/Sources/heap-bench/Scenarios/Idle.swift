@@ -1,0 +1,17 @@
+/// Whether a server that has nothing to do does nothing.
+func measureIdle(
+  _ programs: Programs, in scratch: borrowing Scratch
+) throws(Failure) -> [Figure] {
+  let server = try Server(ServerProgram(path: programs.heapd), "idle", in: scratch)
+  let process = ProcessFigures(pid: server.pid)
+  // What it does at its start after it has said that it is ready is no wake-up.
+  rest(for: .seconds(1))
+  let resident = try process.residentBytes()
+  let before = try process.switches()
+  rest(for: .seconds(10))
+  let switches = growth(from: before, to: try process.switches())
+  return [
+    Figure("wake-ups in 10 s", Double(switches), .times, target: 0),
+    Figure("resident memory", Double(resident) / 1_048_576, .mebibytes, target: 12),
+  ]
+}

@@ -1,0 +1,190 @@
+internal import HeapProtocol
+public import LinuxHeaps
+
+/// A heap that another process serves (`heapd`), used like one in this process.
+///
+/// It needs two sockets: `fuchsia.hardware.sysmem/Heap` and `linuxheaps/Observer`. Dropping it closes
+/// them and frees nothing: buffers live until nobody can use them any more. Where the service ends, its
+/// buffers stay with their holders; calls throw ``HeapError/Code/peerClosed`` until a new `RemoteHeap`
+/// is made, and clean-up actions of buffers allocated before do not run any more.
+///
+/// Clean-up actions run in this process after the service has taken the memory back, on a thread of the
+/// client's own, and before ``deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` returns.
+public final class RemoteHeap: Heap {
+  public let properties: HeapProperties
+  private let heap: Connection
+  private let observer: Connection
+  private let buffers = RemoteBuffers()
+
+  /// Connects, and waits for the service to tell the heap's properties.
+  ///
+  /// - Parameters:
+  ///   - socket: Where `heapd --socket` serves.
+  ///   - observerSocket: Nil for the same path and `.observer`.
+  /// Throws ``HeapError/Code/notFound`` where nobody serves, ``HeapError/Code/accessDenied`` where this
+  /// user is not on the service's list.
+  public init(socket: String, observerSocket: String? = nil) throws(HeapError) {
+    let operation = "connect to the heap service"
+    heap = try Connection(to: socket)
+    observer = try Connection(to: observerSocket ?? socket + ".observer")
+    let first = try heap.firstMessage(operation)
+    let event = first.decode { (message, count) throws(WireError) in
+      try OnRegisterEvent(decoding: message, handleCount: count)
+    }
+    guard let event else { throw RemoteError.nonsense(operation, heap.path) }
+    properties = event.properties
+    try attempt(operation) { () throws(Errno) in try ListeningThread.start([heap, observer]) }
+  }
+
+  deinit {
+    heap.hangUp()
+    // Its answers to come end with the connection; where none is to come nobody needs it any more.
+    observer.hangUpWhenIdle()
+  }
+
+  public var liveBufferCount: Int { buffers.count }
+
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let operation = "allocate \(size.asByteCount)"
+    if settings.bufferSettings?.heap?.heapType?.utf8.count ?? 0 > 128 {
+      throw HeapError(.invalidArgs, operation, cause: "a heap's type has at most 128 bytes")
+    }
+    let request = AllocateVmoRequest(
+      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
+      bufferIndex: bufferIndex)
+    let reply = try heap.ask(operation) { request.encode(transactionID: $0, into: &$1) }
+    let result = reply.decode { (message, count) throws(WireError) in
+      try AllocateVmoResult(decoding: message, handleCount: count)
+    }
+    switch result {
+    case .vmo(let index):
+      let vmo = try VMO(adopting: reply.takeHandle(index))
+      watch(
+        BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo, cleanup)
+      return vmo
+    case .status(let status):
+      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, heap.path)
+    case nil: throw RemoteError.nonsense(operation, heap.path)
+    }
+  }
+
+  /// The caller has the vmo still, so the service cannot have taken the buffer back before it is asked
+  /// to tell.
+  private func watch(_ key: BufferKey, _ vmo: borrowing VMO, _ cleanup: [CleanupAction]) {
+    buffers.insert(key, vmo.identity, cleanup)
+    let buffers = self.buffers
+    vmo.withDescriptor { number in
+      observer.send(
+        passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
+      ) { answer in
+        // A connection that is over tells nothing of the buffer.
+        if case .message = answer { buffers.end(key) }
+      }
+    }
+  }
+
+  public func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) async throws(HeapError) {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    let operation = "delete buffer \(bufferIndex) of collection \(bufferCollectionID)"
+    if let refusal = try refusal(of: key, vmo) {
+      throw HeapError(
+        refusal, operation, at: heap.path,
+        cause: refusal == .notFound
+          ? "this heap has no such buffer, or its deletion has begun"
+          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+    }
+    let answer = Reply()
+    send(key, vmo, answer)
+    try await answer.wait(operation, heap)
+    await ended(key)
+  }
+
+  /// The service closes the connection of who passes a wrong handle, so it is asked before.
+  private func refusal(
+    of key: BufferKey, _ vmo: borrowing VMO
+  ) throws(HeapError) -> HeapError.Code? {
+    switch buffers.beginDeletion(key, vmo.identity) {
+    case .begun: return nil
+    case .refused(let code): return code
+    case .unknown:
+      do throws(HeapError) {
+        return try info(of: vmo) == key ? nil : .badHandle
+      } catch {
+        if error.code == .notFound { return .notFound }
+        throw error
+      }
+    }
+  }
+
+  private func send(_ key: BufferKey, _ vmo: consuming VMO, _ answer: Reply) {
+    let request = DeleteVmoRequest(
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
+    vmo.withDescriptor { number in
+      heap.send(
+        passing: number, { request.encode(transactionID: $0, into: &$1) }, answer.come)
+    }
+  }
+
+  private func ended(_ key: BufferKey) async {
+    await withCheckedContinuation { continuation in
+      buffers.whenEnded(key) { continuation.resume() }
+    }
+  }
+
+  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+    let operation = "ask which buffer a vmo is of"
+    let reply = try vmo.withDescriptor { number throws(HeapError) in
+      try observer.ask(passing: number, operation) {
+        GetVmoInfoRequest().encode(transactionID: $0, into: &$1)
+      }
+    }
+    let result = reply.decode { (message, count) throws(WireError) in
+      try GetVmoInfoReply(decoding: message, handleCount: count).result
+    }
+    switch result {
+    case .success(let info):
+      return BufferKey(
+        bufferCollectionID: info.bufferCollectionID, bufferIndex: info.bufferIndex)
+    case .failure(.notFound):
+      throw HeapError(
+        .notFound, operation, at: observer.path,
+        cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
+    case .failure(let error):
+      throw HeapError(
+        .internal, operation, at: observer.path, cause: "the service answers error \(error)")
+    case .frameworkError(let status):
+      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, observer.path)
+    case nil: throw RemoteError.nonsense(operation, observer.path)
+    }
+  }
+
+  public func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) throws(HeapError) {
+    let operation = "watch collection \(bufferCollectionID)"
+    let request = AttachLifetimeTrackingRequest(
+      buffersRemaining: buffersRemaining, bufferCollectionID: bufferCollectionID)
+    let reply = try observer.ask(passing: descriptor.rawValue, operation) {
+      request.encode(transactionID: $0, into: &$1)
+    }
+    let result = reply.decode { (message, count) throws(WireError) in
+      try AttachLifetimeTrackingReply(decoding: message, handleCount: count).result
+    }
+    switch result {
+    case .success: return
+    case .failure(let status), .frameworkError(let status):
+      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, observer.path)
+    case nil: throw RemoteError.nonsense(operation, observer.path)
+    }
+  }
+
+  /// What the service tells of itself, as JSON: connections, quotas and buffers.
+  public func status() throws(HeapError) -> String {
+    try ServiceStatus.read(observer)
+  }
+}

@@ -1,0 +1,36 @@
+internal import CLinuxHeaps
+internal import Glibc
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// Who connected, by the kernel's word at that moment (`SO_PEERCRED`, unix(7)).
+struct Peer: Sendable {
+  let process: pid_t
+  let user: uid_t
+  let groups: Set<gid_t>
+
+  init(of socket: borrowing OwnedFD) throws(Errno) {
+    let number = socket.rawValue
+    var (process, user, group): (pid_t, uid_t, gid_t) = (0, 0, 0)
+    _ = try call { unsafe CLinuxHeaps_peer(number, &process, &user, &group) }
+    self.process = process
+    self.user = user
+    groups = Self.supplementaryGroups(number).union([group])
+  }
+
+  /// A kernel that does not tell them, or a peer with more than a thousand, has none.
+  private static func supplementaryGroups(_ socket: CInt) -> Set<gid_t> {
+    unsafe withUnsafeTemporaryAllocation(of: gid_t.self, capacity: 1024) { groups in
+      let count = unsafe CLinuxHeaps_peer_groups(socket, groups.baseAddress!, groups.count)
+      return unsafe Set(groups.prefix(max(Int(count), 0)))
+    }
+  }
+
+  /// Readable when the process has ended and let go of all that it held (pidfd_open(2)). Nil where it
+  /// has ended before.
+  static func processDescriptor(of socket: borrowing OwnedFD, _ process: pid_t) -> SharedFD? {
+    let number = socket.rawValue
+    guard let pidfd = try? call({ CLinuxHeaps_peer_pidfd(number, process) }) else { return nil }
+    return SharedFD(OwnedFD(adopting: pidfd))
+  }
+}

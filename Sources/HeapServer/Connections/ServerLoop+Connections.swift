@@ -1,0 +1,195 @@
+internal import Glibc
+internal import HeapProtocol
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+// Clients that come and go, and what is sent to them.
+
+extension ServerLoop {
+  func accept(_ face: Connection.Face) {
+    let socket: OwnedFD?
+    do throws(Errno) {
+      socket = try face == .heap ? sockets.heap.accept() : sockets.observer.accept()
+    } catch .tooManyOpenFiles, .tooManyOpenFilesInSystem {
+      return turnAway(face)
+    } catch {
+      // E.g. the client is gone again.
+      return
+    }
+    guard let socket else { return }
+    admit(socket, face)
+  }
+
+  /// The client would wait in the queue, and the event would come for ever.
+  private func turnAway(_ face: Connection.Face) {
+    log.error("client turned away: no descriptor is left")
+    headroom.withSpare {
+      let socket = try? face == .heap ? sockets.heap.accept() : sockets.observer.accept()
+      if let socket { refuse(socket, .noResources) }
+    }
+  }
+
+  private func admit(_ socket: consuming OwnedFD, _ face: Connection.Face) {
+    let peer: Peer
+    do throws(Errno) { peer = try Peer(of: socket) } catch { return }
+    let who: Logger.Metadata = ["process": "\(peer.process)", "user": "\(peer.user)"]
+    guard policy.access.admits(peer) else {
+      log.warning("client refused: neither it nor a group of it is on the list", metadata: who)
+      return refuse(socket, .accessDenied)
+    }
+    guard userConnections[peer.user, default: 0] < policy.limits.userConnections,
+      connections.count < policy.limits.totalConnections, !isOutOfDescriptors
+    else {
+      log.warning("client refused: too many connections", metadata: who)
+      return refuse(socket, .noResources)
+    }
+    let pidfd = Peer.processDescriptor(of: socket, peer.process)
+    let client = Client(newID(), peer, pidfd)
+    let connection = Connection(newID(), face, client, socket)
+    do throws(Errno) {
+      try poller.add(connection.socket.rawValue, EventSource(.connection, connection.id))
+      if let number = pidfd?.fd.rawValue {
+        try poller.add(number, EventSource(.client, client.id))
+      }
+    } catch {
+      log.error("client turned away", metadata: ["error": "\(error)"])
+      return
+    }
+    connections[connection.id] = connection
+    clients[client.id] = client
+    userConnections[peer.user, default: 0] += 1
+    log.debug("client connected", metadata: connection.metadata)
+    if face == .heap {
+      OnRegisterEvent(properties: heap.properties).encode(into: &output)
+      send(to: connection)
+    }
+  }
+
+  /// An epitaph to who never became a client.
+  private func refuse(_ socket: consuming OwnedFD, _ status: HeapError.Code) {
+    Epitaph(status: status.rawValue).encode(into: &output)
+    _ = sendOnce(socket, output, nil)
+  }
+
+  func processEnded(_ client: Client) {
+    if let number = client.process?.fd.rawValue { poller.remove(number) }
+    client.process = nil
+    recheck(client)
+    forgetIfGone(client)
+  }
+
+  /// Frees nothing: buffers live until their last child goes.
+  func close(_ connection: Connection) {
+    guard connections.removeValue(forKey: connection.id) != nil else { return }
+    poller.remove(connection.socket.rawValue)
+    deadlines.cancel(.stall(connection: connection.id))
+    let client = connection.client
+    client.isConnected = false
+    let count = userConnections[client.peer.user, default: 1] - 1
+    userConnections[client.peer.user] = count == 0 ? nil : count
+    // Answers that nobody will read may hold children.
+    connection.outgoing = []
+    recheck(client)
+    forgetIfGone(client)
+    log.debug("client disconnected", metadata: connection.metadata)
+  }
+
+  func forgetIfGone(_ client: Client) {
+    guard !client.isConnected, client.process == nil || client.unreportedBuffers.isEmpty else {
+      return
+    }
+    if let number = client.process?.fd.rawValue { poller.remove(number) }
+    client.process = nil
+    clients[client.id] = nil
+  }
+
+  // MARK: Sending
+
+  /// Sends ``output``, or keeps it until the client reads. The handle is closed here as soon as it is
+  /// on its way.
+  func send(to connection: Connection, passing handle: consuming OwnedFD? = nil) {
+    guard connection.outgoing.isEmpty else {
+      return connection.outgoing.append(.init(output, handle))
+    }
+    switch sendOnce(connection.socket, output, handle?.rawValue) {
+    case .sent: break
+    case .full:
+      connection.outgoing.append(.init(output, handle))
+      deadlines.set(.stall(connection: connection.id), after: policy.limits.stall)
+      listen(to: connection)
+    case .broken: close(connection)
+    }
+  }
+
+  func flush(_ connection: Connection) {
+    while let next = connection.outgoing.first {
+      switch sendOnce(connection.socket, next.bytes, next.handle?.fd.rawValue) {
+      case .sent:
+        connection.outgoing.removeFirst()
+        deadlines.set(.stall(connection: connection.id), after: policy.limits.stall)
+      case .full: return
+      case .broken: return close(connection)
+      }
+    }
+    deadlines.cancel(.stall(connection: connection.id))
+    if connection.isEnding { close(connection) } else { listen(to: connection) }
+  }
+
+  /// The server's last word (FIDL: epitaph), then the end of the connection. Its buffers stay.
+  func end(_ connection: Connection, _ status: HeapError.Code) {
+    Epitaph(status: status.rawValue).encode(into: &output)
+    connection.isEnding = true
+    send(to: connection)
+    guard connection.outgoing.isEmpty else { return }
+    discardInput(of: connection)
+    close(connection)
+  }
+
+  /// A socket closed with unread messages answers ECONNRESET to its peer, in place of the epitaph.
+  private func discardInput(of connection: Connection) {
+    for _ in 0..<64 {
+      switch input.receive(connection.socket) {
+      case .message(let message): dispose(message.handles)
+      case .truncated(let handles): dispose(handles)
+      default: return
+      }
+    }
+  }
+
+  // MARK: Handles that belong to nothing here
+
+  /// Closes what a client sent. The last close of a foreign file can take as long as its file system
+  /// likes, so it is not done here.
+  func dispose(_ handles: consuming ReceivedDescriptors) {
+    if handles.count == 0 { return }
+    let box = Guarded<ReceivedDescriptors?>(handles)
+    workers.run(in: Self.disposal) { box.withLock { $0 = nil } }
+  }
+
+  func dispose(_ handle: consuming OwnedFD) {
+    let box = SharedFD(handle)
+    workers.run(in: Self.disposal) { _ = box }
+  }
+
+  private static let disposal: Workers.Lane = .max
+}
+
+/// What became of one attempt.
+enum Sending { case sent, full, broken }
+
+/// Sends a message on a socket that does not block.
+func sendOnce(_ socket: borrowing OwnedFD, _ bytes: [UInt8], _ handle: CInt?) -> Sending {
+  let number = socket.rawValue
+  do throws(Errno) {
+    try SeqPacket.send(number, bytes, handle)
+    return .sent
+  } catch .resourceTemporarilyUnavailable {
+    return .full
+  } catch .init(rawValue: ETOOMANYREFS) {
+    // Too many descriptors of this user are in flight: as long as others do not read.
+    return .full
+  } catch {
+    return .broken
+  }
+}

@@ -1,0 +1,15 @@
+internal import LinuxHeaps
+
+extension ServerLoop {
+  /// Counted rather than tried: a message that brings handles must always find room for them, because
+  /// the kernel throws away what does not fit.
+  var isOutOfDescriptors: Bool {
+    let open =
+      32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
+      + heap.buffers.trackerCount + openAllocations
+    return open + DescriptorHeadroom.reserve > headroom.limit
+  }
+
+  /// Each has a child here for a while.
+  private var openAllocations: Int { connections.values.reduce(0) { $0 + $1.requests } }
+}

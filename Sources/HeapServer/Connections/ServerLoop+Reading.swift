@@ -1,0 +1,45 @@
+internal import CoreMetrics
+internal import HeapProtocol
+internal import LinuxHeaps
+internal import Logging
+
+// What clients ask.
+
+extension ServerLoop {
+  /// One message; the rest stays in the socket, so that clients take turns.
+  func read(_ connection: Connection) {
+    switch input.receive(connection.socket) {
+    case .message(let message):
+      let count = message.count
+      let bytes = input.bytes
+      unsafe serve(connection, bytes.span.bytes.extracting(0..<count), message.handles)
+    case .nothing: break
+    case .end: close(connection)
+    case .truncated(let handles):
+      dispose(handles)
+      refuse(connection, .invalidArgs, "a message of more than 65536 bytes or 64 handles")
+    }
+  }
+
+  private func serve(
+    _ connection: Connection, _ message: RawSpan, _ handles: consuming ReceivedDescriptors
+  ) {
+    let header: MessageHeader
+    do throws(WireError) { header = try MessageHeader(decoding: message) } catch {
+      dispose(handles)
+      return refuse(connection, .invalidArgs, "\(error)")
+    }
+    switch connection.face {
+    case .heap: serveHeap(connection, header, message, handles)
+    case .observer: serveObserver(connection, header, message, handles)
+    }
+  }
+
+  /// A message that is none: the connection ends, and no other is touched.
+  func refuse(_ connection: Connection, _ status: HeapError.Code, _ reason: String) {
+    metrics.refused.increment()
+    log.warning(
+      "connection closed", metadata: connection.metadata.merging(["reason": "\(reason)"]) { $1 })
+    end(connection, status)
+  }
+}

@@ -1,0 +1,37 @@
+internal import LinuxHeaps
+
+/// What the event loop is told, by other threads and by what it does itself.
+enum Message: Sendable {
+  case allocated(Ticket, Result<Allocation, HeapError>)
+  /// All of the buffer is gone.
+  case reclaimed(BufferKey)
+  /// The buffer whose deletion this connection waits for is gone.
+  case deleted(connection: UInt64, transaction: UInt32, since: MonotonicTime)
+  /// The buffer that this connection watches is gone.
+  case awaited(connection: UInt64, transaction: UInt32)
+  case reload(Policy)
+  case stop
+}
+
+/// Who asked for an allocation.
+struct Ticket: Sendable {
+  let connection: UInt64
+  let transaction: UInt32
+  let key: BufferKey
+}
+
+/// A new buffer on its way to its client.
+final class Allocation: Sendable {
+  let vmo: ReturnedVMO
+  let heap: String
+  let identity: VMOIdentity
+  /// Whether the kernel tells of its last close.
+  let isReported: Bool
+
+  init(_ vmo: consuming VMO) {
+    heap = vmo.heapName ?? ""
+    identity = vmo.identity
+    isReported = vmo.kind != .dmaBuf
+    self.vmo = ReturnedVMO(vmo)
+  }
+}

@@ -1,0 +1,102 @@
+public import LinuxHeaps
+public import Logging
+internal import SystemPackage
+
+/// Serves a heap to other processes, by the Heap protocol.
+///
+/// One thread waits for all clients (epoll(7)); what the kernel may take long about runs on others.
+/// The server keeps the parents of buffers, and never a child.
+public final class HeapServer: Sendable {
+  /// Makes the heap that is served; its buffers are watched by the server's own event loop.
+  public typealias MakeHeap = @Sendable (Reclaimer) -> any LocalHeap
+
+  /// Where the clients are.
+  public final class Sockets: Sendable {
+    let heap: Listener
+    let observer: Listener
+    let metrics: Listener?
+    let metricsPage: @Sendable () -> String
+
+    /// - Parameters:
+    ///   - heap: For `fuchsia.hardware.sysmem/Heap`.
+    ///   - observer: For `linuxheaps/Observer`.
+    ///   - metrics: For whoever scrapes; a stream socket.
+    ///   - metricsPage: What is answered there, in Prometheus' text format.
+    public init(
+      heap: consuming Listener, observer: consuming Listener, metrics: consuming Listener? = nil,
+      metricsPage: @escaping @Sendable () -> String = { "" }
+    ) {
+      self.heap = heap
+      self.observer = observer
+      self.metrics = metrics
+      self.metricsPage = metricsPage
+    }
+
+    var metricsDescriptor: CInt? {
+      switch metrics {
+      case .some(let listener): listener.fd.rawValue
+      case .none: nil
+      }
+    }
+
+    func acceptMetricsReader() throws(Errno) -> OwnedFD? {
+      switch metrics {
+      case .some(let listener): try listener.accept()
+      case .none: nil
+      }
+    }
+  }
+
+  private let sockets: Sockets
+  private let heapName: String
+  private let makeHeap: MakeHeap
+  private let policy: Policy
+  private let manager: ServiceManager?
+  private let inherited: Guarded<[InheritedBuffer]>
+  private let log: Logger
+  private let mailbox: Mailbox<Message>
+
+  /// - Parameters:
+  ///   - heapName: What the status calls the heap.
+  ///   - manager: Whoever started this process and wants to hear of it, and keeps the buffers' parents.
+  ///   - inherited: What a server before this one had the manager keep.
+  /// Throws ``HeapError/Code/noResources`` where the process may open no more files.
+  public init(
+    sockets: Sockets, policy: Policy = Policy(), manager: ServiceManager? = nil,
+    inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"), heapName: String,
+    makeHeap: @escaping MakeHeap
+  ) throws(HeapError) {
+    self.sockets = sockets
+    self.policy = policy
+    self.manager = manager
+    self.inherited = Guarded(inherited)
+    self.log = log
+    self.heapName = heapName
+    self.makeHeap = makeHeap
+    do throws(Errno) { mailbox = try Mailbox() } catch { throw HeapError(error, "start the server") }
+  }
+
+  /// Serves until ``stop()``; on return every request that was under way is answered.
+  public func run() throws(HeapError) {
+    let inherited = self.inherited.withLock { inherited in
+      defer { inherited = [] }
+      return inherited
+    }
+    let loop: ServerLoop
+    do throws(Errno) {
+      loop = try ServerLoop(
+        sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
+        heapName: heapName, makeHeap: makeHeap)
+    } catch {
+      throw HeapError(error, "start the server")
+    }
+    loop.takeOver(inherited)
+    loop.run()
+  }
+
+  /// Takes no new requests, answers those under way, and ends. From any thread.
+  public func stop() { mailbox.post(.stop) }
+
+  /// For requests from now on; who is connected stays.
+  public func reload(_ policy: Policy) { mailbox.post(.reload(policy)) }
+}

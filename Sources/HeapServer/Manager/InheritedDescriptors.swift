@@ -1,0 +1,46 @@
+internal import Glibc
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// What the service manager handed to this process (sd_listen_fds(3)): sockets, and what a process
+/// before this one had it keep.
+public struct InheritedDescriptors: ~Copyable, Sendable {
+  /// `Listener`s, by the unit's `FileDescriptorName=`.
+  public private(set) var heapSocket: Listener?
+  public private(set) var observerSocket: Listener?
+  public private(set) var metricsSocket: Listener?
+  public private(set) var buffers: [InheritedBuffer] = []
+  /// Handed over under a name that means nothing here; they are closed.
+  public private(set) var unknown: [String] = []
+
+  public init() {
+    let isOurs = ServiceManager.environment("LISTEN_PID").flatMap { pid_t($0) } == getpid()
+    let count = isOurs ? ServiceManager.environment("LISTEN_FDS").flatMap { CInt($0) } ?? 0 : 0
+    let names = (ServiceManager.environment("LISTEN_FDNAMES") ?? "")
+      .split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+    for index in 0..<max(count, 0) {
+      let descriptor = OwnedFD(adopting: 3 + index)
+      _ = fcntl(descriptor.rawValue, F_SETFD, FD_CLOEXEC)
+      take(descriptor, Int(index) < names.count ? names[Int(index)] : "")
+    }
+    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
+  }
+
+  private mutating func take(_ descriptor: consuming OwnedFD, _ name: String) {
+    switch name {
+    case "heap": heapSocket = Listener(inherited: descriptor)
+    case "observer": observerSocket = Listener(inherited: descriptor)
+    case "metrics": metricsSocket = Listener(inherited: descriptor)
+    default:
+      if let buffer = StoredBufferName(parsing: name) {
+        buffers.append(InheritedBuffer(name: buffer, descriptor: SharedFD(descriptor)))
+      } else {
+        unknown.append(name)
+      }
+    }
+  }
+
+  public mutating func takeHeapSocket() -> Listener? { heapSocket.take() }
+  public mutating func takeObserverSocket() -> Listener? { observerSocket.take() }
+  public mutating func takeMetricsSocket() -> Listener? { metricsSocket.take() }
+}

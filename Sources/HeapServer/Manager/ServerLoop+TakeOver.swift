@@ -1,0 +1,45 @@
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// A buffer's parent that a server before this one had the service manager keep.
+public struct InheritedBuffer: Sendable {
+  let name: StoredBufferName
+  let descriptor: SharedFD
+}
+
+extension ServerLoop {
+  /// Takes up what the server before this one left: info, deletions and quotas go on.
+  func takeOver(_ buffers: [InheritedBuffer]) {
+    guard !buffers.isEmpty else { return }
+    var bytes: UInt64 = 0
+    for buffer in buffers { bytes += takeOver(buffer) }
+    log.notice(
+      "took over the buffers of the server before this one",
+      metadata: ["buffers": "\(ledger.total.buffers)", "bytes": "\(bytes.asByteCount)"])
+  }
+
+  private func takeOver(_ buffer: InheritedBuffer) -> UInt64 {
+    let name = buffer.name
+    let slot = store?.newSlot()
+    slot?.isKept(as: name)
+    let mailbox = self.mailbox
+    do throws(HeapError) {
+      let descriptor = try attempt("take over a buffer") { () throws(Errno) in try buffer.descriptor.fd.duplicate() }
+      // Two of our own: this process's, and the manager's.
+      let taken = try heap.buffers.takeOver(
+        name.key, parent: descriptor, copies: store == nil ? 0 : 1,
+        cleanup: slot.map { slot in [{ slot.drop() }] } ?? [], admission: .standard
+      ) { mailbox.post(.reclaimed(name.key)) }
+      ledger.takeOver(name.key, taken.byteCount, of: name.user, heap: name.heap)
+      metrics.tookOver(taken.byteCount, heap: name.heap)
+      return taken.byteCount
+    } catch {
+      log.error(
+        "a kept descriptor is of no use",
+        metadata: ["name": "\(name.description)", "error": "\(error)"])
+      slot?.drop()
+      return 0
+    }
+  }
+}

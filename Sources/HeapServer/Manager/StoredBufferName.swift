@@ -1,0 +1,37 @@
+internal import Glibc
+internal import LinuxHeaps
+
+/// What a parent is called in the service manager's store: all that the next server has to know of it.
+///
+/// `buffer COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 41 bytes and the heap's name. A
+/// heap's name is a file's, of 255 bytes at most; one that is too long or not ASCII is left out.
+struct StoredBufferName: Hashable, Sendable {
+  let key: BufferKey
+  let user: uid_t
+  let heap: String
+
+  private static let longest = 255
+
+  var description: String {
+    let start =
+      "buffer \(String(key.bufferCollectionID, radix: 36)).\(String(key.bufferIndex, radix: 36))"
+      + " \(String(user, radix: 36)) "
+    let isPlain = heap.utf8.allSatisfy { (0x20...0x7e).contains($0) && $0 != UInt8(ascii: ":") }
+    return isPlain && start.utf8.count + heap.utf8.count <= Self.longest ? start + heap : start
+  }
+
+  init(key: BufferKey, user: uid_t, heap: String) {
+    self.key = key
+    self.user = user
+    self.heap = heap
+  }
+
+  /// Nil for a name of another form.
+  init?(parsing text: String) {
+    let parts = text.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
+    guard parts.count == 4, parts[0] == "buffer",
+      let key = BufferKey(parsing: "lh:\(parts[1])"), let user = uid_t(parts[2], radix: 36)
+    else { return nil }
+    self.init(key: key, user: user, heap: String(parts[3]))
+  }
+}

@@ -1,0 +1,93 @@
+internal import CoreMetrics
+internal import LinuxHeaps
+
+/// What the server counts (swift-metrics): where it goes is the program's choice.
+final class ServerMetrics {
+  let refused = Counter(label: "heapd_connections_refused_total")
+  let dropped = Counter(label: "heapd_connections_stalled_total")
+  private let reclaimSeconds = Timer(label: "heapd_reclaim_seconds")
+  private var failures: [HeapError.Code: Counter] = [:]
+  private var heaps: [String: HeapMetrics] = [:]
+
+  /// Of one heap.
+  private final class HeapMetrics {
+    let allocations: Counter
+    let buffers: Meter
+    let bytes: Meter
+    let highWater: Meter
+    var usage = Usage()
+    var most: UInt64 = 0
+
+    init(_ name: String) {
+      let dimensions = [("heap", name)]
+      allocations = Counter(label: "heapd_allocations_total", dimensions: dimensions)
+      buffers = Meter(label: "heapd_buffers", dimensions: dimensions)
+      bytes = Meter(label: "heapd_bytes", dimensions: dimensions)
+      highWater = Meter(label: "heapd_bytes_high_water", dimensions: dimensions)
+    }
+
+    func show() {
+      buffers.set(usage.buffers)
+      bytes.set(Int64(clamping: usage.bytes))
+    }
+  }
+
+  private func heap(_ name: String) -> HeapMetrics {
+    if let metrics = heaps[name] { return metrics }
+    let metrics = HeapMetrics(name)
+    heaps[name] = metrics
+    return metrics
+  }
+
+  func allocated(_ size: UInt64, heap name: String) {
+    let heap = heap(name)
+    heap.allocations.increment()
+    live(size, heap)
+  }
+
+  /// A buffer of the server before this one.
+  func tookOver(_ size: UInt64, heap name: String) { live(size, heap(name)) }
+
+  private func live(_ size: UInt64, _ heap: HeapMetrics) {
+    heap.usage.add(size)
+    heap.show()
+    if heap.usage.bytes > heap.most {
+      heap.most = heap.usage.bytes
+      heap.highWater.set(Int64(clamping: heap.most))
+    }
+  }
+
+  func failed(_ cause: HeapError.Code) {
+    let counter =
+      failures[cause]
+      ?? Counter(label: "heapd_allocations_failed_total", dimensions: [("cause", "\(cause)")])
+    failures[cause] = counter
+    counter.increment()
+  }
+
+  func reclaimed(_ size: UInt64, heap name: String) {
+    let heap = heap(name)
+    heap.usage.remove(size)
+    heap.show()
+  }
+
+  /// From DeleteVmo's arrival to its answer.
+  func deleted(since moment: MonotonicTime) {
+    reclaimSeconds.recordNanoseconds(
+      Int64(clamping: MonotonicTime.now.nanoseconds - moment.nanoseconds))
+  }
+
+  private let connections = Meter(label: "heapd_connections")
+  private let orphans = Meter(label: "heapd_orphans")
+
+  /// What is not counted as it happens.
+  func show(connections: Int, orphans: Int) {
+    self.connections.set(connections)
+    self.orphans.set(orphans)
+  }
+
+  /// The most bytes that each heap had, by name.
+  var highWater: [(heap: String, bytes: UInt64)] {
+    heaps.map { ($0.key, $0.value.most) }.sorted { $0.0 < $1.0 }
+  }
+}

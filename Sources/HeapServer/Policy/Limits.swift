@@ -1,0 +1,35 @@
+internal import LinuxHeaps
+
+/// What clients may have at most. The kernel charges a heap's memory to nobody, so the service counts.
+public struct Limits: Hashable, Sendable {
+  /// Of one connection, of all connections of a user, and of all users together.
+  public struct Share: Hashable, Sendable {
+    public var buffers: Int
+    /// Whole pages, in bytes.
+    public var bytes: UInt64
+  }
+
+  public var connection: Share
+  public var user: Share
+  public var total: Share
+  /// Connections of one user, and of all.
+  public var userConnections = 64
+  public var totalConnections = 1024
+  /// Allocations of one connection that are under way.
+  public var requests = 64
+  /// Answers of one connection that wait for a buffer's end: deletions, and whoever watches.
+  public var waits = 4096
+  /// How long a client may leave an answer unread before it is dropped, in milliseconds.
+  public var stall: UInt64 = 10_000
+
+  /// Half of the machine's memory for one user, three quarters for all.
+  public init() {
+    self.init(memory: (try? MachineMemory.read().total) ?? 1 << 30)
+  }
+
+  init(memory: UInt64) {
+    connection = Share(buffers: 1024, bytes: memory / 2)
+    user = Share(buffers: 4096, bytes: memory / 2)
+    total = Share(buffers: 16_384, bytes: memory / 4 * 3)
+  }
+}

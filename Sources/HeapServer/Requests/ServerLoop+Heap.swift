@@ -1,0 +1,214 @@
+internal import HeapProtocol
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+// fuchsia.hardware.sysmem/Heap
+
+extension ServerLoop {
+  func serveHeap(
+    _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
+    _ handles: consuming ReceivedDescriptors
+  ) {
+    do throws(WireError) {
+      switch header.ordinal {
+      case .allocateVmo:
+        let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
+        dispose(handles)
+        allocate(connection, header.transactionID, request)
+      case .deleteVmo:
+        let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
+        delete(connection, header.transactionID, request, handles)
+      default:
+        dispose(handles)
+        refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")
+      }
+    } catch {
+      refuse(connection, .invalidArgs, "\(error)")
+    }
+  }
+
+  // MARK: AllocateVmo
+
+  private func allocate(
+    _ connection: Connection, _ transaction: UInt32, _ request: AllocateVmoRequest
+  ) {
+    let key = BufferKey(
+      bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
+    let ticket = Ticket(connection: connection.id, transaction: transaction, key: key)
+    let refusal: HeapError.Code
+    do throws(HeapError) {
+      let size = try request.size.checkedAsVmoSize()
+      if let reason = reserve(key, size, connection) {
+        refusal = reason
+      } else {
+        return make(size, request.settings, ticket, connection)
+      }
+    } catch {
+      refusal = error.code
+    }
+    answer(connection, transaction, refusal)
+  }
+
+  /// Puts the buffer on its user's account. Nil where that was possible.
+  private func reserve(
+    _ key: BufferKey, _ size: UInt64, _ connection: Connection
+  ) -> HeapError.Code? {
+    if ledger.charges[key] != nil { return .alreadyExists }
+    if connection.requests >= policy.limits.requests {
+      return deny(connection, "too many requests of the connection are under way")
+    }
+    if isOutOfDescriptors { return deny(connection, "the server's descriptors are used up") }
+    if let refusal = ledger.add(key, size, for: connection, within: policy.limits) {
+      return deny(connection, "\(refusal), \(size.asByteCount) asked for")
+    }
+    return nil
+  }
+
+  private func deny(_ connection: Connection, _ reason: String) -> HeapError.Code {
+    connection.refusals.note { suppressed in
+      var metadata = connection.metadata
+      metadata["reason"] = "\(reason)"
+      if suppressed > 0 { metadata["more"] = "\(suppressed)" }
+      log.warning("allocation refused", metadata: metadata)
+    }
+    return .noResources
+  }
+
+  private func make(
+    _ size: UInt64, _ settings: SingleBufferSettings, _ ticket: Ticket, _ connection: Connection
+  ) {
+    connection.requests += 1
+    let maker = Maker(heap: heap, store: store, mailbox: mailbox)
+    let user = connection.client.peer.user
+    if heap.allocatesAtOnce && store == nil {
+      finish(ticket, maker.make(size, settings, ticket.key, for: user))
+    } else {
+      let mailbox = self.mailbox
+      workers.run(in: connection.id) {
+        mailbox.post(.allocated(ticket, maker.make(size, settings, ticket.key, for: user)))
+      }
+    }
+  }
+
+  /// Where its connection is gone the new vmo goes with `result`, and the buffer after it.
+  func finish(_ ticket: Ticket, _ result: Result<Allocation, HeapError>) {
+    let connection = connections[ticket.connection]
+    connection?.requests -= 1
+    switch result {
+    case .success(let allocation):
+      settle(ticket.key, allocation)
+      guard let connection, let vmo = allocation.vmo.take() else { return }
+      AllocateVmoResult.vmo(.first).encode(transactionID: ticket.transaction, into: &output)
+      send(to: connection, passing: vmo.releaseDescriptor())
+    case .failure(let error):
+      _ = ledger.remove(ticket.key)
+      metrics.failed(error.code)
+      guard let connection else { return }
+      log.warning(
+        "allocation failed",
+        metadata: connection.metadata.merging([
+          "buffer": "\(ticket.key)", "error": "\(error)",
+        ]) { $1 })
+      reply(connection, ticket.transaction, error.code)
+    }
+  }
+
+  private func settle(_ key: BufferKey, _ allocation: Allocation) {
+    let unreported = allocation.isReported ? nil : allocation.identity
+    ledger.settle(key, heap: allocation.heap, unreported: unreported)
+    guard let charge = ledger.charges[key] else { return }
+    if let unreported { charge.client?.unreportedBuffers.insert(unreported) }
+    metrics.allocated(charge.size, heap: allocation.heap)
+  }
+
+  private func answer(_ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code) {
+    metrics.failed(status)
+    reply(connection, transaction, status)
+  }
+
+  private func reply(_ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code) {
+    AllocateVmoResult.status(status.rawValue).encode(transactionID: transaction, into: &output)
+    send(to: connection)
+  }
+
+  // MARK: DeleteVmo
+
+  private func delete(
+    _ connection: Connection, _ transaction: UInt32, _ request: DeleteVmoRequest,
+    _ handles: consuming ReceivedDescriptors
+  ) {
+    let handle = handles.take(at: request.vmo.rawValue)
+    let key = BufferKey(
+      bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
+    guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
+      dispose(handle)
+      return refuse(connection, .noResources, "too many deletions of the connection wait")
+    }
+    connection.waits += 1
+    let began = MonotonicTime.now
+    let (id, mailbox) = (connection.id, self.mailbox)
+    let deletion = heap.buffers.delete(key, handle, identity) {
+      mailbox.post(.deleted(connection: id, transaction: transaction, since: began))
+    }
+    switch consume deletion {
+    case .begun:
+      // Where the handle was the last the answer is there already.
+      readMail()
+      if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
+    case .unknown(let handle):
+      dispose(handle)
+      log.notice(
+        "deletion of a buffer that is not there",
+        metadata: connection.metadata.merging(["buffer": "\(key)"]) { $1 })
+      finishDeletion(id, transaction, since: began)
+    case .wrongHandle(let handle):
+      connection.waits -= 1
+      dispose(handle)
+      refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
+    }
+  }
+
+  func finishDeletion(_ id: UInt64, _ transaction: UInt32, since began: MonotonicTime) {
+    metrics.deleted(since: began)
+    guard let connection = connections[id] else { return }
+    connection.waits -= 1
+    DeleteVmoReply().encode(transactionID: transaction, into: &output)
+    send(to: connection)
+  }
+
+  /// After all of a buffer is gone.
+  func forget(_ key: BufferKey) {
+    guard let charge = ledger.remove(key) else { return }
+    if deadlines.next != nil { deadlines.cancel(.deletion(key)) }
+    metrics.reclaimed(charge.size, heap: charge.heap)
+    if let identity = charge.unreported, let client = charge.client {
+      client.unreportedBuffers.remove(identity)
+      forgetIfGone(client)
+    }
+  }
+
+  // MARK: Held on to
+
+  /// Says who keeps a deletion waiting, as far as /proc tells.
+  func reportHolders(of key: BufferKey) {
+    guard let charge = ledger.charges[key], let identity = heap.buffers.identity(of: key) else {
+      return
+    }
+    let log = self.log
+    let (size, heap) = (charge.size, charge.heap)
+    workers.run(in: .max - 1) {
+      let holders = Holders.find(identity)
+      log.warning(
+        "a buffer is still held 5 s after DeleteVmo",
+        metadata: [
+          "buffer": "\(key)", "collection": "\(key.bufferCollectionID)",
+          "index": "\(key.bufferIndex)", "size": "\(size.asByteCount)",
+          "heap": "\(heap)",
+          "holders": holders.isEmpty
+            ? "none that /proc shows to this user"
+            : "\(holders.map(\.description).joined(separator: ", "))",
+        ])
+    }
+  }
+}

@@ -1,0 +1,221 @@
+internal import CoreMetrics
+internal import Glibc
+internal import HeapProtocol
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// The server's state, on its one thread; nothing here is reached from another.
+final class ServerLoop {
+  let heap: any LocalHeap
+  let heapName: String
+  let log: Logger
+  let mailbox: Mailbox<Message>
+  let workers: Workers
+  let store: ParentStore?
+  let metrics = ServerMetrics()
+  private let manager: ServiceManager?
+  let sockets: HeapServer.Sockets
+  private let reclaimer: Reclaimer
+  let poller: Poller
+
+  var policy: Policy
+  var connections: [UInt64: Connection] = [:]
+  var clients: [UInt64: Client] = [:]
+  var metricsReaders: [UInt64: MetricsReader] = [:]
+  var userConnections: [uid_t: Int] = [:]
+  var ledger = Ledger()
+  var deadlines = Deadlines<Deadline>()
+  var input = ReceiveBuffer()
+  /// The message that is being made.
+  var output: [UInt8] = []
+  var headroom = DescriptorHeadroom()
+  private var lastID: UInt64 = 0
+  private var isStopping = false
+  private var isOver = false
+
+  enum Deadline: Hashable {
+    /// A client has not read what was sent to it.
+    case stall(connection: UInt64)
+    /// A deleted buffer is held by someone still.
+    case deletion(BufferKey)
+    case watchdog
+    /// A metrics reader takes too long.
+    case metricsReader(UInt64)
+    /// A graceful stop ends, whatever is left.
+    case stop
+  }
+
+  init(
+    sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
+    mailbox: Mailbox<Message>, heapName: String, makeHeap: HeapServer.MakeHeap
+  ) throws(Errno) {
+    self.sockets = sockets
+    self.heapName = heapName
+    self.policy = policy
+    self.manager = manager
+    self.log = log
+    self.mailbox = mailbox
+    let workers = try Workers()
+    self.workers = workers
+    let lanes = LaneCounter()
+    reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
+      workers.run(in: lanes.next(), work)
+    }
+    heap = makeHeap(reclaimer)
+    store = manager.flatMap { ParentStore($0, log: log) }
+    poller = try Poller()
+    try poller.add(mailbox.descriptor, EventSource(.mailbox))
+    for descriptor in reclaimer.descriptors { try poller.add(descriptor, EventSource(.reclaimer)) }
+    try poller.add(sockets.heap.fd.rawValue, EventSource(.heapListener))
+    try poller.add(sockets.observer.fd.rawValue, EventSource(.observerListener))
+    if let number = sockets.metricsDescriptor {
+      try poller.add(number, EventSource(.metricsListener))
+    }
+  }
+
+  func newID() -> UInt64 {
+    lastID += 1
+    return lastID
+  }
+
+  // MARK: Turning
+
+  func run() {
+    mailbox.isReadHere()
+    manager?.tellReady()
+    keepWatchdogQuiet()
+    while !isOver {
+      for event in poller.wait(until: nextMoment) { handle(event) }
+      readMail()
+      if let moment = reclaimer.nextTurn, moment <= .now { turnReclaimer() }
+      for deadline in deadlines.takeDue() { pass(deadline) }
+      if isStopping && isQuiet { isOver = true }
+    }
+  }
+
+  private var nextMoment: MonotonicTime? {
+    guard let turn = reclaimer.nextTurn else { return deadlines.next }
+    return deadlines.next.map { min($0, turn) } ?? turn
+  }
+
+  private func turnReclaimer() {
+    reclaimer.turn()
+    readMail()
+  }
+
+  private func handle(_ event: Poller.Event) {
+    switch event.source.kind {
+    case .mailbox: mailbox.clear()
+    case .reclaimer: turnReclaimer()
+    case .heapListener: accept(.heap)
+    case .observerListener: accept(.observer)
+    case .connection:
+      guard let connection = connections[event.source.id] else { return }
+      if event.isWritable { flush(connection) }
+      if event.isReadable {
+        read(connection)
+      } else if event.isHungUp {
+        close(connection)
+      }
+    case .client: clients[event.source.id].map(processEnded)
+    case .metricsListener: acceptMetricsReader()
+    case .metricsReader: metricsReaders[event.source.id].map { serve($0) }
+    }
+  }
+
+  func readMail() {
+    while true {
+      let messages = mailbox.take()
+      if messages.isEmpty { return }
+      for message in messages { handle(message) }
+    }
+  }
+
+  private func handle(_ message: Message) {
+    switch message {
+    case .allocated(let ticket, let result): finish(ticket, result)
+    case .reclaimed(let key): forget(key)
+    case .deleted(let id, let transaction, let began):
+      finishDeletion(id, transaction, since: began)
+    case .awaited(let id, let transaction): finishWaiting(id, transaction)
+    case .reload(let policy):
+      manager?.tellReloading()
+      self.policy = policy
+      log.notice("configuration read again")
+      manager?.tellReady()
+    case .stop: beginStop()
+    }
+  }
+
+  private func pass(_ deadline: Deadline) {
+    switch deadline {
+    case .stall(let id):
+      guard let connection = connections[id] else { return }
+      log.warning(
+        "client dropped: it reads no answers",
+        metadata: connection.metadata.merging(["unread": "\(connection.outgoing.count)"]) { $1 })
+      metrics.dropped.increment()
+      close(connection)
+    case .deletion(let key): reportHolders(of: key)
+    case .watchdog: keepWatchdogQuiet()
+    case .metricsReader(let id): metricsReaders[id].map { close($0) }
+    case .stop: isOver = true
+    }
+  }
+
+  /// Twice as often as the manager asks, from the loop itself: a loop that hangs shall be noticed.
+  private func keepWatchdogQuiet() {
+    guard let manager, let interval = manager.watchdogInterval else { return }
+    manager.tellAlive()
+    deadlines.set(.watchdog, after: max(interval.nanoseconds / 2_000_000, 1))
+  }
+
+  // MARK: Asking again
+
+  func recheck(_ client: Client) { reclaimer.recheck(client.unreportedBuffers) }
+
+  func recheck(_ identity: VMOIdentity) { reclaimer.recheck([identity]) }
+
+  var reclaimerCounters: Reclaimer.Counters { reclaimer.counters }
+
+  // MARK: Stopping
+
+  private func beginStop() {
+    guard !isStopping else { return }
+    isStopping = true
+    manager?.tellStopping()
+    log.notice("stopping", metadata: ["buffers": "\(ledger.total.buffers)"])
+    poller.remove(sockets.heap.fd.rawValue)
+    poller.remove(sockets.observer.fd.rawValue)
+    if let number = sockets.metricsDescriptor { poller.remove(number) }
+    for connection in connections.values { listen(to: connection) }
+    deadlines.set(.stop, after: 2_000)
+  }
+
+  /// What is under way is answered. Deletions that wait for another process are not: it may take for
+  /// ever, and the buffers outlive this server.
+  private var isQuiet: Bool {
+    connections.values.allSatisfy { $0.requests == 0 && $0.outgoing.isEmpty }
+  }
+
+  /// Reads a client's requests, or waits until it has read its answers.
+  func listen(to connection: Connection) {
+    let isIdle = connection.outgoing.isEmpty
+    poller.change(
+      connection.socket.rawValue, EventSource(.connection, connection.id),
+      reading: isIdle && !isStopping, writing: !isIdle)
+  }
+}
+
+/// A lane for each piece of work that belongs to no client.
+private final class LaneCounter: Sendable {
+  private let last = Guarded<UInt64>(1 << 63)
+
+  func next() -> UInt64 {
+    last.withLock { last in
+      last += 1
+      return last
+    }
+  }
+}

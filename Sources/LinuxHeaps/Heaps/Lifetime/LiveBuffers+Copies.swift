@@ -1,0 +1,25 @@
+// Copies of parents' descriptors that are kept elsewhere, and are no children.
+
+extension LiveBuffers {
+  private func parent(_ identity: VMOIdentity) -> (any Parent)? {
+    LocalBuffers.shared[identity]?.parents.first { $0.identity == identity }
+  }
+
+  /// Lends a live buffer's own descriptor, e.g. to send a copy of it.
+  package func withParentDescriptor(_ identity: VMOIdentity, _ body: (CInt) -> Void) {
+    parent(identity)?.withDescriptor(body)
+  }
+
+  /// Whether a copy of its parent's descriptor looks like a child (a dma-buf's) or not (a memfd's).
+  package func countsReferences(_ identity: VMOIdentity) -> Bool {
+    (try? parent(identity)?.referenceCount()) != nil
+  }
+
+  /// Takes every reference besides the parent and so many children for a copy.
+  ///
+  /// - Parameter children: All there are; the caller has them.
+  package func settleCopies(_ identity: VMOIdentity, besides children: Int) {
+    guard let parent = parent(identity), let count = try? parent.referenceCount() else { return }
+    parent.setCopies(max(0, count - 1 - children))
+  }
+}

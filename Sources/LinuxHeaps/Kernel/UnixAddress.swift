@@ -1,0 +1,30 @@
+package import Glibc
+package import SystemPackage
+
+/// The address of a Unix socket (unix(7)); a leading `@` stands for the abstract namespace.
+package enum UnixAddress {
+  /// Makes a call that takes an address.
+  package static func use(
+    _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
+  ) -> Result<CInt, Errno> {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    let capacity = MemoryLayout.size(ofValue: address.sun_path)
+    guard bytes.count < capacity else { return .failure(.fileNameTooLong) }
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+    let isAbstract = bytes.first == UInt8(ascii: "@")
+    if isAbstract { address.sun_path.0 = 0 }
+    let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
+    let length = socklen_t(start + bytes.count + (isAbstract ? 0 : 1))
+    return unsafe withUnsafePointer(to: &address) { address in
+      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        do throws(Errno) {
+          return .success(try call { unsafe body(address, length) })
+        } catch {
+          return .failure(error)
+        }
+      }
+    }
+  }
+}
