@@ -100,7 +100,7 @@ let package = Package(
     .target(
       name: "HeapTestKit",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "LinuxHeaps", "PRIME",
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "PRIME",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
@@ -108,7 +108,8 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapTestKit", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "HeapClient", "HeapTestKit", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -124,6 +125,13 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HeapServiceTests",
+      dependencies: [
+        "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
     // They run the binary.
     .testTarget(

@@ -60,7 +60,9 @@ final class Connection: Sendable {
     let transaction: UInt32? = state.withLock { state in
       guard state.end == nil else { return nil }
       // 0 is for events, and one under way must not be used again.
-      repeat { state.lastTransaction &+= 1 } while state.lastTransaction == 0
+      repeat {
+        state.lastTransaction &+= 1
+      } while state.lastTransaction == 0
         || state.waiting[state.lastTransaction] != nil
       state.waiting[state.lastTransaction] = handler
       return state.lastTransaction

@@ -13,20 +13,20 @@ final class MessageBox: Sendable {
     handles = Guarded(message.descriptors)
   }
 
+  /// Nil for what has none.
   var header: MessageHeader? {
-    decode { (message, _) throws(WireError) in try MessageHeader(decoding: message) }
+    let bytes = self.bytes
+    return try? MessageHeader(decoding: unsafe bytes.span.bytes)
   }
 
   var epitaph: HeapError.Code? {
-    let epitaph = decode { (message, count) throws(WireError) in
-      try Epitaph(decoding: message, handleCount: count)
-    }
-    return epitaph.map { HeapError.Code(rawValue: $0.status) }
+    decode(as: Epitaph.self).map { HeapError.Code(rawValue: $0.status) }
   }
 
   /// Nil for a message of another form.
-  func decode<Value>(_ body: (RawSpan, Int) throws(WireError) -> Value) -> Value? {
-    try? body(unsafe bytes.span.bytes, handleCount)
+  func decode<Message: WireMessage>(as type: Message.Type) -> Message? {
+    let bytes = self.bytes
+    return try? Message(decoding: unsafe bytes.span.bytes, handleCount: handleCount)
   }
 
   func takeHandle(_ index: HandleIndex) -> OwnedFD {

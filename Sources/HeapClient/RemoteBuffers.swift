@@ -60,7 +60,7 @@ final class RemoteBuffers: Sendable {
   func end(_ key: BufferKey) {
     guard let cleanup = state.withLock({ $0.records[key]?.cleanup }) else { return }
     for action in cleanup { action() }
-    let waiters = state.withLock { state in
+    let waiters: [@Sendable () -> Void] = state.withLock { state in
       guard let record = state.records.removeValue(forKey: key) else { return [] }
       state.keys[record.identity] = nil
       return record.waiters

@@ -1,5 +1,6 @@
 internal import HeapProtocol
 public import LinuxHeaps
+internal import SystemPackage
 
 /// A heap that another process serves (`heapd`), used like one in this process.
 ///
@@ -28,9 +29,7 @@ public final class RemoteHeap: Heap {
     heap = try Connection(to: socket)
     observer = try Connection(to: observerSocket ?? socket + ".observer")
     let first = try heap.firstMessage(operation)
-    let event = first.decode { (message, count) throws(WireError) in
-      try OnRegisterEvent(decoding: message, handleCount: count)
-    }
+    let event = first.decode(as: OnRegisterEvent.self)
     guard let event else { throw RemoteError.nonsense(operation, heap.path) }
     properties = event.properties
     try attempt(operation) { () throws(Errno) in try ListeningThread.start([heap, observer]) }
@@ -56,9 +55,7 @@ public final class RemoteHeap: Heap {
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex)
     let reply = try heap.ask(operation) { request.encode(transactionID: $0, into: &$1) }
-    let result = reply.decode { (message, count) throws(WireError) in
-      try AllocateVmoResult(decoding: message, handleCount: count)
-    }
+    let result = reply.decode(as: AllocateVmoResult.self)
     switch result {
     case .vmo(let index):
       let vmo = try VMO(adopting: reply.takeHandle(index))
@@ -143,9 +140,7 @@ public final class RemoteHeap: Heap {
         GetVmoInfoRequest().encode(transactionID: $0, into: &$1)
       }
     }
-    let result = reply.decode { (message, count) throws(WireError) in
-      try GetVmoInfoReply(decoding: message, handleCount: count).result
-    }
+    let result = reply.decode(as: GetVmoInfoReply.self)?.result
     switch result {
     case .success(let info):
       return BufferKey(
@@ -172,9 +167,7 @@ public final class RemoteHeap: Heap {
     let reply = try observer.ask(passing: descriptor.rawValue, operation) {
       request.encode(transactionID: $0, into: &$1)
     }
-    let result = reply.decode { (message, count) throws(WireError) in
-      try AttachLifetimeTrackingReply(decoding: message, handleCount: count).result
-    }
+    let result = reply.decode(as: AttachLifetimeTrackingReply.self)?.result
     switch result {
     case .success: return
     case .failure(let status), .frameworkError(let status):

@@ -33,9 +33,7 @@ final class Reply: Sendable {
       if case .over(let code) = answer { throw connection.over(code, operation) }
       return
     }
-    let reply = message.decode { (bytes, count) throws(WireError) in
-      try DeleteVmoReply(decoding: bytes, handleCount: count)
-    }
+    let reply = message.decode(as: DeleteVmoReply.self)
     if reply == nil { throw RemoteError.nonsense(operation, connection.path) }
   }
 }

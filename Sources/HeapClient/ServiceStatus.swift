@@ -13,9 +13,7 @@ enum ServiceStatus {
     let reply = try observer.ask(operation) { transaction, bytes in
       GetStatusRequest().encode(transactionID: transaction, into: &bytes)
     }
-    let result = reply.decode { (message, count) throws(WireError) in
-      try GetStatusReply(decoding: message, handleCount: count).result
-    }
+    let result = reply.decode(as: GetStatusReply.self)?.result
     switch result {
     case .success(let status) where status.size <= longest:
       return try text(of: reply.takeHandle(status.report), Int(status.size), operation)

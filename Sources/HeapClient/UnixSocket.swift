@@ -10,7 +10,7 @@ enum UnixSocket {
         Glibc.socket(AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0)
       })
     let number = socket.rawValue
-    _ = try UnixAddress.use(path) { address, length in
+    _ = unsafe try UnixAddress.use(path) { address, length in
       unsafe Glibc.connect(number, address, length)
     }.get()
     return MessageSocket(adopting: socket)

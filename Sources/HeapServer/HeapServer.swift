@@ -32,6 +32,15 @@ public final class HeapServer: Sendable {
       self.metricsPage = metricsPage
     }
 
+    func removeFiles() {
+      heap.removeFile()
+      observer.removeFile()
+      switch metrics {
+      case .some(let listener): listener.removeFile()
+      case .none: break
+      }
+    }
+
     var metricsDescriptor: CInt? {
       switch metrics {
       case .some(let listener): listener.fd.rawValue
@@ -73,7 +82,9 @@ public final class HeapServer: Sendable {
     self.log = log
     self.heapName = heapName
     self.makeHeap = makeHeap
-    do throws(Errno) { mailbox = try Mailbox() } catch { throw HeapError(error, "start the server") }
+    do throws(Errno) { mailbox = try Mailbox() } catch {
+      throw HeapError(error, "start the server")
+    }
   }
 
   /// Serves until ``stop()``; on return every request that was under way is answered.
@@ -92,6 +103,7 @@ public final class HeapServer: Sendable {
     }
     loop.takeOver(inherited)
     loop.run()
+    sockets.removeFiles()
   }
 
   /// Takes no new requests, answers those under way, and ends. From any thread.

@@ -5,15 +5,18 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
   /// What must hold, in one sentence.
   public let claim: String
   private let kinds: Set<HeapUnderTest.Kind>
+  /// It looks at what the kernel offers this process, or at what only a heap in it can do.
+  private let isLocal: Bool
   private let body: @Sendable (CheckBench) async throws -> Void
 
   init(
     _ name: String, _ claim: String, on kinds: Set<HeapUnderTest.Kind> = Set(Self.everyKind),
-    _ body: @escaping @Sendable (CheckBench) async throws -> Void
+    isLocal: Bool = false, _ body: @escaping @Sendable (CheckBench) async throws -> Void
   ) {
     self.name = name
     self.claim = claim
     self.kinds = kinds
+    self.isLocal = isLocal
     self.body = body
   }
 
@@ -34,8 +37,8 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
   }
 
   public func run(on heap: HeapUnderTest) async -> Outcome {
-    let bench = CheckBench(heap)
     do {
+      let bench = try CheckBench(heap)
       try await body(bench)
       // No check leaves a buffer behind: the next one may count descriptors, and a parent may be
       // closing still.
@@ -48,9 +51,9 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
     }
   }
 
-  /// The checks that say something about a heap of this kind.
-  public static func all(for kind: HeapUnderTest.Kind) -> [HeapCheck] {
-    all.filter { $0.kinds.contains(kind) }
+  /// The checks that say something about this heap.
+  public static func all(for heap: HeapUnderTest) -> [HeapCheck] {
+    all.filter { $0.kinds.contains(heap.kind) && !(heap.isRemote && $0.isLocal) }
   }
 
   /// Every check, in the order in which a person would want to know.

@@ -1,3 +1,5 @@
+internal import Glibc
+internal import HeapClient
 public import LinuxHeaps
 
 /// A heap that is to be checked, and how to ask it for memory.
@@ -19,16 +21,19 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// How long a check waits for what must come true. It only ends a failure, so it is long enough for
   /// an emulated machine.
   let patience: Duration
+  /// Whether another process serves it: what the kernel offers this one says nothing of it then.
+  let isRemote: Bool
   /// A heap of its own for each check, so that a check counts only its own buffers.
-  let make: @Sendable () -> any Heap
+  let make: @Sendable () throws -> any Heap
 
   init(
-    name: String, kind: Kind, settings: SingleBufferSettings, patience: Duration = .seconds(60),
-    make: @escaping @Sendable () -> any Heap
+    name: String, kind: Kind, settings: SingleBufferSettings, isRemote: Bool = false,
+    patience: Duration = .seconds(60), make: @escaping @Sendable () throws -> any Heap
   ) {
     self.name = name
     self.kind = kind
     self.settings = settings
+    self.isRemote = isRemote
     self.patience = patience
     self.make = make
   }
@@ -59,6 +64,33 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   public static let opaque = HeapUnderTest(
     name: OpaqueHeap.name, kind: .opaque, settings: SingleBufferSettings()
   ) { OpaqueHeap() }
+
+  /// The heap that a service serves, found out by asking it for a page.
+  ///
+  /// - Parameters:
+  ///   - settings: What its requests say; a service can have several kinds of memory.
+  ///   - socket: Where `heapd --socket` serves.
+  public static func service(
+    _ settings: SingleBufferSettings, socket: String
+  ) async throws(HeapError) -> HeapUnderTest {
+    let heap = try RemoteHeap(socket: socket)
+    let key = BufferKey(bufferCollectionID: UInt64(getpid()) << 32, bufferIndex: .max)
+    let vmo = try heap.allocateVmo(
+      size: 1, settings: settings, bufferCollectionID: key.bufferCollectionID,
+      bufferIndex: key.bufferIndex)
+    let kind: Kind =
+      switch vmo.kind {
+      case .dmaBuf: try vmo.exporterName == UDMABufHeap.name ? .udmabuf : .dmaHeap
+      case .memfd: .memfd
+      case .opaque: .opaque
+      }
+    let name = try vmo.exporterName ?? vmo.kind.rawValue
+    try await heap.deleteVmo(
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+    return HeapUnderTest(
+      name: "\(name), served at \(socket)", kind: kind, settings: settings, isRemote: true
+    ) { try RemoteHeap(socket: socket) }
+  }
 
   /// Every heap that this process may use on this machine: those of the kernel, then the built-in.
   public static func all(in catalog: HeapCatalog = HeapCatalog()) -> [HeapUnderTest] {

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Glibc
+internal import HeapClient
 internal import LinuxHeaps
 
 struct Alloc: AsyncParsableCommand {
@@ -13,6 +14,8 @@ struct Alloc: AsyncParsableCommand {
   var contiguous = false
 
   @OptionGroup var choice: HeapChoice
+
+  @OptionGroup var service: ServiceChoice
 
   @Flag(help: "Keep the buffer until standard input ends, or until SIGINT or SIGTERM.")
   var hold = false
@@ -31,6 +34,7 @@ struct Alloc: AsyncParsableCommand {
   }
 
   func validate() throws {
+    try service.validate(against: choice)
     if choice.names.count > 1,
       let name = choice.names.first(where: { HeapChoice.builtIn[$0] != nil })
     {
@@ -50,7 +54,7 @@ struct Alloc: AsyncParsableCommand {
       size: size.bytes, settings: settings, bufferCollectionID: key.bufferCollectionID,
       bufferIndex: key.bufferIndex)
     let row = Row(
-      heap: vmo.heapName ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
+      heap: vmo.heapName ?? service.socket ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
       contiguous: contiguous, name: try vmo.name, inode: vmo.identity.inode,
       referenceCount: try vmo.referenceCount)
     if json { try JSONReport(body: row, name: "buffer").show() } else { show(row) }
@@ -64,6 +68,7 @@ struct Alloc: AsyncParsableCommand {
   }
 
   private func heap() throws -> any Heap {
+    if let socket = service.socket { return try RemoteHeap(socket: socket) }
     guard let name = choice.names.first else {
       // A node that this user may not open has to say so, rather than be passed over.
       guard HeapCatalog().heaps().isEmpty else { return DMABufHeap() }

@@ -9,5 +9,7 @@ struct Heapctl: AsyncParsableCommand {
       Exit status: 0 all right; 1 a check failed or a request was refused; 64 wrong usage; \
       69 no heap can serve the request; 77 no permission.
       """,
-    subcommands: [Demo.self, List.self, Alloc.self, Verify.self, DemoPartnerProcess.self])
+    subcommands: [
+      Demo.self, List.self, Alloc.self, Verify.self, Info.self, DemoPartnerProcess.self,
+    ])
 }

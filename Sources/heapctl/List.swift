@@ -32,23 +32,12 @@ struct List: ParsableCommand {
       try JSONReport(body: rows, name: "heaps").show()
       return
     }
-    let table = [
-      ["NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH"]
-    ]
-    for line in columns(table + rows.map(\.cells)) { show(line) }
+    let heads = ["NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH"]
+    for line in Table(heads, rows.map(\.cells)).lines { show(line) }
     if heaps.isEmpty {
       tell(
         "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a contiguous one too)"
       )
-    }
-  }
-
-  private func columns(_ table: [[String]]) -> [String] {
-    let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
-    return table.map { row in
-      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
-      let line = cells.joined(separator: "  ")
-      return String(line.reversed().drop { $0 == " " }.reversed())
     }
   }
 }

@@ -9,6 +9,8 @@ struct Verify: AsyncParsableCommand {
 
   @OptionGroup var choice: HeapChoice
 
+  @OptionGroup var service: ServiceChoice
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -24,8 +26,8 @@ struct Verify: AsyncParsableCommand {
 
   func run() async throws {
     var rows: [Row] = []
-    for heap in try await reporting({ try heaps(&rows) }) {
-      for check in HeapCheck.all(for: heap.kind) {
+    for heap in try await reporting({ try await heaps(&rows) }) {
+      for check in HeapCheck.all(for: heap) {
         let row = Row(heap, check, await check.run(on: heap))
         rows.append(row)
         if json { tell(row.line) } else { show(row.line) }
@@ -38,7 +40,10 @@ struct Verify: AsyncParsableCommand {
     if count("fail") > 0 { throw Ending.refused }
   }
 
-  private func heaps(_ rows: inout [Row]) throws -> [HeapUnderTest] {
+  func validate() throws { try service.validate(against: choice) }
+
+  private func heaps(_ rows: inout [Row]) async throws -> [HeapUnderTest] {
+    if let socket = service.socket { return try await served(at: socket) }
     let entries = HeapCatalog().heaps()
     guard choice.names.isEmpty else {
       return try choice.names.map { name in
@@ -76,6 +81,19 @@ struct Verify: AsyncParsableCommand {
       if json { tell(row.line) } else { show(row.line) }
     }
     return HeapUnderTest.all()
+  }
+}
+
+extension Verify {
+  /// Each kind of memory that the service has.
+  private func served(at socket: String) async throws -> [HeapUnderTest] {
+    let plain = try await HeapUnderTest.service(SingleBufferSettings(), socket: socket)
+    guard plain.kind == .dmaHeap else { return [plain] }
+    do throws(HeapError) {
+      return [plain, try await .service(.contiguous, socket: socket)]
+    } catch  where error.code == .notSupported {
+      return [plain]
+    }
   }
 }
 

@@ -14,7 +14,7 @@ struct Case: CustomTestStringConvertible, Sendable {
   static let wanted = unsafe getenv("LINUXHEAPS_HEAPS").map { unsafe String(cString: $0) }
 
   static let all = HeapUnderTest.all().flatMap { heap in
-    HeapCheck.all(for: heap.kind).map { Case(heap: heap, check: $0) }
+    HeapCheck.all(for: heap).map { Case(heap: heap, check: $0) }
   }
 }
 

@@ -6,7 +6,7 @@ internal import SystemPackage
 /// A socket on which clients connect.
 public struct Listener: ~Copyable, Sendable {
   let fd: OwnedFD
-  /// Removed at the end; nil for a socket that was handed over by whoever made it.
+  /// Nil for a socket that was handed over by whoever made it.
   private let path: String?
 
   /// One that the service manager listens on already.
@@ -51,7 +51,8 @@ public struct Listener: ~Copyable, Sendable {
 
   public enum Kind: Sendable { case messages, stream }
 
-  deinit { if let path { unsafe unlink(path) } }
+  /// Of a socket that this process made.
+  func removeFile() { if let path { unsafe unlink(path) } }
 
   /// The next client; nil where none waits.
   func accept() throws(Errno) -> OwnedFD? {

@@ -1,7 +1,7 @@
 internal import CLinuxHeaps
 internal import Glibc
-internal import LinuxHeaps
 internal import HeapProtocol
+internal import LinuxHeaps
 internal import SystemPackage
 
 /// Room for one message, used for all.

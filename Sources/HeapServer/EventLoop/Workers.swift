@@ -1,7 +1,7 @@
 internal import LinuxHeaps
 internal import Logging
-internal import SystemPackage
 internal import Synchronization
+internal import SystemPackage
 
 /// Threads for what the kernel may take long about: allocations that clear or move pages, large buffers
 /// going back, foreign files being closed.

@@ -25,7 +25,9 @@ extension ServerLoop {
     slot?.isKept(as: name)
     let mailbox = self.mailbox
     do throws(HeapError) {
-      let descriptor = try attempt("take over a buffer") { () throws(Errno) in try buffer.descriptor.fd.duplicate() }
+      let descriptor = try attempt("take over a buffer") { () throws(Errno) in
+        try buffer.descriptor.fd.duplicate()
+      }
       // Two of our own: this process's, and the manager's.
       let taken = try heap.buffers.takeOver(
         name.key, parent: descriptor, copies: store == nil ? 0 : 1,

@@ -27,7 +27,8 @@ extension Policy {
       let (key, value) = (String(parts[0].trimmed), String(parts[1].trimmed))
       guard let setting = Self.settings[key] else {
         throw Self.fault(
-          "no setting '\(key)'", "use one of: \(Self.settings.keys.sorted().joined(separator: " "))",
+          "no setting '\(key)'",
+          "use one of: \(Self.settings.keys.sorted().joined(separator: " "))",
           path, number)
       }
       if let wanted = setting(&self, value) {
@@ -39,7 +40,8 @@ extension Policy {
   private static func fault(
     _ cause: String, _ fix: String, _ path: String, _ line: Int
   ) -> HeapError {
-    HeapError(.invalidArgs, "read line \(line) of the configuration", at: path, cause: cause, fix: fix)
+    HeapError(
+      .invalidArgs, "read line \(line) of the configuration", at: path, cause: cause, fix: fix)
   }
 
   /// Takes a value, or answers what it would take.
@@ -83,7 +85,9 @@ extension Policy {
 
   private static func bytes(_ set: @escaping @Sendable (inout Policy, UInt64) -> Void) -> Setting {
     { policy, value in
-      guard let bytes = UInt64(byteSize: value) else { return "bytes; K, M and G are powers of 1024" }
+      guard let bytes = UInt64(byteSize: value) else {
+        return "bytes; K, M and G are powers of 1024"
+      }
       set(&policy, bytes)
       return nil
     }

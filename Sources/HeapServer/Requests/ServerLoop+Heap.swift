@@ -59,7 +59,10 @@ extension ServerLoop {
       return deny(connection, "too many requests of the connection are under way")
     }
     if isOutOfDescriptors { return deny(connection, "the server's descriptors are used up") }
-    if let refusal = ledger.add(key, size, for: connection, within: policy.limits) {
+    // Vmos without pages are names: only their number counts.
+    let bytes = heap.properties.hasMemory ? size : 0
+    if bytes > policy.limits.total.bytes { return .noMemory }
+    if let refusal = ledger.add(key, bytes, for: connection, within: policy.limits) {
       return deny(connection, "\(refusal), \(size.asByteCount) asked for")
     }
     return nil

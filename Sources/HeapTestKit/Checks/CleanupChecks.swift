@@ -34,7 +34,7 @@ extension HeapCheck {
     HeapCheck("heap-dropped", "a heap that goes away cleans up nothing; its last child does") {
       bench in
       let done = Tally()
-      var heap: (any Heap)? = bench.subject.make()
+      var heap: (any Heap)? = try bench.subject.make()
       let vmo = try heap!.allocateVmo(
         size: CheckBench.size, settings: bench.subject.settings,
         bufferCollectionID: CheckBench.collection, bufferIndex: 0, cleanup: [{ done.add() }])

@@ -72,7 +72,7 @@ extension HeapCheck {
       try expectEqual(try bench.heap.info(of: slice).bufferIndex, 1 << 40, "the slice's index")
       try expectEqual(
         try bench.heap.info(of: adopted).bufferIndex, 1 << 40, "the passed descriptor's index")
-      let other = bench.subject.make()
+      let other = MemfdHeap()
       try bench.expectRefusal(.notFound, "the question to another heap") {
         _ = try other.info(of: vmo)
       }

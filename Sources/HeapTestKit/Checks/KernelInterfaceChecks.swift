@@ -9,7 +9,8 @@ internal import SystemPackage
 extension HeapCheck {
   static let kernelInterface: [HeapCheck] = [
     HeapCheck(
-      "ioctl-refusals", "the kernel refuses bad lengths, flags and descriptors", on: [.dmaHeap]
+      "ioctl-refusals", "the kernel refuses bad lengths, flags and descriptors", on: [.dmaHeap],
+      isLocal: true
     ) { bench in
       let heap = try bench.openDevice()
       let readWrite = UInt32(O_RDWR | O_CLOEXEC)
@@ -28,7 +29,7 @@ extension HeapCheck {
 
     HeapCheck(
       "ioctl-struct-size", "the kernel takes an older and a newer struct of the same ioctl",
-      on: [.dmaHeap]
+      on: [.dmaHeap], isLocal: true
     ) { bench in
       let heap = try bench.openDevice()
       let request = dma_heap_allocation_data(
@@ -41,7 +42,9 @@ extension HeapCheck {
       }
     },
 
-    HeapCheck("ioctl-descriptor", "what is no heap serves no allocation", on: [.dmaHeap]) { bench in
+    HeapCheck(
+      "ioctl-descriptor", "what is no heap serves no allocation", on: [.dmaHeap], isLocal: true
+    ) { bench in
       let vmo = try bench.allocate()
       let request = dma_heap_allocation_data(len: 1, fd: 0, fd_flags: 0, heap_flags: 0)
       try vmo.withDescriptor { buffer throws(Broken) in
@@ -55,7 +58,8 @@ extension HeapCheck {
     },
 
     HeapCheck(
-      "exporter", "the buffer comes from the heap that was named, and says so", on: [.dmaHeap]
+      "exporter", "the buffer comes from the heap that was named, and says so", on: [.dmaHeap],
+      isLocal: true
     ) { bench in
       let vmo = try bench.allocate()
       try expectEqual(vmo.heapName, bench.subject.name, "the heap that served")
@@ -64,7 +68,8 @@ extension HeapCheck {
     },
 
     HeapCheck(
-      "same-region", "two names of one contiguous region take from the same memory", on: [.dmaHeap]
+      "same-region", "two names of one contiguous region take from the same memory", on: [.dmaHeap],
+      isLocal: true
     ) { bench in
       let catalog = HeapCatalog()
       let name = bench.subject.name

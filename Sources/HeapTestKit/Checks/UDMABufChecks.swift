@@ -4,7 +4,7 @@ extension HeapCheck {
   static let udmabuf: [HeapCheck] = [
     HeapCheck(
       "isolated-slice", "a slice can be a dma-buf of its own, which shows its pages and no others",
-      on: [.udmabuf]
+      on: [.udmabuf], isLocal: true
     ) { bench in
       guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
       let vmo = try bench.allocate(index: 5)
@@ -23,7 +23,8 @@ extension HeapCheck {
     },
 
     HeapCheck(
-      "isolated-slice-bounds", "misaligned, partial and foreign slices are refused", on: [.udmabuf]
+      "isolated-slice-bounds", "misaligned, partial and foreign slices are refused", on: [.udmabuf],
+      isLocal: true
     ) { bench in
       guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
       let vmo = try bench.allocate()

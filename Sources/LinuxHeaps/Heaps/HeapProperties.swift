@@ -16,6 +16,13 @@ public struct HeapProperties: Hashable, Sendable {
   }
 }
 
+extension HeapProperties {
+  /// Whether its buffers have pages that a processor can reach.
+  package var hasMemory: Bool {
+    coherencyDomainSupport.cpuSupported || coherencyDomainSupport.ramSupported
+  }
+}
+
 /// `fuchsia.hardware.sysmem/CoherencyDomainSupport`.
 public struct CoherencyDomainSupport: Hashable, Sendable {
   public var cpuSupported: Bool
