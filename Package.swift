@@ -75,10 +75,16 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+    // heapd's metrics as text; swift-metrics has no such backend of its own.
+    .target(
+      name: "PrometheusText",
+      dependencies: ["LinuxHeaps", .product(name: "CoreMetrics", package: "swift-metrics")],
+      swiftSettings: settings),
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "HeapServer", "LinuxHeaps",
+        "HeapServer", "LinuxHeaps", "PrometheusText",
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -122,6 +128,12 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "PrometheusTextTests",
+      dependencies: [
+        "LinuxHeaps", "PrometheusText", .product(name: "CoreMetrics", package: "swift-metrics"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],

@@ -1,7 +1,9 @@
+internal import CoreMetrics
 internal import Glibc
 internal import HeapServer
 internal import LinuxHeaps
 internal import Logging
+internal import PrometheusText
 internal import ServiceLifecycle
 internal import UnixSignals
 
@@ -33,12 +35,14 @@ enum Heapd {
       return handler
     }
     let log = Logger(label: "heapd")
+    let registry = PrometheusRegistry(help: MetricsHelp.texts)
+    MetricsSystem.bootstrap(registry)
     let policy = try options.configuration.map { path throws(HeapError) in try Policy(file: path) }
     let choice = try HeapSelection(options.heaps)
     log.notice("serving \(choice.reason)")
     var inherited = InheritedDescriptors()
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
-    let sockets = try options.sockets(&inherited)
+    let sockets = try options.sockets(&inherited) { registry.text() }
     let server = try HeapServer(
       sockets: sockets, policy: policy ?? Policy(), manager: ServiceManager(),
       inherited: inherited.buffers, log: log, heapName: choice.name,

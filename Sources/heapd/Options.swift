@@ -106,12 +106,24 @@ struct Options {
 
   /// What was handed over, and files for the rest.
   func sockets(
-    _ inherited: inout InheritedDescriptors
+    _ inherited: inout InheritedDescriptors, metricsPage: @escaping @Sendable () -> String
   ) throws(HeapError) -> HeapServer.Sockets {
     HeapServer.Sockets(
       heap: try listener(inherited.takeHeapSocket(), socket),
       observer: try listener(
-        inherited.takeObserverSocket(), observerSocket ?? socket + ".observer"))
+        inherited.takeObserverSocket(), observerSocket ?? socket + ".observer"),
+      metrics: try metricsListener(inherited.takeMetricsSocket()), metricsPage: metricsPage)
+  }
+
+  private func metricsListener(
+    _ inherited: consuming Listener?
+  ) throws(HeapError) -> Listener? {
+    switch consume inherited {
+    case .some(let listener): return listener
+    case .none:
+      guard let metricsSocket else { return nil }
+      return try Listener(at: metricsSocket, type: .stream, mode: mode, group: group)
+    }
   }
 
   private func listener(
