@@ -63,7 +63,7 @@ final class ServerLoop {
       workers.run(in: lanes.next(), work)
     }
     heap = makeHeap(reclaimer)
-    store = manager.flatMap { ParentStore($0, log: log) }
+    store = manager.flatMap { $0.keepsDescriptors ? ParentStore($0, log: log) : nil }
     poller = try Poller()
     try poller.add(mailbox.descriptor, EventSource(.mailbox))
     for descriptor in reclaimer.descriptors { try poller.add(descriptor, EventSource(.reclaimer)) }

@@ -44,7 +44,8 @@ enum Heapd {
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
     let sockets = try options.sockets(&inherited) { registry.text() }
     let server = try HeapServer(
-      sockets: sockets, policy: policy ?? Policy(), manager: ServiceManager(),
+      sockets: sockets, policy: policy ?? Policy(),
+      manager: ServiceManager(keepsDescriptors: options.keepsDescriptors),
       inherited: inherited.buffers, log: log, heapName: choice.name,
       makeHeap: choice.make)
     try await run(server, options, log)

@@ -20,6 +20,7 @@ struct Options {
   var group: String?
   var heaps: [String] = []
   var configuration: String?
+  var keepsDescriptors = false
   var logLevel = Logger.Level.notice
 
   static let version = "0.1.0"
@@ -38,6 +39,8 @@ struct Options {
       --heap NAME             auto (the kernel's heaps, or memfd where it has none), a node of
                               /dev/dma_heap, udmabuf, memfd or opaque; may be repeated
       --config FILE           limits and who may connect; read again on SIGHUP
+      --store                 have the service manager keep the buffers while no server runs; for
+                              units with FileDescriptorStoreMax= (from systemd 254 on it is known)
       --log-level LEVEL       trace debug info notice warning error critical (notice)
       --version, --help
 
@@ -57,6 +60,10 @@ struct Options {
       if option == "--version" {
         request = .version
         return
+      }
+      if word == "--store" {
+        keepsDescriptors = true
+        continue
       }
       guard let setting = Self.settings[option] else {
         throw Fault(description: "unknown argument '\(word)'")

@@ -13,12 +13,20 @@ public final class ServiceManager: Sendable {
   /// How often `WATCHDOG=1` has to come at least; nil where nobody watches.
   let watchdogInterval: MonotonicTime?
 
+  /// Whether the manager keeps descriptors for the next process of the service.
+  let keepsDescriptors: Bool
+
   /// Nil where no manager started this process.
-  public init?() {
+  ///
+  /// - Parameter keepsDescriptors: Said by whoever configured it; from systemd 254 on the manager itself
+  ///   does, by `FDSTORE`.
+  public init?(keepsDescriptors: Bool = false) {
     guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty,
       let socket = Self.connect(path)
     else { return nil }
     self.socket = socket
+    let room = Self.environment("FDSTORE").flatMap { Int($0) } ?? 0
+    self.keepsDescriptors = keepsDescriptors || room > 0
     let isOurs = Self.environment("WATCHDOG_PID").map { $0 == "\(getpid())" } ?? true
     watchdogInterval = Self.environment("WATCHDOG_USEC").flatMap { UInt64($0) }.flatMap {
       isOurs && $0 > 0 ? MonotonicTime(nanoseconds: $0 * 1000) : nil

@@ -3,7 +3,7 @@ internal import LinuxHeaps
 
 /// What a parent is called in the service manager's store: all that the next server has to know of it.
 ///
-/// `buffer COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 41 bytes and the heap's name. A
+/// `b COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 37 bytes and the heap's name. A
 /// heap's name is a file's, of 255 bytes at most; one that is too long or not ASCII is left out.
 struct StoredBufferName: Hashable, Sendable {
   let key: BufferKey
@@ -14,7 +14,7 @@ struct StoredBufferName: Hashable, Sendable {
 
   var description: String {
     let start =
-      "buffer \(String(key.bufferCollectionID, radix: 36)).\(String(key.bufferIndex, radix: 36))"
+      "b \(String(key.bufferCollectionID, radix: 36)).\(String(key.bufferIndex, radix: 36))"
       + " \(String(user, radix: 36)) "
     let isPlain = heap.utf8.allSatisfy { (0x20...0x7e).contains($0) && $0 != UInt8(ascii: ":") }
     return isPlain && start.utf8.count + heap.utf8.count <= Self.longest ? start + heap : start
@@ -29,7 +29,7 @@ struct StoredBufferName: Hashable, Sendable {
   /// Nil for a name of another form.
   init?(parsing text: String) {
     let parts = text.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
-    guard parts.count == 4, parts[0] == "buffer",
+    guard parts.count == 4, parts[0] == "b",
       let key = BufferKey(parsing: "lh:\(parts[1])"), let user = uid_t(parts[2], radix: 36)
     else { return nil }
     self.init(key: key, user: user, heap: String(parts[3]))
