@@ -5,6 +5,9 @@ internal import LinuxHeaps
 ///
 /// `b COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 37 bytes and the heap's name. A
 /// heap's name is a file's, of 255 bytes at most; one that is too long or not ASCII is left out.
+///
+/// Short, because the manager hands over all names in one environment variable, which the kernel limits
+/// to 128 KiB (execve(2)).
 struct StoredBufferName: Hashable, Sendable {
   let key: BufferKey
   let user: uid_t
