@@ -1,4 +1,4 @@
-# make run | run-vm | test | kernel-test KERNEL=next | sanitize | bench | lint | docs | clean
+# make run | run-vm | test | kernel-test KERNEL=next | systemd-test | sanitize | bench | lint | docs | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
@@ -8,8 +8,10 @@ HEAPCTL := .build/debug/heapctl
 PACKAGES := libdrm-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
+SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 
-.PHONY: help run run-vm test unit-test kernel-test sanitize bench lint docs build setup setup-kernel clean
+.PHONY: help run run-vm test unit-test kernel-test systemd-test sanitize bench lint docs build setup \
+  setup-kernel setup-systemd clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -34,6 +36,9 @@ kernel-test: setup-kernel
 	swift build --build-tests
 	Tests/Kernel/test.sh $(KERNEL)
 
+systemd-test: setup-systemd
+	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
+
 # The backtracer would wait for minutes on a sanitizer's report. An optimised build finds what a debug
 # build hides: use after free through raw pointers.
 sanitize: export SWIFT_BACKTRACE := enable=no
@@ -45,7 +50,7 @@ sanitize: setup
 
 # Fails when a target is missed. BENCH takes heap-bench's options: Benchmarks/README.md.
 bench: setup
-	swift build -c release --product heapd
+	swift build -c release --static-swift-stdlib --product heapd
 	swift build -c release --package-path Benchmarks
 	@Benchmarks/.build/release/heap-bench --heapd .build/release/heapd $(BENCH)
 
@@ -64,6 +69,9 @@ setup:
 setup-kernel:
 	@Tests/Kernel/install.sh $(KERNEL_PACKAGES)
 	@Tests/Kernel/install-virtme.sh
+
+setup-systemd:
+	@Tests/Kernel/install.sh $(SYSTEMD_PACKAGES)
 
 clean:
 	rm -rf .build .build-* Benchmarks/.build

@@ -30,6 +30,7 @@ let package = Package(
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
+    .library(name: "HeapService", targets: ["HeapService"]),
     .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
     .executable(name: "heapctl", targets: ["heapctl"]),
     .executable(name: "heapd", targets: ["heapd"]),
@@ -43,7 +44,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     // heapd's counters, so that a program that links HeapServer can send them where it sends its own.
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
-    // heapd's signals and its graceful stop.
+    // The graceful stop of a program that has a heap server among its services.
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
@@ -75,6 +76,13 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "HeapService",
+      dependencies: [
+        "HeapServer", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: settings),
     // heapd's metrics as text; swift-metrics has no such backend of its own.
     .target(
       name: "PrometheusText",
@@ -87,8 +95,6 @@ let package = Package(
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
 

@@ -80,6 +80,13 @@ int CLinuxHeaps_peer_pidfd(int socket, pid_t process);
 /// file system in user space, or of a network, does not make the caller wait.
 int CLinuxHeaps_identity(int file, uint64_t *_Nonnull device, uint64_t *_Nonnull inode);
 
+/// Blocks SIGTERM, SIGINT and SIGHUP in this thread and those that it starts; a descriptor that is
+/// readable when one has come (signalfd(2), whose struct Swift cannot see).
+int CLinuxHeaps_signals(void);
+
+/// The number of the next signal that waits, 0 for none.
+int CLinuxHeaps_next_signal(int signals);
+
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 

@@ -88,7 +88,9 @@ public final class HeapServer: Sendable {
   }
 
   /// Serves until ``stop()``; on return every request that was under way is answered.
-  public func run() throws(HeapError) {
+  ///
+  /// - Parameter signals: Whose stop ends it too; nil where someone else looks after signals.
+  public func run(_ signals: Signals? = nil) throws(HeapError) {
     let inherited = self.inherited.withLock { inherited in
       defer { inherited = [] }
       return inherited
@@ -97,7 +99,7 @@ public final class HeapServer: Sendable {
     do throws(Errno) {
       loop = try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
-        heapName: heapName, makeHeap: makeHeap)
+        signals: signals, heapName: heapName, makeHeap: makeHeap)
     } catch {
       throw HeapError(error, "start the server")
     }

@@ -15,6 +15,7 @@ final class ServerLoop {
   let store: ParentStore?
   let metrics = ServerMetrics()
   private let manager: ServiceManager?
+  private let signals: Signals?
   let sockets: HeapServer.Sockets
   private let reclaimer: Reclaimer
   let poller: Poller
@@ -48,12 +49,13 @@ final class ServerLoop {
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
-    mailbox: Mailbox<Message>, heapName: String, makeHeap: HeapServer.MakeHeap
+    mailbox: Mailbox<Message>, signals: Signals?, heapName: String, makeHeap: HeapServer.MakeHeap
   ) throws(Errno) {
     self.sockets = sockets
     self.heapName = heapName
     self.policy = policy
     self.manager = manager
+    self.signals = signals
     self.log = log
     self.mailbox = mailbox
     let workers = try Workers()
@@ -69,6 +71,7 @@ final class ServerLoop {
     for descriptor in reclaimer.descriptors { try poller.add(descriptor, EventSource(.reclaimer)) }
     try poller.add(sockets.heap.fd.rawValue, EventSource(.heapListener))
     try poller.add(sockets.observer.fd.rawValue, EventSource(.observerListener))
+    if let number = signals?.fd.rawValue { try poller.add(number, EventSource(.signal)) }
     if let number = sockets.metricsDescriptor {
       try poller.add(number, EventSource(.metricsListener))
     }
@@ -120,6 +123,7 @@ final class ServerLoop {
       }
     case .client: clients[event.source.id].map(processEnded)
     case .metricsListener: acceptMetricsReader()
+    case .signal: readSignals()
     case .metricsReader: metricsReaders[event.source.id].map { serve($0) }
     }
   }
@@ -139,11 +143,7 @@ final class ServerLoop {
     case .deleted(let id, let transaction, let began):
       finishDeletion(id, transaction, since: began)
     case .awaited(let id, let transaction): finishWaiting(id, transaction)
-    case .reload(let policy):
-      manager?.tellReloading()
-      self.policy = policy
-      log.notice("configuration read again")
-      manager?.tellReady()
+    case .reload(let policy): take(policy)
     case .stop: beginStop()
     }
   }
@@ -169,6 +169,33 @@ final class ServerLoop {
     guard let manager, let interval = manager.watchdogInterval else { return }
     manager.tellAlive()
     deadlines.set(.watchdog, after: max(interval.nanoseconds / 2_000_000, 1))
+  }
+
+  // MARK: Signals
+
+  private func readSignals() {
+    while let signal = signals?.next() {
+      switch signal {
+      case .stop: beginStop()
+      case .reload: reload()
+      }
+    }
+  }
+
+  /// A file with a fault changes nothing.
+  private func reload() {
+    do throws(HeapError) {
+      if let signals { take(try signals.readPolicy()) }
+    } catch {
+      log.error("configuration not taken", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func take(_ policy: Policy) {
+    manager?.tellReloading()
+    self.policy = policy
+    log.notice("configuration read again")
+    manager?.tellReady()
   }
 
   // MARK: Asking again

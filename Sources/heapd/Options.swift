@@ -111,6 +111,12 @@ struct Options {
     }
   }
 
+  /// As the configuration file says it now.
+  func policy() throws(HeapError) -> Policy {
+    guard let configuration else { return Policy() }
+    return try Policy(file: configuration)
+  }
+
   /// What was handed over, and files for the rest.
   func sockets(
     _ inherited: inout InheritedDescriptors, metricsPage: @escaping @Sendable () -> String

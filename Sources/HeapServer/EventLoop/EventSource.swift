@@ -2,16 +2,16 @@
 struct EventSource: RawRepresentable {
   enum Kind: UInt64 {
     case mailbox, reclaimer, heapListener, observerListener, metricsListener
-    case connection, client, metricsReader
+    case connection, client, metricsReader, signal
   }
 
   let rawValue: UInt64
 
   init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  init(_ kind: Kind, _ id: UInt64 = 0) { rawValue = id << 3 | kind.rawValue }
+  init(_ kind: Kind, _ id: UInt64 = 0) { rawValue = id << 4 | kind.rawValue }
 
-  // Three bits, eight kinds.
-  var kind: Kind { Kind(rawValue: rawValue & 7)! }
-  var id: UInt64 { rawValue >> 3 }
+  // Made of a kind, so there is one.
+  var kind: Kind { Kind(rawValue: rawValue & 15)! }
+  var id: UInt64 { rawValue >> 4 }
 }

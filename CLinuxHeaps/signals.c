@@ -1,0 +1,22 @@
+#ifdef __linux__
+#include <CLinuxHeaps.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+int CLinuxHeaps_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0) return -1;
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int CLinuxHeaps_next_signal(int signals) {
+    struct signalfd_siginfo information;
+    if (read(signals, &information, sizeof information) != sizeof information) return 0;
+    return (int)information.ssi_signo;
+}
+#endif

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# boot.sh COMMAND...: boots the kernel `next` with a real systemd, runs the command there as a unit
+# once the machine is up, shows its output as it comes and ends with its exit status.
+# Inside, the package's folder is /package and the Swift runtime where it is here, both read-only;
+# the rest is thrown away after the run. No network and no hardware virtualisation: times inside are
+# those of an emulated processor. What hangs is ended after $LINUXHEAPS_BOOT_LIMIT seconds (300).
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+[ $# -ge 1 ] || die "usage: boot.sh COMMAND..."
+[ -n "$(command -v qemu-system-x86_64)" ] || die "QEMU is missing: run 'make setup-systemd'"
+limit=${LINUXHEAPS_BOOT_LIMIT:-300}
+image=$("$here/image.sh" next)
+root=$("$here/systemd/root.sh")
+work=$(mktemp -d "$cache/run.XXXXXX")
+machine=
+trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
+
+# The first folder that swiftc names; empty on a machine without it.
+swift_runtime() {
+  swiftc -print-target-info 2>/dev/null |
+    sed -n '/"runtimeLibraryPaths"/,/\]/ s|^ *"\(/.*\)",\{0,1\}$|\1|p' | head -n 1
+}
+runtime=$(swift_runtime) || true
+
+# share NAME FOLDER OPTIONS: a folder that the guest mounts by its name.
+shares=()
+share() {
+  shares+=(-fsdev "local,id=$1,path=$2,security_model=none$3"
+    -device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
+}
+mkdir "$work/share"
+# For inside.sh to source.
+printf 'runtime=%q\ncommand=(%s)\n' "$runtime" "$(printf '%q ' "$@")" > "$work/share/orders"
+share package "$(cd "$here/../.." && pwd)" ,readonly=on
+share run "$work/share" ""
+[ -z "$runtime" ] || share runtime "$runtime" ,readonly=on
+
+begin=$SECONDS
+say "booting $(cat "$image/release") with $(awk '$1 == "systemd" {print $1, $2}' "$root/packages")"
+# The console goes to a file, the command's output through a port of its own, which QEMU would close
+# to the guest were it the stdio of /dev/null. A panic resets the machine, and a reset ends it.
+append="root=/dev/vda rw init=/lib/systemd/systemd console=ttyS0 panic=-1 loglevel=4"
+append+=" systemd.show_status=yes TERM=dumb"
+exec 3> >(cat)
+output=$!
+timeout --kill-after=5 "$limit" qemu-system-x86_64 \
+  -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2G \
+  -nodefaults -display none -nic none -no-reboot \
+  -kernel "$image/vmlinuz" -append "$append" \
+  -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" "${shares[@]}" \
+  -serial "file:$work/console" -chardev file,id=output,path=/dev/stdout -device virtio-serial-pci \
+  -device virtserialport,chardev=output,name=linux-heaps.output < /dev/null >&3 2>&1 3>&- &
+machine=$!
+exec 3>&-
+status=0
+wait "$machine" || status=$?
+machine=
+wait "$output" || true
+
+give_up() {
+  cp "$work/console" "$cache/systemd-console.log"
+  tail -n 20 "$work/console" >&2
+  die "$*; whole console: $cache/systemd-console.log"
+}
+say "the machine ran for $((SECONDS - begin)) s"
+case $status in
+0) ;;
+124 | 137) give_up "the machine hung and was killed after $limit s" ;;
+*) give_up "QEMU ended with status $status" ;;
+esac
+if grep -q 'Kernel panic' "$work/console"; then give_up "the kernel panicked"; fi
+[ -s "$work/share/status" ] || give_up "the machine ended before the command did"
+exit "$(cat "$work/share/status")"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs inside what boot.sh boots, in the package's folder: what systemd gives to a daemon, and then
+# the question whether the kernel has a dma-buf or a complaint left.
+set -uo pipefail
+failed=0
+fail() {
+  echo "systemd-test: FAILED: $*"
+  failed=1
+}
+
+cp udev/60-dma-heap.rules /etc/udev/rules.d/
+udevadm control --reload
+udevadm trigger --settle --subsystem-match=dma_heap
+state=$(systemctl is-system-running) ||
+  fail "the machine is $state: $(systemctl --failed --plain --no-legend)"
+
+python3 Tests/Kernel/systemd/facts.py || fail "facts"
+
+bufinfo=/sys/kernel/debug/dma_buf/bufinfo
+tail -n 1 "$bufinfo"
+grep -q '^Total 0 objects' "$bufinfo" || fail "dma-bufs are left: $(cat "$bufinfo")"
+if dmesg | grep -E 'BUG:|KFENCE|WARNING:|Oops|Out of memory'; then fail "the kernel complained"; fi
+[ "$failed" = 0 ] && echo "systemd-test: passed on $(uname -r), $(systemctl --version | head -n 1)"
+exit "$failed"
