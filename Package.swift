@@ -147,8 +147,11 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
+        "HeapClient", "HeapProtocol", "HeapServer", "HeapService", "HeapTestKit", "LinuxHeaps",
+        "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
     // They run the binary.

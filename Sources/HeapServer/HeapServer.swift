@@ -99,7 +99,7 @@ public final class HeapServer: Sendable {
     do throws(Errno) {
       loop = try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
-        signals: signals, heapName: heapName, makeHeap: makeHeap)
+        hasInherited: !inherited.isEmpty, signals: signals, heapName: heapName, makeHeap: makeHeap)
     } catch {
       throw HeapError(error, "start the server")
     }

@@ -31,6 +31,10 @@ final class ServerLoop {
   /// The message that is being made.
   var output: [UInt8] = []
   var headroom = DescriptorHeadroom()
+  /// On workers; each has a child here for a while.
+  var runningAllocations = 0
+  /// Searches for who holds a buffer, under way.
+  let searches = Guarded(0)
   private var lastID: UInt64 = 0
   private var isStopping = false
   private var isOver = false
@@ -49,7 +53,8 @@ final class ServerLoop {
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
-    mailbox: Mailbox<Message>, signals: Signals?, heapName: String, makeHeap: HeapServer.MakeHeap
+    mailbox: Mailbox<Message>, hasInherited: Bool, signals: Signals?, heapName: String,
+    makeHeap: HeapServer.MakeHeap
   ) throws(Errno) {
     self.sockets = sockets
     self.heapName = heapName
@@ -65,7 +70,9 @@ final class ServerLoop {
       workers.run(in: lanes.next(), work)
     }
     heap = makeHeap(reclaimer)
-    store = manager.flatMap { $0.keepsDescriptors ? ParentStore($0, log: log) : nil }
+    store = manager.flatMap {
+      $0.keepsDescriptors || hasInherited ? ParentStore($0, log: log) : nil
+    }
     poller = try Poller()
     try poller.add(mailbox.descriptor, EventSource(.mailbox))
     for descriptor in reclaimer.descriptors { try poller.add(descriptor, EventSource(.reclaimer)) }
@@ -138,7 +145,10 @@ final class ServerLoop {
 
   private func handle(_ message: Message) {
     switch message {
-    case .allocated(let ticket, let result): finish(ticket, result)
+    case .allocated(let ticket, let result):
+      connections[ticket.connection]?.requests -= 1
+      runningAllocations -= 1
+      finish(ticket, result)
     case .reclaimed(let key): forget(key)
     case .deleted(let id, let transaction, let began):
       finishDeletion(id, transaction, since: began)

@@ -52,6 +52,15 @@ else
   fail "no udev runs here"
 fi
 
+echo "== $kernel: heapctl verify through heapd, as a user with no right on the heaps"
+"$build/heapd" --socket /run/heapd-test.sock --mode 0666 > "$log.heapd" 2>&1 &
+heapd=$!
+for _ in $(seq 100); do [ -S /run/heapd-test.sock.observer ] && break; sleep 0.1; done
+setpriv --reuid=65534 --regid=65534 --clear-groups /tmp/heapctl verify --socket /run/heapd-test.sock > "$log" 2>&1 ||
+  fail "heapctl verify through heapd: $(cat "$log.heapd")"
+grep -v '^pass' "$log"
+kill "$heapd" && wait "$heapd" || fail "heapd did not stop cleanly: $(cat "$log.heapd")"
+
 echo "== $kernel: what is left"
 tail -n 1 /sys/kernel/debug/dma_buf/bufinfo
 grep -q '^Total 0 objects' /sys/kernel/debug/dma_buf/bufinfo || fail "dma-bufs are left: $(cat /sys/kernel/debug/dma_buf/bufinfo)"

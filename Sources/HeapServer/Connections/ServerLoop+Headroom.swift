@@ -6,10 +6,7 @@ extension ServerLoop {
   var isOutOfDescriptors: Bool {
     let open =
       32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
-      + heap.buffers.trackerCount + openAllocations
+      + heap.buffers.trackerCount + runningAllocations
     return open + DescriptorHeadroom.reserve > headroom.limit
   }
-
-  /// Each has a child here for a while.
-  private var openAllocations: Int { connections.values.reduce(0) { $0 + $1.requests } }
 }

@@ -30,17 +30,19 @@ extension ServerLoop {
       }
       // Two of our own: this process's, and the manager's.
       let taken = try heap.buffers.takeOver(
-        name.key, parent: descriptor, copies: store == nil ? 0 : 1,
+        name.key, parent: descriptor, copies: 1,
         cleanup: slot.map { slot in [{ slot.drop() }] } ?? [], admission: .standard
       ) { mailbox.post(.reclaimed(name.key)) }
-      ledger.takeOver(name.key, taken.byteCount, of: name.user, heap: name.heap)
+      ledger.takeOver(
+        name.key, heap.properties.hasMemory ? taken.byteCount : 0, of: name.user, heap: name.heap)
       metrics.tookOver(taken.byteCount, heap: name.heap)
       return taken.byteCount
     } catch {
       log.error(
         "a kept descriptor is of no use",
         metadata: ["name": "\(name.description)", "error": "\(error)"])
-      slot?.drop()
+      // Of two under one name the manager would drop both.
+      if error.code != .alreadyExists { slot?.drop() }
       return 0
     }
   }

@@ -81,13 +81,14 @@ extension ServerLoop {
   private func make(
     _ size: UInt64, _ settings: SingleBufferSettings, _ ticket: Ticket, _ connection: Connection
   ) {
-    connection.requests += 1
     let maker = Maker(heap: heap, store: store, mailbox: mailbox)
     let user = connection.client.peer.user
     if heap.allocatesAtOnce && store == nil {
       finish(ticket, maker.make(size, settings, ticket.key, for: user))
     } else {
       let mailbox = self.mailbox
+      connection.requests += 1
+      runningAllocations += 1
       workers.run(in: connection.id) {
         mailbox.post(.allocated(ticket, maker.make(size, settings, ticket.key, for: user)))
       }
@@ -97,7 +98,6 @@ extension ServerLoop {
   /// Where its connection is gone the new vmo goes with `result`, and the buffer after it.
   func finish(_ ticket: Ticket, _ result: Result<Allocation, HeapError>) {
     let connection = connections[ticket.connection]
-    connection?.requests -= 1
     switch result {
     case .success(let allocation):
       settle(ticket.key, allocation)
@@ -108,11 +108,13 @@ extension ServerLoop {
       _ = ledger.remove(ticket.key)
       metrics.failed(error.code)
       guard let connection else { return }
-      log.warning(
-        "allocation failed",
-        metadata: connection.metadata.merging([
-          "buffer": "\(ticket.key)", "error": "\(error)",
-        ]) { $1 })
+      connection.refusals.note { suppressed in
+        log.warning(
+          "allocation failed",
+          metadata: connection.metadata.merging([
+            "buffer": "\(ticket.key)", "error": "\(error)", "more": "\(suppressed)",
+          ]) { $1 })
+      }
       reply(connection, ticket.transaction, error.code)
     }
   }
@@ -161,9 +163,12 @@ extension ServerLoop {
       if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
       dispose(handle)
-      log.notice(
-        "deletion of a buffer that is not there",
-        metadata: connection.metadata.merging(["buffer": "\(key)"]) { $1 })
+      connection.refusals.note { suppressed in
+        log.notice(
+          "deletion of a buffer that is not there",
+          metadata: connection.metadata.merging(
+            ["buffer": "\(key)", "more": "\(suppressed)"]) { $1 })
+      }
       finishDeletion(id, transaction, since: began)
     case .wrongHandle(let handle):
       connection.waits -= 1
@@ -183,7 +188,7 @@ extension ServerLoop {
   /// After all of a buffer is gone.
   func forget(_ key: BufferKey) {
     guard let charge = ledger.remove(key) else { return }
-    if deadlines.next != nil { deadlines.cancel(.deletion(key)) }
+    deadlines.cancel(.deletion(key))
     metrics.reclaimed(charge.size, heap: charge.heap)
     if let identity = charge.unreported, let client = charge.client {
       client.unreportedBuffers.remove(identity)
@@ -193,15 +198,25 @@ extension ServerLoop {
 
   // MARK: Held on to
 
+  /// A search reads all of /proc: a client with a thousand stuck deletions does not get a thousand.
+  private static let mostSearches = 8
+
   /// Says who keeps a deletion waiting, as far as /proc tells.
   func reportHolders(of key: BufferKey) {
     guard let charge = ledger.charges[key], let identity = heap.buffers.identity(of: key) else {
       return
     }
-    let log = self.log
+    let isSearch = searches.withLock { count in
+      if count == Self.mostSearches { return false }
+      count += 1
+      return true
+    }
+    guard isSearch else { return }
+    let (log, searches) = (self.log, self.searches)
     let (size, heap) = (charge.size, charge.heap)
     workers.run(in: .max - 1) {
       let holders = Holders.find(identity)
+      searches.withLock { $0 -= 1 }
       log.warning(
         "a buffer is still held 5 s after DeleteVmo",
         metadata: [

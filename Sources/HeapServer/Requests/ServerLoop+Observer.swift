@@ -53,7 +53,7 @@ extension ServerLoop {
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
     let key = (try? VMOIdentity(of: handle)).flatMap { heap.buffers.key(of: $0) }
-    dispose(handle)
+    if key == nil { dispose(handle) }
     let info = key.map {
       VmoInfo(bufferCollectionID: $0.bufferCollectionID, bufferIndex: $0.bufferIndex)
     }
@@ -67,7 +67,10 @@ extension ServerLoop {
     _ handle: consuming OwnedFD
   ) {
     let reply: AttachLifetimeTrackingReply
-    if heap.buffers.trackerCount >= policy.limits.waits || isOutOfDescriptors {
+    if !EventPair.isEnd(handle) {
+      dispose(handle)
+      reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.wrongType.rawValue))
+    } else if heap.buffers.trackerCount >= policy.limits.waits || isOutOfDescriptors {
       dispose(handle)
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
@@ -92,14 +95,16 @@ extension ServerLoop {
     let isLive = heap.buffers.whenReclaimed(identity) {
       mailbox.post(.awaited(connection: id, transaction: transaction))
     }
-    dispose(handle)
     guard isLive else {
+      dispose(handle)
       AwaitReclaimedReply(.failure(HeapError.Code.notFound.rawValue)).encode(
         transactionID: transaction, into: &output)
       return send(to: connection)
     }
+    // Ahead of the look: the parent is here, so this close is a quick one.
+    _ = consume handle
     connection.waits += 1
-    // The handle may have been the last child, and of a dma-buf nobody else will tell.
+    // It may have been the last child, and of a dma-buf nobody else will tell.
     recheck(identity)
   }
 

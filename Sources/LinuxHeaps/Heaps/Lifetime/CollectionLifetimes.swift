@@ -7,7 +7,7 @@ struct CollectionLifetimes {
 
   private var collections: [UInt64: Collection] = [:]
 
-  var trackerCount: Int { collections.values.reduce(0) { $0 + $1.trackers.count } }
+  private(set) var trackerCount = 0
 
   mutating func begin(_ id: UInt64) {
     collections[id, default: Collection()].buffers += 1
@@ -19,6 +19,7 @@ struct CollectionLifetimes {
     collection.buffers -= 1
     let due = collection.trackers.filter { collection.buffers <= $0.buffersRemaining }
     collection.trackers.removeAll { collection.buffers <= $0.buffersRemaining }
+    trackerCount -= due.count
     if collection.buffers > 0 { collections[id] = collection }
     return due
   }
@@ -27,6 +28,7 @@ struct CollectionLifetimes {
   mutating func attach(_ tracker: LifetimeTracker, to id: UInt64) -> Bool {
     if collections[id]?.buffers ?? 0 <= tracker.buffersRemaining { return true }
     collections[id]?.trackers.append(tracker)
+    trackerCount += 1
     return false
   }
 }
