@@ -41,13 +41,14 @@ final class Connection: Sendable {
 
   func hangUp() { socket.hangUp() }
 
-  /// Hangs up as soon as nobody waits for an answer.
-  func hangUpWhenIdle() {
+  /// Hangs up as soon as nobody waits for an answer; true where that is now.
+  func hangUpWhenIdle() -> Bool {
     let isIdle = state.withLock { state in
       state.hangsUpWhenIdle = true
       return state.waiting.isEmpty
     }
     if isIdle { hangUp() }
+    return isIdle
   }
 
   // MARK: Asking

@@ -3,7 +3,11 @@ internal import LinuxHeaps
 
 /// The buffers that one client allocated and that are not fully reclaimed.
 final class RemoteBuffers: Sendable {
+  /// One allocation; (collection, index) can be another's before this one's end is heard of.
+  struct ID: Hashable { fileprivate let number: UInt64 }
+
   private struct Record {
+    let key: BufferKey
     let identity: VMOIdentity
     let cleanup: [CleanupAction]
     var isDeleting = false
@@ -11,24 +15,27 @@ final class RemoteBuffers: Sendable {
   }
 
   private struct State {
-    var records: [BufferKey: Record] = [:]
-    var keys: [VMOIdentity: BufferKey] = [:]
-    var isDropped = false
+    var last: UInt64 = 0
+    var records: [ID: Record] = [:]
+    var identities: [VMOIdentity: ID] = [:]
   }
 
   private let state = Guarded(State())
 
   var count: Int { state.withLock { $0.records.count } }
 
-  func insert(_ key: BufferKey, _ identity: VMOIdentity, _ cleanup: [CleanupAction]) {
+  func insert(_ key: BufferKey, _ identity: VMOIdentity, _ cleanup: [CleanupAction]) -> ID {
     state.withLock { state in
-      state.records[key] = Record(identity: identity, cleanup: cleanup)
-      state.keys[identity] = key
+      state.last += 1
+      let id = ID(number: state.last)
+      state.records[id] = Record(key: key, identity: identity, cleanup: cleanup)
+      state.identities[identity] = id
+      return id
     }
   }
 
   enum Deletion {
-    case begun
+    case begun(ID)
     /// Not one of these: its server knows.
     case unknown
     case refused(HeapError.Code)
@@ -36,33 +43,36 @@ final class RemoteBuffers: Sendable {
 
   func beginDeletion(_ key: BufferKey, _ identity: VMOIdentity) -> Deletion {
     state.withLock { state in
-      guard let record = state.records[key] else {
-        return state.keys[identity] == nil ? .unknown : .refused(.notFound)
+      guard let id = state.identities[identity], let record = state.records[id] else {
+        return .unknown
+      }
+      if record.key != key {
+        let isLive = state.records.values.contains { $0.key == key }
+        return .refused(isLive ? .badHandle : .notFound)
       }
       if record.isDeleting { return .refused(.notFound) }
-      if record.identity != identity { return .refused(.badHandle) }
-      state.records[key]?.isDeleting = true
-      return .begun
+      state.records[id]?.isDeleting = true
+      return .begun(id)
     }
   }
 
   /// Calls `waiter` when the buffer's clean-up has run; at once where it has.
-  func whenEnded(_ key: BufferKey, _ waiter: @escaping @Sendable () -> Void) {
+  func whenEnded(_ id: ID, _ waiter: @escaping @Sendable () -> Void) {
     let waits = state.withLock { state in
-      guard state.records[key] != nil else { return false }
-      state.records[key]?.waiters.append(waiter)
+      guard state.records[id] != nil else { return false }
+      state.records[id]?.waiters.append(waiter)
       return true
     }
     if !waits { waiter() }
   }
 
   /// The service has taken the buffer back.
-  func end(_ key: BufferKey) {
-    guard let cleanup = state.withLock({ $0.records[key]?.cleanup }) else { return }
+  func end(_ id: ID) {
+    guard let cleanup = state.withLock({ $0.records[id]?.cleanup }) else { return }
     for action in cleanup { action() }
     let waiters: [@Sendable () -> Void] = state.withLock { state in
-      guard let record = state.records.removeValue(forKey: key) else { return [] }
-      state.keys[record.identity] = nil
+      guard let record = state.records.removeValue(forKey: id) else { return [] }
+      if state.identities[record.identity] == id { state.identities[record.identity] = nil }
       return record.waiters
     }
     for waiter in waiters { waiter() }

@@ -16,6 +16,7 @@ public final class RemoteHeap: Heap {
   private let heap: Connection
   private let observer: Connection
   private let buffers = RemoteBuffers()
+  private let thread: ListeningThread
 
   /// Connects, and waits for the service to tell the heap's properties.
   ///
@@ -32,13 +33,14 @@ public final class RemoteHeap: Heap {
     let event = first.decode(as: OnRegisterEvent.self)
     guard let event else { throw RemoteError.nonsense(operation, heap.path) }
     properties = event.properties
-    try attempt(operation) { () throws(Errno) in try ListeningThread.start([heap, observer]) }
+    let connections = [heap, observer]
+    thread = try attempt(operation) { () throws(Errno) in try ListeningThread(connections) }
   }
 
   deinit {
     heap.hangUp()
     // Its answers to come end with the connection; where none is to come nobody needs it any more.
-    observer.hangUpWhenIdle()
+    if observer.hangUpWhenIdle() { thread.join() }
   }
 
   public var liveBufferCount: Int { buffers.count }
@@ -61,6 +63,8 @@ public final class RemoteHeap: Heap {
       let vmo = try VMO(adopting: reply.takeHandle(index))
       watch(
         BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo, cleanup)
+      // The service has closed what it got with the watch when it answers: the vmo is the only child.
+      _ = try info(of: vmo)
       return vmo
     case .status(let status):
       throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, heap.path)
@@ -71,14 +75,14 @@ public final class RemoteHeap: Heap {
   /// The caller has the vmo still, so the service cannot have taken the buffer back before it is asked
   /// to tell.
   private func watch(_ key: BufferKey, _ vmo: borrowing VMO, _ cleanup: [CleanupAction]) {
-    buffers.insert(key, vmo.identity, cleanup)
+    let id = buffers.insert(key, vmo.identity, cleanup)
     let buffers = self.buffers
     vmo.withDescriptor { number in
       observer.send(
         passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
       ) { answer in
         // A connection that is over tells nothing of the buffer.
-        if case .message = answer { buffers.end(key) }
+        if case .message = answer { buffers.end(id) }
       }
     }
   }
@@ -88,33 +92,33 @@ public final class RemoteHeap: Heap {
   ) async throws(HeapError) {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     let operation = "delete buffer \(bufferIndex) of collection \(bufferCollectionID)"
-    if let refusal = try refusal(of: key, vmo) {
+    let own: RemoteBuffers.ID?
+    switch try beginDeletion(of: key, vmo) {
+    case .begun(let id): own = id
+    case .unknown: own = nil
+    case .refused(let code):
       throw HeapError(
-        refusal, operation, at: heap.path,
-        cause: refusal == .notFound
+        code, operation, at: heap.path,
+        cause: code == .notFound
           ? "this heap has no such buffer, or its deletion has begun"
           : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
     }
     let answer = Reply()
     send(key, vmo, answer)
     try await answer.wait(operation, heap)
-    await ended(key)
+    if let own { await ended(own) }
   }
 
   /// The service closes the connection of who passes a wrong handle, so it is asked before.
-  private func refusal(
+  private func beginDeletion(
     of key: BufferKey, _ vmo: borrowing VMO
-  ) throws(HeapError) -> HeapError.Code? {
-    switch buffers.beginDeletion(key, vmo.identity) {
-    case .begun: return nil
-    case .refused(let code): return code
-    case .unknown:
-      do throws(HeapError) {
-        return try info(of: vmo) == key ? nil : .badHandle
-      } catch {
-        if error.code == .notFound { return .notFound }
-        throw error
-      }
+  ) throws(HeapError) -> RemoteBuffers.Deletion {
+    let deletion = buffers.beginDeletion(key, vmo.identity)
+    guard case .unknown = deletion else { return deletion }
+    do throws(HeapError) {
+      return try info(of: vmo) == key ? .unknown : .refused(.badHandle)
+    } catch  where error.code == .notFound {
+      return .refused(.notFound)
     }
   }
 
@@ -127,9 +131,9 @@ public final class RemoteHeap: Heap {
     }
   }
 
-  private func ended(_ key: BufferKey) async {
+  private func ended(_ id: RemoteBuffers.ID) async {
     await withCheckedContinuation { continuation in
-      buffers.whenEnded(key) { continuation.resume() }
+      buffers.whenEnded(id) { continuation.resume() }
     }
   }
 

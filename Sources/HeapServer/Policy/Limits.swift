@@ -16,7 +16,7 @@ public struct Limits: Hashable, Sendable {
   public var userConnections = 64
   public var totalConnections = 1024
   /// Allocations of one connection that are under way.
-  public var requests = 64
+  public var requests = 256
   /// Answers of one connection that wait for a buffer's end: deletions, and whoever watches.
   public var waits = 4096
   /// How long a client may leave an answer unread before it is dropped, in milliseconds.
