@@ -1,13 +1,15 @@
+import Glibc
 import HeapTestKit
 import LinuxHeaps
 import Testing
 
 /// The kit's checks, on heaps behind a service.
 @Suite(.serialized) struct RemoteHeapTests {
-  /// Each memory once: a second name of a region says nothing new of the service.
-  static let heaps = HeapUnderTest.all().map(\.name).filter { name in
-    HeapCatalog().heaps().first { $0.name == name }?.duplicateOf == nil
-  }
+  /// All that are here, or those that whoever booted this machine chose: emulated, each takes a minute.
+  static let heaps =
+    unsafe getenv("LINUXHEAPS_SERVED_HEAPS").map {
+      unsafe String(cString: $0).split(separator: " ").map(String.init)
+    } ?? HeapUnderTest.all().map(\.name)
 
   @Test(arguments: heaps)
   func `a heap behind the service passes the checks`(_ name: String) async throws {

@@ -20,7 +20,13 @@ next) LINUXHEAPS_HEAPS="system default_cma_region reserved udmabuf memfd opaque"
 lts) LINUXHEAPS_HEAPS="system reserved udmabuf memfd opaque" ;;
 stock) LINUXHEAPS_HEAPS="system udmabuf memfd opaque" ;;
 esac
-export LINUXHEAPS_HEAPS SWIFT_BACKTRACE=enable=no
+# Behind heapd one heap of each kind of memory that is the kernel's own.
+case $kernel in
+next) LINUXHEAPS_SERVED_HEAPS="system default_cma_region" ;;
+lts) LINUXHEAPS_SERVED_HEAPS="reserved" ;;
+stock) LINUXHEAPS_SERVED_HEAPS="udmabuf" ;;
+esac
+export LINUXHEAPS_HEAPS LINUXHEAPS_SERVED_HEAPS SWIFT_BACKTRACE=enable=no
 
 log=$(mktemp)
 echo "== $kernel: $(uname -r), test bundle"
