@@ -144,10 +144,12 @@ let package = Package(
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
       swiftSettings: settings),
+    // Clients of heapd that can be killed by the hundred.
+    .target(name: "CHeapClient", path: "Tests/CHeapClient", cSettings: cSettings),
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
+        "CHeapClient", "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
