@@ -144,10 +144,13 @@ let package = Package(
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
       swiftSettings: settings),
+    // Clients of heapd that can be killed by the hundred.
+    .target(name: "CHeapClient", path: "Tests/CHeapClient", cSettings: cSettings),
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "HeapClient", "HeapProtocol", "HeapServer", "HeapService", "HeapTestKit", "LinuxHeaps",
+        "CHeapClient", "HeapClient", "HeapProtocol", "HeapServer", "HeapService", "HeapTestKit",
+        "LinuxHeaps",
         "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),

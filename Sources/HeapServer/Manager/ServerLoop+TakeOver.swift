@@ -33,10 +33,10 @@ extension ServerLoop {
         name.key, parent: descriptor, copies: 1,
         cleanup: slot.map { slot in [{ slot.drop() }] } ?? [], admission: .standard
       ) { mailbox.post(.reclaimed(name.key)) }
-      ledger.takeOver(
-        name.key, heap.properties.hasMemory ? taken.byteCount : 0, of: name.user, heap: name.heap)
-      metrics.tookOver(taken.byteCount, heap: name.heap)
-      return taken.byteCount
+      let bytes = taken.hasMemory ? taken.byteCount : 0
+      ledger.takeOver(name.key, bytes, of: name.user, heap: name.heap)
+      metrics.tookOver(bytes, heap: name.heap)
+      return bytes
     } catch {
       log.error(
         "a kept descriptor is of no use",

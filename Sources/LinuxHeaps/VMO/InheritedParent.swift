@@ -6,6 +6,8 @@ internal import SystemPackage
 struct InheritedParent {
   let parent: any Parent
   let byteCount: UInt64
+  /// False for an opaque vmo: a name, and no pages.
+  let hasMemory: Bool
 
   init(
     _ descriptor: consuming OwnedFD, named name: String, _ operation: String
@@ -14,6 +16,7 @@ struct InheritedParent {
     do throws(Errno) {
       if let info = try FDInfoDirectory.shared.get().read(number) {
         byteCount = info.size
+        hasMemory = true
         parent = try DMABufParent(descriptor, name: name)
         return
       }
@@ -21,8 +24,8 @@ struct InheritedParent {
       let size = UInt64(try descriptor.status().st_size)
       if let seals, let size = size.roundedUpToPages, size > 0 {
         byteCount = size
-        let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
-        parent = try MemfdParent(inherited: descriptor, mode: isOpaque ? 0o200 : 0o600)
+        hasMemory = seals & CLinuxHeaps_F_SEAL_WRITE == 0
+        parent = try MemfdParent(inherited: descriptor, mode: hasMemory ? 0o600 : 0o200)
         return
       }
     } catch {

@@ -131,7 +131,7 @@ public final class LiveBuffers: Sendable {
       _ = whenReclaimed(found.parent.identity, waiter)
       reclaimer.core.check(buffer)
       return TakenOver(
-        byteCount: found.byteCount, identity: found.parent.identity,
+        byteCount: found.byteCount, hasMemory: found.hasMemory, identity: found.parent.identity,
         isReported: found.parent.reportsCloses)
     } catch {
       forget(key)
@@ -141,6 +141,8 @@ public final class LiveBuffers: Sendable {
 
   package struct TakenOver {
     package let byteCount: UInt64
+    /// False for a vmo without pages.
+    package let hasMemory: Bool
     package let identity: VMOIdentity
     /// Whether the kernel tells of the last close.
     package let isReported: Bool
