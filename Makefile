@@ -5,6 +5,7 @@ SHELL := /bin/bash
 KERNEL ?= next
 KERNELS := next lts stock
 HEAPCTL := .build/debug/heapctl
+LIBRARIES := LinuxHeaps HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
@@ -58,7 +59,10 @@ lint:
 	swift format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 docs: setup
-	LINUXHEAPS_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target LinuxHeaps --warnings-as-errors
+	for target in $(LIBRARIES); do \
+	  LINUXHEAPS_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target $$target \
+	    --warnings-as-errors || exit 1; \
+	done
 
 build: setup
 	@swift build

@@ -6,7 +6,7 @@ internal import SystemPackage
 ///
 /// It needs two sockets: `fuchsia.hardware.sysmem/Heap` and `linuxheaps/Observer`. Dropping it closes
 /// them and frees nothing: buffers live until nobody can use them any more. Where the service ends, its
-/// buffers stay with their holders; calls throw ``HeapError/Code/peerClosed`` until a new `RemoteHeap`
+/// buffers stay with their holders; calls throw `HeapError.Code.peerClosed` until a new `RemoteHeap`
 /// is made, and clean-up actions of buffers allocated before do not run any more.
 ///
 /// Clean-up actions run in this process after the service has taken the memory back, on a thread of the
@@ -23,7 +23,7 @@ public final class RemoteHeap: Heap {
   /// - Parameters:
   ///   - socket: Where `heapd --socket` serves.
   ///   - observerSocket: Nil for the same path and `.observer`.
-  /// Throws ``HeapError/Code/notFound`` where nobody serves, ``HeapError/Code/accessDenied`` where this
+  /// Throws `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
   /// user is not on the service's list.
   public init(socket: String, observerSocket: String? = nil) throws(HeapError) {
     let operation = "connect to the heap service"

@@ -1,8 +1,10 @@
 /// A whole message, header and body.
 public protocol WireMessage {
-  /// Checks all of `message`, and that its ordinal is this message's.
+  /// Checks all of a message, and that its ordinal is this one's.
   ///
-  /// - Parameter handleCount: How many handles came with it.
+  /// - Parameters:
+  ///   - message: Its bytes, from the header on.
+  ///   - handleCount: How many handles came with it.
   init(decoding message: RawSpan, handleCount: Int) throws(WireError)
 }
 

@@ -66,10 +66,14 @@ public final class HeapServer: Sendable {
   private let mailbox: Mailbox<Message>
 
   /// - Parameters:
+  ///   - sockets: Where the clients are.
+  ///   - policy: What they may have; ``reload(_:)`` changes it.
+  ///   - log: Where refusals and the server's own troubles go.
+  ///   - makeHeap: Makes the heap, once, when the server runs.
   ///   - heapName: What the status calls the heap.
   ///   - manager: Whoever started this process and wants to hear of it, and keeps the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
-  /// Throws ``HeapError/Code/noResources`` where the process may open no more files.
+  /// Throws `HeapError.Code.noResources` where the process may open no more files.
   public init(
     sockets: Sockets, policy: Policy = Policy(), manager: ServiceManager? = nil,
     inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"), heapName: String,

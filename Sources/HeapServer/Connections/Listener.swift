@@ -19,11 +19,11 @@ public struct Listener: ~Copyable, Sendable {
   /// Makes a socket file.
   ///
   /// - Parameters:
+  ///   - path: Of the file; a file of a socket that nobody listens on is replaced.
   ///   - type: `SOCK_SEQPACKET` for the protocols, `SOCK_STREAM` for the metrics.
   ///   - mode: Permission bits; who may write may connect (unix(7)).
   ///   - group: The file's group; nil leaves it.
-  /// Throws ``HeapError/Code/alreadyExists`` where a server answers at `path`. A file that nobody
-  /// listens on is replaced.
+  /// Throws `HeapError.Code.alreadyExists` where a server answers at `path`.
   public init(
     at path: String, type: Kind = .messages, mode: UInt32 = 0o660, group: String? = nil
   ) throws(HeapError) {

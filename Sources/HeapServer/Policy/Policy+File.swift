@@ -4,7 +4,7 @@ internal import SystemPackage
 extension Policy {
   /// Reads a configuration file: lines of `key = value`, and comments that begin with `#`.
   ///
-  /// Throws ``HeapError/Code/invalidArgs`` that names the line and what it may say.
+  /// Throws `HeapError.Code.invalidArgs` that names the line and what it may say.
   public init(file path: String) throws(HeapError) {
     let text: String
     do throws(Errno) { text = try SmallFile.read(path, limit: 64 << 10) } catch {
