@@ -149,7 +149,8 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "CHeapClient", "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
+        "CHeapClient", "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps",
+        "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
