@@ -1,11 +1,18 @@
 internal import LinuxHeaps
 internal import Logging
-internal import SystemPackage
 
 /// A buffer's parent that a server before this one had the service manager keep.
 public struct InheritedBuffer: Sendable {
   let name: StoredBufferName
-  let descriptor: SharedFD
+  private let descriptor: Guarded<OwnedFD?>
+
+  init(_ name: StoredBufferName, _ descriptor: consuming OwnedFD) {
+    self.name = name
+    self.descriptor = Guarded(descriptor)
+  }
+
+  /// Once; nil after that. Moved and not copied, because a copy that stayed here would be a child.
+  func takeDescriptor() -> OwnedFD? { descriptor.withLock { $0.take() } }
 }
 
 extension ServerLoop {
@@ -20,14 +27,12 @@ extension ServerLoop {
   }
 
   private func takeOver(_ buffer: InheritedBuffer) -> UInt64 {
+    guard let descriptor = buffer.takeDescriptor() else { return 0 }
     let name = buffer.name
     let slot = store?.newSlot()
     slot?.isKept(as: name)
     let mailbox = self.mailbox
     do throws(HeapError) {
-      let descriptor = try attempt("take over a buffer") { () throws(Errno) in
-        try buffer.descriptor.fd.duplicate()
-      }
       // Two of our own: this process's, and the manager's.
       let taken = try heap.buffers.takeOver(
         name.key, parent: descriptor, copies: 1,

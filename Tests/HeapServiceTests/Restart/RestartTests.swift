@@ -114,12 +114,12 @@ import Testing
     let manager = try StandInManager(heap: subject.name, configuration: "user-buffers = 3")
     try manager.start()
     var heap = try manager.connect()
-    var held = [ReturnedVMO(try Self.allocate(heap, subject, index: 1))]
-    held.append(ReturnedVMO(try Self.allocate(heap, subject, index: 2)))
+    var held = [HeldVMO(try Self.allocate(heap, subject, index: 1))]
+    held.append(HeldVMO(try Self.allocate(heap, subject, index: 2)))
     manager.kill()
     try manager.start()
     heap = try manager.connect()
-    held.append(ReturnedVMO(try Self.allocate(heap, subject, index: 3)))
+    held.append(HeldVMO(try Self.allocate(heap, subject, index: 3)))
     let refusal = #expect(throws: HeapError.self) {
       _ = try Self.allocate(heap, subject, index: 4)
     }

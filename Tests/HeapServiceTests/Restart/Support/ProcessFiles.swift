@@ -7,10 +7,11 @@ enum ProcessFiles {
     try SmallFile.entries(of: "/proc/\(process)/fd").count
   }
 
-  /// What they are, for a failure's message.
+  /// What they are, sorted, without the numbers of processes and inodes.
   static func list(of process: pid_t) throws -> [String] {
     try SmallFile.entries(of: "/proc/\(process)/fd").map { number in
-      (try? SmallFile.link("/proc/\(process)/fd/\(number)")) ?? "closed by now"
+      let link = try? SmallFile.link("/proc/\(process)/fd/\(number)")
+      return link?.filter { !$0.isNumber } ?? "closed by now"
     }.sorted()
   }
 }

@@ -23,7 +23,9 @@ final class StandInManager: @unchecked Sendable {
 
   var socket: String { folder + "/heap.sock" }
 
-  init(heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil) throws {
+  init(heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil)
+    throws
+  {
     folder = try Daemon.newFolder()
     store = try DescriptorStore(at: folder + "/notify", habits)
     program = try Daemon.program("heapd")

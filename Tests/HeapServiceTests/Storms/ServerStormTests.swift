@@ -1,0 +1,118 @@
+import Glibc
+import HeapClient
+import HeapTestKit
+import LinuxHeaps
+import Testing
+
+/// Servers that end at any moment, with a manager that starts the next and keeps their buffers.
+@Suite(.serialized) struct ServerStormTests {
+  private static let collection: UInt64 = 0xbee0_0000_0000_0002
+
+  @Test(arguments: HeapUnderTest.inStorms)
+  func `clients go on through 50 servers killed at random moments`(
+    _ subject: HeapUnderTest
+  ) async throws {
+    var seed = StormSeed()
+    let manager = try StandInManager(heap: subject.name, configuration: "user-connections = 1000")
+    let nursery = try ClientNursery.shared.get()
+    try nursery.setUp(subject, socket: manager.socket, reconnects: true)
+    let start = ContinuousClock.now
+    try manager.start()
+    let startTime = (ContinuousClock.now - start).microseconds
+    try nursery.start(1, seed: seed.next())
+    #expect(try comesTrue { try nursery.look().deleted > 5 }, "clients get started, \(seed)")
+    try nursery.stop()
+    var heap = try manager.connect()
+    // Some descriptors are opened at first use, and kept.
+    let first = try Held(heap, subject, Self.collection)
+    manager.kill()
+    try manager.start()
+    heap = try manager.connect()
+    try first.check(heap, "\(seed)")
+    try await first.delete(heap)
+    let descriptors = try descriptorsAtRest(manager, heap)
+    let ownDescriptors = try ProcessFiles.count(of: getpid())
+
+    let held = try Held(heap, subject, Self.collection)
+    try nursery.setUp(subject, socket: manager.socket, reconnects: true)
+    try nursery.start(4, seed: seed.next())
+    for round in 1...50 {
+      // Counted from the start, so that some are killed while they take over what was left to them.
+      usleep(.random(in: 0...6 * startTime, using: &seed))
+      manager.kill()
+      try manager.start(awaitsReady: false)
+      if round % 10 == 0 { try held.check(manager.connect(), "round \(round) \(seed)") }
+    }
+    heap = try manager.connect()
+    try held.check(heap, "\(seed)")
+    let report = try nursery.stop()
+    #expect(report.faults == 0, "\(report) \(seed)")
+    #expect(report.reconnected > 50 && report.allocated > 500, "\(report) \(seed)")
+    #expect(report.known > 100 && report.taken > 50 && report.deleted > 50, "\(report) \(seed)")
+    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == Held.count }, "\(seed)")
+    try await held.delete(heap)
+
+    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 }, "\(seed)")
+    #expect(try HeapdStatus(of: heap).users.allSatisfy { $0.quota.buffers == 0 }, "\(seed)")
+    #expect(comesTrue { manager.store.entries.isEmpty }, "\(manager.store.entries.count) \(seed)")
+    #expect(comesTrue { KernelBuffers.ofClients()?.isEmpty != false }, "\(seed)")
+    #expect(
+      comesTrue { KernelBuffers.of(collection: Self.collection)?.isEmpty != false }, "\(seed)")
+    let left = try descriptorsAtRest(manager, heap)
+    #expect(left == descriptors, "\(seed)")
+    #expect(
+      try comesTrue { try ProcessFiles.count(of: getpid()) == ownDescriptors },
+      "\((try? ProcessFiles.list(of: getpid())) ?? []), not \(ownDescriptors) \(seed)")
+    #expect(!manager.logText.contains(" error "), "\(manager.logText) \(seed)")
+  }
+
+  /// Open files of a server to which nobody but `heap` is connected.
+  private func descriptorsAtRest(
+    _ manager: StandInManager, _ heap: RemoteHeap
+  ) throws -> [String] {
+    #expect(try comesTrue { try HeapdStatus(of: heap).connections.count == 2 })
+    return try ProcessFiles.list(of: try #require(manager.process))
+  }
+
+  /// Buffers that this process holds through it all.
+  private struct Held {
+    static let count = 4
+    private let vmos: [HeldVMO]
+    private let collection: UInt64
+
+    init(_ heap: RemoteHeap, _ subject: HeapUnderTest, _ collection: UInt64) throws {
+      self.collection = collection
+      vmos = try (0..<Self.count).map { index in
+        let vmo = try heap.allocateVmo(
+          size: UInt64(index + 1) * pageSize, settings: subject.settings,
+          bufferCollectionID: collection, bufferIndex: UInt64(index))
+        try vmo.poke(UInt8(0x40 + index), at: index * Int(pageSize))
+        return HeldVMO(vmo)
+      }
+    }
+
+    func check(_ heap: RemoteHeap, _ comment: Comment) throws {
+      for (index, vmo) in vmos.enumerated() {
+        #expect(try vmo.peek(at: index * Int(pageSize)) == UInt8(0x40 + index), comment)
+        #expect(
+          try vmo.info(from: heap)
+            == BufferKey(bufferCollectionID: collection, bufferIndex: UInt64(index)), comment)
+      }
+    }
+
+    func delete(_ heap: RemoteHeap) async throws {
+      for (index, vmo) in vmos.enumerated() {
+        guard let vmo = vmo.take() else { continue }
+        try await heap.deleteVmo(
+          bufferCollectionID: collection, bufferIndex: UInt64(index), vmo: vmo)
+      }
+    }
+  }
+}
+
+extension Duration {
+  fileprivate var microseconds: UInt32 {
+    let (seconds, attoseconds) = components
+    return UInt32(clamping: seconds * 1_000_000 + attoseconds / 1_000_000_000_000)
+  }
+}
