@@ -141,7 +141,8 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit", "LinuxHeaps", "heapd",
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer", "HeapTestKit",
+        "LinuxHeaps", "heapctl", "heapd", .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
