@@ -149,9 +149,8 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "CHeapClient", "HeapClient", "HeapProtocol", "HeapServer", "HeapService", "HeapTestKit",
-        "LinuxHeaps",
-        "heapd",
+        "CHeapClient", "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
+        "HeapService", "HeapTestKit", "LinuxHeaps", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

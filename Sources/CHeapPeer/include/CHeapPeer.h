@@ -2,7 +2,9 @@
 #define C_HEAP_PEER_H
 
 #ifdef __linux__
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 // The other process of the checks: it holds descriptors and mappings, and does as it is told.
@@ -50,6 +52,11 @@ enum {
 /// Starts the nursery; it takes orders from the other end of `socket` and ends when that closes.
 /// Answers 0 or an errno. The caller reaps `pid`.
 int CHeapPeer_start_nursery(int socket, pid_t *_Nonnull pid);
+
+/// connect(2) as another user, whom the server sees (`SO_PEERCRED`, unix(7)). The calling thread must be
+/// root's, and is again on return.
+int CHeapPeer_connect_as(uid_t user, gid_t group, const gid_t *_Nonnull groups, size_t count, int socket,
+                         const struct sockaddr *_Nonnull address, socklen_t length);
 
 /// ioctl(2) as it is, for requests that no header knows.
 int CHeapPeer_ioctl(int descriptor, unsigned long request, void *_Nonnull argument);

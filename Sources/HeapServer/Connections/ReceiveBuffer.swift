@@ -45,6 +45,13 @@ struct ReceiveBuffer {
     let handles = ReceivedDescriptors(
       adopting: count == 0 ? [] : ArraySlice(Array(numbers.prefix(count))))
     if isTruncated { return .truncated(handles) }
-    return length == 0 && count == 0 ? .end : .message(Incoming(count: length, handles: handles))
+    if length == 0 && count == 0 && Self.isOver(descriptor) { return .end }
+    return .message(Incoming(count: length, handles: handles))
+  }
+
+  /// recvmsg(2) answers 0 for a message without bytes and for the end.
+  private static func isOver(_ socket: CInt) -> Bool {
+    var event = pollfd(fd: socket, events: Int16(EPOLLRDHUP.rawValue), revents: 0)
+    return unsafe poll(&event, 1, 0) == 1
   }
 }

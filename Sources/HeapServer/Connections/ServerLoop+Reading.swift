@@ -29,6 +29,11 @@ extension ServerLoop {
       dispose(handles)
       return refuse(connection, .invalidArgs, "\(error)")
     }
+    // 0 is for messages that nobody answers, and each of these methods is answered.
+    if header.transactionID == 0 && connection.face.methods.contains(header.ordinal) {
+      dispose(handles)
+      return refuse(connection, .invalidArgs, "\(header.ordinal) without a transaction ID")
+    }
     switch connection.face {
     case .heap: serveHeap(connection, header, message, handles)
     case .observer: serveObserver(connection, header, message, handles)
@@ -41,5 +46,14 @@ extension ServerLoop {
     log.warning(
       "connection closed", metadata: connection.metadata.merging(["reason": "\(reason)"]) { $1 })
     end(connection, status)
+  }
+}
+
+extension Connection.Face {
+  fileprivate var methods: [MessageOrdinal] {
+    switch self {
+    case .heap: [.allocateVmo, .deleteVmo]
+    case .observer: [.getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus]
+    }
   }
 }

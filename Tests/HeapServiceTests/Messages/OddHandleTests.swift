@@ -1,0 +1,73 @@
+import Glibc
+import HeapProtocol
+import LinuxHeaps
+import SystemPackage
+import Testing
+
+/// Handles of what is no vmo, where a vmo belongs.
+@Suite struct OddHandleTests {
+  enum Kind: CaseIterable {
+    case pipe, null, pathOnly, directory, epoll, file, memfd, unixSocket, ownConnection
+  }
+
+  private static func make(_ kind: Kind, _ daemon: Daemon) throws -> SharedFD {
+    switch kind {
+    case .pipe: try OddFile.pipe().write
+    case .null: try OddFile.open("/dev/null", O_RDWR)
+    case .pathOnly: try OddFile.open("/etc/passwd", OddFile.pathOnly)
+    case .directory: try OddFile.open("/", O_RDONLY | O_DIRECTORY)
+    case .epoll: try OddFile.epoll()
+    case .file: try OddFile.open(daemon.folder + "/log", O_RDONLY)
+    case .memfd: try OddFile.memfd()
+    case .unixSocket: try OddFile.unixSocket()
+    case .ownConnection: try OddFile.open("/dev/null", O_RDWR)
+    }
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `a handle that is none of the buffer's touches nothing`(_ kind: Kind) throws {
+    let scene = try Scene()
+    do {
+      let client = try WireClient.heap(scene.daemon)
+      let vmo = try client.allocate(1)
+      let odd = try handle(kind, client, scene.daemon)
+      try client.sendDelete(1, odd)
+      #expect(try client.epitaph() == .invalidArgs)
+      let info = try scene.observer.info(vmo)
+      #expect(info?.bufferIndex == 1)
+    }
+    try scene.expectUnharmed()
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `with an unknown key it is closed, and answered`(_ kind: Kind) throws {
+    let scene = try Scene()
+    do {
+      let client = try WireClient.heap(scene.daemon)
+      let odd = try handle(kind, client, scene.daemon)
+      try client.receiveDeleted(client.sendDelete(1, odd))
+      try scene.daemon.expectLog("deletion of a buffer that is not there", "7")
+    }
+    try scene.expectUnharmed()
+  }
+
+  @Test(arguments: Kind.allCases)
+  func `Observer knows no buffer of it`(_ kind: Kind) throws {
+    let scene = try Scene()
+    do {
+      let client = try WireClient.observer(scene.daemon)
+      let odd = try handle(kind, client, scene.daemon)
+      #expect(try client.info(odd) == nil)
+      try client.sendAwait(odd)
+      let reply = try client.receive()
+      #expect(
+        reply?.bytes.suffix(16) == [2, 0, 0, 0, 0, 0, 0, 0, 0xe7, 0xff, 0xff, 0xff, 0, 0, 1, 0])
+    }
+    try scene.expectUnharmed()
+  }
+
+  private func handle(_ kind: Kind, _ client: WireClient, _ daemon: Daemon) throws -> SharedFD {
+    guard kind == .ownConnection else { return try Self.make(kind, daemon) }
+    return SharedFD(try OddFile.duplicate(client.descriptor))
+  }
+}

@@ -1,0 +1,42 @@
+import HeapProtocol
+import LinuxHeaps
+import Testing
+
+/// A server, and a client of it that must not notice what others do.
+final class Scene {
+  let daemon: Daemon
+  let heap: WireClient
+  let observer: WireClient
+  private let buffer: SharedFD
+  /// Of the server, with nobody else connected.
+  let descriptorCount: Int
+
+  private static let collection: UInt64 = 99
+
+  init(configuration: String? = nil, through prefix: [String] = []) throws {
+    daemon = try Daemon(configuration: configuration, through: prefix)
+    heap = try .heap(daemon)
+    observer = try .observer(daemon)
+    buffer = try heap.allocate(0, of: Self.collection)
+    let observer = self.observer
+    let isAlone = try eventually { try observer.status().connections.count == 2 }
+    #expect(isAlone)
+    // The status was sent in a file. Once another answer is there, the server has closed it.
+    _ = try heap.refusal(size: 0)
+    descriptorCount = try daemon.descriptorCount
+  }
+
+  /// Its connections serve it, its buffer is there, and the server keeps nothing of others.
+  func expectUnharmed(sourceLocation: SourceLocation = #_sourceLocation) throws {
+    let info = try observer.info(buffer)
+    #expect(
+      info == VmoInfo(bufferCollectionID: Self.collection, bufferIndex: 0),
+      sourceLocation: sourceLocation)
+    do {
+      let another = try heap.allocate(1, of: Self.collection)
+      try heap.sendDelete(1, of: Self.collection, another)
+    }
+    try heap.receiveDeleted(heap.lastTransaction)
+    try daemon.expectDescriptorCount(descriptorCount, sourceLocation: sourceLocation)
+  }
+}

@@ -1,0 +1,61 @@
+import Foundation
+import Glibc
+import HeapProtocol
+import LinuxHeaps
+
+/// What GetStatus tells, as far as tests look at it.
+struct ServerStatus: Decodable {
+  struct Quota: Decodable, Equatable {
+    let buffers: Int
+    let bytes: UInt64
+    let maxBuffers: Int
+    let maxBytes: UInt64
+  }
+
+  struct Connection: Decodable {
+    let id: Int
+    let `protocol`: String
+    let user: UInt32
+    let process: Int32
+    let requests: Int
+    let waits: Int
+    let quota: Quota
+  }
+
+  struct User: Decodable {
+    let user: UInt32
+    let connections: Int
+    let quota: Quota
+  }
+
+  struct Buffer: Decodable {
+    let collection: UInt64
+    let index: UInt64
+    let bytes: UInt64
+    let heap: String
+    let user: UInt32
+    let process: Int32?
+    let orphan: Bool
+  }
+
+  let schemaVersion: Int
+  let heap: String
+  let quota: Quota
+  let users: [User]
+  let connections: [Connection]
+  let buffers: [Buffer]
+  let orphans: Int
+}
+
+extension WireClient {
+  func status() throws -> ServerStatus {
+    let reply = try ask { GetStatusRequest().encode(transactionID: $0, into: &$1) }
+    guard case .success(let report) = reply.decode(GetStatusReply.self)?.result else {
+      throw Unexpected("GetStatus's answer", reply)
+    }
+    var text = [UInt8](repeating: 0, count: Int(report.size))
+    let number = reply.handles[0].fd.rawValue
+    let count = unsafe pread(number, &text, text.count, 0)
+    return try JSONDecoder().decode(ServerStatus.self, from: Data(text.prefix(max(count, 0))))
+  }
+}

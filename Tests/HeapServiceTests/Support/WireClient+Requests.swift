@@ -1,0 +1,86 @@
+import HeapProtocol
+import LinuxHeaps
+
+// The protocols' own requests, well formed.
+
+/// A request's refusal, by its status.
+struct Refusal: Error, Equatable { let code: HeapError.Code }
+
+extension WireClient {
+  /// The new buffer's vmo; throws ``Refusal``.
+  func allocate(
+    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize
+  ) throws -> SharedFD {
+    let request = AllocateVmoRequest(
+      size: size, settings: SingleBufferSettings(), bufferCollectionID: collection,
+      bufferIndex: index)
+    let reply = try ask { request.encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AllocateVmoResult.self) {
+    case .vmo(let index): return reply.handles[index.rawValue]
+    case .status(let status): throw Refusal(code: HeapError.Code(rawValue: status))
+    case nil: throw Unexpected("AllocateVmo's answer", reply)
+    }
+  }
+
+  /// The status of a refused allocation; nil where it was served. The new buffer is dropped.
+  func refusal(
+    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize
+  ) throws -> HeapError.Code? {
+    do {
+      _ = try allocate(index, of: collection, size: size)
+      return nil
+    } catch let refusal as Refusal {
+      return refusal.code
+    }
+  }
+
+  /// Passes a handle back; the caller's own stays open as long as `handle` does.
+  @discardableResult
+  func sendDelete(_ index: UInt64 = 0, of collection: UInt64 = 7, _ handle: SharedFD) throws
+    -> UInt32
+  {
+    let request = DeleteVmoRequest(bufferCollectionID: collection, bufferIndex: index)
+    return try self.request(handle) { request.encode(transactionID: $0, into: &$1) }
+  }
+
+  /// Waits for the fence.
+  func receiveDeleted(_ transaction: UInt32) throws {
+    let reply = try receive()
+    guard reply?.decode(DeleteVmoReply.self) != nil,
+      reply?.header?.transactionID == transaction
+    else { throw Unexpected("DeleteVmo's answer to \(transaction)", reply) }
+  }
+
+  /// The key of the buffer that a handle is of; nil where there is none.
+  func info(_ handle: SharedFD) throws -> VmoInfo? {
+    let reply = try ask(handle) { GetVmoInfoRequest().encode(transactionID: $0, into: &$1) }
+    switch reply.decode(GetVmoInfoReply.self)?.result {
+    case .success(let info): return info
+    case .failure(.notFound): return nil
+    default: throw Unexpected("GetVmoInfo's answer", reply)
+    }
+  }
+
+  func attach(_ serverEnd: SharedFD, to collection: UInt64, remaining: UInt32) throws {
+    let request = AttachLifetimeTrackingRequest(
+      buffersRemaining: remaining, bufferCollectionID: collection)
+    let reply = try ask(serverEnd) { request.encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AttachLifetimeTrackingReply.self)?.result {
+    case .success: return
+    case .failure(let status): throw Refusal(code: HeapError.Code(rawValue: status))
+    default: throw Unexpected("AttachLifetimeTracking's answer", reply)
+    }
+  }
+
+  @discardableResult
+  func sendAwait(_ handle: SharedFD) throws -> UInt32 {
+    try request(handle) { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
+  }
+
+  func receiveReclaimed(_ transaction: UInt32) throws {
+    let reply = try receive()
+    guard case .success = reply?.decode(AwaitReclaimedReply.self)?.result,
+      reply?.header?.transactionID == transaction
+    else { throw Unexpected("AwaitReclaimed's answer to \(transaction)", reply) }
+  }
+}
