@@ -8,7 +8,7 @@ public typealias BufferKey = BufferName
 /// It keeps the parents, gives out the first children, and forgets a buffer when the reclaimer has
 /// taken it back.
 public final class LiveBuffers: Sendable {
-  private enum Stage {
+  enum Stage {
     /// The memory is being made; its (collection, index) is taken.
     case allocating
     case live(Buffer)
@@ -19,14 +19,14 @@ public final class LiveBuffers: Sendable {
   /// Called once, when all of a buffer is gone, on the thread that took it back.
   package typealias Waiter = @Sendable () -> Void
 
-  private struct Record {
+  struct Record {
     var stage: Stage
     /// One, and one more for each isolated slice.
     var identities: [VMOIdentity] = []
     var waiters: [Waiter] = []
   }
 
-  private struct State {
+  struct State {
     var records: [BufferKey: Record] = [:]
     var keys: [VMOIdentity: BufferKey] = [:]
     var collections = CollectionLifetimes()
@@ -39,8 +39,8 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  private let state = Guarded(State())
-  private let reclaimer: Reclaimer
+  let state = Guarded(State())
+  let reclaimer: Reclaimer
 
   /// - Parameter reclaimer: Whose thread watches the buffers.
   public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
@@ -96,7 +96,7 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  private func buffer(
+  func buffer(
     _ key: BufferKey, _ parent: any Parent, _ size: UInt64, _ grant: Admission.Grant,
     _ cleanup: [CleanupAction]
   ) -> Buffer {
@@ -106,49 +106,7 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  /// Takes a buffer over whose parent another process kept, e.g. a server before this one.
-  ///
-  /// - Parameters:
-  ///   - parent: A descriptor of the parent's own open file.
-  ///   - copies: How many more of it there are that are no children.
-  /// Its children are looked for at once. Throws ``HeapError/Code/alreadyExists`` while (collection,
-  /// index) is taken, ``HeapError/Code/wrongType`` for what is no dma-buf and no memfd.
-  package func takeOver(
-    _ key: BufferKey, parent descriptor: consuming OwnedFD, copies: Int, cleanup: [CleanupAction],
-    admission: Admission, waiter: @escaping Waiter
-  ) throws(HeapError) -> TakenOver {
-    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
-    guard reserve(key) else {
-      throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
-    }
-    do throws(HeapError) {
-      let found = try InheritedParent(descriptor, named: key.description, operation)
-      found.parent.setCopies(copies)
-      let grant = admission.take(found.byteCount)
-      let buffer = buffer(key, found.parent, found.byteCount, grant, cleanup)
-      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      record(key, buffer, found.parent.identity)
-      _ = whenReclaimed(found.parent.identity, waiter)
-      reclaimer.core.check(buffer)
-      return TakenOver(
-        byteCount: found.byteCount, hasMemory: found.hasMemory, identity: found.parent.identity,
-        isReported: found.parent.reportsCloses)
-    } catch {
-      forget(key)
-      throw error
-    }
-  }
-
-  package struct TakenOver {
-    package let byteCount: UInt64
-    /// False for a vmo without pages.
-    package let hasMemory: Bool
-    package let identity: VMOIdentity
-    /// Whether the kernel tells of the last close.
-    package let isReported: Bool
-  }
-
-  private func reserve(_ key: BufferKey) -> Bool {
+  func reserve(_ key: BufferKey) -> Bool {
     state.withLock { state in
       guard state.records[key] == nil else { return false }
       state.records[key] = Record(stage: .allocating)
@@ -157,7 +115,7 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  private func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
+  func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
     state.withLock { state in
       state.records[key] = Record(stage: .live(buffer), identities: [identity])
       state.keys[identity] = key
@@ -245,95 +203,7 @@ public final class LiveBuffers: Sendable {
 
   // MARK: Going
 
-  func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
-    switch beginDeletion(key, vmo.identity) {
-    case .begun(let buffer):
-      drop(consume vmo, of: buffer)
-      await end(of: buffer, key)
-    case let refusal:
-      let isUnknown = if case .wrongHandle = refusal { false } else { true }
-      throw HeapError(
-        isUnknown ? .notFound : .badHandle,
-        "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
-        cause: isUnknown
-          ? "this heap has no such buffer, or its deletion has begun"
-          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
-    }
-  }
-
-  /// How a deletion by descriptor begins; a refused one gives the descriptor back.
-  package enum Deletion: ~Copyable {
-    case begun
-    case unknown(OwnedFD)
-    case wrongHandle(OwnedFD)
-  }
-
-  /// Takes the last handle back, as a descriptor of this identity. `waiter` is called when all is
-  /// gone, at once where this handle was the last. Where the deletion has begun before, it joins.
-  ///
-  /// `waiter` is called only where the deletion has begun.
-  package func delete(
-    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity,
-    _ waiter: @escaping Waiter
-  ) -> Deletion {
-    switch beginDeletion(key, identity, joining: waiter) {
-    case .begun(let buffer):
-      drop(consume descriptor, of: buffer)
-      return .begun
-    case .unknown: return .unknown(descriptor)
-    case .wrongHandle: return .wrongHandle(descriptor)
-    }
-  }
-
-  private enum Beginning {
-    case begun(Buffer)
-    case unknown
-    case wrongHandle
-  }
-
-  private func beginDeletion(
-    _ key: BufferKey, _ identity: VMOIdentity, joining waiter: Waiter? = nil
-  ) -> Beginning {
-    state.withLock { state in
-      let found: Buffer
-      switch (state.records[key]?.stage, waiter) {
-      case (.live(let buffer), _), (.deleting(let buffer), .some): found = buffer
-      case (.allocating, .some): return .wrongHandle
-      default: return .unknown
-      }
-      guard state.keys[identity] == key else { return .wrongHandle }
-      state.records[key]?.stage = .deleting(found)
-      if let waiter { state.records[key]?.waiters.append(waiter) }
-      return .begun(found)
-    }
-  }
-
-  /// Closes a handle and looks at its buffer, so that in the contract's own case, where the handle was
-  /// the last, all is gone on return.
-  ///
-  /// Holds one more reference meanwhile, so that the close itself wakes nobody.
-  private func drop<Handle: ~Copyable>(_ handle: consuming Handle, of buffer: Buffer) {
-    buffer.beginLocalReference()
-    _ = consume handle
-    buffer.endLocalReferenceUnnoticed()
-    reclaimer.core.look(at: buffer)
-  }
-
-  private func end(of buffer: Buffer, _ key: BufferKey) async {
-    await withCheckedContinuation { continuation in
-      let isGone = state.withLock { state in
-        // Its (collection, index) may be another buffer's by now.
-        guard case .deleting(let waiting) = state.records[key]?.stage, waiting === buffer else {
-          return true
-        }
-        state.records[key]?.waiters.append { continuation.resume() }
-        return false
-      }
-      if isGone { continuation.resume() }
-    }
-  }
-
-  private func forget(_ key: BufferKey) {
+  func forget(_ key: BufferKey) {
     var waiters: [Waiter] = []
     let due = state.withLock { state in
       let record = state.records.removeValue(forKey: key)

@@ -1,0 +1,45 @@
+internal import SystemPackage
+
+extension LiveBuffers {
+  /// Takes a buffer over whose parent another process kept, e.g. a server before this one.
+  ///
+  /// - Parameters:
+  ///   - parent: A descriptor of the parent's own open file.
+  ///   - copies: How many more of it there are that are no children.
+  /// Its children are looked for at once. Throws ``HeapError/Code/alreadyExists`` while (collection,
+  /// index) is taken, ``HeapError/Code/wrongType`` for what is no dma-buf and no memfd.
+  package func takeOver(
+    _ key: BufferKey, parent descriptor: consuming OwnedFD, copies: Int, cleanup: [CleanupAction],
+    admission: Admission, waiter: @escaping Waiter
+  ) throws(HeapError) -> TakenOver {
+    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+    guard reserve(key) else {
+      throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
+    }
+    do throws(HeapError) {
+      let found = try InheritedParent(descriptor, named: key.description, operation)
+      found.parent.setCopies(copies)
+      let grant = admission.take(found.byteCount)
+      let buffer = buffer(key, found.parent, found.byteCount, grant, cleanup)
+      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
+      record(key, buffer, found.parent.identity)
+      _ = whenReclaimed(found.parent.identity, waiter)
+      reclaimer.core.check(buffer)
+      return TakenOver(
+        byteCount: found.byteCount, hasMemory: found.hasMemory, identity: found.parent.identity,
+        isReported: found.parent.reportsCloses)
+    } catch {
+      forget(key)
+      throw error
+    }
+  }
+
+  package struct TakenOver {
+    package let byteCount: UInt64
+    /// False for a vmo without pages.
+    package let hasMemory: Bool
+    package let identity: VMOIdentity
+    /// Whether the kernel tells of the last close.
+    package let isReported: Bool
+  }
+}
