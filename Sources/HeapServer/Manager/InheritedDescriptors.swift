@@ -33,7 +33,7 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
     case "metrics": metricsSocket = Listener(inherited: descriptor)
     default:
       if let buffer = StoredBufferName(parsing: name) {
-        buffers.append(InheritedBuffer(name: buffer, descriptor: SharedFD(descriptor)))
+        buffers.append(InheritedBuffer(name: buffer, descriptor: descriptor))
       } else {
         unknown.append(name)
       }

@@ -3,9 +3,18 @@ internal import Logging
 internal import SystemPackage
 
 /// A buffer's parent that a server before this one had the service manager keep.
-public struct InheritedBuffer: Sendable {
+public final class InheritedBuffer: Sendable {
   let name: StoredBufferName
-  let descriptor: SharedFD
+  private let descriptor: Guarded<OwnedFD?>
+
+  init(name: StoredBufferName, descriptor: consuming sending OwnedFD) {
+    self.name = name
+    self.descriptor = Guarded(descriptor)
+  }
+
+  /// Nil the second time. Not a duplicate: one that stayed in this process would be taken for a child,
+  /// and the buffer would never be free.
+  func takeDescriptor() -> OwnedFD? { descriptor.withLock { $0.take() } }
 }
 
 extension ServerLoop {
@@ -20,14 +29,12 @@ extension ServerLoop {
   }
 
   private func takeOver(_ buffer: InheritedBuffer) -> UInt64 {
+    guard let descriptor = buffer.takeDescriptor() else { return 0 }
     let name = buffer.name
     let slot = store?.newSlot()
     slot?.isKept(as: name)
     let mailbox = self.mailbox
     do throws(HeapError) {
-      let descriptor = try attempt("take over a buffer") { () throws(Errno) in
-        try buffer.descriptor.fd.duplicate()
-      }
       // Two of our own: this process's, and the manager's.
       let taken = try heap.buffers.takeOver(
         name.key, parent: descriptor, copies: 1,
