@@ -23,11 +23,13 @@ run: build
 run-vm: build setup-kernel
 	@Tests/Kernel/boot.sh $(KERNEL) $(HEAPCTL) demo
 
-# Everything: style, then the test bundle here and in each kernel. Ends with the runner's own summary.
-test: lint setup-kernel
+# Everything: style, then the test bundle in each kernel, heapd under systemd, and the bundle here. Ends
+# with the runner's own summary.
+test: lint setup-kernel setup-systemd
 	swift build --build-tests
 	Tests/Kernel/images.sh $(KERNELS)
 	Tests/Kernel/test.sh $(KERNELS)
+	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
 	swift test --skip-build --no-parallel
 
 unit-test: setup
@@ -38,6 +40,7 @@ kernel-test: setup-kernel
 	Tests/Kernel/test.sh $(KERNEL)
 
 systemd-test: setup-systemd
+	swift build
 	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
 
 # The backtracer would wait for minutes on a sanitizer's report. An optimised build finds what a debug

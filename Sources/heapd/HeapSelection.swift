@@ -12,6 +12,14 @@ struct HeapSelection {
   init(_ names: [String]) throws(HeapError) {
     guard names != ["auto"] else {
       let chosen = DefaultHeap()
+      // Clients would get other memory than this machine has, for as long as the server runs. At boot
+      // the nodes are open only once udev has come to them.
+      guard chosen.isKernelHeap || HeapCatalog().heaps().isEmpty else {
+        throw HeapError(
+          .accessDenied, "serve the kernel's heaps",
+          cause: "they are closed to this user; without them it would be \(chosen.reason)",
+          fix: "join their group (udev/60-dma-heap.rules), or ask for --heap memfd")
+      }
       reason = chosen.reason
       name = chosen.isKernelHeap ? "dma-buf" : MemfdHeap.name
       if chosen.isKernelHeap {

@@ -2,7 +2,7 @@ internal import LinuxHeaps
 internal import Logging
 
 /// A buffer's parent that a server before this one had the service manager keep.
-public struct InheritedBuffer: Sendable {
+public final class InheritedBuffer: Sendable {
   let name: StoredBufferName
   private let descriptor: Guarded<OwnedFD?>
 

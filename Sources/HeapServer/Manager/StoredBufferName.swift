@@ -3,17 +3,18 @@ internal import LinuxHeaps
 
 /// What a parent is called in the service manager's store: all that the next server has to know of it.
 ///
-/// `b COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 37 bytes and the heap's name. A
-/// heap's name is a file's, of 255 bytes at most; one that is too long or not ASCII is left out.
+/// `b COLLECTION.INDEX USER HEAP`, the numbers in base 36: at most 38 bytes and the heap's name, which
+/// is left out where it does not fit or is not ASCII.
 ///
-/// Short, because the manager hands over all names in one environment variable, which the kernel limits
-/// to 128 KiB (execve(2)).
+/// The manager hands over all names in one environment variable, which the kernel limits to 128 KiB
+/// (execve(2)); beyond that the service cannot start, and the manager drops the store. Clients choose the
+/// numbers. At this length the unit's 2048 fit.
 struct StoredBufferName: Hashable, Sendable {
   let key: BufferKey
   let user: uid_t
   let heap: String
 
-  private static let longest = 255
+  static let longest = 62
 
   var description: String {
     let start =

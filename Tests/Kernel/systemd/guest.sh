@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs inside what boot.sh boots, in the package's folder: what systemd gives to a daemon, and then
-# the question whether the kernel has a dma-buf or a complaint left.
+# Runs inside what boot.sh boots, in the package's folder: what systemd gives to a daemon, heapd under
+# its own units, and then the question whether the kernel has a dma-buf or a complaint left.
 set -uo pipefail
 failed=0
 fail() {
@@ -15,6 +15,7 @@ state=$(systemctl is-system-running) ||
   fail "the machine is $state: $(systemctl --failed --plain --no-legend)"
 
 python3 Tests/Kernel/systemd/facts.py || fail "facts"
+python3 Tests/Kernel/systemd/heapd.py || fail "heapd: $(journalctl -u heapd -o cat --no-pager)"
 
 bufinfo=/sys/kernel/debug/dma_buf/bufinfo
 tail -n 1 "$bufinfo"
