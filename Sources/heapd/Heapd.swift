@@ -43,7 +43,9 @@ enum Heapd {
     let sockets = try options.sockets(&inherited) { registry.text() }
     let server = try HeapServer(
       sockets: sockets, policy: try options.policy(),
-      manager: ServiceManager(keepsDescriptors: options.keepsDescriptors),
+      // A manager that hands over what it kept can be told to let go of it.
+      manager: ServiceManager(
+        keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty),
       inherited: inherited.buffers, log: log, heapName: choice.name,
       makeHeap: choice.make)
     try server.run(signals)

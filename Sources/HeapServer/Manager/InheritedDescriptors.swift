@@ -19,18 +19,18 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
     let names = (ServiceManager.environment("LISTEN_FDNAMES") ?? "")
       .split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     for index in 0..<max(count, 0) {
-      let descriptor = OwnedFD(adopting: 3 + index)
-      _ = fcntl(descriptor.rawValue, F_SETFD, FD_CLOEXEC)
-      take(descriptor, Int(index) < names.count ? names[Int(index)] : "")
+      // Fewer than were said: what is open further on is somebody else's.
+      guard fcntl(3 + index, F_SETFD, FD_CLOEXEC) == 0 else { break }
+      take(OwnedFD(adopting: 3 + index), Int(index) < names.count ? names[Int(index)] : "")
     }
     for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
   }
 
   private mutating func take(_ descriptor: consuming OwnedFD, _ name: String) {
-    switch name {
-    case "heap": heapSocket = Listener(inherited: descriptor)
-    case "observer": observerSocket = Listener(inherited: descriptor)
-    case "metrics": metricsSocket = Listener(inherited: descriptor)
+    switch (name, Self.isListener(descriptor)) {
+    case ("heap", true): heapSocket = Listener(inherited: descriptor)
+    case ("observer", true): observerSocket = Listener(inherited: descriptor)
+    case ("metrics", true): metricsSocket = Listener(inherited: descriptor)
     default:
       if let buffer = StoredBufferName(parsing: name) {
         buffers.append(InheritedBuffer(buffer, descriptor))
@@ -38,6 +38,14 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
         unknown.append(name)
       }
     }
+  }
+
+  private static func isListener(_ descriptor: borrowing OwnedFD) -> Bool {
+    var listens: CInt = 0
+    var length = socklen_t(MemoryLayout<CInt>.size)
+    let number = descriptor.rawValue
+    return unsafe getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0
+      && listens != 0
   }
 
   public mutating func takeHeapSocket() -> Listener? { heapSocket.take() }

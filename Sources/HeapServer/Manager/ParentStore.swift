@@ -27,7 +27,8 @@ final class ParentStore: Sendable {
     /// Has the manager keep a copy of a new buffer's parent. The caller holds its only child.
     ///
     /// The manager does not say whether it did; of a dma-buf the kernel's count does, and a copy in the
-    /// store must not be taken for a child.
+    /// store must not be taken for a child. Only for now: systemd closes what it does not keep on another
+    /// thread, after it was heard.
     func keep(_ buffers: LiveBuffers, _ identity: VMOIdentity, as name: StoredBufferName) {
       let manager = store.manager
       let text = name.description
@@ -37,12 +38,17 @@ final class ParentStore: Sendable {
       if !manager.waitUntilHeard() {
         store.log.error("the service manager does not answer", metadata: ["buffer": "\(text)"])
       }
-      buffers.settleCopies(identity, besides: 1)
+      buffers.settleCopies(identity, besides: 1) { [self] in drop() }
     }
 
-    /// The buffer has no child left. On return the manager has let go of it too.
+    /// The buffer seems to have no child left. On return the manager has been told to let go of it too;
+    /// of a dma-buf the count tells when it has.
     func drop() {
-      guard let text = name.withLock({ $0 }) else { return }
+      let text: String? = name.withLock { name in
+        defer { name = nil }
+        return name
+      }
+      guard let text else { return }
       store.manager.drop(text)
       _ = store.manager.waitUntilHeard()
     }

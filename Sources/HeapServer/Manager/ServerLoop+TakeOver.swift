@@ -36,7 +36,8 @@ extension ServerLoop {
       // Two of our own: this process's, and the manager's.
       let taken = try heap.buffers.takeOver(
         name.key, parent: descriptor, copies: 1,
-        cleanup: slot.map { slot in [{ slot.drop() }] } ?? [], admission: .standard
+        withdrawal: { slot?.drop() }, cleanup: slot.map { slot in [{ slot.drop() }] } ?? [],
+        admission: .standard
       ) { mailbox.post(.reclaimed(name.key)) }
       let bytes = taken.hasMemory ? taken.byteCount : 0
       ledger.takeOver(name.key, bytes, of: name.user, heap: name.heap)

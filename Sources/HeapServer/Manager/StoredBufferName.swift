@@ -37,5 +37,7 @@ struct StoredBufferName: Hashable, Sendable {
       let key = BufferKey(parsing: "lh:\(parts[1])"), let user = uid_t(parts[2], radix: 36)
     else { return nil }
     self.init(key: key, user: user, heap: String(parts[3]))
+    // One buffer, one spelling: by another the manager could not be told to let go of it.
+    guard description == text else { return nil }
   }
 }

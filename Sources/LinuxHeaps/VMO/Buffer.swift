@@ -8,6 +8,7 @@ final class Buffer: Sendable {
   private let state: Guarded<[any Parent]>
   /// VMOs and mappings of this process. While there is one the kernel need not be asked.
   private let localReferences = Atomic<Int>(0)
+  private let withdrawal = Guarded<CleanupAction?>(nil)
   private let reclaimer: ReclaimerCore
   private let cleanup: [CleanupAction]
   private let reclaimed: @Sendable () -> Void
@@ -63,14 +64,30 @@ final class Buffer: Sendable {
   }
 
   /// Whether anyone, anywhere, still holds a child of it.
-  func hasChildren() throws(Errno) -> Bool {
-    if isReferencedHere { return true }
-    for parent in parents where try parent.hasChildren() { return true }
-    return false
+  func children() throws(Errno) -> Children {
+    if isReferencedHere { return .some }
+    var all = Children.none
+    for parent in parents where all != .some { all = max(all, try parent.children()) }
+    return all
   }
 
-  /// Called once, by whoever took the buffer off the reclaimer's list, after ``hasChildren()`` was
-  /// false.
+  /// - Parameter action: Has whoever keeps copies of the parents' descriptors close them.
+  func setWithdrawal(_ action: @escaping CleanupAction) { withdrawal.withLock { $0 = action } }
+
+  /// Called where nothing but copies may be left. True for one caller, and when the copies are
+  /// withdrawn: from then on the count tells of children alone.
+  func withdrawCopies() -> Bool {
+    let action: CleanupAction? = withdrawal.withLock { action in
+      defer { action = nil }
+      return action
+    }
+    guard let action else { return false }
+    action()
+    for parent in parents { parent.setCopies(0) }
+    return true
+  }
+
+  /// Called once, by whoever took the buffer off the reclaimer's list, after ``children()`` was none.
   func reclaim() {
     for action in cleanup { action() }
     let parents = state.withLock { parents in

@@ -70,9 +70,11 @@ final class DMABufParent: Parent {
     }
   }
 
-  func hasChildren() throws(Errno) -> Bool {
-    let own = state.withLock { 1 + ($0?.copies ?? 0) }
-    return try referenceCount() ?? 0 > own
+  func children() throws(Errno) -> Children {
+    let copies = state.withLock { $0?.copies ?? 0 }
+    let others = (try referenceCount() ?? 1) - 1
+    if others <= 0 { return .none }
+    return others > copies ? .some : .copies
   }
 
   func withDescriptor(_ body: (CInt) -> Void) {

@@ -61,11 +61,11 @@ final class MemfdParent: Parent {
     }
   }
 
-  func hasChildren() throws(Errno) -> Bool {
+  func children() throws(Errno) -> Children {
     try fd.withLock { fd throws(Errno) in
       switch fd {
-      case .some(let fd): try Self.isOpenElsewhere(fd)
-      case .none: false
+      case .some(let fd): try Self.isOpenElsewhere(fd) ? .some : .none
+      case .none: .none
       }
     }
   }

@@ -12,9 +12,8 @@ protocol Parent: AnyObject, Sendable {
   /// Told when its events are watched, and before its first child is handed out.
   func eventsAreWatched() throws(Errno)
 
-  /// Asks the kernel. False is ZERO_CHILDREN: from then on no child can come to be, because the
-  /// parent is the only thing that one could be made of.
-  func hasChildren() throws(Errno) -> Bool
+  /// Asks the kernel.
+  func children() throws(Errno) -> Children
 
   /// References to the memory in the whole system, this parent's own included; nil where the kernel
   /// does not count them.
@@ -23,17 +22,28 @@ protocol Parent: AnyObject, Sendable {
   /// Lends the descriptor, e.g. for a copy of it; not called once the parent is closed.
   func withDescriptor(_ body: (CInt) -> Void)
 
-  /// How many copies of its own descriptor exist on its behalf: they are no children.
+  /// How many copies of its own descriptor are thought to exist on its behalf: they are no children.
   ///
-  /// Told before any child has left this process, and when a copy goes.
+  /// Told before any child has left this process, and when the copies are gone.
   func setCopies(_ count: Int)
 
-  /// Lets the memory go. Called once, after the last ``hasChildren()``.
+  /// Lets the memory go. Called once, after the last ``children()``.
   func close()
 }
 
 extension Parent {
   var reportsCloses: Bool { if case .closeOf = childEvents { true } else { false } }
+}
+
+/// What is left of a buffer besides its parent.
+enum Children: Comparable {
+  /// This is ZERO_CHILDREN: from now on no child can come to be, because the parent is the only thing
+  /// that one could be made of.
+  case none
+  /// No more references than copies were made of the parent's descriptor. Whoever keeps those may have
+  /// closed them without a word, so there may be children in their place.
+  case copies
+  case some
 }
 
 /// How the end of a last child in another process is noticed.

@@ -182,19 +182,29 @@ final class ReclaimerCore: Sendable {
       if !buffer.isReferencedHere { check(buffer) }
       return
     }
-    var hasChildren = true
+    var children = Children.some
     do throws(Errno) {
-      hasChildren = try buffer.hasChildren()
+      children = try buffer.children()
     } catch {
       // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
       log.warning(
         "cannot count a buffer's children, will ask again", metadata: ["error": "\(error)"])
     }
-    if hasChildren {
-      waitForChildren(id)
-    } else if takeOffList(id) {
-      reclaim(buffer)
+    switch children {
+    case .some: waitForChildren(id)
+    case .copies: withdrawCopies(of: buffer)
+    case .none: if takeOffList(id) { reclaim(buffer) }
     }
+  }
+
+  /// Looks again when the copies are gone: only a count without them proves that no child is left.
+  private func withdrawCopies(of buffer: Buffer) {
+    guard let elsewhere else {
+      if buffer.withdrawCopies() { look(at: buffer) }
+      return
+    }
+    // Whoever keeps them is another process.
+    elsewhere { [self] in if buffer.withdrawCopies() { look(at: buffer) } }
   }
 
   private func waitForChildren(_ id: ObjectIdentifier) {

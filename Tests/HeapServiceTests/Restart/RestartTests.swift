@@ -18,6 +18,8 @@ import Testing
   private static func expectNothingLeft(_ manager: StandInManager, _ heap: RemoteHeap) {
     #expect(comesTrue { (try? HeapdStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
     #expect(comesTrue { manager.store.entries.isEmpty })
+    let files = manager.process.flatMap { try? ProcessFiles.list(of: $0) } ?? []
+    #expect(!files.contains { $0.contains("/memfd:lh") || $0.contains("/dmabuf") }, "\(files)")
     #expect(comesTrue { KernelBuffers.of(collection: collection)?.isEmpty != false })
   }
 
@@ -101,7 +103,7 @@ import Testing
     try mapping?.poke(0x77, at: 100)
     try manager.start()
     let heap = try manager.connect()
-    usleep(300_000)
+    usleep(subject.isCounted ? 300_000 : 20_000)
     #expect(try HeapdStatus(of: heap).quota.buffers == 1)
     let byte = try mapping?.peek(at: 100)
     #expect(byte == 0x77)

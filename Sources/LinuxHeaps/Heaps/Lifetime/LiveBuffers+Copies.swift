@@ -17,9 +17,14 @@ extension LiveBuffers {
 
   /// Takes every reference besides the parent and so many children for a copy.
   ///
-  /// - Parameter children: All there are; the caller has them.
-  package func settleCopies(_ identity: VMOIdentity, besides children: Int) {
+  /// - Parameters:
+  ///   - children: All there are; the caller has them.
+  ///   - withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
+  package func settleCopies(
+    _ identity: VMOIdentity, besides children: Int, withdrawal: @escaping CleanupAction
+  ) {
     guard let parent = parent(identity), let count = try? parent.referenceCount() else { return }
+    LocalBuffers.shared[identity]?.setWithdrawal(withdrawal)
     parent.setCopies(max(0, count - 1 - children))
   }
 }

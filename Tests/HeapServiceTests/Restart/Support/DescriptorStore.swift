@@ -116,7 +116,14 @@ final class DescriptorStore: Sendable {
     state.withLock { $0.entries.append(Entry(name: name, file: file)) }
   }
 
-  func change(_ change: (inout Habits) -> Void) { state.withLock { change(&$0.habits) } }
+  /// Lets go of what it has, and says so to nobody.
+  func lose() {
+    letGo(
+      state.withLock { state in
+        defer { state.entries = [] }
+        return state.entries.map(\.file)
+      })
+  }
 
   /// Waits until all that was sent before is dealt with.
   func catchUp() throws {
