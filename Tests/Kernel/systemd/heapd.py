@@ -4,7 +4,7 @@ import glob, grp, os, pwd, signal
 from checks import check, run_all
 from installed import (
   PACKAGE, UNITS, Client, buffers, configure, has_open, install, is_replaced, left, main_process,
-  metrics, show, status)
+  metrics, send, show, status)
 from unit import Service, run, wait
 
 NOTHING = "Total 0 objects, 0 bytes"
@@ -115,11 +115,10 @@ def use(alice, bob):
 def kill(alice, bob, inodes):
   alice.ask("start_deleting(7, 1)")
   check("DeleteVmo waits for the last holder", alice.ask("is_answered()"), False)
-  process = main_process()
   # Nothing may see bob go.
-  os.kill(process, signal.SIGSTOP)
+  send(signal.SIGSTOP)
   bob.end()
-  os.kill(process, signal.SIGKILL)
+  send(signal.SIGKILL)
   check("the connection ends", alice.ask("is_answered(30)"), "ConnectionError: hung up")
   check("after SIGKILL the next server takes the client", alice.ask("connect()"), REGISTERED)
   check("it has the buffers, and not the one whose client went meanwhile",
@@ -156,13 +155,9 @@ def restart(alice):
   check("heapd does not start with a faulty file", wait(lambda: show("ExecMainStatus") == "69"))
   configure("")
   check("systemctl restart keeps the buffers, and so do failed starts", buffers(), kept)
-  process = main_process()
-  os.kill(process, signal.SIGTERM)
-  check("SIGTERM from elsewhere does not stop the service", is_replaced(process))
+  check("SIGTERM from elsewhere does not stop the service", is_replaced(send(signal.SIGTERM)))
   check("nor does it lose buffers", buffers(), kept)
-  process = main_process()
-  os.kill(process, signal.SIGSTOP)
-  check("the watchdog ends a server that stands still", is_replaced(process))
+  check("the watchdog ends a server that stands still", is_replaced(send(signal.SIGSTOP)))
   check("and keeps its buffers", buffers(), kept)
   check("whose bytes are as they were", alice.ask("connect() and read(7, 0, 6)"), b"before")
 
