@@ -15,13 +15,15 @@ final class Daemon: @unchecked Sendable {
 
   /// - Parameters:
   ///   - configuration: The text of its configuration file.
+  ///   - openFolder: Lets other users reach the sockets.
   ///   - prefix: A program and its arguments that starts it, e.g. prlimit(1).
   ///   - environment: Added to this process's own.
   init(
     heap: [String] = ["memfd"], configuration: String? = nil, arguments: [String] = [],
-    through prefix: [String] = [], environment: [String: String] = [:], folder: String? = nil
+    through prefix: [String] = [], environment: [String: String] = [:], folder: String? = nil, openFolder: Bool = false
   ) throws {
     self.folder = try folder ?? Self.newFolder()
+    if openFolder { _ = unsafe chmod(self.folder, 0o755) }
     var words = prefix + [try Self.program("heapd"), "--socket", self.folder + "/heap.sock"]
     words += heap.flatMap { ["--heap", $0] } + arguments
     if let configuration {
@@ -47,6 +49,11 @@ final class Daemon: @unchecked Sendable {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     return path
   }
+
+  /// The package's folder.
+  static let repository = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
 
   /// A program of this build.
   static func program(_ name: String) throws -> String {

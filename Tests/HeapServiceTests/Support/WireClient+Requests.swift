@@ -43,6 +43,13 @@ extension WireClient {
     return try self.request(handle) { request.encode(transactionID: $0, into: &$1) }
   }
 
+  /// Gives a buffer back: the last handle to it is the message's.
+  func delete(_ index: UInt64 = 0, of collection: UInt64 = 7, _ handle: inout SharedFD?) throws {
+    try sendDelete(index, of: collection, handle!)
+    handle = nil
+    try receiveDeleted(lastTransaction)
+  }
+
   /// Waits for the fence.
   func receiveDeleted(_ transaction: UInt32) throws {
     let reply = try receive()

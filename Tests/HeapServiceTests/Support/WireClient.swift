@@ -9,7 +9,7 @@ final class WireClient {
   private(set) var lastTransaction: UInt32 = 0
 
   /// Waits this long for a message; only a failure does.
-  private static let patience = timeval(tv_sec: 3, tv_usec: 0)
+  private static let patience = timeval(tv_sec: 60, tv_usec: 0)
 
   /// - Parameter user: Who connects, where that is not this process's user.
   init(to path: String, as user: TestUser? = nil) throws {
@@ -52,6 +52,12 @@ final class WireClient {
   }
 
   var descriptor: CInt { socket.withDescriptor { $0 } }
+
+  /// Whether a message can be sent without waiting, for a while.
+  var isWritable: Bool {
+    var event = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&event, 1, 200) == 1 && event.revents & Int16(POLLOUT) != 0
+  }
 
   // MARK: Messages
 

@@ -1,0 +1,51 @@
+import Glibc
+import HeapProtocol
+import LinuxHeaps
+import Testing
+
+/// A server that may open few files.
+@Suite struct DescriptorLimitTests {
+  private static let few = ["/bin/sh", "-c", "ulimit -n 260; exec \"$@\"", "sh"]
+
+  @Test func `it refuses, keeps its clients and recovers`() throws {
+    let daemon = try Daemon(
+      configuration: "user-connections = 500\nconnection-buffers = 1000\n", through: Self.few)
+    let client = try WireClient.heap(daemon)
+    var buffers: [SharedFD] = []
+    var refusal: HeapError.Code?
+    while refusal == nil && buffers.count < 300 {
+      do { buffers.append(try client.allocate(UInt64(buffers.count))) } catch let error as Refusal {
+        refusal = error.code
+      }
+    }
+    #expect(refusal == .noResources)
+    #expect(buffers.count > 50)
+    try daemon.expectLog("allocation refused", "descriptors are used up")
+    // Handles still arrive: what is there can be given back.
+    while !buffers.isEmpty {
+      var last = buffers.popLast()
+      try client.delete(UInt64(buffers.count), &last)
+    }
+    #expect(try client.refusal() == nil)
+  }
+
+  @Test func `connections beyond it are refused, and it does not spin`() throws {
+    let daemon = try Daemon(configuration: "user-connections = 500\n", through: Self.few)
+    var clients: [WireClient] = []
+    var refused = 0
+    for _ in 0..<150 {
+      let client = try WireClient(to: daemon.socket)
+      if try client.receive()?.decode(Epitaph.self) != nil {
+        refused += 1
+      } else {
+        clients.append(client)
+      }
+    }
+    #expect(refused > 0 && clients.count > 20)
+    let before = try daemon.processorTime
+    sleep(1)
+    #expect(try daemon.processorTime - before < 0.5)
+    clients = []
+    #expect(eventually { (try? WireClient.heap(daemon).refusal()) == .some(nil) })
+  }
+}

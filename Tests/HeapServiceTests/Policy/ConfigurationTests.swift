@@ -1,0 +1,51 @@
+import LinuxHeaps
+import Testing
+
+@testable import HeapServer
+
+@Suite struct ConfigurationTests {
+  @Test func `every setting of the example file is one`() throws {
+    let example = try SmallFile.read(Daemon.repository + "/systemd/heapd.conf", limit: 64 << 10)
+    let settings = example.split(separator: "\n").filter { $0.hasPrefix("#") && $0.contains(" = ") }
+      .map { $0.dropFirst() }.filter { !$0.hasPrefix(" ") && !$0.contains("allow") }
+    #expect(settings.count >= 11)
+    let policy = try Policy(parsing: settings.joined(separator: "\n"), from: "heapd.conf")
+    // The example's lines are the defaults, but for those in bytes.
+    #expect(policy.limits.requests == Limits().requests)
+    #expect(policy.limits.connection.buffers == Limits().connection.buffers)
+    #expect(policy.limits.user.buffers == Limits().user.buffers)
+    #expect(policy.limits.total.buffers == Limits().total.buffers)
+    #expect(policy.limits.waits == Limits().waits)
+    #expect(policy.limits.stall == Limits().stall)
+    #expect(policy.limits.userConnections == Limits().userConnections)
+    #expect(policy.limits.totalConnections == Limits().totalConnections)
+  }
+
+  @Test func `comments, blank lines and units are taken`() throws {
+    let policy = try Policy(
+      parsing: "# all of it\n\n user-bytes = 2G # half\nallow-users=0, root\n", from: "x")
+    #expect(policy.limits.user.bytes == 2 << 30)
+    #expect(policy.access.users == [0])
+  }
+
+  @Test(arguments: [
+    (
+      "user-bytes", "no '=' in 'user-bytes'", "write: key = value"
+    ),
+    ("user-byte = 1", "no setting 'user-byte'", "use one of: allow-groups allow-users"),
+    ("user-bytes = lots", "'lots' is no value of user-bytes", "powers of 1024"),
+    ("user-buffers = 0", "'0' is no value of user-buffers", "a number from 1 to 1000000"),
+    ("allow-users = nobody-at-all", "is no value of allow-users", "users that exist"),
+    ("allow-groups = no-such-group", "is no value of allow-groups", "groups that exist"),
+  ])
+  func `a fault names its file, line, cause and fix`(
+    _ line: String, _ cause: String, _ fix: String
+  ) throws {
+    let error = #expect(throws: HeapError.self) {
+      try Policy(parsing: "\n\(line)\n", from: "/etc/heapd.conf")
+    }
+    let text = "\(try #require(error))"
+    #expect(text.hasPrefix("read line 2 of the configuration (/etc/heapd.conf): "))
+    #expect(text.contains(cause) && text.contains(fix), "\(text)")
+  }
+}

@@ -1,0 +1,77 @@
+import LinuxHeaps
+import Testing
+
+/// What a client may have: a refusal is NO_RESOURCES and a line of the log, and room comes back.
+@Suite struct QuotaTests {
+  @Test func `a connection has so many buffers, and room comes back with each`() throws {
+    let daemon = try Daemon(configuration: "connection-buffers = 2\n")
+    let client = try WireClient.heap(daemon)
+    var first: SharedFD? = try client.allocate(0)
+    let second = try client.allocate(1)
+    #expect(try client.refusal(2) == .noResources)
+    try daemon.expectLog("allocation refused", "connection's quota")
+    try client.delete(0, &first)
+    #expect(try client.refusal(2) == nil)
+    #expect(try WireClient.heap(daemon).refusal(3) == nil)
+    _ = second
+  }
+
+  @Test func `bytes count in whole pages`() throws {
+    let daemon = try Daemon(configuration: "connection-bytes = \(2 * pageSize)\n")
+    let client = try WireClient.heap(daemon)
+    let one = try client.allocate(0, size: 1)
+    #expect(try client.refusal(1, size: pageSize + 1) == .noResources)
+    #expect(try client.refusal(1, size: pageSize) == nil)
+    _ = one
+  }
+
+  @Test func `a user's connections share one account, which outlives them`() throws {
+    let daemon = try Daemon(configuration: "user-buffers = 2\n")
+    var kept: SharedFD?
+    do { kept = try WireClient.heap(daemon).allocate(0) }
+    let client = try WireClient.heap(daemon)
+    let second = try client.allocate(1)
+    #expect(try client.refusal(2) == .noResources)
+    try daemon.expectLog("allocation refused", "user's quota")
+    try client.delete(0, &kept)
+    #expect(try client.refusal(2) == nil)
+    _ = second
+  }
+
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
+  func `users have accounts of their own, within one total`() throws {
+    let daemon = try Daemon(
+      configuration: "user-buffers = 2\ntotal-buffers = 3\n", arguments: ["--mode", "0666"],
+      openFolder: true)
+    let one = try WireClient.heap(daemon, as: .first)
+    let other = try WireClient.heap(daemon, as: .second)
+    let buffers = [try one.allocate(0), try one.allocate(1)]
+    #expect(try one.refusal(2) == .noResources)
+    let third = try other.allocate(2)
+    #expect(try other.refusal(3) == .noResources)
+    try daemon.expectLog("allocation refused", "all users together")
+    _ = (buffers, third)
+  }
+
+  @Test func `what can never be served is no matter of quotas`() throws {
+    let daemon = try Daemon(configuration: "total-bytes = 1M\n")
+    #expect(try WireClient.heap(daemon).refusal(size: 2 << 20) == .noMemory)
+  }
+
+  @Test func `vmos without pages count by number alone`() throws {
+    let daemon = try Daemon(
+      heap: ["opaque"], configuration: "connection-bytes = 4K\nconnection-buffers = 1\n")
+    let client = try WireClient.heap(daemon)
+    let vmo = try client.allocate(0, size: 1 << 40)
+    #expect(try client.refusal(1) == .noResources)
+    _ = vmo
+  }
+
+  @Test func `a user has so many connections`() throws {
+    let daemon = try Daemon(configuration: "user-connections = 4\n")
+    let clients = try (0..<4).map { _ in try WireClient.heap(daemon) }
+    #expect(try WireClient(to: daemon.socket).epitaph() == .noResources)
+    try daemon.expectLog("client refused", "too many connections")
+    _ = clients
+  }
+}

@@ -1,0 +1,60 @@
+import Foundation
+import Testing
+
+@Suite struct CommandLineTests {
+  private static func run(_ arguments: [String]) throws -> (text: String, status: Int32) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: try Daemon.program("heapd"))
+    process.arguments = arguments
+    let output = Pipe()
+    process.standardOutput = output
+    process.standardError = output
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return (text, process.terminationStatus)
+  }
+
+  @Test(arguments: [
+    (["--sockt", "x"], "heapd: unknown argument '--sockt'", 64),
+    (["--socket"], "heapd: --socket wants a value", 64),
+    (["--mode", "9"], "heapd: '9' is no value of --mode", 64),
+    (["--log-level", "loud"], "heapd: 'loud' is no value of --log-level", 64),
+    (["--heap", "memfd", "--heap", "system"], "heapd: --heap memfd stands alone", 64),
+    (["--config", "/nowhere/heapd.conf"], "read the configuration (/nowhere/heapd.conf)", 69),
+    (["--heap", "no-such-heap"], "heapd: serve heap 'no-such-heap': there is no such heap", 69),
+    (["--heap", "memfd", "--socket", "/nowhere/x"], "heapd: listen (/nowhere/x)", 69),
+  ])
+  func `a fault names what is wrong`(
+    _ arguments: [String], _ message: String, _ status: Int32
+  ) throws {
+    let run = try Self.run(arguments)
+    #expect(run.status == status)
+    #expect(run.text.contains(message), "\(run.text)")
+  }
+
+  @Test func `help and version are told`() throws {
+    let help = try Self.run(["--help"])
+    #expect(help.status == 0)
+    #expect(help.text.hasPrefix("usage: heapd [--socket PATH]"))
+    let version = try Self.run(["--version"])
+    #expect(version.status == 0)
+    #expect(version.text.hasPrefix("heapd 0."))
+  }
+
+  @Test func `a second server on one socket is refused`() throws {
+    let daemon = try Daemon()
+    let second = try Self.run(["--heap", "memfd", "--socket", daemon.socket])
+    #expect(second.status == 69)
+    #expect(second.text.contains("(\(daemon.socket)): a server listens there already"))
+    #expect(try WireClient.heap(daemon).refusal() == nil)
+  }
+
+  @Test func `a socket that a killed server left is replaced`() throws {
+    let first = try Daemon()
+    first.kill()
+    #expect(FileManager.default.fileExists(atPath: first.socket))
+    let second = try Daemon(folder: first.folder)
+    #expect(try WireClient.heap(second).refusal() == nil)
+  }
+}

@@ -1,0 +1,56 @@
+import Foundation
+import LinuxHeaps
+import Testing
+
+@Suite struct MetricsTests {
+  /// The page, by an HTTP client of its own kind.
+  private static func page(_ socket: String) throws -> String {
+    let script = """
+      import http.client, socket, sys
+      class Connection(http.client.HTTPConnection):
+          def connect(self):
+              self.sock = socket.socket(socket.AF_UNIX)
+              self.sock.connect(sys.argv[1])
+      connection = Connection("localhost")
+      connection.request("GET", "/metrics")
+      response = connection.getresponse()
+      assert response.status == 200, response.status
+      print(response.read().decode(), end="")
+      """
+    let python = Process()
+    python.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    python.arguments = ["python3", "-c", script, socket]
+    let output = Pipe()
+    python.standardOutput = output
+    try python.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    python.waitUntilExit()
+    return text
+  }
+
+  @Test func `the page counts what clients did`() throws {
+    let folder = try TemporaryFolder()
+    let socket = folder.path + "/metrics.sock"
+    let daemon = try Daemon(arguments: ["--metrics-socket", socket])
+    let client = try WireClient.heap(daemon)
+    var first: SharedFD? = try client.allocate(0, size: 2 * pageSize)
+    let orphan: SharedFD
+    do { orphan = try WireClient.heap(daemon).allocate(1) }
+    #expect(try client.refusal(2, size: 0) == .invalidArgs)
+    try client.delete(0, &first)
+    var text = ""
+    let lines = [
+      "heapd_allocations_total{heap=\"memfd\"} 2", "heapd_buffers{heap=\"memfd\"} 1",
+      "heapd_bytes{heap=\"memfd\"} \(pageSize)",
+      "heapd_bytes_high_water{heap=\"memfd\"} \(3 * pageSize)",
+      "heapd_allocations_failed_total{cause=\"INVALID_ARGS\"} 1", "heapd_orphans 1",
+      "heapd_reclaim_seconds_count 1", "heapd_connections 1",
+    ]
+    let isThere = try eventually {
+      text = try Self.page(socket)
+      return lines.allSatisfy { text.contains("\n\($0)\n") }
+    }
+    #expect(isThere, "\(text)")
+    _ = orphan
+  }
+}
