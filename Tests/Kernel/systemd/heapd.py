@@ -35,7 +35,8 @@ def activation():
   check("READY=1 was heard", (show("ActiveState"), show("SubState")), ("active", "running"))
   check("a user out of the sockets' group is refused", mallory.ask("connect()"), DENIED)
   check("a client may not open a heap itself",
-        alice.ask("os.open('/dev/dma_heap/system', os.O_RDWR)"), f"{DENIED}: '/dev/dma_heap/system'")
+        alice.ask("os.open('/dev/dma_heap/system', os.O_RDWR)"),
+        f"{DENIED}: '/dev/dma_heap/system'")
   mallory.end()
   alice.end()
 
@@ -104,8 +105,8 @@ def use(alice, bob):
   check("the status has all, with their users", buffers(),
         [((7, 0), alice.user, "system", False), ((7, 1), alice.user, "default_cma_region", False),
          ((8, 0), bob.user, "system", False)])
-  check("so have the metrics", {'heapd_buffers{heap="system"} 2',
-                                'heapd_buffers{heap="default_cma_region"} 1'} - set(metrics()), set())
+  expected = {'heapd_buffers{heap="system"} 2', 'heapd_buffers{heap="default_cma_region"} 1'}
+  check("so have the metrics", expected - set(metrics()), set())
   info = run("heapctl", "info", "--socket", "/run/heapd/heap.sock").splitlines()
   check("heapctl shows them", len([line for line in info if line.endswith(" no")]), 3)
   check("systemd keeps them", show("NFileDescriptorStore"), "3")
