@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A client of heapd that does as it is told: each line on its standard input is a Python expression,
-each on its standard output the repr of its value, or of the error."""
+"""A client of heapd that does as it is told: each line on its standard input is a Python
+expression, each on its standard output the repr of its value, or of the error."""
 import mmap, os, socket, struct, sys
 
 ALLOCATE, DELETE, EPITAPH = 0x5FB41A7CA22C2A64, 0x4C13703898112C92, 0xFFFFFFFFFFFFFFFF
