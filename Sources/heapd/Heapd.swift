@@ -35,6 +35,8 @@ enum Heapd {
     let log = Logger(label: "heapd")
     let registry = PrometheusRegistry(help: MetricsHelp.texts)
     MetricsSystem.bootstrap(registry)
+    // Its faults come before anything is made.
+    let policy = try options.policy()
     let signals = try Signals { () throws(HeapError) in try options.policy() }
     let choice = try HeapSelection(options.heaps)
     log.notice("serving \(choice.reason)")
@@ -42,7 +44,7 @@ enum Heapd {
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
     let sockets = try options.sockets(&inherited) { registry.text() }
     let server = try HeapServer(
-      sockets: sockets, policy: try options.policy(),
+      sockets: sockets, policy: policy,
       // A manager that hands over what it kept can be told to let go of it.
       manager: ServiceManager(
         keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty),

@@ -20,7 +20,8 @@ final class Daemon: @unchecked Sendable {
   ///   - environment: Added to this process's own.
   init(
     heap: [String] = ["memfd"], configuration: String? = nil, arguments: [String] = [],
-    through prefix: [String] = [], environment: [String: String] = [:], folder: String? = nil, openFolder: Bool = false
+    through prefix: [String] = [], environment: [String: String] = [:], folder: String? = nil,
+    openFolder: Bool = false
   ) throws {
     self.folder = try folder ?? Self.newFolder()
     if openFolder { _ = unsafe chmod(self.folder, 0o755) }

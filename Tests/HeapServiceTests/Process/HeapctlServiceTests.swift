@@ -1,0 +1,89 @@
+import Foundation
+import LinuxHeaps
+import Testing
+
+/// heapctl, asking a service.
+@Suite struct HeapctlServiceTests {
+  private static func heapctl(
+    _ arguments: String...
+  ) throws -> (output: String, error: String, status: Int32) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: try Daemon.program("heapctl"))
+    process.arguments = arguments
+    let (output, error) = (Pipe(), Pipe())
+    process.standardOutput = output
+    process.standardError = error
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    let faults = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return (text, faults, process.terminationStatus)
+  }
+
+  @Test func `info shows what there is, as a table`() throws {
+    let daemon = try Daemon(
+      configuration: """
+        connection-buffers = 8
+        connection-bytes = 64K
+        user-buffers = 16
+        user-bytes = 128K
+        total-buffers = 32
+        total-bytes = 1M
+        """)
+    let client = try WireClient.heap(daemon)
+    let buffer = try client.allocate(3, of: 17, size: 2 * pageSize)
+    #expect(try WireClient.observer(daemon).status().connections.count == 2)
+    #expect(eventually { (try? WireClient.observer(daemon).status().connections.count) == 2 })
+    let info = try Self.heapctl("info", "--socket", daemon.socket)
+    #expect(info.status == 0 && info.error == "")
+    let rows = info.output.split(separator: "\n").map {
+      $0.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
+    }
+    let size = (2 * pageSize).asByteCount
+    #expect(rows.first == "memfd: 1 of 32 buffers, \(size) of 1 MiB, 0 orphans")
+    #expect(rows.contains("\(geteuid()) 3 1 of 16 \(size) of 128 KiB"))
+    #expect(rows.contains("17 3 \(size) memfd \(geteuid()) \(getpid()) no"))
+    _ = buffer
+  }
+
+  @Test func `info tells the same as JSON`() throws {
+    let daemon = try Daemon()
+    let client = try WireClient.heap(daemon)
+    let buffer = try client.allocate(3, of: 17)
+    let info = try Self.heapctl("info", "--socket", daemon.socket, "--json")
+    #expect(info.status == 0 && info.error == "")
+    let status = try JSONDecoder().decode(ServerStatus.self, from: Data(info.output.utf8))
+    #expect(status.buffers.map(\.collection) == [17])
+    #expect(status.buffers.map(\.orphan) == [false])
+    #expect(status.quota.buffers == 1)
+    _ = buffer
+  }
+
+  @Test func `alloc asks the service`() throws {
+    let daemon = try Daemon()
+    let run = try Self.heapctl("alloc", "--socket", daemon.socket, "--size", "1M", "--json")
+    #expect(run.status == 0)
+    #expect(run.error == "given back and reclaimed\n")
+    #expect(run.output.contains("\"kind\" : \"memfd\""))
+    #expect(try WireClient.observer(daemon).status().quota.buffers == 0)
+  }
+
+  @Test func `without a service it says how to start one`() throws {
+    let folder = try TemporaryFolder()
+    for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: try Daemon.program("heapctl"))
+      process.arguments = arguments + ["--socket", folder.path + "/none"]
+      let error = Pipe()
+      process.standardError = error
+      try process.run()
+      let text = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      process.waitUntilExit()
+      #expect(process.terminationStatus == 69)
+      #expect(
+        text == "heapctl: connect to the heap service (\(folder.path)/none): No such file or "
+          + "directory [errno 2]; NOT_FOUND. To fix it: start the service: heapd --socket PATH\n")
+    }
+  }
+}
