@@ -9,7 +9,7 @@ final class WireClient {
   private(set) var lastTransaction: UInt32 = 0
 
   /// Waits this long for a message; only a failure does.
-  private static let patience = timeval(tv_sec: 3, tv_usec: 0)
+  private static let patience = timeval(tv_sec: 8, tv_usec: 0)
 
   /// - Parameter user: Who connects, where that is not this process's user.
   init(to path: String, as user: TestUser? = nil) throws {
@@ -52,6 +52,8 @@ final class WireClient {
   }
 
   var descriptor: CInt { socket.withDescriptor { $0 } }
+
+  func hangUp() { socket.hangUp() }
 
   // MARK: Messages
 
