@@ -12,6 +12,7 @@ final class ServerLoop {
   let log: Logger
   let mailbox: Mailbox<Message>
   let workers: Workers
+  let disposer: Disposer
   let store: ParentStore?
   let metrics = ServerMetrics()
   private let manager: ServiceManager?
@@ -58,6 +59,7 @@ final class ServerLoop {
     self.mailbox = mailbox
     let workers = try Workers()
     self.workers = workers
+    disposer = try Disposer()
     let lanes = LaneCounter()
     reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
       workers.run(in: lanes.next(), work)

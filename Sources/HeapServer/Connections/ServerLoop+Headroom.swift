@@ -6,8 +6,8 @@ extension ServerLoop {
   var isOutOfDescriptors: Bool {
     let open =
       32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
-      + heap.buffers.trackerCount + openAllocations
-    return open + DescriptorHeadroom.reserve > headroom.limit
+      + heap.buffers.trackerCount + openAllocations + disposer.count
+    return open + headroom.reserve > headroom.limit
   }
 
   /// Each has a child here for a while.

@@ -14,16 +14,17 @@ extension ServerLoop {
       switch header.ordinal {
       case .allocateVmo:
         let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
-        dispose(handles)
+        dispose(handles, of: connection)
         allocate(connection, header.transactionID, request)
       case .deleteVmo:
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
         delete(connection, header.transactionID, request, handles)
       default:
-        dispose(handles)
+        dispose(handles, of: connection)
         refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")
       }
     } catch {
+      dispose(handles, of: connection)
       refuse(connection, .invalidArgs, "\(error)")
     }
   }
@@ -145,7 +146,7 @@ extension ServerLoop {
     let key = BufferKey(
       bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
     guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
-      dispose(handle)
+      dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")
     }
     connection.waits += 1
@@ -160,14 +161,14 @@ extension ServerLoop {
       readMail()
       if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
-      dispose(handle)
+      dispose(handle, of: connection)
       log.notice(
         "deletion of a buffer that is not there",
         metadata: connection.metadata.merging(["buffer": "\(key)"]) { $1 })
       finishDeletion(id, transaction, since: began)
     case .wrongHandle(let handle):
       connection.waits -= 1
-      dispose(handle)
+      dispose(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }
