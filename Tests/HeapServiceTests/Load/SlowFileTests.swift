@@ -15,7 +15,11 @@ struct SlowFileTests {
     let scene = try Scene()
     let slow = try SlowFile()
     let client = try WireClient(to: way.isHeap ? scene.daemon.socket : scene.daemon.observer)
+    // So that no close here is the last one.
+    scene.daemon.pause()
+    defer { scene.daemon.resume() }
     try send(slow, to: client, way)
+    scene.daemon.resume()
     // Many rounds, so that what is closed later is closed meanwhile too.
     for _ in 0..<20 {
       _ = try scene.observer.status()
@@ -33,7 +37,10 @@ struct SlowFileTests {
     case .malformed: try client.send(GoodMessage.delete.bytes.with([1], at: 36), [number])
     case .unknownMethod: try client.send(GoodMessage.getStatus.bytes, [number])
     case .tooMany:
-      try client.send(GoodMessage.delete.bytes, Array(repeating: number, count: 253))
+      // The server has room for the first of them.
+      let file = try OddFile.memfd()
+      try client.send(
+        GoodMessage.delete.bytes, Array(repeating: file.fd.rawValue, count: 252) + [number])
     case .unknownKey: try client.send(GoodMessage.delete.bytes, [number])
     case .info: try client.send(GoodMessage.getVmoInfo.bytes, [number])
     case .tracker: try client.send(GoodMessage.attach.bytes, [number])
