@@ -13,6 +13,8 @@ final class ServerLoop {
   let mailbox: Mailbox<Message>
   let workers: Workers
   let disposer: Disposer
+  /// Handles of AttachLifetimeTracking that are not due.
+  let trackers = UserCounts()
   let store: ParentStore?
   let metrics = ServerMetrics()
   private let manager: ServiceManager?

@@ -6,34 +6,23 @@ internal import SystemPackage
 /// network, likes: it is done on threads of its own, and a user's files wait behind each other.
 final class Disposer: Sendable {
   private let workers: Workers
-  private let open = Guarded<[uid_t: Int]>([:])
+  /// Files that are not closed yet.
+  let open = UserCounts()
 
   init() throws(Errno) { workers = try Workers() }
 
   func close(_ handles: consuming ReceivedDescriptors, of user: uid_t) {
     let count = handles.count
     if count == 0 { return }
-    open.withLock { $0[user, default: 0] += count }
+    open.add(user, count)
     let box = Guarded<ReceivedDescriptors?>(handles)
     workers.run(in: Workers.Lane(user)) { [self] in
       box.withLock { $0 = nil }
-      closed(count, of: user)
+      open.remove(user, count)
     }
   }
 
   func close(_ handle: consuming OwnedFD, of user: uid_t) {
     close(ReceivedDescriptors(adopting: [handle.release()]), of: user)
   }
-
-  private func closed(_ count: Int, of user: uid_t) {
-    open.withLock { open in
-      let left = open[user, default: count] - count
-      open[user] = left == 0 ? nil : left
-    }
-  }
-
-  /// Files of a user that are not closed yet.
-  func count(of user: uid_t) -> Int { open.withLock { $0[user, default: 0] } }
-
-  var count: Int { open.withLock { $0.values.reduce(0, +) } }
 }

@@ -6,7 +6,7 @@ extension ServerLoop {
   var isOutOfDescriptors: Bool {
     let open =
       32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
-      + heap.buffers.trackerCount + openAllocations + disposer.count
+      + trackers.total + openAllocations + disposer.open.total
     return open + headroom.reserve > headroom.limit
   }
 

@@ -79,14 +79,21 @@ extension ServerLoop {
     _ handle: consuming OwnedFD
   ) {
     let reply: AttachLifetimeTrackingReply
-    if heap.buffers.trackerCount >= policy.limits.waits || isOutOfDescriptors {
+    let (user, disposer) = (connection.client.peer.user, self.disposer)
+    if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
       dispose(handle, of: connection)
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
       // Each of them is a descriptor of this process until it is due.
+      let trackers = self.trackers
+      trackers.add(user)
       heap.buffers.attachLifetimeTracking(
         handle, bufferCollectionID: request.bufferCollectionID,
-        buffersRemaining: request.buffersRemaining)
+        buffersRemaining: request.buffersRemaining
+      ) { descriptor in
+        trackers.remove(user)
+        disposer.close(descriptor, of: user)
+      }
       reply = AttachLifetimeTrackingReply(.success(EmptyTable()))
     }
     reply.encode(transactionID: transaction, into: &output)

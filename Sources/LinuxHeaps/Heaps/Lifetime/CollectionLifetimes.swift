@@ -7,8 +7,6 @@ struct CollectionLifetimes {
 
   private var collections: [UInt64: Collection] = [:]
 
-  var trackerCount: Int { collections.values.reduce(0) { $0 + $1.trackers.count } }
-
   mutating func begin(_ id: UInt64) {
     collections[id, default: Collection()].buffers += 1
   }
