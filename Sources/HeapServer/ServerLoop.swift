@@ -40,6 +40,8 @@ final class ServerLoop {
   enum Deadline: Hashable {
     /// A client has not read what was sent to it.
     case stall(connection: UInt64)
+    /// Whether files that a client's user sent are closed is looked at again.
+    case heldUp(connection: UInt64)
     /// A deleted buffer is held by someone still.
     case deletion(BufferKey)
     case watchdog
@@ -161,6 +163,7 @@ final class ServerLoop {
         metadata: connection.metadata.merging(["unread": "\(connection.outgoing.count)"]) { $1 })
       metrics.dropped.increment()
       close(connection)
+    case .heldUp(let id): connections[id].map { lookAgain(at: $0) }
     case .deletion(let key): reportHolders(of: key)
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders[id].map { close($0) }
@@ -208,7 +211,7 @@ final class ServerLoop {
     let isIdle = connection.outgoing.isEmpty
     poller.change(
       connection.socket.rawValue, EventSource(.connection, connection.id),
-      reading: isIdle && !isStopping, writing: !isIdle)
+      reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
   }
 }
 

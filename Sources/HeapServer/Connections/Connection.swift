@@ -32,6 +32,8 @@ final class Connection {
   var waits = 0
   let account = Account()
   var refusals = RefusalLog()
+  /// Set while nothing is read because too many files that its user sent are not closed yet.
+  var heldUpSince: MonotonicTime?
   /// Nothing more is read; it is closed when all is sent.
   var isEnding = false
 

@@ -85,6 +85,7 @@ extension ServerLoop {
     poller.remove(connection.socket.rawValue)
     discardInput(of: connection)
     deadlines.cancel(.stall(connection: connection.id))
+    deadlines.cancel(.heldUp(connection: connection.id))
     let client = connection.client
     client.isConnected = false
     let count = userConnections[client.peer.user, default: 1] - 1
@@ -110,6 +111,8 @@ extension ServerLoop {
   /// Sends ``output``, or keeps it until the client reads. The handle is closed here as soon as it is
   /// on its way.
   func send(to connection: Connection, passing handle: consuming OwnedFD? = nil) {
+    // Nothing follows an epitaph.
+    if connection.isEnding { return }
     guard connection.outgoing.isEmpty else {
       return connection.outgoing.append(.init(output, handle))
     }
@@ -140,8 +143,8 @@ extension ServerLoop {
   /// The server's last word (FIDL: epitaph), then the end of the connection. Its buffers stay.
   func end(_ connection: Connection, _ status: HeapError.Code) {
     Epitaph(status: status.rawValue).encode(into: &output)
-    connection.isEnding = true
     send(to: connection)
+    connection.isEnding = true
     if connection.outgoing.isEmpty { close(connection) }
   }
 

@@ -8,6 +8,7 @@ internal import Logging
 extension ServerLoop {
   /// One message; the rest stays in the socket, so that clients take turns.
   func read(_ connection: Connection) {
+    if connection.isEnding || holdsUp(connection) { return }
     switch input.receive(connection.socket) {
     case .message(let message):
       let count = message.count
