@@ -5,8 +5,8 @@ internal import Logging
 // A flood of files, or files that do not close: nothing more of that user is read until they are.
 
 extension ServerLoop {
-  /// Files of one user, of all that may be open here while they wait to be closed.
-  private static let mostUnclosed = 256
+  /// Files of one user that may wait here to be closed.
+  private var mostUnclosed: Int { min(512, headroom.limit / 4) }
   private static let pause: UInt64 = 5
 
   func holdsUp(_ connection: Connection) -> Bool {
@@ -18,7 +18,7 @@ extension ServerLoop {
   }
 
   private func hasTooMuchToClose(_ connection: Connection) -> Bool {
-    disposer.open.count(of: connection.client.peer.user) >= Self.mostUnclosed
+    disposer.open.count(of: connection.client.peer.user) >= mostUnclosed
   }
 
   func lookAgain(at connection: Connection) {
