@@ -28,6 +28,7 @@ final class ServerLoop {
   var metricsReaders: [UInt64: MetricsReader] = [:]
   var userConnections: [uid_t: Int] = [:]
   var ledger = Ledger()
+  var waiting: [BufferKey: [Waiting]] = [:]
   var deadlines = Deadlines<Deadline>()
   var input = ReceiveBuffer()
   /// The message that is being made.
@@ -142,9 +143,6 @@ final class ServerLoop {
     switch message {
     case .allocated(let ticket, let result): finish(ticket, result)
     case .reclaimed(let key): forget(key)
-    case .deleted(let id, let transaction, let began):
-      finishDeletion(id, transaction, since: began)
-    case .awaited(let id, let transaction): finishWaiting(id, transaction)
     case .reload(let policy):
       manager?.tellReloading()
       self.policy = policy

@@ -30,6 +30,7 @@ final class Connection {
   var requests = 0
   /// Answers that wait for a buffer's end.
   var waits = 0
+  var keysWaitedFor: Set<BufferKey> = []
   let account = Account()
   var refusals = RefusalLog()
   /// Set while nothing is read because too many files that its user sent are not closed yet.

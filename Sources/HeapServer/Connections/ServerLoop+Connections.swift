@@ -92,6 +92,7 @@ extension ServerLoop {
     userConnections[client.peer.user] = count == 0 ? nil : count
     // Answers that nobody will read may hold children.
     connection.outgoing = []
+    stopWaiting(connection)
     recheck(client)
     forgetIfGone(client)
     log.debug("client disconnected", metadata: connection.metadata)

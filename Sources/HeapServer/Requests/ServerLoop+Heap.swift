@@ -149,15 +149,11 @@ extension ServerLoop {
       dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")
     }
-    connection.waits += 1
     let began = MonotonicTime.now
-    let (id, mailbox) = (connection.id, self.mailbox)
-    let deletion = heap.buffers.delete(key, handle, identity) {
-      mailbox.post(.deleted(connection: id, transaction: transaction, since: began))
-    }
-    switch consume deletion {
+    switch heap.buffers.delete(key, handle, identity) {
     case .begun:
-      // Where the handle was the last the answer is there already.
+      wait(for: key, connection, transaction, deletionBegan: began)
+      // Where the handle was the last the buffer is gone already.
       readMail()
       if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
@@ -165,18 +161,17 @@ extension ServerLoop {
       log.notice(
         "deletion of a buffer that is not there",
         metadata: connection.metadata.merging(["buffer": "\(key)"]) { $1 })
-      finishDeletion(id, transaction, since: began)
+      answerDeletion(connection, transaction, since: began)
     case .wrongHandle(let handle):
-      connection.waits -= 1
       dispose(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }
 
-  func finishDeletion(_ id: UInt64, _ transaction: UInt32, since began: MonotonicTime) {
+  func answerDeletion(
+    _ connection: Connection, _ transaction: UInt32, since began: MonotonicTime
+  ) {
     metrics.deleted(since: began)
-    guard let connection = connections[id] else { return }
-    connection.waits -= 1
     DeleteVmoReply().encode(transactionID: transaction, into: &output)
     send(to: connection)
   }
@@ -190,6 +185,7 @@ extension ServerLoop {
       client.unreportedBuffers.remove(identity)
       forgetIfGone(client)
     }
+    answerWaiting(for: key)
   }
 
   // MARK: Held on to

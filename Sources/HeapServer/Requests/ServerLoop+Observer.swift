@@ -107,27 +107,16 @@ extension ServerLoop {
       dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many answers of the connection wait")
     }
-    let (id, mailbox) = (connection.id, self.mailbox)
-    let isLive = heap.buffers.whenReclaimed(identity) {
-      mailbox.post(.awaited(connection: id, transaction: transaction))
-    }
-    guard isLive else {
+    guard let key = heap.buffers.keyUntilReclaimed(of: identity) else {
       dispose(handle, of: connection)
       AwaitReclaimedReply(.failure(HeapError.Code.notFound.rawValue)).encode(
         transactionID: transaction, into: &output)
       return send(to: connection)
     }
-    connection.waits += 1
     _ = consume handle
+    wait(for: key, connection, transaction)
     // The handle may have been the last child, and of a dma-buf nobody else will tell.
     recheck(identity)
-  }
-
-  func finishWaiting(_ id: UInt64, _ transaction: UInt32) {
-    guard let connection = connections[id] else { return }
-    connection.waits -= 1
-    AwaitReclaimedReply(.success(EmptyTable())).encode(transactionID: transaction, into: &output)
-    send(to: connection)
   }
 
   private func tellStatus(_ connection: Connection, _ transaction: UInt32) {
