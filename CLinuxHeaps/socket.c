@@ -6,7 +6,7 @@
 
 union control {
     struct cmsghdr alignment;
-    char bytes[CMSG_SPACE(sizeof(int) * CLinuxHeaps_MAX_DESCRIPTORS)];
+    char bytes[CMSG_SPACE(sizeof(int) * CLinuxHeaps_MAX_ARRIVING)];
 };
 
 ssize_t CLinuxHeaps_send(int socket, const void *bytes, size_t length, const int *descriptors,
@@ -19,7 +19,7 @@ ssize_t CLinuxHeaps_send(int socket, const void *bytes, size_t length, const int
         return -1;
     }
     if (count > 0) {
-        memset(&control, 0, sizeof control);
+        memset(&control, 0, CMSG_SPACE(sizeof(int) * count));
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -50,11 +50,12 @@ ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descrip
             *truncated = true;
             continue;
         }
-        // The buffer holds no more than MAX_DESCRIPTORS in all, so this cannot overrun.
+        // The buffer holds no more than MAX_ARRIVING in all, so this cannot overrun.
         size_t arrived = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(descriptors + *count, CMSG_DATA(header), sizeof(int) * arrived);
         *count += arrived;
     }
+    if (*count > CLinuxHeaps_MAX_DESCRIPTORS) *truncated = true;
     return received;
 }
 #endif

@@ -54,14 +54,20 @@ int CLinuxHeaps_set_lease_signal(int file, int signal);
 ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
                          const int *_Nullable descriptors, size_t count);
 
-/// recvmsg(2) with `MSG_CMSG_CLOEXEC`. Every descriptor that arrived stands in `descriptors`, its
-/// number in `count`, whatever else is wrong with the message: the caller owns them.
-/// `truncated` is set when `MSG_TRUNC` or `MSG_CTRUNC` was, or a control message was no `SCM_RIGHTS`.
+/// recvmsg(2) with `MSG_CMSG_CLOEXEC`. Every descriptor that arrived stands in `descriptors`, which has
+/// room for `CLinuxHeaps_MAX_ARRIVING`, its number in `count`, whatever else is wrong with the message:
+/// the caller owns them. `truncated` is set when `MSG_TRUNC` or `MSG_CTRUNC` was, a control message was
+/// no `SCM_RIGHTS`, or more than `CLinuxHeaps_MAX_DESCRIPTORS` came.
 ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count,
                             bool *_Nonnull truncated);
 
-enum { CLinuxHeaps_MAX_DESCRIPTORS = 64 };
+enum {
+    CLinuxHeaps_MAX_DESCRIPTORS = 64,
+    /// `SCM_MAX_FD` (unix(7)), the most that anybody can send. Those without room would be closed before
+    /// recvmsg(2) returns, which takes as long as their file systems like.
+    CLinuxHeaps_MAX_ARRIVING = 253
+};
 
 /// accept4(2), hidden behind `_GNU_SOURCE`: close-on-exec, and non-blocking.
 int CLinuxHeaps_accept(int listener);

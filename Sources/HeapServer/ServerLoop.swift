@@ -12,6 +12,9 @@ final class ServerLoop {
   let log: Logger
   let mailbox: Mailbox<Message>
   let workers: Workers
+  let disposer: Disposer
+  /// Handles of AttachLifetimeTracking that are not due.
+  let trackers = UserCounts()
   let store: ParentStore?
   let metrics = ServerMetrics()
   private let manager: ServiceManager?
@@ -26,6 +29,7 @@ final class ServerLoop {
   var metricsReaders: [UInt64: MetricsReader] = [:]
   var userConnections: [uid_t: Int] = [:]
   var ledger = Ledger()
+  var waiting: [BufferKey: [Waiting]] = [:]
   var deadlines = Deadlines<Deadline>()
   var input = ReceiveBuffer()
   /// The message that is being made.
@@ -42,6 +46,8 @@ final class ServerLoop {
   enum Deadline: Hashable {
     /// A client has not read what was sent to it.
     case stall(connection: UInt64)
+    /// Whether files that a client's user sent are closed is looked at again.
+    case heldUp(connection: UInt64)
     /// A deleted buffer is held by someone still.
     case deletion(BufferKey)
     case watchdog
@@ -65,6 +71,7 @@ final class ServerLoop {
     self.mailbox = mailbox
     let workers = try Workers()
     self.workers = workers
+    disposer = try Disposer()
     let lanes = LaneCounter()
     reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
       workers.run(in: lanes.next(), work)
@@ -150,9 +157,6 @@ final class ServerLoop {
       runningAllocations -= 1
       finish(ticket, result)
     case .reclaimed(let key): forget(key)
-    case .deleted(let id, let transaction, let began):
-      finishDeletion(id, transaction, since: began)
-    case .awaited(let id, let transaction): finishWaiting(id, transaction)
     case .reload(let policy): take(policy)
     case .stop: beginStop()
     }
@@ -167,6 +171,7 @@ final class ServerLoop {
         metadata: connection.metadata.merging(["unread": "\(connection.outgoing.count)"]) { $1 })
       metrics.dropped.increment()
       close(connection)
+    case .heldUp(let id): connections[id].map { lookAgain(at: $0) }
     case .deletion(let key): reportHolders(of: key)
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders[id].map { close($0) }
@@ -241,7 +246,7 @@ final class ServerLoop {
     let isIdle = connection.outgoing.isEmpty
     poller.change(
       connection.socket.rawValue, EventSource(.connection, connection.id),
-      reading: isIdle && !isStopping, writing: !isIdle)
+      reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
   }
 }
 

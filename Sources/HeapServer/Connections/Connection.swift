@@ -30,8 +30,11 @@ final class Connection {
   var requests = 0
   /// Answers that wait for a buffer's end.
   var waits = 0
+  var keysWaitedFor: Set<BufferKey> = []
   let account = Account()
   var refusals = RefusalLog()
+  /// Set while nothing is read because too many files that its user sent are not closed yet.
+  var heldUpSince: MonotonicTime?
   /// Nothing more is read; it is closed when all is sent.
   var isEnding = false
 

@@ -9,8 +9,8 @@ struct DescriptorHeadroom: ~Copyable {
   let limit: Int
   private var spare: OwnedFD?
 
-  /// What one message can bring, and what one allocation needs.
-  static let reserve = 128
+  /// What one message can bring, and what one allocation needs; less where the limit is low.
+  var reserve: Int { min(320, limit / 2) }
 
   /// Raises the limit as far as this process may.
   init() {

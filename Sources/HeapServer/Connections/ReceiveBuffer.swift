@@ -23,7 +23,7 @@ struct ReceiveBuffer {
   }
 
   private(set) var bytes = [UInt8](repeating: 0, count: WireLimits.maxBytes)
-  private var numbers = [CInt](repeating: -1, count: Int(CLinuxHeaps_MAX_DESCRIPTORS))
+  private var numbers = [CInt](repeating: -1, count: Int(CLinuxHeaps_MAX_ARRIVING))
 
   /// One message from a socket that does not block.
   mutating func receive(_ socket: borrowing OwnedFD) -> Arrival {

@@ -83,13 +83,16 @@ extension ServerLoop {
   func close(_ connection: Connection) {
     guard connections.removeValue(forKey: connection.id) != nil else { return }
     poller.remove(connection.socket.rawValue)
+    discardInput(of: connection)
     deadlines.cancel(.stall(connection: connection.id))
+    deadlines.cancel(.heldUp(connection: connection.id))
     let client = connection.client
     client.isConnected = false
     let count = userConnections[client.peer.user, default: 1] - 1
     userConnections[client.peer.user] = count == 0 ? nil : count
     // Answers that nobody will read may hold children.
     connection.outgoing = []
+    stopWaiting(connection)
     recheck(client)
     forgetIfGone(client)
     log.debug("client disconnected", metadata: connection.metadata)
@@ -109,6 +112,8 @@ extension ServerLoop {
   /// Sends ``output``, or keeps it until the client reads. The handle is closed here as soon as it is
   /// on its way.
   func send(to connection: Connection, passing handle: consuming OwnedFD? = nil) {
+    // Nothing follows an epitaph.
+    if connection.isEnding { return }
     guard connection.outgoing.isEmpty else {
       return connection.outgoing.append(.init(output, handle))
     }
@@ -139,40 +144,35 @@ extension ServerLoop {
   /// The server's last word (FIDL: epitaph), then the end of the connection. Its buffers stay.
   func end(_ connection: Connection, _ status: HeapError.Code) {
     Epitaph(status: status.rawValue).encode(into: &output)
-    connection.isEnding = true
     send(to: connection)
-    guard connection.outgoing.isEmpty else { return }
-    discardInput(of: connection)
-    close(connection)
+    connection.isEnding = true
+    if connection.outgoing.isEmpty { close(connection) }
   }
 
-  /// A socket closed with unread messages answers ECONNRESET to its peer, in place of the epitaph.
+  /// A socket that is closed with unread messages closes their handles, here and now, and answers
+  /// ECONNRESET to its peer before the epitaph. After the shutdown no more can come.
   private func discardInput(of connection: Connection) {
-    for _ in 0..<64 {
+    _ = shutdown(connection.socket.rawValue, CInt(SHUT_RD))
+    while true {
       switch input.receive(connection.socket) {
-      case .message(let message): dispose(message.handles)
-      case .truncated(let handles): dispose(handles)
-      default: return
+      case .message(let message): dispose(message.handles, of: connection)
+      case .truncated(let handles): dispose(handles, of: connection)
+      case .nothing: return
+      case .end: return
       }
     }
   }
 
   // MARK: Handles that belong to nothing here
 
-  /// Closes what a client sent. The last close of a foreign file can take as long as its file system
-  /// likes, so it is not done here.
-  func dispose(_ handles: consuming ReceivedDescriptors) {
-    if handles.count == 0 { return }
-    let box = Guarded<ReceivedDescriptors?>(handles)
-    workers.run(in: Self.disposal) { box.withLock { $0 = nil } }
+  /// Closes what a client sent, elsewhere.
+  func dispose(_ handles: consuming ReceivedDescriptors, of connection: Connection) {
+    disposer.close(handles, of: connection.client.peer.user)
   }
 
-  func dispose(_ handle: consuming OwnedFD) {
-    let box = SharedFD(handle)
-    workers.run(in: Self.disposal) { _ = box }
+  func dispose(_ handle: consuming OwnedFD, of connection: Connection) {
+    disposer.close(handle, of: connection.client.peer.user)
   }
-
-  private static let disposal: Workers.Lane = .max
 }
 
 /// What became of one attempt.

@@ -6,7 +6,7 @@ extension ServerLoop {
   var isOutOfDescriptors: Bool {
     let open =
       32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
-      + heap.buffers.trackerCount + runningAllocations
-    return open + DescriptorHeadroom.reserve > headroom.limit
+      + trackers.total + runningAllocations + disposer.open.total
+    return open + headroom.reserve > headroom.limit
   }
 }

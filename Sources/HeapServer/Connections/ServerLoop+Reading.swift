@@ -8,6 +8,7 @@ internal import Logging
 extension ServerLoop {
   /// One message; the rest stays in the socket, so that clients take turns.
   func read(_ connection: Connection) {
+    if connection.isEnding || holdsUp(connection) { return }
     switch input.receive(connection.socket) {
     case .message(let message):
       let count = message.count
@@ -16,7 +17,7 @@ extension ServerLoop {
     case .nothing: break
     case .end: close(connection)
     case .truncated(let handles):
-      dispose(handles)
+      dispose(handles, of: connection)
       refuse(connection, .invalidArgs, "a message of more than 65536 bytes or 64 handles")
     }
   }
@@ -26,12 +27,12 @@ extension ServerLoop {
   ) {
     let header: MessageHeader
     do throws(WireError) { header = try MessageHeader(decoding: message) } catch {
-      dispose(handles)
+      dispose(handles, of: connection)
       return refuse(connection, .invalidArgs, "\(error)")
     }
     // 0 is for messages that nobody answers, and each of these methods is answered.
     if header.transactionID == 0 && connection.face.methods.contains(header.ordinal) {
-      dispose(handles)
+      dispose(handles, of: connection)
       return refuse(connection, .invalidArgs, "\(header.ordinal) without a transaction ID")
     }
     switch connection.face {

@@ -5,10 +5,6 @@ enum Message: Sendable {
   case allocated(Ticket, Result<Allocation, HeapError>)
   /// All of the buffer is gone.
   case reclaimed(BufferKey)
-  /// The buffer whose deletion this connection waits for is gone.
-  case deleted(connection: UInt64, transaction: UInt32, since: MonotonicTime)
-  /// The buffer that this connection watches is gone.
-  case awaited(connection: UInt64, transaction: UInt32)
   case reload(Policy)
   case stop
 }

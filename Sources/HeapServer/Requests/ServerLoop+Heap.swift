@@ -14,16 +14,17 @@ extension ServerLoop {
       switch header.ordinal {
       case .allocateVmo:
         let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
-        dispose(handles)
+        dispose(handles, of: connection)
         allocate(connection, header.transactionID, request)
       case .deleteVmo:
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
         delete(connection, header.transactionID, request, handles)
       default:
-        dispose(handles)
+        dispose(handles, of: connection)
         refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")
       }
     } catch {
+      dispose(handles, of: connection)
       refuse(connection, .invalidArgs, "\(error)")
     }
   }
@@ -147,40 +148,35 @@ extension ServerLoop {
     let key = BufferKey(
       bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
     guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
-      dispose(handle)
+      dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")
     }
-    connection.waits += 1
     let began = MonotonicTime.now
-    let (id, mailbox) = (connection.id, self.mailbox)
-    let deletion = heap.buffers.delete(key, handle, identity) {
-      mailbox.post(.deleted(connection: id, transaction: transaction, since: began))
-    }
-    switch consume deletion {
+    switch heap.buffers.delete(key, handle, identity) {
     case .begun:
-      // Where the handle was the last the answer is there already.
+      wait(for: key, connection, transaction, deletionBegan: began)
+      // Where the handle was the last the buffer is gone already.
       readMail()
       if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
-      dispose(handle)
+      dispose(handle, of: connection)
       connection.refusals.note { suppressed in
         log.notice(
           "deletion of a buffer that is not there",
           metadata: connection.metadata.merging(
             ["buffer": "\(key)", "more": "\(suppressed)"]) { $1 })
       }
-      finishDeletion(id, transaction, since: began)
+      answerDeletion(connection, transaction, since: began)
     case .wrongHandle(let handle):
-      connection.waits -= 1
-      dispose(handle)
+      dispose(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }
 
-  func finishDeletion(_ id: UInt64, _ transaction: UInt32, since began: MonotonicTime) {
+  func answerDeletion(
+    _ connection: Connection, _ transaction: UInt32, since began: MonotonicTime
+  ) {
     metrics.deleted(since: began)
-    guard let connection = connections[id] else { return }
-    connection.waits -= 1
     DeleteVmoReply().encode(transactionID: transaction, into: &output)
     send(to: connection)
   }
@@ -194,6 +190,7 @@ extension ServerLoop {
       client.unreportedBuffers.remove(identity)
       forgetIfGone(client)
     }
+    answerWaiting(for: key)
   }
 
   // MARK: Held on to

@@ -15,26 +15,38 @@ extension ServerLoop {
       switch header.ordinal {
       case .getVmoInfo:
         let request = try GetVmoInfoRequest(decoding: message, handleCount: handles.count)
-        tellInfo(connection, transaction, handles.take(at: request.vmo.rawValue))
+        let vmo = take(request.vmo, of: handles, connection)
+        tellInfo(connection, transaction, vmo)
       case .attachLifetimeTracking:
         let request = try AttachLifetimeTrackingRequest(
           decoding: message, handleCount: handles.count)
-        attach(
-          connection, transaction, request, handles.take(at: request.serverEnd.rawValue))
+        let serverEnd = take(request.serverEnd, of: handles, connection)
+        attach(connection, transaction, request, serverEnd)
       case .awaitReclaimed:
         let request = try AwaitReclaimedRequest(decoding: message, handleCount: handles.count)
-        awaitReclaimed(connection, transaction, handles.take(at: request.vmo.rawValue))
+        let vmo = take(request.vmo, of: handles, connection)
+        awaitReclaimed(connection, transaction, vmo)
       case .getStatus:
         _ = try GetStatusRequest(decoding: message, handleCount: handles.count)
-        dispose(handles)
+        dispose(handles, of: connection)
         tellStatus(connection, transaction)
       default:
-        dispose(handles)
+        dispose(handles, of: connection)
         answerUnknown(connection, header)
       }
     } catch {
+      dispose(handles, of: connection)
       refuse(connection, .invalidArgs, "\(error)")
     }
+  }
+
+  /// The handle that a method knows; those in fields that it does not know are closed.
+  private func take(
+    _ index: HandleIndex, of handles: consuming ReceivedDescriptors, _ connection: Connection
+  ) -> OwnedFD {
+    let handle = handles.take(at: index.rawValue)
+    dispose(handles, of: connection)
+    return handle
   }
 
   /// As flexible methods of an open protocol are: a client may be newer than the server.
@@ -53,7 +65,7 @@ extension ServerLoop {
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
     let key = (try? VMOIdentity(of: handle)).flatMap { heap.buffers.key(of: $0) }
-    if key == nil { dispose(handle) }
+    if key == nil { dispose(handle, of: connection) } else { _ = consume handle }
     let info = key.map {
       VmoInfo(bufferCollectionID: $0.bufferCollectionID, bufferIndex: $0.bufferIndex)
     }
@@ -67,17 +79,21 @@ extension ServerLoop {
     _ handle: consuming OwnedFD
   ) {
     let reply: AttachLifetimeTrackingReply
-    if !EventPair.isEnd(handle) {
-      dispose(handle)
-      reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.wrongType.rawValue))
-    } else if heap.buffers.trackerCount >= policy.limits.waits || isOutOfDescriptors {
-      dispose(handle)
+    let (user, disposer) = (connection.client.peer.user, self.disposer)
+    if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
+      dispose(handle, of: connection)
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
       // Each of them is a descriptor of this process until it is due.
+      let trackers = self.trackers
+      trackers.add(user)
       heap.buffers.attachLifetimeTracking(
         handle, bufferCollectionID: request.bufferCollectionID,
-        buffersRemaining: request.buffersRemaining)
+        buffersRemaining: request.buffersRemaining
+      ) { descriptor in
+        trackers.remove(user)
+        disposer.close(descriptor, of: user)
+      }
       reply = AttachLifetimeTrackingReply(.success(EmptyTable()))
     }
     reply.encode(transactionID: transaction, into: &output)
@@ -88,31 +104,19 @@ extension ServerLoop {
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
     guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
-      dispose(handle)
+      dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many answers of the connection wait")
     }
-    let (id, mailbox) = (connection.id, self.mailbox)
-    let isLive = heap.buffers.whenReclaimed(identity) {
-      mailbox.post(.awaited(connection: id, transaction: transaction))
-    }
-    guard isLive else {
-      dispose(handle)
+    guard let key = heap.buffers.keyUntilReclaimed(of: identity) else {
+      dispose(handle, of: connection)
       AwaitReclaimedReply(.failure(HeapError.Code.notFound.rawValue)).encode(
         transactionID: transaction, into: &output)
       return send(to: connection)
     }
-    // Ahead of the look: the parent is here, so this close is a quick one.
     _ = consume handle
-    connection.waits += 1
-    // It may have been the last child, and of a dma-buf nobody else will tell.
+    wait(for: key, connection, transaction)
+    // The handle may have been the last child, and of a dma-buf nobody else will tell.
     recheck(identity)
-  }
-
-  func finishWaiting(_ id: UInt64, _ transaction: UInt32) {
-    guard let connection = connections[id] else { return }
-    connection.waits -= 1
-    AwaitReclaimedReply(.success(EmptyTable())).encode(transactionID: transaction, into: &output)
-    send(to: connection)
   }
 
   private func tellStatus(_ connection: Connection, _ transaction: UInt32) {

@@ -43,7 +43,7 @@ struct Peer: ~Copyable {
 
   func killHolder() throws(Errno) { try socket.order(CHeapPeer_KILL_HOLDER) }
 
-  func kill() throws(Errno) {
-    Glibc.kill(pid_t(try socket.order(CHeapPeer_PID)), SIGKILL)
-  }
+  var process: pid_t { get throws(Errno) { pid_t(try socket.order(CHeapPeer_PID)) } }
+
+  func kill() throws(Errno) { Glibc.kill(try process, SIGKILL) }
 }

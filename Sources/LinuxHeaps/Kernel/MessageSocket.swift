@@ -53,11 +53,11 @@ public struct MessageSocket: ~Copyable, Sendable {
 
   /// Waits for one message; nil when the other end is closed.
   ///
-  /// Throws `EMSGSIZE` for a message of more than `limit` bytes or with ancillary data that is no
-  /// descriptors; all descriptors that it brought are closed.
+  /// Throws `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
+  /// descriptors, or with other ancillary data; all descriptors that it brought are closed.
   public func receive(atMost limit: Int = 65_536) throws(Errno) -> Message? {
     let socket = fd.rawValue
-    var numbers = [CInt](repeating: -1, count: Self.mostDescriptors)
+    var numbers = [CInt](repeating: -1, count: Int(CLinuxHeaps_MAX_ARRIVING))
     var count = 0
     var isTruncated = false
     var failure: Errno?

@@ -21,6 +21,11 @@ extension Daemon {
     }
   }
 
+  /// It takes up nothing until ``resume()``.
+  func pause() { Glibc.kill(identifier, SIGSTOP) }
+
+  func resume() { Glibc.kill(identifier, SIGCONT) }
+
   /// Waits until nobody is connected and nothing is kept but what an idle server has.
   func settledDescriptorCount() throws -> Int {
     let observer = try WireClient.observer(self)

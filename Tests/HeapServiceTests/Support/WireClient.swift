@@ -59,6 +59,8 @@ final class WireClient {
     return unsafe poll(&event, 1, 200) == 1 && event.revents & Int16(POLLOUT) != 0
   }
 
+  func hangUp() { socket.hangUp() }
+
   // MARK: Messages
 
   /// A message of any bytes, with up to 253 descriptors (`SCM_MAX_FD`, unix(7)).

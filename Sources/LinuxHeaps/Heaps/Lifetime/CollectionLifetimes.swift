@@ -7,8 +7,6 @@ struct CollectionLifetimes {
 
   private var collections: [UInt64: Collection] = [:]
 
-  private(set) var trackerCount = 0
-
   mutating func begin(_ id: UInt64) {
     collections[id, default: Collection()].buffers += 1
   }
@@ -19,7 +17,6 @@ struct CollectionLifetimes {
     collection.buffers -= 1
     let due = collection.trackers.filter { collection.buffers <= $0.buffersRemaining }
     collection.trackers.removeAll { collection.buffers <= $0.buffersRemaining }
-    trackerCount -= due.count
     if collection.buffers > 0 { collections[id] = collection }
     return due
   }
@@ -28,7 +25,6 @@ struct CollectionLifetimes {
   mutating func attach(_ tracker: LifetimeTracker, to id: UInt64) -> Bool {
     if collections[id]?.buffers ?? 0 <= tracker.buffersRemaining { return true }
     collections[id]?.trackers.append(tracker)
-    trackerCount += 1
     return false
   }
 }

@@ -26,15 +26,12 @@ extension LiveBuffers {
     case wrongHandle(OwnedFD)
   }
 
-  /// Takes the last handle back, as a descriptor of this identity. `waiter` is called when all is
-  /// gone, at once where this handle was the last. Where the deletion has begun before, it joins.
-  ///
-  /// `waiter` is called only where the deletion has begun.
+  /// Takes the last handle back, as a descriptor of this identity; ``whenReclaimed(_:_:)`` tells the end,
+  /// at once where this handle was the last. Where the deletion has begun before, it joins.
   package func delete(
-    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity,
-    _ waiter: @escaping Waiter
+    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity
   ) -> Deletion {
-    switch beginDeletion(key, identity, joining: waiter) {
+    switch beginDeletion(key, identity, joins: true) {
     case .begun(let buffer):
       drop(consume descriptor, of: buffer)
       return .begun
@@ -50,18 +47,17 @@ extension LiveBuffers {
   }
 
   private func beginDeletion(
-    _ key: BufferKey, _ identity: VMOIdentity, joining waiter: Waiter? = nil
+    _ key: BufferKey, _ identity: VMOIdentity, joins: Bool = false
   ) -> Beginning {
     state.withLock { state in
       let found: Buffer
-      switch (state.records[key]?.stage, waiter) {
-      case (.live(let buffer), _), (.deleting(let buffer), .some): found = buffer
-      case (.allocating, .some): return .wrongHandle
+      switch (state.records[key]?.stage, joins) {
+      case (.live(let buffer), _), (.deleting(let buffer), true): found = buffer
+      case (.allocating, true): return .wrongHandle
       default: return .unknown
       }
       guard state.keys[identity] == key else { return .wrongHandle }
       state.records[key]?.stage = .deleting(found)
-      if let waiter { state.records[key]?.waiters.append(waiter) }
       return .begun(found)
     }
   }

@@ -45,9 +45,6 @@ public final class LiveBuffers: Sendable {
   /// - Parameter reclaimer: Whose thread watches the buffers.
   public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
 
-  /// Descriptors that wait for the end of a collection's buffers.
-  package var trackerCount: Int { state.withLock { $0.collections.trackerCount } }
-
   /// Buffers that are not fully reclaimed.
   public var count: Int { state.withLock { $0.records.count } }
 
@@ -179,6 +176,11 @@ public final class LiveBuffers: Sendable {
     state.withLock { $0.live(identity)?.key }
   }
 
+  /// The same, until the buffer is fully reclaimed.
+  package func keyUntilReclaimed(of identity: VMOIdentity) -> BufferKey? {
+    state.withLock { $0.keys[identity] }
+  }
+
   /// The identity of a live or deleted buffer's first parent.
   package func identity(of key: BufferKey) -> VMOIdentity? {
     state.withLock { $0.records[key]?.identities.first }
@@ -215,10 +217,13 @@ public final class LiveBuffers: Sendable {
     for waiter in waiters { waiter() }
   }
 
+  /// - Parameter closing: Has the descriptor closed; a stranger's file can take long about it.
   package func attachLifetimeTracking(
-    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32,
+    closing: @escaping @Sendable (consuming OwnedFD) -> Void = { _ = consume $0 }
   ) {
-    let tracker = LifetimeTracker(descriptor, buffersRemaining: buffersRemaining)
+    let tracker = LifetimeTracker(
+      descriptor, buffersRemaining: buffersRemaining, closing: closing)
     let isDue = state.withLock { $0.collections.attach(tracker, to: bufferCollectionID) }
     if isDue { tracker.close() }
   }

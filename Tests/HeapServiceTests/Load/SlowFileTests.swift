@@ -1,0 +1,65 @@
+import HeapProtocol
+import LinuxHeaps
+import Testing
+
+/// Files whose close takes for ever, in every way that they can come in. The server's loop, and with it
+/// every other client, must not be the one who waits.
+@Suite(.enabled(if: SlowFile.isPossible, "needs a loopback device"))
+struct SlowFileTests {
+  enum Way: CaseIterable {
+    case malformed, unknownMethod, tooMany, unknownKey, info, tracker, unread, hangUp
+  }
+
+  @Test(arguments: Way.allCases)
+  func `a file that does not close delays nobody`(_ way: Way) throws {
+    let scene = try Scene()
+    let slow = try SlowFile()
+    let client = try WireClient(to: way.isHeap ? scene.daemon.socket : scene.daemon.observer)
+    // So that no close here is the last one.
+    scene.daemon.pause()
+    defer { scene.daemon.resume() }
+    try send(slow, to: client, way)
+    scene.daemon.resume()
+    // Many rounds, so that what is closed later is closed meanwhile too.
+    for _ in 0..<20 {
+      _ = try scene.observer.status()
+      try scene.heap.receiveDeleted(scene.heap.sendDelete(1, of: 98, OddFile.memfd()))
+    }
+    slow.release()
+    client.hangUp()
+    try scene.expectUnharmed()
+  }
+
+  private func send(_ slow: SlowFile, to client: WireClient, _ way: Way) throws {
+    let number = try #require(slow.file).fd.rawValue
+    let unread = Array(repeating: number, count: 2)
+    switch way {
+    case .malformed: try client.send(GoodMessage.delete.bytes.with([1], at: 36), [number])
+    case .unknownMethod: try client.send(GoodMessage.getStatus.bytes, [number])
+    case .tooMany:
+      // The server has room for the first of them.
+      let file = try OddFile.memfd()
+      try client.send(
+        GoodMessage.delete.bytes, Array(repeating: file.fd.rawValue, count: 252) + [number])
+    case .unknownKey: try client.send(GoodMessage.delete.bytes, [number])
+    case .info: try client.send(GoodMessage.getVmoInfo.bytes, [number])
+    case .tracker: try client.send(GoodMessage.attach.bytes, [number])
+    case .unread:
+      // The first ends the connection; the rest is in the socket then.
+      for _ in 0..<200 { try? client.send([0], unread) }
+    case .hangUp:
+      for _ in 0..<200 { try client.send(GoodMessage.delete.bytes, [number]) }
+      client.hangUp()
+    }
+    slow.file = nil
+  }
+}
+
+extension SlowFileTests.Way {
+  fileprivate var isHeap: Bool {
+    switch self {
+    case .info, .tracker: false
+    default: true
+    }
+  }
+}
