@@ -11,6 +11,8 @@ final class RemoteBuffers: Sendable {
     let identity: VMOIdentity
     let cleanup: [CleanupAction]
     var isDeleting = false
+    /// Nothing but the answer to its deletion will tell of its end.
+    var isUnwatched = false
     var waiters: [@Sendable () -> Void] = []
   }
 
@@ -56,14 +58,24 @@ final class RemoteBuffers: Sendable {
     }
   }
 
-  /// Calls `waiter` when the buffer's clean-up has run; at once where it has.
+  /// Calls `waiter` when the buffer's clean-up has run; at once where it has. The buffer's deletion is
+  /// answered.
   func whenEnded(_ id: ID, _ waiter: @escaping @Sendable () -> Void) {
-    let waits = state.withLock { state in
-      guard state.records[id] != nil else { return false }
+    let (waits, isUnwatched) = state.withLock { state in
+      guard let record = state.records[id] else { return (false, false) }
       state.records[id]?.waiters.append(waiter)
-      return true
+      return (true, record.isUnwatched)
     }
-    if !waits { waiter() }
+    if isUnwatched { end(id) } else if !waits { waiter() }
+  }
+
+  /// The service will not tell of this buffer's end any more.
+  func loseWatch(_ id: ID) {
+    let isDeleted = state.withLock { state in
+      state.records[id]?.isUnwatched = true
+      return state.records[id]?.waiters.isEmpty == false
+    }
+    if isDeleted { end(id) }
   }
 
   /// The service has taken the buffer back.

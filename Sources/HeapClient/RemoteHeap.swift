@@ -64,7 +64,8 @@ public final class RemoteHeap: Heap {
       watch(
         BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo, cleanup)
       // The service has closed what it got with the watch when it answers: the vmo is the only child.
-      _ = try info(of: vmo)
+      // Without that connection nothing was sent.
+      _ = try? info(of: vmo)
       return vmo
     case .status(let status):
       throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, heap.path)
@@ -82,7 +83,7 @@ public final class RemoteHeap: Heap {
         passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
       ) { answer in
         // A connection that is over tells nothing of the buffer.
-        if case .message = answer { buffers.end(id) }
+        if case .message = answer { buffers.end(id) } else { buffers.loseWatch(id) }
       }
     }
   }

@@ -22,12 +22,4 @@ import Testing
     try daemon.expectLog("client dropped", "reads no answers")
     try scene.expectUnharmed()
   }
-
-  @Test func `200 clients at once are served`() throws {
-    let daemon = try Daemon(configuration: "user-connections = 300\n")
-    let clients = try (0..<200).map { _ in try WireClient.heap(daemon) }
-    for (index, client) in clients.enumerated() {
-      #expect(try client.refusal(UInt64(index)) == nil)
-    }
-  }
 }

@@ -66,12 +66,4 @@ import Testing
     #expect(try client.refusal(1) == .noResources)
     _ = vmo
   }
-
-  @Test func `a user has so many connections`() throws {
-    let daemon = try Daemon(configuration: "user-connections = 4\n")
-    let clients = try (0..<4).map { _ in try WireClient.heap(daemon) }
-    #expect(try WireClient(to: daemon.socket).epitaph() == .noResources)
-    try daemon.expectLog("client refused", "too many connections")
-    _ = clients
-  }
 }

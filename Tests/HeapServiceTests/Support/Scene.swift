@@ -13,8 +13,12 @@ final class Scene {
 
   private static let collection: UInt64 = 99
 
-  init(configuration: String? = nil, through prefix: [String] = []) throws {
-    daemon = try Daemon(configuration: configuration, through: prefix)
+  init(
+    configuration: String? = nil, arguments: [String] = [], through prefix: [String] = []
+  ) throws {
+    daemon = try Daemon(
+      configuration: configuration, arguments: arguments, through: prefix,
+      openFolder: true)
     heap = try .heap(daemon)
     observer = try .observer(daemon)
     buffer = try heap.allocate(0, of: Self.collection)

@@ -22,16 +22,23 @@ extension WireClient {
     }
   }
 
-  /// The status of a refused allocation; nil where it was served. The new buffer is dropped.
+  /// The status of a refused allocation; nil where it was served. The new buffer is deleted.
   func refusal(
     _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize
   ) throws -> HeapError.Code? {
     do {
-      _ = try allocate(index, of: collection, size: size)
+      try receiveDeleted(sendDeleteOfNew(index, of: collection, size: size))
       return nil
     } catch let refusal as Refusal {
       return refusal.code
     }
+  }
+
+  /// Its own handle is closed on return.
+  private func sendDeleteOfNew(
+    _ index: UInt64, of collection: UInt64, size: UInt64
+  ) throws -> UInt32 {
+    try sendDelete(index, of: collection, allocate(index, of: collection, size: size))
   }
 
   /// Passes a handle back; the caller's own stays open as long as `handle` does.

@@ -1,0 +1,63 @@
+import HeapProtocol
+import LinuxHeaps
+import Testing
+
+/// Clients that send files as fast as they can, or files that do not close.
+@Suite struct DescriptorFloodTests {
+  /// A flexible one-way method that nobody knows: the server closes what comes with it, and goes on.
+  private static let unanswered: [UInt8] =
+    [0, 0, 0, 0, 2, 0, 0x80, 1] + [UInt8](repeating: 0x11, count: 8)
+
+  @Test func `a flood of files is closed as it comes`() throws {
+    let scene = try Scene()
+    var most = 0
+    do {
+      let file = try OddFile.memfd()
+      let flood = Array(repeating: file.fd.rawValue, count: 64)
+      let client = try WireClient.observer(scene.daemon)
+      for round in 0..<1_000 {
+        try client.send(Self.unanswered, flood)
+        if round % 100 == 0 {
+          most = max(most, try scene.daemon.descriptorCount)
+          // Others are served meanwhile.
+          _ = try scene.heap.refusal(5, of: 98)
+        }
+      }
+      #expect(try client.status().schemaVersion == 1)
+    }
+    // 64,000 came.
+    #expect(most < 1_000)
+    try scene.expectUnharmed()
+  }
+
+  @Test(
+    .enabled(if: SlowFile.isPossible, "needs a loopback device"),
+    .enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  func `who sends files that do not close is held up, then dropped, and nobody else`() throws {
+    let scene = try Scene(configuration: "stall-seconds = 1", arguments: ["--mode", "0666"])
+    let slow = try SlowFile()
+    do {
+      let client = try WireClient.observer(scene.daemon, as: .first)
+      let file = try OddFile.memfd()
+      scene.daemon.pause()
+      defer { scene.daemon.resume() }
+      try client.send(GoodMessage.getVmoInfo.bytes, [try #require(slow.file).fd.rawValue])
+      slow.file = nil
+      for _ in 0..<20 {
+        try client.send(Self.unanswered, Array(repeating: file.fd.rawValue, count: 64))
+      }
+      scene.daemon.resume()
+      #expect(try client.receive() != nil)
+      // Read no further than the bound, though there is more.
+      try scene.daemon.expectLog("client dropped: files that it sent do not close", "user=54321")
+      #expect(try client.receive() == nil)
+      let another = try WireClient.heap(scene.daemon, as: .second)
+      try another.receiveDeleted(another.sendDelete(1, file))
+    }
+    slow.release()
+    let client = try WireClient.observer(scene.daemon, as: .first)
+    #expect(try client.info(OddFile.memfd()) == nil)
+    client.hangUp()
+    try scene.expectUnharmed()
+  }
+}

@@ -1,0 +1,55 @@
+import LinuxHeaps
+import Testing
+
+/// Who may connect how often. A refused client is told, and hears nothing else.
+@Suite struct ConnectionLimitTests {
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  func `connections of a user`() throws {
+    let daemon = try Daemon(
+      configuration: "user-connections = 2", arguments: ["--mode", "0666"],
+      openFolder: true)
+    var clients = [
+      try WireClient.heap(daemon, as: .first), try WireClient.observer(daemon, as: .first),
+    ]
+    // Admitted, and not only connected.
+    #expect(try clients[1].status().users.contains { $0.connections == 2 })
+    for path in [daemon.socket, daemon.observer] {
+      #expect(try WireClient(to: path, as: .first).epitaph() == .noResources)
+    }
+    try daemon.expectLog("client refused: too many connections", "user=54321")
+    #expect(try WireClient.heap(daemon, as: .second).refusal() == nil)
+    clients.removeLast()
+    let isServed = try eventually {
+      try WireClient(to: daemon.socket, as: .first).epitaph() == nil
+    }
+    #expect(isServed)
+  }
+
+  @Test func `connections of all`() throws {
+    let daemon = try Daemon(configuration: "total-connections = 3")
+    var clients: [WireClient] = []
+    let areServed = eventually {
+      // Whoever looked whether the server answers may be connected still.
+      clients = (0..<3).compactMap { _ in try? WireClient.heap(daemon) }
+      return clients.count == 3
+    }
+    #expect(areServed)
+    #expect(try WireClient(to: daemon.socket).epitaph() == .noResources)
+    for client in clients { #expect(try client.refusal() == nil) }
+  }
+
+  @Test func `200 clients at once`() throws {
+    let scene = try Scene(configuration: "user-connections = 500")
+    do {
+      let clients = try (0..<200).map { _ in try WireClient.heap(scene.daemon) }
+      #expect(try scene.observer.status().connections.count == 202)
+      var requests: [UInt32] = []
+      for (index, client) in clients.enumerated() {
+        let buffer = try client.allocate(UInt64(index))
+        requests.append(try client.sendDelete(UInt64(index), buffer))
+      }
+      for (client, request) in zip(clients, requests) { try client.receiveDeleted(request) }
+    }
+    try scene.expectUnharmed()
+  }
+}
