@@ -21,11 +21,11 @@ import Testing
     try nursery.killMany(500, seed: seed.next())
     let report = try nursery.stop()
 
-    // No client that was left alone saw anything of it, and it was a storm.
+    // No client that was left alone saw anything of it, and it was a storm, if on an emulated machine.
     #expect(report.faults == 0, "\(report) \(seed)")
     #expect(report.killed == 500, "\(report) \(seed)")
-    #expect(report.allocated > 1_000 && report.deleted > 100, "\(report) \(seed)")
-    #expect(report.shared > 100 && report.taken > 50 && report.known > 50, "\(report) \(seed)")
+    #expect(report.allocated > 500 && report.deleted > 50, "\(report) \(seed)")
+    #expect(report.shared > 50 && report.taken > 25 && report.known > 25, "\(report) \(seed)")
     try left.expectNothing("\(report) \(seed)")
     #expect(daemon.stop() == 0)
     #expect(!daemon.log.contains(" error "), "\(daemon.log) \(seed)")

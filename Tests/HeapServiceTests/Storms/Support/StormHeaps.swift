@@ -1,8 +1,13 @@
 import HeapTestKit
+import LinuxHeaps
 
 extension HeapUnderTest {
-  /// Those for which a storm is made: memfd everywhere, and the kernel's where there are some.
-  static var inStorms: [HeapUnderTest] { all().filter { $0.kind == .dmaHeap || $0.kind == .memfd } }
+  /// Those for which a storm is made: the kernel's, each memory once, or memfd where it has none.
+  static var inStorms: [HeapUnderTest] {
+    let names = HeapCatalog().heaps().filter { $0.duplicateOf == nil }.map(\.name)
+    let kernels = all().filter { $0.kind == .dmaHeap && names.contains($0.name) }
+    return kernels.isEmpty ? [.memfd] : kernels
+  }
 
   /// One of each kind that this machine has.
   static var kinds: [HeapUnderTest] {
