@@ -5,8 +5,11 @@ internal import LinuxHeaps
 final class RemoteBuffers: Sendable {
   private struct Record {
     let identity: VMOIdentity
-    let cleanup: [CleanupAction]
+    /// Nil once it is being run.
+    var cleanup: [CleanupAction]?
     var isDeleting = false
+    /// Nobody will tell of its end.
+    var isUnwatched = false
     var waiters: [@Sendable () -> Void] = []
   }
 
@@ -46,19 +49,36 @@ final class RemoteBuffers: Sendable {
     }
   }
 
-  /// Calls `waiter` when the buffer's clean-up has run; at once where it has.
+  /// Calls `waiter` when the buffer's clean-up has run, or nobody will have it run; at once where that
+  /// is so.
   func whenEnded(_ key: BufferKey, _ waiter: @escaping @Sendable () -> Void) {
     let waits = state.withLock { state in
-      guard state.records[key] != nil else { return false }
+      guard state.records[key]?.isUnwatched == false else { return false }
       state.records[key]?.waiters.append(waiter)
       return true
     }
     if !waits { waiter() }
   }
 
-  /// The service has taken the buffer back.
+  /// The connection that would have told of the buffer's end is over.
+  func loseSight(of key: BufferKey) {
+    let waiters: [@Sendable () -> Void] = state.withLock { state in
+      let waiters = state.records[key]?.waiters ?? []
+      state.records[key]?.isUnwatched = true
+      state.records[key]?.waiters = []
+      return waiters
+    }
+    for waiter in waiters { waiter() }
+  }
+
+  /// The service has taken the buffer back. Nothing is done where that was said before.
   func end(_ key: BufferKey) {
-    guard let cleanup = state.withLock({ $0.records[key]?.cleanup }) else { return }
+    let cleanup: [CleanupAction]? = state.withLock { state in
+      let cleanup = state.records[key]?.cleanup
+      state.records[key]?.cleanup = nil
+      return cleanup
+    }
+    guard let cleanup else { return }
     for action in cleanup { action() }
     let waiters: [@Sendable () -> Void] = state.withLock { state in
       guard let record = state.records.removeValue(forKey: key) else { return [] }

@@ -78,7 +78,7 @@ public final class RemoteHeap: Heap {
         passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
       ) { answer in
         // A connection that is over tells nothing of the buffer.
-        if case .message = answer { buffers.end(key) }
+        if case .message = answer { buffers.end(key) } else { buffers.loseSight(of: key) }
       }
     }
   }
@@ -99,6 +99,8 @@ public final class RemoteHeap: Heap {
     send(key, vmo, answer)
     try await answer.wait(operation, heap)
     await ended(key)
+    // Where the service ended in between, its answer to the deletion is the one that says so.
+    buffers.end(key)
   }
 
   /// The service closes the connection of who passes a wrong handle, so it is asked before.
