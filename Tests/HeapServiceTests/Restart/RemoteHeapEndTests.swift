@@ -19,23 +19,25 @@ import Testing
 
   @Test(.timeLimit(.minutes(5)))
   func `calls under way fail with PEER_CLOSED, and leave neither files nor threads`() async throws {
-    let daemon = try Daemon()
+    let manager = try StandInManager(heap: MemfdHeap.name)
+    try manager.start()
     // Some descriptors are opened at first use, and kept.
-    _ = try Self.allocate(try RemoteHeap(socket: daemon.socket), 1)
+    _ = try Self.allocate(try manager.connect(), 1)
     let before = try OwnResources.atRest()
-    try await failAllCalls(daemon)
+    try await failAllCalls(manager)
+    // It has the stand-in let go of what nobody holds any more.
+    try manager.start()
     #expect(
       comesTrue { (try? OwnResources()) == before },
       "\((try? OwnResources())?.description ?? ""), not \(before)")
 
-    let next = try Daemon(folder: daemon.folder)
-    let heap = try RemoteHeap(socket: next.socket)
+    let heap = try manager.connect()
     let vmo = try Self.allocate(heap, 1)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
   }
 
-  private func failAllCalls(_ daemon: Daemon) async throws {
-    let heap = try RemoteHeap(socket: daemon.socket)
+  private func failAllCalls(_ manager: StandInManager) async throws {
+    let heap = try manager.connect()
     let held = HeldVMO(try Self.allocate(heap, 2))
     let other = try held.duplicate()
     let deletion = Task { () -> HeapError.Code? in
@@ -49,7 +51,7 @@ import Testing
     }
     // Until it is begun the service knows the buffer.
     #expect(comesTrue { (try? held.info(from: heap)) == nil })
-    Glibc.kill(daemon.identifier, SIGSTOP)
+    Glibc.kill(try #require(manager.process), SIGSTOP)
     let codes = Guarded<[HeapError.Code?]>([])
     for index in 0..<12 {
       try KernelThread.start("caller") {
@@ -60,7 +62,7 @@ import Testing
     // Most of them are under way by then; the rest begin after the end.
     usleep(20_000)
     #expect(codes.withLock { $0.isEmpty })
-    daemon.kill()
+    manager.kill()
     #expect(comesTrue { codes.withLock { $0.count } == 12 })
     #expect(codes.withLock { $0 } == Array(repeating: .peerClosed, count: 12))
     #expect(await deletion.value == .peerClosed)
