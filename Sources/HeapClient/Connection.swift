@@ -117,7 +117,13 @@ final class Connection: Sendable {
   /// Receives one message and hands it on. False at the connection's end.
   func hear() -> Bool {
     let message: MessageSocket.Message?
-    do throws(Errno) { message = try socket.receive() } catch { message = nil }
+    do throws(Errno) { message = try socket.receive() } catch .connectionReset {
+      // The server closed with requests unread. It is said once; what was answered before is still to
+      // be had, and then comes the end.
+      return true
+    } catch {
+      message = nil
+    }
     guard let message else {
       finish(.peerClosed)
       return false

@@ -9,7 +9,8 @@ final class RemoteBuffers: Sendable {
   private struct Record {
     let key: BufferKey
     let identity: VMOIdentity
-    let cleanup: [CleanupAction]
+    /// Nil once it is being run.
+    var cleanup: [CleanupAction]?
     var isDeleting = false
     /// Nothing but the answer to its deletion will tell of its end.
     var isUnwatched = false
@@ -78,9 +79,14 @@ final class RemoteBuffers: Sendable {
     if isDeleted { end(id) }
   }
 
-  /// The service has taken the buffer back.
+  /// The service has taken the buffer back. Nothing is done where that was said before.
   func end(_ id: ID) {
-    guard let cleanup = state.withLock({ $0.records[id]?.cleanup }) else { return }
+    let cleanup: [CleanupAction]? = state.withLock { state in
+      let cleanup = state.records[id]?.cleanup
+      state.records[id]?.cleanup = nil
+      return cleanup
+    }
+    guard let cleanup else { return }
     for action in cleanup { action() }
     let waiters: [@Sendable () -> Void] = state.withLock { state in
       guard let record = state.records.removeValue(forKey: id) else { return [] }

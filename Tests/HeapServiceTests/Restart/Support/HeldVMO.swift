@@ -7,6 +7,16 @@ final class HeldVMO: Sendable {
 
   init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
 
+  /// A second handle; nil once it is taken.
+  func duplicate() throws(HeapError) -> HeldVMO? {
+    try vmo.withLock { (vmo) throws(HeapError) in
+      switch vmo {
+      case .some(let vmo): HeldVMO(try vmo.duplicate())
+      case .none: nil
+      }
+    }
+  }
+
   func take() -> VMO? { vmo.withLock { $0.take() } }
 
   /// Nil once it is taken.

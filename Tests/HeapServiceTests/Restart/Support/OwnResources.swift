@@ -1,0 +1,28 @@
+import Glibc
+import LinuxHeaps
+
+/// What clients cost this process.
+struct OwnResources: Equatable, CustomStringConvertible {
+  private let files: [String]
+  private let threads: Int
+
+  /// When no client is left, and nothing changes for a while: threads end after their last call.
+  static func atRest() throws -> OwnResources {
+    var last = try OwnResources()
+    while true {
+      usleep(20_000)
+      let now = try OwnResources()
+      if now == last && now.threads == 0 { return now }
+      last = now
+    }
+  }
+
+  init() throws {
+    files = try ProcessFiles.list(of: getpid())
+    threads = try SmallFile.entries(of: "/proc/self/task").count { thread in
+      (try? SmallFile.read("/proc/self/task/\(thread)/comm")) == "heap-client\n"
+    }
+  }
+
+  var description: String { "\(threads) threads of clients, \(files)" }
+}
