@@ -23,7 +23,8 @@ public struct Listener: ~Copyable, Sendable {
   ///   - type: `SOCK_SEQPACKET` for the protocols, `SOCK_STREAM` for the metrics.
   ///   - mode: Permission bits; who may write may connect (unix(7)).
   ///   - group: The file's group; nil leaves it.
-  /// Throws `HeapError.Code.alreadyExists` where a server answers at `path`.
+  /// Throws `HeapError.Code.alreadyExists` where a server answers at `path`, or a file is that is no
+  /// socket.
   public init(
     at path: String, type: Kind = .messages, mode: UInt32 = 0o660, group: String? = nil
   ) throws(HeapError) {
@@ -38,6 +39,11 @@ public struct Listener: ~Copyable, Sendable {
       throw HeapError(
         .alreadyExists, operation, at: path, cause: "a server listens there already",
         fix: "stop it, or choose another path")
+    }
+    if Self.isOtherFile(path) {
+      throw HeapError(
+        .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",
+        fix: "choose another path")
     }
     do throws(Errno) {
       try Self.bind(socket, path, mode, group)
@@ -92,6 +98,11 @@ public struct Listener: ~Copyable, Sendable {
     case .success, .failure(.resourceTemporarilyUnavailable): return true
     case .failure: return false
     }
+  }
+
+  private static func isOtherFile(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
   }
 
   private static func bind(
