@@ -72,6 +72,28 @@ final class WireClient {
     }
   }
 
+  /// Sends the same message until the socket takes no more for a while: the server has stopped reading.
+  /// Answers how many it took.
+  func sendWithoutReading(_ bytes: [UInt8], atMost limit: Int = .max) throws -> Int {
+    var sent = 0
+    var pauses = 0
+    let number = descriptor
+    while sent < limit {
+      let length = unsafe Glibc.send(
+        number, bytes, bytes.count, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
+      if length < 0 {
+        guard errno == EAGAIN else { throw Errno(rawValue: errno) }
+        pauses += 1
+        if pauses > 50 || limit < .max { break }
+        usleep(2_000)
+      } else {
+        sent += 1
+        pauses = 0
+      }
+    }
+    return sent
+  }
+
   /// Nil at the end.
   func receive() throws -> Received? {
     do { return try receiveOnce() } catch Errno.connectionReset {

@@ -1,0 +1,89 @@
+import Glibc
+import HeapProtocol
+import HeapServer
+import LinuxHeaps
+import SystemPackage
+import Testing
+
+/// Allocations that take the kernel long.
+@Suite struct SlowAllocationTests {
+  @Test func `so many requests of a connection may be under way`() throws {
+    let server = try GatedServer { $0.requests = 2 }
+    let client = try server.client()
+    let requests = try [client.ask(for: 0), client.ask(for: 1)]
+    #expect(try client.refusal(2) == .noResources)
+    #expect(try server.client().refusal(2) == nil)
+    server.gate.open()
+    var answered: Set<UInt32> = []
+    for _ in requests { answered.insert(try #require(try client.receive()?.header).transactionID) }
+    #expect(answered == Set(requests))
+    #expect(try client.refusal(2) == nil)
+  }
+
+  @Test func `who waits for an allocation keeps no other client waiting`() throws {
+    let server = try GatedServer()
+    let slow = try server.client()
+    for index in 0..<10 as Range<UInt64> { _ = try slow.ask(for: index) }
+    let client = try server.client()
+    for index in 0..<10 { #expect(try client.refusal(UInt64(index), of: 8) == nil) }
+    #expect(!slow.hasNews(within: 0))
+    // Its key is taken from the request on.
+    #expect(try client.refusal(0) == .alreadyExists)
+  }
+
+  @Test func `a vmo whose client is gone is dropped, and its buffer with it`() throws {
+    let server = try GatedServer()
+    let observer = try WireClient(to: server.socket + ".observer")
+    do {
+      let client = try server.client()
+      _ = try client.ask(for: 0)
+      let isThere = try eventually { try observer.status().buffers.count == 1 }
+      #expect(isThere)
+    }
+    server.gate.open()
+    let isGone = try eventually { try observer.status().buffers.isEmpty }
+    #expect(isGone)
+  }
+
+  @Test func `a stop answers what is under way and takes nothing new`() throws {
+    let server = try GatedServer()
+    let client = try server.client()
+    let request = try client.ask(for: 0)
+    // Read, and not only sent.
+    #expect(try client.refusal(0) == .alreadyExists)
+    server.stop()
+    let isStopped = eventually { (try? WireClient(to: server.socket).hasNews(within: 50)) != true }
+    #expect(isStopped)
+    try client.request { transaction, bytes in
+      DeleteVmoRequest(bufferCollectionID: 1, bufferIndex: 1).encode(
+        transactionID: transaction, into: &bytes)
+    }
+    server.gate.open()
+    let answer = try #require(try client.receive())
+    #expect(answer.header?.transactionID == request && answer.handles.count == 1)
+    #expect(try client.receive() == nil)
+    server.waitForEnd()
+    #expect(unsafe access(server.socket, F_OK) != 0)
+    #expect(unsafe access(server.socket + ".observer", F_OK) != 0)
+  }
+}
+
+extension GatedServer {
+  fileprivate func client() throws -> WireClient {
+    let client = try WireClient(to: socket)
+    guard try client.receive()?.decode(OnRegisterEvent.self) != nil else {
+      throw Unexpected("OnRegister", nil)
+    }
+    return client
+  }
+}
+
+extension WireClient {
+  /// Asks for an allocation that waits for the gate.
+  fileprivate func ask(for index: UInt64) throws -> UInt32 {
+    let message = AllocateVmoRequest(
+      size: GatedHeap.slowSize, settings: SingleBufferSettings(), bufferCollectionID: 7,
+      bufferIndex: index)
+    return try request { message.encode(transactionID: $0, into: &$1) }
+  }
+}

@@ -1,0 +1,44 @@
+import Foundation
+import HeapServer
+import LinuxHeaps
+import Logging
+
+/// A server in this process, of a heap that takes as long as a test likes; it ends with this value.
+final class GatedServer {
+  let gate = Gate()
+  let socket: String
+  private let folder: String
+  private let server: HeapServer
+  private let end = Gate()
+
+  init(_ limits: (inout Limits) -> Void = { _ in }) throws {
+    folder = try Daemon.newFolder()
+    socket = folder + "/heap.sock"
+    var policy = Policy()
+    limits(&policy.limits)
+    let gate = self.gate
+    server = try HeapServer(
+      sockets: HeapServer.Sockets(
+        heap: Listener(at: socket), observer: Listener(at: socket + ".observer")),
+      policy: policy, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      heapName: "gated"
+    ) { GatedHeap($0, gate) }
+    let (server, end) = (self.server, self.end)
+    Thread.detachNewThread {
+      try? server.run()
+      end.open()
+    }
+  }
+
+  /// Takes no more requests; ``waitForEnd()`` returns when those under way are answered.
+  func stop() { server.stop() }
+
+  func waitForEnd() { end.wait() }
+
+  deinit {
+    gate.open()
+    stop()
+    waitForEnd()
+    try? FileManager.default.removeItem(atPath: folder)
+  }
+}
