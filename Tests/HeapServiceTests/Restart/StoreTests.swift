@@ -44,7 +44,7 @@ import Testing
     let heap = try manager.connect()
     let vmo = try Self.allocate(heap, subject, index: 1)
     let other = HeldVMO(try Self.allocate(heap, subject, index: 2))
-    #expect(manager.store.offers == 2)
+    #expect(comesTrue { manager.store.offers == 2 })
     try Self.expectLive([1, 2], heap, subject)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
     try Self.expectLive([2], heap, subject)
