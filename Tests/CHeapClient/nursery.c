@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_CLIENTS = 64, AT_ONCE = 4, TRIAL_STEPS = 10 };
+enum { MOST_CLIENTS = 64, AT_ONCE = 4, TRIAL_STEPS = 10, LONGEST_TRIAL = 20000 };
 
 static pid_t clients[MOST_CLIENTS];
 static int client_count;
@@ -44,13 +44,13 @@ static void kill_client(pid_t client) {
     count(&board->report.killed);
 }
 
-/// How long a client takes for its first buffers on this machine, in microseconds.
+/// How long a client takes for its first buffers on this machine, in microseconds, up to a limit.
 static uint64_t trial(uint64_t seed) {
     uint64_t begin = microseconds();
     uint64_t goal = __atomic_load_n(&board->report.allocated, __ATOMIC_RELAXED) + TRIAL_STEPS;
     pid_t client = fork_client(seed);
     while (__atomic_load_n(&board->report.allocated, __ATOMIC_RELAXED) < goal &&
-           microseconds() - begin < 100000) {
+           microseconds() - begin < LONGEST_TRIAL) {
         usleep(100);
     }
     if (client > 0) kill_client(client);

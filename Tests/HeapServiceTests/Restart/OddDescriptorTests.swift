@@ -39,7 +39,7 @@ import Testing
     let vmo = try allocate(heap, subject, index: 99)
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 99, vmo: vmo)
     #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 })
-    let files = try ProcessFiles.list(of: try #require(manager.process))
+    let files = try ProcessFiles.listAtRest(of: try #require(manager.process))
     #expect(!files.contains { $0.hasPrefix("pipe:") || $0.contains("memfd:lh") }, "\(files)")
   }
 
@@ -137,7 +137,7 @@ import Testing
     #expect(comesTrue { manager.logText.contains("unknown descriptor closed: \(name)\n") })
     let heap = try RemoteHeap(socket: manager.folder + "/own.sock")
     _ = try Self.allocate(heap, .memfd, index: 1)
-    let files = try ProcessFiles.list(of: try #require(manager.process))
+    let files = try ProcessFiles.listAtRest(of: try #require(manager.process))
     #expect(!files.contains { $0.hasPrefix("pipe:") }, "\(files)")
   }
 }

@@ -18,7 +18,7 @@ import Testing
   private static func expectNothingLeft(_ manager: StandInManager, _ heap: RemoteHeap) {
     #expect(comesTrue { (try? HeapdStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
     #expect(comesTrue { manager.store.entries.isEmpty })
-    let files = manager.process.flatMap { try? ProcessFiles.list(of: $0) } ?? []
+    let files = manager.process.flatMap { try? ProcessFiles.listAtRest(of: $0) } ?? []
     #expect(!files.contains { $0.contains("/memfd:lh") || $0.contains("/dmabuf") }, "\(files)")
     #expect(comesTrue { KernelBuffers.of(collection: collection)?.isEmpty != false })
   }

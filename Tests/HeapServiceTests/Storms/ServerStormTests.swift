@@ -30,15 +30,17 @@ import Testing
     heap = try manager.connect()
     try first.check(heap, "\(seed)")
     try await first.delete(heap)
-    let descriptors = try descriptorsAtRest(manager, heap)
-    let ownDescriptors = try ProcessFiles.count(of: getpid())
+    let files = try filesAtRest(manager, heap)
+    let own = try OwnResources.atRest(clients: 1)
 
     let held = try Held(heap, subject, Self.collection)
     try nursery.setUp(subject, socket: manager.socket, reconnects: true)
     try nursery.start(4, seed: seed.next())
     for round in 1...50 {
-      // Counted from the start, so that some are killed while they take over what was left to them.
-      usleep(.random(in: 0...6 * startTime, using: &seed))
+      // While it serves; or, counted from its start, while it takes over what was left to it.
+      let isServing = Bool.random(using: &seed)
+      if isServing { try manager.waitUntilReady() }
+      usleep(.random(in: 0...(isServing ? 30_000 : 2 * startTime), using: &seed))
       manager.kill()
       try manager.start(awaitsReady: false)
       if round % 10 == 0 { try held.check(manager.connect(), "round \(round) \(seed)") }
@@ -58,24 +60,20 @@ import Testing
     #expect(comesTrue { KernelBuffers.ofClients()?.isEmpty != false }, "\(seed)")
     #expect(
       comesTrue { KernelBuffers.of(collection: Self.collection)?.isEmpty != false }, "\(seed)")
-    let left = try descriptorsAtRest(manager, heap)
-    #expect(left == descriptors, "\(seed)")
+    let left = try filesAtRest(manager, heap)
+    #expect(left == files, "\(seed)")
     #expect(
-      try comesTrue { try ProcessFiles.count(of: getpid()) <= ownDescriptors },
-      "\((try? ProcessFiles.list(of: getpid())) ?? []), not \(ownDescriptors) \(seed)")
+      comesTrue { (try? OwnResources()) == own },
+      "\((try? OwnResources())?.description ?? ""), not \(own) \(seed)")
     #expect(!manager.logText.contains(" error "), "\(manager.logText) \(seed)")
   }
 
   /// Open files of a server to which nobody but `heap` is connected.
-  private func descriptorsAtRest(
+  private func filesAtRest(
     _ manager: StandInManager, _ heap: RemoteHeap
   ) throws -> [String] {
     #expect(try comesTrue { try HeapdStatus(of: heap).connections.count == 2 })
-    // The report of a status is closed by the server after it is read here.
-    let process = try #require(manager.process)
-    #expect(
-      try comesTrue { try !ProcessFiles.list(of: process).contains { $0.contains("status") } })
-    return try ProcessFiles.list(of: process)
+    return try ProcessFiles.listAtRest(of: try #require(manager.process))
   }
 
   /// Buffers that this process holds through it all.

@@ -17,6 +17,8 @@ final class StandInManager: @unchecked Sendable {
   var program: String
   /// Nil while no server runs.
   private(set) var process: pid_t?
+  /// How often the servers before it were.
+  private var readies = 0
   private let heapSocket: OwnedFD
   private let observerSocket: OwnedFD
   private let log: OwnedFD
@@ -69,7 +71,7 @@ final class StandInManager: @unchecked Sendable {
 
   /// Starts heapd, which gets the sockets and all that is in the store.
   func start(_ start: Start = Start(), awaitsReady: Bool = true) throws {
-    let readies = store.readies
+    readies = store.readies
     let entries = store.entries
     var names = start.passesSockets ? ["heap", "observer"] : []
     var descriptors = start.passesSockets ? [heapSocket.rawValue, observerSocket.rawValue] : []
@@ -85,7 +87,7 @@ final class StandInManager: @unchecked Sendable {
     try withExtendedLifetime(entries) {
       process = try spawn(descriptors, environment, pidOffset: start.isMisaddressed ? 1 : 0)
     }
-    if awaitsReady { try waitUntilReady(readies) }
+    if awaitsReady { try waitUntilReady() }
   }
 
   private func spawn(
@@ -121,7 +123,8 @@ final class StandInManager: @unchecked Sendable {
     let description: String
   }
 
-  private func waitUntilReady(_ readies: Int) throws {
+  /// Waits until heapd said so.
+  func waitUntilReady() throws {
     let isReady = comesTrue { store.readies > readies || !isRunning }
     guard isReady, store.readies > readies else {
       throw Silent(description: "heapd does not start: \(logText)")

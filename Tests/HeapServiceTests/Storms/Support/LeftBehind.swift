@@ -7,19 +7,19 @@ import Testing
 struct LeftBehind {
   let heap: RemoteHeap
   let process: pid_t
-  /// Descriptors that the service had open at first.
-  private(set) var descriptors = 0
+  /// What the service had open at first.
+  private let files: [String]
 
   /// To be asked of a service that has served already: some descriptors it keeps from then on.
   init(_ heap: RemoteHeap, _ process: pid_t) throws {
     self.heap = heap
     self.process = process
-    #expect(comesTrue { (try? isIdle()) == true }, "the service comes to rest")
-    descriptors = try ProcessFiles.count(of: process)
+    #expect(comesTrue { (try? Self.isIdle(heap)) == true }, "the service comes to rest")
+    files = try ProcessFiles.listAtRest(of: process)
   }
 
   /// Nobody but this value is connected, and no buffer lives.
-  private func isIdle() throws -> Bool {
+  private static func isIdle(_ heap: RemoteHeap) throws -> Bool {
     let status = try HeapdStatus(of: heap)
     return status.quota.buffers == 0 && status.quota.bytes == 0 && status.orphans == 0
       && status.buffers.isEmpty && status.connections.count == 2
@@ -27,10 +27,11 @@ struct LeftBehind {
 
   /// Everything is as it was at first.
   func expectNothing(_ comment: Comment) throws {
-    #expect(comesTrue { (try? isIdle()) == true }, "\((try? heap.status()) ?? "") \(comment)")
     #expect(
-      comesTrue { (try? ProcessFiles.count(of: process)).map { $0 <= descriptors } == true },
-      "\((try? ProcessFiles.list(of: process)) ?? []), not \(descriptors) \(comment)")
+      comesTrue { (try? Self.isIdle(heap)) == true }, "\((try? heap.status()) ?? "") \(comment)")
+    #expect(
+      comesTrue { (try? ProcessFiles.list(of: process)) == files },
+      "\((try? ProcessFiles.list(of: process)) ?? []), not \(files) \(comment)")
     #expect(comesTrue { KernelBuffers.ofClients()?.isEmpty != false }, comment)
   }
 }
