@@ -45,6 +45,7 @@ public struct Listener: ~Copyable, Sendable {
         .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",
         fix: "choose another path")
     }
+    let group = try Self.identifier(ofGroup: group, operation, path)
     do throws(Errno) {
       try Self.bind(socket, path, mode, group)
     } catch {
@@ -105,8 +106,19 @@ public struct Listener: ~Copyable, Sendable {
     return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
   }
 
+  private static func identifier(
+    ofGroup name: String?, _ operation: String, _ path: String
+  ) throws(HeapError) -> gid_t? {
+    guard let name else { return nil }
+    do throws(Errno) { return try UserDatabase.group(name) } catch {
+      throw HeapError(
+        .notFound, operation, at: path, cause: "there is no group '\(name)'",
+        fix: "use a group's name or number")
+    }
+  }
+
   private static func bind(
-    _ socket: borrowing OwnedFD, _ path: String, _ mode: UInt32, _ group: String?
+    _ socket: borrowing OwnedFD, _ path: String, _ mode: UInt32, _ group: gid_t?
   ) throws(Errno) {
     let number = socket.rawValue
     unsafe unlink(path)
@@ -115,11 +127,13 @@ public struct Listener: ~Copyable, Sendable {
     _ = unsafe try UnixAddress.use(path) { address, length in
       unsafe Glibc.bind(number, address, length)
     }.get()
-    if let group {
-      let id = try UserDatabase.group(group)
-      _ = try call { unsafe chown(path, uid_t.max, id) }
+    do throws(Errno) {
+      if let group { _ = try call { unsafe chown(path, uid_t.max, group) } }
+      _ = try call { unsafe chmod(path, mode) }
+      _ = try call { listen(number, 128) }
+    } catch {
+      unsafe unlink(path)
+      throw error
     }
-    _ = try call { unsafe chmod(path, mode) }
-    _ = try call { listen(number, 128) }
   }
 }

@@ -41,20 +41,4 @@ import Testing
     #expect(version.status == 0)
     #expect(version.text.hasPrefix("heapd 0."))
   }
-
-  @Test func `a second server on one socket is refused`() throws {
-    let daemon = try Daemon()
-    let second = try Self.run(["--heap", "memfd", "--socket", daemon.socket])
-    #expect(second.status == 69)
-    #expect(second.text.contains("(\(daemon.socket)): a server listens there already"))
-    #expect(try WireClient.heap(daemon).refusal() == nil)
-  }
-
-  @Test func `a socket that a killed server left is replaced`() throws {
-    let first = try Daemon()
-    first.kill()
-    #expect(FileManager.default.fileExists(atPath: first.socket))
-    let second = try Daemon(folder: first.folder)
-    #expect(try WireClient.heap(second).refusal() == nil)
-  }
 }
