@@ -81,11 +81,7 @@ import Testing
     let other = HeldVMO(try Self.allocate(heap, subject, index: 2))
     #expect(comesTrue { manager.store.entries.count == 2 })
     manager.kill()
-    let entries = manager.store.entries
-    manager.store.lose()
-    for entry in entries {
-      manager.store.insert(try entry.file.fd.duplicate(), as: entries[0].name)
-    }
+    manager.store.mixUp()
     try manager.start()
     heap = try manager.connect()
     // Longer than the service waits between two looks, where it looks.
@@ -96,7 +92,6 @@ import Testing
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
     _ = other.take()
     #expect(comesTrue { manager.store.entries.isEmpty })
-    withExtendedLifetime(entries) {}
     try await Self.expectServing(manager, subject)
   }
 

@@ -1,8 +1,15 @@
 import HeapTestKit
+import LinuxHeaps
 
 extension HeapUnderTest {
-  /// Those for which a storm is made: memfd everywhere, and the kernel's where there are some.
-  static var inStorms: [HeapUnderTest] { all().filter { $0.kind == .dmaHeap || $0.kind == .memfd } }
+  /// Those for which a storm is made: memfd everywhere, and the kernel's where there are some. One of
+  /// each kind of memory, which may have several names.
+  static var inStorms: [HeapUnderTest] {
+    var seen: Set<SingleBufferSettings> = []
+    return all().filter { heap in
+      heap.kind == .dmaHeap ? seen.insert(heap.settings).inserted : heap.kind == .memfd
+    }
+  }
 
   /// One of each kind that this machine has.
   static var kinds: [HeapUnderTest] {
