@@ -40,7 +40,8 @@ import Testing
       // While it serves; or, counted from its start, while it takes over what was left to it.
       let isServing = Bool.random(using: &seed)
       if isServing { try manager.waitUntilReady() }
-      usleep(.random(in: 0...(isServing ? 30_000 + startTime : 2 * startTime), using: &seed))
+      usleep(
+        .random(in: 0...(isServing ? 30_000 + startTime / 4 : startTime * 3 / 2), using: &seed))
       manager.kill()
       try manager.start(awaitsReady: false)
       if round % 10 == 0 { try held.check(manager.connect(), "round \(round) \(seed)") }
