@@ -116,6 +116,14 @@ final class DescriptorStore: Sendable {
     state.withLock { $0.entries.append(Entry(name: name, file: file)) }
   }
 
+  /// Has all it keeps under the name of the first.
+  func mixUp() {
+    state.withLock { state in
+      guard let name = state.entries.first?.name else { return }
+      state.entries = state.entries.map { Entry(name: name, file: $0.file) }
+    }
+  }
+
   /// Lets go of what it has, and says so to nobody.
   func lose() {
     letGo(

@@ -2,11 +2,13 @@ import HeapTestKit
 import LinuxHeaps
 
 extension HeapUnderTest {
-  /// Those for which a storm is made: the kernel's, each memory once, or memfd where it has none.
+  /// Those for which a storm is made: memfd everywhere, and the kernel's where there are some. One of
+  /// each kind of memory, which may have several names.
   static var inStorms: [HeapUnderTest] {
-    let names = HeapCatalog().heaps().filter { $0.duplicateOf == nil }.map(\.name)
-    let kernels = all().filter { $0.kind == .dmaHeap && names.contains($0.name) }
-    return kernels.isEmpty ? [.memfd] : kernels
+    var seen: Set<SingleBufferSettings> = []
+    return all().filter { heap in
+      heap.kind == .dmaHeap ? seen.insert(heap.settings).inserted : heap.kind == .memfd
+    }
   }
 
   /// One of each kind that this machine has.
