@@ -137,8 +137,10 @@ final class ReclaimerCore: Sendable {
 
   /// One turn: hears what was closed, and looks at the buffers that are due.
   func turn() -> Next {
-    let now = MonotonicTime.now
     let due: [Buffer] = state.withLock { state in
+      // Read under the lock: what was scheduled before this turn must not lie in its future, because
+      // the turn takes it off the queue.
+      let now = MonotonicTime.now
       state.counters.wakeups += 1
       guard let events = state.events else { return [] }
       events.isWaitedForHere()
