@@ -39,9 +39,15 @@ import Testing
     for round in 1...50 {
       // While it serves; or, counted from its start, while it takes over what was left to it.
       let isServing = Bool.random(using: &seed)
-      if isServing { try manager.waitUntilReady() }
-      usleep(
-        .random(in: 0...(isServing ? 30_000 + startTime / 4 : startTime * 3 / 2), using: &seed))
+      if isServing {
+        try manager.waitUntilReady()
+        // Some clients' work later, however slow the machine is.
+        let deleted = try nursery.look().deleted + .random(in: 0...8, using: &seed)
+        #expect(try comesTrue { try nursery.look().deleted >= deleted }, "clients go on, \(seed)")
+        usleep(.random(in: 0...startTime / 4, using: &seed))
+      } else {
+        usleep(.random(in: 0...startTime * 3 / 2, using: &seed))
+      }
       manager.kill()
       try manager.start(awaitsReady: false)
       if round % 10 == 0 { try held.check(manager.connect(), "round \(round) \(seed)") }
