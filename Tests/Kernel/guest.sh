@@ -3,7 +3,7 @@
 # every heap, and then the question whether the kernel has a dma-buf or a complaint left.
 set -uo pipefail
 kernel=$1
-build=.build/debug
+build=.build-guest/release
 failed=0
 fail() {
   echo "kernel-test $kernel: FAILED: $*"

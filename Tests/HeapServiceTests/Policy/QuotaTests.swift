@@ -13,7 +13,7 @@ import Testing
     try client.delete(0, &first)
     #expect(try client.refusal(2) == nil)
     #expect(try WireClient.heap(daemon).refusal(3) == nil)
-    _ = second
+    withExtendedLifetime(second) {}
   }
 
   @Test func `bytes count in whole pages`() throws {
@@ -22,7 +22,7 @@ import Testing
     let one = try client.allocate(0, size: 1)
     #expect(try client.refusal(1, size: pageSize + 1) == .noResources)
     #expect(try client.refusal(1, size: pageSize) == nil)
-    _ = one
+    withExtendedLifetime(one) {}
   }
 
   @Test func `a user's connections share one account, which outlives them`() throws {
@@ -35,7 +35,7 @@ import Testing
     try daemon.expectLog("allocation refused", "user's quota")
     try client.delete(0, &kept)
     #expect(try client.refusal(2) == nil)
-    _ = second
+    withExtendedLifetime(second) {}
   }
 
   @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
@@ -50,7 +50,7 @@ import Testing
     let third = try other.allocate(2)
     #expect(try other.refusal(3) == .noResources)
     try daemon.expectLog("allocation refused", "all users together")
-    _ = (buffers, third)
+    withExtendedLifetime((buffers, third)) {}
   }
 
   @Test func `what can never be served is no matter of quotas`() throws {
@@ -64,6 +64,6 @@ import Testing
     let client = try WireClient.heap(daemon)
     let vmo = try client.allocate(0, size: 1 << 40)
     #expect(try client.refusal(1) == .noResources)
-    _ = vmo
+    withExtendedLifetime(vmo) {}
   }
 }

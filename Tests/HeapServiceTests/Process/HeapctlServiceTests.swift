@@ -44,7 +44,7 @@ import Testing
     #expect(rows.first == "memfd: 1 of 32 buffers, \(size) of 1 MiB, 0 orphans")
     #expect(rows.contains("\(geteuid()) 3 1 of 16 \(size) of 128 KiB"))
     #expect(rows.contains("17 3 \(size) memfd \(geteuid()) \(getpid()) no"))
-    _ = buffer
+    withExtendedLifetime(buffer) {}
   }
 
   @Test func `info tells the same as JSON`() throws {
@@ -57,7 +57,7 @@ import Testing
     #expect(status.buffers.map(\.collection) == [17])
     #expect(status.buffers.map(\.orphan) == [false])
     #expect(status.quota.buffers == 1)
-    _ = buffer
+    withExtendedLifetime(buffer) {}
   }
 
   @Test func `alloc asks the service`() throws {

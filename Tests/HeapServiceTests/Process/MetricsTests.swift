@@ -51,6 +51,6 @@ import Testing
       return lines.allSatisfy { text.contains("\n\($0)\n") }
     }
     #expect(isThere, "\(text)")
-    _ = orphan
+    withExtendedLifetime(orphan) {}
   }
 }

@@ -20,7 +20,7 @@ import Testing
     Glibc.kill(daemon.identifier, SIGHUP)
     try daemon.expectLog("configuration read again")
     #expect(try client.refusal(1) == nil)
-    _ = kept
+    withExtendedLifetime(kept) {}
   }
 
   @Test func `SIGTERM ends it cleanly, and frees nothing that a client holds`() throws {

@@ -54,8 +54,10 @@ extension WireClient {
       throw Unexpected("GetStatus's answer", reply)
     }
     var text = [UInt8](repeating: 0, count: Int(report.size))
-    let number = reply.handles[0].fd.rawValue
-    let count = unsafe pread(number, &text, text.count, 0)
+    // The reply owns the descriptor, and an optimised build ends its life after its last use.
+    let count = withExtendedLifetime(reply) {
+      unsafe pread(reply.handles[0].fd.rawValue, &text, text.count, 0)
+    }
     return try JSONDecoder().decode(ServerStatus.self, from: Data(text.prefix(max(count, 0))))
   }
 }
