@@ -18,6 +18,7 @@ final class Workers: Sendable {
     /// Lanes with work and nothing under way.
     var ready: [Lane] = []
     var threads = 0
+    /// Threads that take a ready lane as soon as they run.
     var idle = 0
   }
 
@@ -38,8 +39,10 @@ final class Workers: Sendable {
       } else {
         state.lanes[lane]!.append(work)
       }
-      guard state.idle == 0, state.threads < most else { return false }
+      // One that was called and has not run yet is idle, and serves one lane only.
+      guard state.idle < state.ready.count, state.threads < most else { return false }
       state.threads += 1
+      state.idle += 1
       return true
     }
     if startsThread { start() }
@@ -54,6 +57,7 @@ final class Workers: Sendable {
     } catch {
       let left = state.withLock { state in
         state.threads -= 1
+        state.idle -= 1
         return state.threads
       }
       // Nobody else would do it.
@@ -62,10 +66,10 @@ final class Workers: Sendable {
   }
 
   private func serve() {
-    state.withLock { $0.idle += 1 }
     wakeUps.wait()
     state.withLock { $0.idle -= 1 }
     serveAll()
+    state.withLock { $0.idle += 1 }
   }
 
   private func serveAll() {
