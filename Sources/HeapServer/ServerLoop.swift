@@ -104,9 +104,10 @@ final class ServerLoop {
     keepWatchdogQuiet()
     while !isOver {
       for event in poller.wait(until: nextMoment) { handle(event) }
-      readMail()
       if let moment = reclaimer.nextTurn, moment <= .now { turnReclaimer() }
       for deadline in deadlines.takeDue() { pass(deadline) }
+      // Last, because nothing wakes the loop for what it posted itself.
+      readMail()
       if isStopping && isQuiet { isOver = true }
     }
   }
