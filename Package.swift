@@ -23,6 +23,13 @@ let cSettings: [CSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+// What `--version` tells. A repository's HEAD, or, where a source package has none, the environment's word.
+let commit: String = {
+  if let named = Context.environment["LINUXHEAPS_COMMIT"], !named.isEmpty { return named }
+  guard let git = Context.gitInformation else { return "unknown" }
+  return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
+}()
+
 let package = Package(
   name: "linux-heaps",
   products: [
@@ -50,6 +57,10 @@ let package = Package(
   ],
   targets: [
     .target(name: "CLinuxHeaps", path: "CLinuxHeaps", cSettings: cSettings),
+    .target(
+      name: "CBuildFacts",
+      cSettings: cSettings + [.define("BUILD_FACTS_COMMIT", to: "\"\(commit)\"")]),
+    .target(name: "BuildFacts", dependencies: ["CBuildFacts"], swiftSettings: settings),
     .target(
       name: "LinuxHeaps",
       dependencies: [
@@ -92,7 +103,7 @@ let package = Package(
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "HeapServer", "LinuxHeaps", "PrometheusText",
+        "BuildFacts", "HeapServer", "LinuxHeaps", "PrometheusText",
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
@@ -121,7 +132,7 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "BuildFacts", "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

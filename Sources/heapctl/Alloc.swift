@@ -23,6 +23,8 @@ struct Alloc: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @OptionGroup var color: ColorChoice
+
   struct Row: Encodable {
     let heap: String
     let kind: String

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import BuildFacts
 
 @main
 struct Heapctl: AsyncParsableCommand {
@@ -9,7 +10,14 @@ struct Heapctl: AsyncParsableCommand {
       Exit status: 0 all right; 1 a check failed or a request was refused; 64 wrong usage; \
       69 no heap can serve the request; 77 no permission.
       """,
+    version: BuildFacts.text(of: "heapctl"),
     subcommands: [
-      Demo.self, List.self, Alloc.self, Verify.self, Info.self, DemoPartnerProcess.self,
+      Demo.self,
+      List.self,
+      Alloc.self,
+      Verify.self,
+      Info.self,
+      Completion.self,
+      DemoPartnerProcess.self,
     ])
 }

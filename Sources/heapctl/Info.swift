@@ -13,6 +13,8 @@ struct Info: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @OptionGroup var color: ColorChoice
+
   func run() async throws {
     let text = try await reporting { try RemoteHeap(socket: socket).status() }
     if json {

@@ -10,6 +10,8 @@ struct List: ParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @OptionGroup var color: ColorChoice
+
   struct Row: Encodable {
     let name: String
     let kind: String

@@ -14,6 +14,8 @@ struct Verify: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @OptionGroup var color: ColorChoice
+
   struct Row: Encodable {
     let heap: String
     let check: String
@@ -30,7 +32,7 @@ struct Verify: AsyncParsableCommand {
       for check in HeapCheck.all(for: heap) {
         let row = Row(heap, check, await check.run(on: heap))
         rows.append(row)
-        if json { tell(row.line) } else { show(row.line) }
+        if json { tell(row.line(on: .error)) } else { show(row.line(on: .output)) }
       }
     }
     if json { try JSONReport(body: rows, name: "results").show() }
@@ -78,7 +80,7 @@ struct Verify: AsyncParsableCommand {
       let row = Row(
         heap: entry.name, check: "all", claim: "", outcome: "skip", reason: reason)
       rows.append(row)
-      if json { tell(row.line) } else { show(row.line) }
+      if json { tell(row.line(on: .error)) } else { show(row.line(on: .output)) }
     }
     return HeapUnderTest.all()
   }
@@ -109,7 +111,13 @@ extension Verify.Row {
       heap: heap.name, check: check.name, claim: check.claim, outcome: word, reason: reason)
   }
 
-  var line: String {
-    "\(outcome)  \(heap)  \(check): \(reason ?? claim)"
+  func line(on stream: StandardStream) -> String {
+    let tint: Tint =
+      switch outcome {
+      case "pass": .good
+      case "fail": .bad
+      default: .doubtful
+      }
+    return "\(outcome.painted(tint, on: stream))  \(heap)  \(check): \(reason ?? claim)"
   }
 }

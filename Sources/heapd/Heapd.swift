@@ -1,3 +1,4 @@
+internal import BuildFacts
 internal import CoreMetrics
 internal import Glibc
 internal import HeapServer
@@ -16,7 +17,7 @@ enum Heapd {
     }
     switch options.request {
     case .help: return show(Options.help)
-    case .version: return show("heapd \(Options.version)")
+    case .version: return show(BuildFacts.text(of: "heapd"))
     case .serve: break
     }
     do throws(HeapError) { try serve(options) } catch {

@@ -23,7 +23,6 @@ struct Options {
   var keepsDescriptors = false
   var logLevel = Logger.Level.notice
 
-  static let version = "0.1.0"
   static let usage =
     "usage: heapd [--socket PATH] [--heap auto|NAME…|udmabuf|memfd|opaque] [--config FILE]"
   static let help = """

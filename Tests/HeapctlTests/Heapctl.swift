@@ -16,13 +16,25 @@ struct Run: Equatable {
   static func heapctl(
     _ arguments: [String], through prefix: [String] = [], input: FileHandle = .nullDevice
   ) throws -> Run {
+    let words = prefix + [try heapctlPath] + arguments
+    return try program(words[0], Array(words.dropFirst()), input: input)
+  }
+
+  static var heapctlPath: String {
+    get throws {
+      let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      return URL(fileURLWithPath: bundle).deletingLastPathComponent()
+        .appendingPathComponent("heapctl").path
+    }
+  }
+
+  /// Another program, e.g. a shell.
+  static func program(
+    _ path: String, _ arguments: [String], input: FileHandle = .nullDevice
+  ) throws -> Run {
     let process = Process()
-    let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    let heapctl = URL(fileURLWithPath: bundle).deletingLastPathComponent()
-      .appendingPathComponent("heapctl").path
-    let words = prefix + [heapctl] + arguments
-    process.executableURL = URL(fileURLWithPath: words[0])
-    process.arguments = Array(words.dropFirst())
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = arguments
     process.standardInput = input
     let output = Pipe()
     let error = Pipe()

@@ -47,16 +47,10 @@ setpriv --reuid=65534 --regid=65534 --clear-groups /tmp/heapctl verify --heap me
   fail "heapctl verify as nobody"
 grep -v '^pass' "$log"
 
-echo "== $kernel: udev rule"
-if [ -S /run/udev/control ]; then
-  mkdir -p /run/udev/rules.d && cp udev/60-dma-heap.rules /run/udev/rules.d/
-  udevadm control --reload && udevadm trigger --settle --subsystem-match=dma_heap
-  setpriv --reuid=65534 --regid=65534 --groups "$(getent group video | cut -d: -f3)" /tmp/heapctl alloc --size 1M --heap system > "$log" 2>&1 ||
-    fail "a member of video cannot allocate: $(cat "$log")"
-  /tmp/heapctl list | grep /dev/dma_heap/system
-else
-  fail "no udev runs here"
-fi
+echo "== $kernel: udev rules"
+Tests/Kernel/udev.sh "$kernel" /tmp/heapctl > "$log" 2>&1 || fail "the udev rules"
+grep -v '^pass' "$log"
+/tmp/heapctl list | grep /dev/dma_heap/system
 
 echo "== $kernel: heapctl alloc through heapd, as a user with no right on the heaps"
 "$build/heapd" --socket /run/heapd-test.sock --mode 0666 > "$log.heapd" 2>&1 &

@@ -5,6 +5,8 @@ struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the whole life of two buffers that are shared with a second process.")
 
+  @OptionGroup var color: ColorChoice
+
   func run() async throws { try await reporting { try await tellAll() } }
 
   private func tellAll() async throws(HeapError) {

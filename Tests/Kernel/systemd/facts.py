@@ -135,7 +135,8 @@ def watchdog():
 
 
 SANDBOX = (
-  "DynamicUser=yes", "SupplementaryGroups=video", "CapabilityBoundingSet=", "NoNewPrivileges=yes",
+  "DynamicUser=yes", "SupplementaryGroups=dmaheap video", "CapabilityBoundingSet=",
+  "NoNewPrivileges=yes",
   "DevicePolicy=closed", "DeviceAllow=char-dma_heap rw", "PrivateNetwork=yes", "PrivateUsers=yes",
   "RestrictAddressFamilies=AF_UNIX", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes",
   "ProtectProc=invisible", "ProcSubset=pid", "ProtectKernelTunables=yes", "ProtectClock=yes",

@@ -8,9 +8,14 @@ fail() {
   failed=1
 }
 
+# The group first: udev looks it up when it reads the rule.
+mkdir -p /etc/sysusers.d
+cp udev/dmaheap.sysusers /etc/sysusers.d/dmaheap.conf
+systemd-sysusers
 cp udev/60-dma-heap.rules /etc/udev/rules.d/
 udevadm control --reload
 udevadm trigger --settle --subsystem-match=dma_heap
+[ "$(systemctl is-active dev-dma_heap-system.device)" = active ] || fail "no device unit of a heap"
 state=$(systemctl is-system-running) ||
   fail "the machine is $state: $(systemctl --failed --plain --no-legend)"
 

@@ -18,6 +18,7 @@ def install():
   shutil.copy(f"{PACKAGE}/systemd/heapd.conf", CONFIGURATION)
   os.makedirs("/etc/sysusers.d", exist_ok=True)
   shutil.copy(f"{PACKAGE}/systemd/heapd.sysusers", "/etc/sysusers.d/heapd.conf")
+  shutil.copy(f"{PACKAGE}/udev/dmaheap.sysusers", "/etc/sysusers.d/dmaheap.conf")
   with open("/etc/sysusers.d/test.conf", "w") as file:
     file.write("u alice -\nu bob -\nu mallory -\nm alice heapd-clients\nm bob heapd-clients\n")
   run("systemd-sysusers")

@@ -1,0 +1,3 @@
+#include "CBuildFacts.h"
+
+const char *CBuildFacts_commit(void) { return BUILD_FACTS_COMMIT; }
