@@ -117,10 +117,13 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // What a run of checks found, in every format; nothing is read or run here.
+    .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapClient", "HeapTestKit", "LinuxHeaps",
+        "HeapClient", "HeapReport", "HeapTestKit", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -158,7 +161,8 @@ let package = Package(
       swiftSettings: settings),
     // They run the binary.
     .testTarget(
-      name: "HeapctlTests", dependencies: ["heapctl", "LinuxHeaps"], swiftSettings: settings),
+      name: "HeapctlTests", dependencies: ["HeapReport", "HeapTestKit", "heapctl", "LinuxHeaps"],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
