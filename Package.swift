@@ -129,10 +129,13 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // What a run of checks found, in every format; nothing is read or run here.
+    .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "BuildFacts", "HeapClient", "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -170,7 +173,8 @@ let package = Package(
       swiftSettings: settings),
     // They run the binary.
     .testTarget(
-      name: "HeapctlTests", dependencies: ["heapctl", "LinuxHeaps"], swiftSettings: settings),
+      name: "HeapctlTests", dependencies: ["HeapReport", "HeapTestKit", "heapctl", "LinuxHeaps"],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

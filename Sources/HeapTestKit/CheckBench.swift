@@ -5,17 +5,22 @@ internal import LinuxHeaps
 final class CheckBench: Sendable {
   let subject: HeapUnderTest
   let heap: any Heap
+  private let seed: UInt64
 
   /// The collection of all buffers that a check allocates.
   static let collection: UInt64 = 0x1122_3344_5566_7788
 
-  init(_ subject: HeapUnderTest) throws {
+  init(_ subject: HeapUnderTest, seed: UInt64 = 0) throws {
     self.subject = subject
+    self.seed = seed
     heap = try subject.make()
   }
 
   /// Several pages, so that it can be sliced, and small enough for every heap.
   static let size = 16 * pageSize
+
+  /// The check's own random numbers, from their beginning.
+  var random: SeededGenerator { SeededGenerator(seed) }
 
   func allocate(
     _ size: UInt64 = CheckBench.size, index: UInt64 = 0, cleanup: [CleanupAction] = []

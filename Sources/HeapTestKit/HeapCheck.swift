@@ -36,9 +36,11 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
     case skipped(String)
   }
 
-  public func run(on heap: HeapUnderTest) async -> Outcome {
+  /// - Parameter seed: What the check's random content follows from, together with its name and the
+  ///   heap's: the same seed gives the same content, whatever else is checked.
+  public func run(on heap: HeapUnderTest, seed: UInt64 = 0) async -> Outcome {
     do {
-      let bench = try CheckBench(heap)
+      let bench = try CheckBench(heap, seed: SeededGenerator(seed, for: heap.name, name).seed)
       try await body(bench)
       // No check leaves a buffer behind: the next one may count descriptors, and a parent may be
       // closing still.
@@ -56,10 +58,16 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
     all.filter { $0.kinds.contains(heap.kind) && !(heap.isRemote && $0.isLocal) }
   }
 
+  /// The same checks in an order that follows from the seed, so that none relies on another.
+  public static func all(for heap: HeapUnderTest, orderedBy seed: UInt64) -> [HeapCheck] {
+    var generator = SeededGenerator(seed, for: heap.name)
+    return all(for: heap).shuffled(using: &generator)
+  }
+
   /// Every check, in the order in which a person would want to know.
   public static let all: [HeapCheck] =
     allocation + memory + children + cleanup + deletion + kernelInterface + imports + udmabuf
-    + opaque
+    + opaque + random
 }
 
 /// The machine lacks something that the check needs.

@@ -6,12 +6,13 @@ extension HeapCheck {
     HeapCheck(
       "zeroed", "32 buffers that were written to and freed come back as zeroes", on: mappable
     ) { bench in
+      var random = bench.random
       for turn in 0..<2 {
         var buffers: [ReturnedVMO] = []
         for index in 0..<UInt64(32) {
           let vmo = try bench.allocate(256 << 10, index: index)
           try expect(try vmo.isZero, "buffer \(index) of turn \(turn) is zero")
-          try vmo.fill(0xA5)
+          try vmo.fill(.random(in: 1...255, using: &random))
           buffers.append(ReturnedVMO(vmo))
         }
         for (index, vmo) in buffers.enumerated() {

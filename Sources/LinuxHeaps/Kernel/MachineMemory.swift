@@ -4,12 +4,12 @@ package import SystemPackage
 package struct MachineMemory: Sendable {
   package var total: UInt64
   /// What can be had without swapping.
-  var available: UInt64
+  package var available: UInt64
   /// The free pages of contiguous regions; they are part of `available`, yet only movable pages may
   /// use them.
-  var contiguousFree: UInt64
+  package var contiguousFree: UInt64
   /// All contiguous regions together.
-  var contiguousTotal: UInt64
+  package var contiguousTotal: UInt64
 
   func available(movable: Bool) -> UInt64 {
     movable ? available : available - min(available, contiguousFree)

@@ -1,0 +1,29 @@
+extension UInt64 {
+  /// Nanoseconds for people: `850 ns`, `12.3 µs`, `4.56 ms`, `1.20 s`.
+  var asTime: String {
+    let units: [(String, UInt64)] = [("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)]
+    guard let (unit, size) = units.first(where: { self >= $0.1 }) else { return "\(self) ns" }
+    // Three digits, cut off and not rounded.
+    let digits = self >= 100 * size ? 0 : self >= 10 * size ? 1 : 2
+    return fixed(self, per: size, digits: digits) + " " + unit
+  }
+
+  /// Nanoseconds as seconds with six digits, as XML schemas have their decimals.
+  var asSeconds: String { fixed(self, per: 1_000_000_000, digits: 6) }
+}
+
+private func fixed(_ value: UInt64, per unit: UInt64, digits: Int) -> String {
+  if digits == 0 { return "\(value / unit)" }
+  let power = (0..<digits).reduce(UInt64(1)) { power, _ in power * 10 }
+  let fraction = String(value % unit / (unit / power))
+  return "\(value / unit)." + String(repeating: "0", count: digits - fraction.count) + fraction
+}
+
+extension Report.Latency {
+  /// The time that `percent` of the allocations did not exceed (nearest rank); nil without any.
+  func percentile(_ percent: Int) -> UInt64? {
+    let sorted = nanoseconds.sorted()
+    guard !sorted.isEmpty else { return nil }
+    return sorted[max(0, (sorted.count * percent + 99) / 100 - 1)]
+  }
+}

@@ -1,0 +1,44 @@
+internal import FoundationEssentials
+
+extension Report {
+  package var json: String {
+    get throws { try text(.prettyPrinted) + "\n" }
+  }
+
+  /// For a `<script>` of HTML: no `<` in it, so that nothing in it ends the element.
+  var embeddableJSON: String {
+    get throws { try text([]).unicodeScalars.map { $0 == "<" ? "\\u003c" : String($0) }.joined() }
+  }
+
+  private func text(_ formatting: JSONEncoder.OutputFormatting) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
+
+  /// Why a text is no report.
+  package struct Unreadable: Error, CustomStringConvertible {
+    package let description: String
+  }
+
+  /// Reads back what ``json`` or ``html`` wrote.
+  package init(reading text: String) throws(Unreadable) {
+    var json = text[...]
+    if let start = text.firstRange(of: Self.scriptStart)?.upperBound {
+      guard let end = text[start...].firstRange(of: "</script>")?.lowerBound else {
+        throw Unreadable(description: "the page ends inside its JSON")
+      }
+      json = text[start..<end]
+    }
+    do {
+      self = try JSONDecoder().decode(Report.self, from: Data(json.utf8))
+    } catch {
+      throw Unreadable(description: "it has no report of `heapctl verify` in it: \(error)")
+    }
+    guard schemaVersion == 1 else {
+      throw Unreadable(description: "its schemaVersion is \(schemaVersion), this program knows 1")
+    }
+  }
+
+  static let scriptStart = "<script type=\"application/json\" id=\"report\">"
+}

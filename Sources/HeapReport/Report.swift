@@ -1,0 +1,105 @@
+/// What one run of checks found, and on what machine: the value that every format is made of.
+package struct Report: Codable, Equatable, Sendable {
+  /// Rises when a field changes its meaning or goes away.
+  package var schemaVersion = 1
+  package var kernelRelease: String
+  /// When the run began: UTC, `2026-01-31T12:00:00Z`.
+  package var date: String
+  /// What the order of the checks and their random content follow from.
+  package var seed: UInt32
+  package var machine: Machine
+  package var heaps: [Heap]
+  /// In the order in which they ran.
+  package var results: [Result]
+  /// Empty where the format asked for does not show them.
+  package var latencies: [Latency]
+
+  package init(
+    kernelRelease: String, date: String, seed: UInt32, machine: Machine, heaps: [Heap] = [],
+    results: [Result] = [], latencies: [Latency] = []
+  ) {
+    self.kernelRelease = kernelRelease
+    self.date = date
+    self.seed = seed
+    self.machine = machine
+    self.heaps = heaps
+    self.results = results
+    self.latencies = latencies
+  }
+}
+
+extension Report {
+  /// How a check ended, by the word that every format has for it.
+  package enum Outcome: String, Codable, Sendable {
+    case pass
+    case fail
+    case skip
+  }
+
+  package struct Result: Codable, Equatable, Sendable {
+    package var heap: String
+    package var check: String
+    /// What must hold, in one sentence.
+    package var claim: String
+    package var outcome: Outcome
+    /// What did not hold, or what the machine lacks.
+    package var reason: String?
+    /// Nil for what never ran.
+    package var nanoseconds: UInt64?
+
+    package init(
+      heap: String, check: String, claim: String, outcome: Outcome, reason: String? = nil,
+      nanoseconds: UInt64? = nil
+    ) {
+      self.heap = heap
+      self.check = check
+      self.claim = claim
+      self.outcome = outcome
+      self.reason = reason
+      self.nanoseconds = nanoseconds
+    }
+  }
+
+  /// How long allocations of one size took on one heap.
+  package struct Latency: Codable, Equatable, Sendable {
+    package var heap: String
+    package var sizeBytes: UInt64
+    /// One for each allocation, in the order of time.
+    package var nanoseconds: [UInt64]
+    /// Why there are no more.
+    package var reason: String?
+
+    package init(heap: String, sizeBytes: UInt64, nanoseconds: [UInt64], reason: String? = nil) {
+      self.heap = heap
+      self.sizeBytes = sizeBytes
+      self.nanoseconds = nanoseconds
+      self.reason = reason
+    }
+  }
+}
+
+// MARK: Questions that several formats ask
+
+extension Report {
+  package func count(_ outcome: Outcome) -> Int { results.count { $0.outcome == outcome } }
+
+  /// The heaps that have results, in the order of the machine's list.
+  var checkedHeaps: [String] {
+    let names = Set(results.map(\.heap))
+    return (heaps.map(\.name).filter(names.contains) + results.map(\.heap)).withoutRepetition
+  }
+
+  func results(of heap: String) -> [Result] { results.filter { $0.heap == heap } }
+
+  package var summary: String {
+    "\(count(.pass)) passed, \(count(.fail)) failed, \(count(.skip)) skipped, seed \(seed)"
+  }
+}
+
+extension Array where Element: Hashable {
+  /// Each element at its first place.
+  var withoutRepetition: [Element] {
+    var seen: Set<Element> = []
+    return filter { seen.insert($0).inserted }
+  }
+}

@@ -1,0 +1,128 @@
+internal import Glibc
+internal import HeapReport
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// Why a report cannot be read or written.
+struct FileFault: Error, CustomStringConvertible {
+  let description: String
+  let isForbidden: Bool
+
+  init(_ what: String, _ path: String, _ error: Errno, fix: String) {
+    isForbidden = [.permissionDenied, .notPermitted, .readOnlyFileSystem].contains(error)
+    description = "\(what) (\(path)): \(error) [errno \(error.rawValue)]. To fix it: \(fix)"
+  }
+
+  init(_ what: String, _ path: String, _ reason: String, fix: String) {
+    isForbidden = false
+    description = "\(what) (\(path)): \(reason). To fix it: \(fix)"
+  }
+}
+
+/// Where a report goes: standard output, or a file that is there whole or not at all.
+struct ReportOutput {
+  /// Nil for standard output.
+  private let path: String?
+  /// Whether it takes the place of what is at `path`; false for a device or a pipe, which stays.
+  private let replaces: Bool
+
+  /// Finds out whether the file can be written, before anything long begins.
+  init(path: String?) throws(FileFault) {
+    guard let path else {
+      self.path = nil
+      replaces = false
+      return
+    }
+    // What rename(2) would replace is a symbolic link itself, not the file that it leads to.
+    let target = Self.resolved(path)
+    self.path = target
+    var status = stat()
+    if unsafe stat(target, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {
+      replaces = false
+      if status.st_mode & S_IFMT == S_IFDIR {
+        throw FileFault("write the report", path, .isDirectory, fix: "name a file in it")
+      }
+      return
+    }
+    replaces = true
+    do throws(Errno) {
+      unsafe unlink(try TemporaryFile(beside: target).name)
+    } catch {
+      throw FileFault("write the report", path, error, fix: "name a file in a folder of yours")
+    }
+  }
+
+  func write(_ text: String) throws(FileFault) {
+    guard let path else {
+      heapctl.show(text.hasSuffix("\n") ? String(text.dropLast()) : text)
+      return
+    }
+    do throws(Errno) {
+      if replaces {
+        try replace(path, with: text)
+      } else {
+        try OwnedFD.open(path, O_WRONLY).write(Array(text.utf8))
+      }
+    } catch {
+      throw FileFault("write the report", path, error, fix: "make room there, or name another file")
+    }
+  }
+
+  static func read(_ path: String) throws(FileFault) -> Report {
+    let text: String
+    do throws(Errno) {
+      text = try SmallFile.read(path, limit: 64 << 20)
+    } catch {
+      throw FileFault("read the report", path, error, fix: "name a file that verify wrote")
+    }
+    do throws(Report.Unreadable) {
+      return try Report(reading: text)
+    } catch {
+      throw FileFault(
+        "read the report", path, "\(error)", fix: "name a file of verify --format json or html")
+    }
+  }
+
+  private func replace(_ path: String, with text: String) throws(Errno) {
+    let file = try TemporaryFile(beside: path)
+    let name = file.name
+    do throws(Errno) {
+      try file.write(text)
+      guard unsafe rename(name, path) == 0 else { throw Errno(rawValue: errno) }
+    } catch {
+      unsafe unlink(name)
+      throw error
+    }
+  }
+
+  private static func resolved(_ path: String) -> String {
+    guard let whole = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(whole) }
+    return unsafe String(cString: whole)
+  }
+}
+
+/// A new file in the same folder, because a rename does not cross file systems.
+private struct TemporaryFile: ~Copyable {
+  let name: String
+  private let file: OwnedFD
+
+  init(beside path: String) throws(Errno) {
+    while true {
+      let name = "\(path).\(getpid()).\(UInt32.random(in: 0 ... .max))"
+      let descriptor = unsafe open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      if descriptor >= 0 {
+        self.name = name
+        file = OwnedFD(adopting: descriptor)
+        return
+      }
+      if errno != EEXIST { throw Errno(rawValue: errno) }
+    }
+  }
+
+  func write(_ text: String) throws(Errno) {
+    try file.write(Array(text.utf8))
+    // EINVAL: a file system that has nothing to write back.
+    if fsync(file.rawValue) != 0 && errno != EINVAL { throw Errno(rawValue: errno) }
+  }
+}

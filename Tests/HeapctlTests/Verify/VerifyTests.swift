@@ -1,0 +1,64 @@
+import HeapTestKit
+import LinuxHeaps
+import Testing
+
+@Suite struct VerifyTests {
+  @Test func `every check of a heap has a line, in an order that follows from the seed`() throws {
+    let run = try Run.heapctl("verify", "--heap", "opaque", "--seed", "12")
+    let checks = HeapCheck.all(for: .opaque, orderedBy: 12)
+    #expect(
+      run.output == checks.map { "pass  opaque  \($0.name): \($0.claim)\n" }.joined()
+        + "\(checks.count) passed, 0 failed, 0 skipped, seed 12\n")
+    #expect(run.error == "")
+    #expect(run.status == 0)
+    #expect(checks.map(\.name) != HeapCheck.all(for: .opaque).map(\.name))
+    #expect(checks.map(\.name).sorted() == HeapCheck.all(for: .opaque).map(\.name).sorted())
+  }
+
+  @Test func `a seed repeats the run, and another does not`() throws {
+    let first = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "1")
+    let again = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "1")
+    let other = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "2")
+    #expect(first == again)
+    #expect(first.status == 0)
+    #expect(first.output.split(separator: "\n") != other.output.split(separator: "\n"))
+    #expect(
+      first.output.split(separator: "\n").dropLast().sorted()
+        == other.output.split(separator: "\n").dropLast().sorted())
+  }
+
+  @Test func `a heap's order is its own, whatever else is checked`() throws {
+    let alone = try Run.heapctl("verify", "--heap", "opaque", "--seed", "3")
+    let both = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "3")
+    #expect(
+      both.output.split(separator: "\n").filter { $0.hasPrefix("pass  opaque") }
+        == alone.output.split(separator: "\n").dropLast())
+  }
+
+  @Test func `JSON stands alone on standard output`() throws {
+    let run = try Run.heapctl("verify", "--heap", "opaque", "--json")
+    let rows = try #require(try run.json["results"] as? [[String: Any]])
+    #expect(rows.count == HeapCheck.all(for: .opaque).count)
+    #expect(rows.allSatisfy { $0["outcome"] as? String == "pass" })
+    #expect(run.error == "")
+    #expect(run.status == 0)
+  }
+
+  @Test func `a heap that is not there is named`() throws {
+    let run = try Run.heapctl("verify", "--heap", "nonesuch")
+    #expect(run.status == 69)
+    #expect(run.error.hasPrefix("heapctl: verify nonesuch: no such heap. To fix it: use one of:"))
+  }
+
+  @Test(arguments: [
+    ["--json", "--format", "text"], ["--format", "pdf"], ["--seed", "-1"],
+    ["--seed", "4294967296"],
+    ["--from", "x", "--seed", "1"], ["--from", "x", "--heap", "memfd"],
+    ["--from", "x", "--socket", "y"],
+  ])
+  func `options that exclude each other are wrong usage`(_ words: [String]) throws {
+    let run = try Run.heapctl(["verify"] + words)
+    #expect(run.status == 64)
+    #expect(run.output == "")
+  }
+}
