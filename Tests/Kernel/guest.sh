@@ -32,7 +32,7 @@ log=$(mktemp)
 echo "== $kernel: $(uname -r), test bundle"
 "$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel > "$log" 2>&1 ||
   fail "the test bundle"
-grep -E '^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run' "$log"
+grep -E '^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run|Fatal error' "$log"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
 if [ "$kernel" = next ] && grep -qE '^➜ ' "$log"; then fail "a test skipped"; fi
 
