@@ -118,10 +118,20 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // /proc/config.gz, read without a process; zlib can be linked statically.
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(
+      name: "HeapDoctor",
+      dependencies: [
+        "CZlib", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "HeapClient", "HeapDoctor", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

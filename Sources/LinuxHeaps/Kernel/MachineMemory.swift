@@ -4,22 +4,24 @@ package import SystemPackage
 package struct MachineMemory: Sendable {
   package var total: UInt64
   /// What can be had without swapping.
-  var available: UInt64
+  package var available: UInt64
   /// The free pages of contiguous regions; they are part of `available`, yet only movable pages may
   /// use them.
-  var contiguousFree: UInt64
+  package var contiguousFree: UInt64
   /// All contiguous regions together.
-  var contiguousTotal: UInt64
+  package var contiguousTotal: UInt64
 
   func available(movable: Bool) -> UInt64 {
     movable ? available : available - min(available, contiguousFree)
   }
 
-  package static func read() throws(Errno) -> MachineMemory {
-    MachineMemory(parsing: try SmallFile.read("/proc/meminfo"))
+  package static let file = "/proc/meminfo"
+
+  package static func read(_ file: String = file) throws(Errno) -> MachineMemory {
+    MachineMemory(parsing: try SmallFile.read(file))
   }
 
-  init(parsing text: String) {
+  package init(parsing text: String) {
     var figures: [Substring: UInt64] = [:]
     for line in text.split(separator: "\n") {
       guard let colon = line.firstIndex(of: ":") else { continue }
