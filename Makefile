@@ -8,7 +8,7 @@ HEAPCTL := .build/debug/heapctl
 # An emulated processor runs the optimised bundle in half the time; and what is shipped is optimised.
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest
 LIBRARIES := LinuxHeaps LinuxHeapsDRM HeapProtocol HeapServer HeapClient HeapService HeapTestKit
-PACKAGES := libdrm-dev pkg-config
+PACKAGES := libdrm-dev zlib1g-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs

@@ -129,13 +129,24 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // /proc/config.gz, read without a process; zlib can be linked statically.
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(
+      name: "HeapDoctor",
+      dependencies: [
+        "CZlib", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     // What a run of checks found, in every format; nothing is read or run here.
     .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
 
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "HeapClient", "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "BuildFacts", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit", "LinuxHeaps",
+        "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

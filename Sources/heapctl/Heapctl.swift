@@ -15,6 +15,7 @@ struct Heapctl: AsyncParsableCommand {
       Demo.self,
       List.self,
       Alloc.self,
+      Doctor.self,
       Verify.self,
       Info.self,
       Completion.self,

@@ -1,13 +1,13 @@
 internal import CLinuxHeaps
 internal import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 /// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).
-struct HeapDevice: ~Copyable {
+package struct HeapDevice: ~Copyable {
   private let fd: OwnedFD
 
   /// Opens for reading, which is all that the kernel asks of an allocator.
-  init(_ path: String) throws(Errno) {
+  package init(_ path: String) throws(Errno) {
     fd = try .open(path, O_RDONLY)
   }
 
@@ -15,7 +15,7 @@ struct HeapDevice: ~Copyable {
   ///
   /// The request is made as it is. The system heap refuses none for being too large: it takes pages
   /// until the out-of-memory killer runs, so ``Admission`` comes first.
-  func allocate(size: UInt64) throws(Errno) -> OwnedFD {
+  package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
     var data = dma_heap_allocation_data(
       len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
     let heap = fd.rawValue

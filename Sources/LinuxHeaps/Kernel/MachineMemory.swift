@@ -15,11 +15,13 @@ package struct MachineMemory: Sendable {
     movable ? available : available - min(available, contiguousFree)
   }
 
-  package static func read() throws(Errno) -> MachineMemory {
-    MachineMemory(parsing: try SmallFile.read("/proc/meminfo"))
+  package static let file = "/proc/meminfo"
+
+  package static func read(_ file: String = file) throws(Errno) -> MachineMemory {
+    MachineMemory(parsing: try SmallFile.read(file))
   }
 
-  init(parsing text: String) {
+  package init(parsing text: String) {
     var figures: [Substring: UInt64] = [:]
     for line in text.split(separator: "\n") {
       guard let colon = line.firstIndex(of: ":") else { continue }

@@ -1,19 +1,19 @@
-internal import Glibc
+package import Glibc
 internal import SystemPackage
 
 /// Who may open a device node.
 public struct NodeStatus: Hashable, Sendable {
   /// The permission bits, e.g. 0o600.
   public let mode: UInt32
-  private let userID: uid_t
-  private let groupID: gid_t
+  package let userID: uid_t
+  package let groupID: gid_t
   /// Whether this process may open it for reading, which is enough to allocate.
   public let isUsable: Bool
   /// `st_rdev`; nil for what is no character device.
-  let device: UInt64?
+  package let device: UInt64?
 
   /// Nil where there is no such node.
-  init?(_ path: String) {
+  package init?(_ path: String) {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }
     mode = UInt32(status.st_mode) & 0o7777
@@ -24,26 +24,10 @@ public struct NodeStatus: Hashable, Sendable {
   }
 
   /// A user's name, or its number where it has none.
-  public var owner: String {
-    let id = userID
-    var entry = unsafe passwd()
-    var result: UnsafeMutablePointer<passwd>?
-    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16 << 10) { buffer in
-      unsafe getpwuid_r(id, &entry, buffer.baseAddress!, buffer.count, &result)
-      return unsafe result == nil ? "\(id)" : String(cString: entry.pw_name)
-    }
-  }
+  public var owner: String { AccountName.user(userID) }
 
   /// A group's name, or its number where it has none.
-  public var group: String {
-    let id = groupID
-    var entry = unsafe Glibc.group()
-    var result: UnsafeMutablePointer<Glibc.group>?
-    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 << 10) { buffer in
-      unsafe getgrgid_r(id, &entry, buffer.baseAddress!, buffer.count, &result)
-      return unsafe result == nil ? "\(id)" : String(cString: entry.gr_name)
-    }
-  }
+  public var group: String { AccountName.group(groupID) }
 }
 
 extension NodeStatus: CustomStringConvertible {

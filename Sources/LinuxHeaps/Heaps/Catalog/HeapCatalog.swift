@@ -7,14 +7,25 @@ public struct HeapCatalog: Sendable {
   /// Where the kernel, or a test, puts the nodes.
   let directory: String
   let regionDirectory: String
+  private let memoryFile: String
 
   /// The machine's own.
   public init() { self.init(directory: "/dev/dma_heap", regionDirectory: "/sys/kernel/mm/cma") }
 
   /// The seam for tests: directories of any content.
-  init(directory: String, regionDirectory: String) {
+  init(
+    directory: String, regionDirectory: String, memoryFile: String = MachineMemory.file
+  ) {
     self.directory = directory
     self.regionDirectory = regionDirectory
+    self.memoryFile = memoryFile
+  }
+
+  /// Those of a machine whose root directory is `root`; its nodes are only looked at.
+  package init(root: String) {
+    self.init(
+      directory: "\(root)/dev/dma_heap", regionDirectory: "\(root)/sys/kernel/mm/cma",
+      memoryFile: root + MachineMemory.file)
   }
 
   /// The heaps, those of known names first. Empty where the kernel has none.
@@ -97,7 +108,9 @@ public struct HeapCatalog: Sendable {
         ?? (regions.count == 1 ? regions.first : nil)
     if let own, let region = CMARegion.read(own, in: regionDirectory) { return region }
     // Older kernels tell only all regions together: still no request can be larger.
-    guard let memory = try? MachineMemory.read(), memory.contiguousTotal > 0 else { return nil }
+    guard let memory = try? MachineMemory.read(memoryFile), memory.contiguousTotal > 0 else {
+      return nil
+    }
     return CMARegion(name: own ?? name, total: memory.contiguousTotal, available: nil)
   }
 }

@@ -16,4 +16,7 @@ public struct HeapEntry: Sendable {
   public let capacity: UInt64?
   /// Bytes of its region that no driver holds; they need not lie together. Known from Linux 7.0 on.
   public let free: UInt64?
+
+  /// Whether the name is one that kernels give their default contiguous region.
+  package var isDefaultRegion: Bool { KnownHeapName.named(name)?.isDefaultRegion == true }
 }

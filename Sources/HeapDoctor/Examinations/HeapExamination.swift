@@ -1,0 +1,99 @@
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// The nodes: there, the right ones, openable by who asks, and giving pages.
+enum HeapExamination {
+  static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
+    guard !machine.heaps.isEmpty else { return legacy(machine) }
+    var refusals: [HeapRefusal] = []
+    var served: [String] = []
+    var findings: [Finding] = []
+    for heap in machine.heaps {
+      if let refusal = HeapRefusal(heap, machine) {
+        refusals.append(refusal)
+      } else if let failure = failure(heap, trial, machine) {
+        findings.append(failure)
+      } else {
+        served.append(heap.name)
+      }
+    }
+    let severity: Severity = ServiceExamination.isUsable(machine) ? .warning : .broken
+    findings = HeapRefusal.findings(refusals, severity) + findings
+    if !served.isEmpty {
+      findings.insert(
+        Finding(
+          .ok, .heaps, "heap.usable",
+          seen: "\(machine.identity.name) may use \(served.joined(separator: ", "))",
+          why: machine.isRunning
+            ? "each was opened, and gave a page where it is not protected" : "each was opened"),
+        at: 0)
+    }
+    return findings + openToAll(machine) + names(machine) + legacy(machine)
+  }
+
+  /// Openable, and yet nothing comes of it. A full contiguous region is examined as such.
+  private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
+    guard let error = trial.failure(of: heap), error != .noMemory else { return nil }
+    return Finding(
+      .broken, .heaps, "heap.allocation-refused",
+      seen: "\(heap.path) opens, and gives no page: \(error)",
+      why:
+        "the node is of another device, or a seccomp filter or security module forbids the request",
+      fix: heap.registered.map {
+        "sudo rm \(heap.path) && sudo mknod -m 600 \(heap.path) c \($0.replacing(":", with: " "))"
+      }
+        ?? "stat -c '%t:%T' \(heap.path); grep dma_heap /proc/devices  # its major number, in hex and decimal"
+    )
+  }
+
+  private static func openToAll(_ machine: Machine) -> [Finding] {
+    let open = machine.heaps.filter { ($0.status?.mode ?? 0) & 0o004 != 0 && $0.registered != nil }
+    guard !open.isEmpty else { return [] }
+    let paths = open.map(\.path).joined(separator: " ")
+    return [
+      Finding(
+        .warning, .heaps, "heap.open-to-all",
+        seen: "every user may open \(paths)",
+        why:
+          "heap memory is charged to nobody, so any of them can take all of it, and the out-of-memory killer ends others",
+        fix: "sudo chmod o-rwx \(paths)")
+    ]
+  }
+
+  private static func names(_ machine: Machine) -> [Finding] {
+    let entries = machine.heaps.compactMap(\.entry)
+    var findings = entries.compactMap { entry in
+      entry.duplicateOf.map { original in
+        Finding(
+          .note, .heaps, "heap.two-names",
+          seen: "\(entry.name) and \(original) are the same memory",
+          why: "their sizes do not add up; programs should use \(original)")
+      }
+    }
+    let old = entries.filter { $0.isDefaultRegion && $0.role == .contiguous }
+    if let entry = old.first, !entries.contains(where: { $0.name == "default_cma_region" }) {
+      findings.append(
+        Finding(
+          .warning, .heaps, "heap.legacy-name",
+          seen:
+            "the default contiguous region is only called \(entry.name) here, as by kernels before 6.17",
+          why:
+            "from Linux 6.17 on it is called default_cma_region: a program that opens either name fails on the other kernels",
+          fix:
+            "heapctl alloc --contiguous --size 1M  # choose a heap by its role, not by its name; heapctl list shows roles"
+        ))
+    }
+    return findings
+  }
+
+  private static func legacy(_ machine: Machine) -> [Finding] {
+    guard machine.files.exists("/dev/ion") else { return [] }
+    return [
+      Finding(
+        .warning, .heaps, "heap.ion",
+        seen: "/dev/ion is there: the allocator that heaps replaced, gone since Linux 5.11",
+        why: "programs for it find other names and ioctls than /dev/dma_heap has",
+        fix: "grep -rl /dev/ion /etc /opt  # what still asks for it; use /dev/dma_heap there")
+    ]
+  }
+}

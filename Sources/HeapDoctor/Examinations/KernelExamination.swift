@@ -1,0 +1,114 @@
+internal import LinuxHeaps
+
+/// The kernel's version and options, and the heaps that it registered.
+enum KernelExamination {
+  static func findings(_ machine: Machine) -> [Finding] {
+    if let absence = absence(machine) { return [absence] }
+    guard let configuration = machine.configuration else {
+      return [
+        Finding(
+          .note, .kernel, "kernel.configuration-unknown",
+          seen: "Linux \(machine.release.text) has heaps, and shows its options nowhere",
+          why: "what it was built without can only be told from what is missing",
+          fix: "sudo modprobe configs  # where CONFIG_IKCONFIG=m: it brings /proc/config.gz")
+      ]
+    }
+    let kinds = [
+      ("CONFIG_DMABUF_HEAPS_SYSTEM", "system"), ("CONFIG_DMABUF_HEAPS_CMA", "contiguous"),
+    ]
+    .filter { configuration[$0.0] != .off }.map(\.1)
+    var findings = [
+      Finding(
+        .ok, .kernel, "kernel.heaps",
+        seen: "Linux \(machine.release.text) was built with heaps: "
+          + (kinds.isEmpty ? "of its vendor" : kinds.joined(separator: ", "))
+          + " (\(configuration.path))",
+        why: "each kind of memory is an option of its own")
+    ]
+    if !machine.heaps.contains(where: { $0.entry?.role == .system || $0.name == "system" }) {
+      findings.append(withoutSystemHeap(configuration))
+    }
+    return findings
+  }
+
+  private static func withoutSystemHeap(_ configuration: KernelConfiguration) -> Finding {
+    let why = "buffers that need not be contiguous have no heap of their own"
+    switch configuration["CONFIG_DMABUF_HEAPS_SYSTEM"] {
+    case .off:
+      return Finding(
+        .warning, .kernel, "kernel.no-system-heap",
+        seen: "the kernel was built without CONFIG_DMABUF_HEAPS_SYSTEM", why: why,
+        fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM"]))
+    case .module: return moduleMissing("system_heap", "CONFIG_DMABUF_HEAPS_SYSTEM", why: why)
+    case .builtIn:
+      return Finding(
+        .warning, .kernel, "kernel.no-system-heap",
+        seen: "CONFIG_DMABUF_HEAPS_SYSTEM is built in, and there is no heap named system", why: why,
+        fix: "sudo dmesg | grep -i heap  # what the kernel said when it started")
+    }
+  }
+
+  /// Why the kernel has no heap at all, nil where it has one.
+  private static func absence(_ machine: Machine) -> Finding? {
+    guard machine.heaps.isEmpty else { return nil }
+    let release = machine.release.text
+    let serves =
+      "no dma-buf can be had from a heap; meanwhile "
+      + (machine.files.exists(UDMABufExamination.path)
+        ? "udmabuf makes dma-bufs of ordinary pages, and memfd serves where no device imports: --heap udmabuf, --heap memfd"
+        : "memfd serves where no device imports: --heap memfd")
+    let host =
+      machine.container.map { "; this is a container (\($0)): the kernel is its host's" } ?? ""
+    if machine.release.isBefore(5, 6) {
+      return Finding(
+        .broken, .kernel, "kernel.too-old",
+        seen: "Linux \(release) has no heaps: they came with Linux 5.6\(host)", why: serves,
+        fix: "sudo apt install linux-image-amd64  # or your board's newer kernel; then reboot")
+    }
+    guard let configuration = machine.configuration else {
+      return Finding(
+        .broken, .kernel, "kernel.no-heap",
+        seen: "Linux \(release) has no heap, and shows its options nowhere\(host)", why: serves,
+        fix: Fix.kernelOptions(["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+    }
+    let options = [
+      ("CONFIG_DMABUF_HEAPS_SYSTEM", "system_heap"), ("CONFIG_DMABUF_HEAPS_CMA", "cma_heap"),
+    ]
+    if configuration["CONFIG_DMABUF_HEAPS"] == .off {
+      return Finding(
+        .broken, .kernel, "kernel.heaps-off",
+        seen:
+          "Linux \(release) was built without CONFIG_DMABUF_HEAPS (\(configuration.path))\(host)",
+        why: serves,
+        fix: Fix.kernelOptions(["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+    }
+    if options.allSatisfy({ configuration[$0.0] == .off }) {
+      return Finding(
+        .broken, .kernel, "kernel.no-heap-option",
+        seen: "CONFIG_DMABUF_HEAPS is on, and no kind of heap is (\(configuration.path))\(host)",
+        why: serves, fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+    }
+    if let module = options.first(where: { configuration[$0.0] == .module }) {
+      return moduleMissing(module.1, module.0, why: serves)
+    }
+    if !machine.files.exists("/sys/class") {
+      return Finding(
+        .broken, .kernel, "kernel.no-sysfs",
+        seen: "no heap has a node, and sysfs, which would tell why, is not mounted\(host)",
+        why: serves, fix: "sudo mount -t sysfs sysfs /sys")
+    }
+    return Finding(
+      .broken, .kernel, "kernel.no-heap",
+      seen: "heaps are built in (\(configuration.path)), and none was registered\(host)",
+      why: serves,
+      fix: "sudo dmesg | grep -iE 'heap|cma'  # what the kernel said when it started")
+  }
+
+  private static func moduleMissing(_ module: String, _ option: String, why: String) -> Finding {
+    Finding(
+      .broken, .kernel, "kernel.module-not-loaded",
+      seen: "the heap is a module (\(option)=m), and \(module) is not loaded", why: why,
+      fix: "sudo modprobe \(module) && echo \(module) | sudo tee /etc/modules-load.d/\(module).conf"
+    )
+  }
+}

@@ -1,0 +1,57 @@
+internal import Glibc
+internal import LinuxHeaps
+
+/// heapd, which allocates for users that may not open the heaps.
+enum ServiceExamination {
+  static let socket = "/run/heapd/heap.sock"
+
+  static func findings(_ machine: Machine) -> [Finding] {
+    guard let node = NodeStatus(machine.files.path(socket)) else {
+      return [
+        Finding(
+          .note, .service, "service.absent", seen: "no heapd serves at \(socket)",
+          why: "it would let users allocate with quotas, without a right on the heaps",
+          fix: "sudo systemctl enable --now heapd.socket  # where heapd is installed")
+      ]
+    }
+    guard isListening(machine) else {
+      return [
+        Finding(
+          .warning, .service, "service.dead", seen: "\(socket) is there, and nobody listens at it",
+          why: "clients get ECONNREFUSED: the service ended without removing it",
+          fix: "sudo systemctl restart heapd.socket")
+      ]
+    }
+    guard mayConnect(machine) else {
+      return [
+        Finding(
+          .note, .service, "service.closed",
+          seen: "\(socket) is \(node), and \(machine.identity.name) may not connect",
+          why: "its group may allocate through it", fix: Fix.join(node.group, machine.identity.name)
+        )
+      ]
+    }
+    return [
+      Finding(
+        .ok, .service, "service.usable", seen: "heapd listens at \(socket)",
+        why: "heapctl alloc --socket \(socket) allocates through it")
+    ]
+  }
+
+  static func isUsable(_ machine: Machine) -> Bool {
+    machine.files.exists(socket) && isListening(machine) && mayConnect(machine)
+  }
+
+  private static func mayConnect(_ machine: Machine) -> Bool {
+    unsafe access(machine.files.path(socket), W_OK) == 0
+  }
+
+  /// To connect would start a service that systemd keeps for its first client: the kernel's list of
+  /// sockets tells as well. `Flags` has 0x10000 for one that listens (net/unix/af_unix.c).
+  private static func isListening(_ machine: Machine) -> Bool {
+    (machine.files.text("/proc/net/unix", limit: 4 << 20) ?? "").split(separator: "\n").contains {
+      let words = $0.split(separator: " ")
+      return words.count >= 8 && words[3] == "00010000" && words[7] == socket
+    }
+  }
+}

@@ -1,0 +1,56 @@
+internal import LinuxHeaps
+
+/// /dev/udmabuf, which makes dma-bufs of ordinary pages where no heap may be used.
+enum UDMABufExamination {
+  static let path = "/dev/udmabuf"
+
+  static func findings(_ machine: Machine) -> [Finding] {
+    guard let node = NodeStatus(machine.files.path(path)) else { return [absence(machine)] }
+    if let error = machine.files.openingError(path) {
+      return [
+        Finding(
+          .note, .udmabuf, "udmabuf.closed",
+          seen: "\(path) is \(node), and \(machine.identity.name) may not open it (\(error))",
+          why: "dma-bufs of memfd pages, which need no heap, cannot be made",
+          fix: node.mode & 0o040 != 0 && node.groupID != 0
+            ? Fix.join(node.group, machine.identity.name) : "sudo chmod 660 \(path)")
+      ]
+    }
+    return [
+      Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
+    ]
+  }
+
+  private static func limits(_ machine: Machine) -> String {
+    let parameters = "/sys/module/udmabuf/parameters"
+    var text = "\(path) may be opened"
+    if let mebibytes = machine.files.number("\(parameters)/size_limit_mb"), mebibytes < 1 << 30 {
+      text += "; a buffer has at most \((mebibytes << 20).asByteCount)"
+    }
+    if let list = machine.files.number("\(parameters)/list_limit") {
+      text += "; made of at most \(list) pieces"
+    }
+    return text
+  }
+
+  private static func absence(_ machine: Machine) -> Finding {
+    let why = "dma-bufs of memfd pages, which need no heap, cannot be made"
+    switch machine.configuration?["CONFIG_UDMABUF"] {
+    case .off:
+      return Finding(
+        .note, .udmabuf, "udmabuf.not-built", seen: "the kernel was built without CONFIG_UDMABUF",
+        why: why, fix: Fix.kernelOptions(["UDMABUF"]))
+    case .builtIn:
+      return Finding(
+        .note, .udmabuf, "udmabuf.node-missing",
+        seen: "CONFIG_UDMABUF is built in, and \(path) is not there", why: why,
+        fix: machine.container == nil
+          ? "sudo mknod -m 660 \(path) c 10 $(awk '$2 == \"udmabuf\" {print $1}' /proc/misc)"
+          : "docker run --device \(path) …")
+    case .module, nil:
+      return Finding(
+        .note, .udmabuf, "udmabuf.not-loaded", seen: "\(path) is not there", why: why,
+        fix: "sudo modprobe udmabuf && echo udmabuf | sudo tee /etc/modules-load.d/udmabuf.conf")
+    }
+  }
+}

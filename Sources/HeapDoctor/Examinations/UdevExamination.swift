@@ -1,0 +1,53 @@
+internal import LinuxHeaps
+
+/// The udev rules for heaps. One that shuts this user out is told of as the cause by the heaps' examination.
+enum UdevExamination {
+  static func findings(_ machine: Machine) -> [Finding] {
+    let nodes = machine.heaps.filter { $0.status?.device != nil }
+    guard !nodes.isEmpty else { return [] }
+    let ruled = nodes.compactMap { heap in
+      machine.rules.outcome(for: heap.name).map { (heap, $0) }
+    }
+    guard !ruled.isEmpty else {
+      // Told already where it is the cause.
+      guard nodes.contains(where: \.isOpen) else { return [] }
+      return [
+        Finding(
+          .note, .udev, "udev.none",
+          seen:
+            "no udev rule speaks of heaps: their nodes are as the kernel makes them, root:root 0600",
+          why: "an ordinary user may not allocate",
+          fix: Self.installRule)
+      ]
+    }
+    let differing = ruled.filter { heap, outcome in
+      heap.isOpen && heap.status.map { HeapRefusal.differs($0, outcome) } == true
+    }
+    let paths = machine.rules.paths.joined(separator: ", ")
+    guard let (heap, outcome) = differing.first, let status = heap.status else {
+      return [
+        Finding(
+          .ok, .udev, "udev.rule", seen: "the nodes are as \(paths) says",
+          why: "the rule covers every heap, those of modules that are loaded later too")
+      ]
+    }
+    return [
+      Finding(
+        .warning, .udev, machine.rules.isApplied ? "udev.rule-not-applied" : "udev.not-running",
+        seen:
+          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeMode.text(outcome.mode ?? 0o600))",
+        why: machine.rules.isApplied
+          ? "udev applies a rule when the node appears: the rule came later, or failed"
+          : "no udevd runs here to apply the rule",
+        fix: machine.rules.isApplied ? Self.reload : Self.start)
+    ]
+  }
+
+  static let reload =
+    "sudo udevadm control --reload && sudo udevadm trigger --settle --subsystem-match=dma_heap"
+  static let start =
+    "sudo systemctl start systemd-udevd && sudo udevadm trigger --settle --subsystem-match=dma_heap"
+  static let installRule =
+    "sudo groupadd -rf dmaheap && echo 'SUBSYSTEM==\"dma_heap\", GROUP=\"dmaheap\", MODE=\"0660\"'"
+    + " | sudo tee /etc/udev/rules.d/60-dma-heap.rules && \(reload)"
+}

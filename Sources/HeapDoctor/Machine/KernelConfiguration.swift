@@ -1,0 +1,60 @@
+internal import CZlib
+
+/// The options that the running kernel was built with, where the machine keeps them.
+struct KernelConfiguration: Sendable {
+  enum Choice: Sendable { case builtIn, module, off }
+
+  let path: String
+  private let values: [Substring: Substring]
+
+  /// Nil where no place that is usual has it.
+  init?(_ files: MachineFiles, release: KernelVersion) {
+    // CONFIG_IKCONFIG_PROC; distributions; Fedora and Yocto put it beside the modules.
+    for path in [
+      "/proc/config.gz", "/boot/config-\(release.text)", "/lib/modules/\(release.text)/config",
+      "/usr/lib/modules/\(release.text)/config",
+    ] {
+      if let text = Self.text(files.path(path)), text.contains("CONFIG_") {
+        self.init(parsing: text, path: path)
+        return
+      }
+    }
+    return nil
+  }
+
+  private init(parsing text: String, path: String) {
+    self.path = path
+    var values: [Substring: Substring] = [:]
+    for line in text.split(separator: "\n") where line.hasPrefix("CONFIG_") {
+      guard let equals = line.firstIndex(of: "=") else { continue }
+      values[line[..<equals]] = line[line.index(after: equals)...]
+    }
+    self.values = values
+  }
+
+  /// `name` with its `CONFIG_`. An option that is off is a comment in the file, or is not there.
+  subscript(_ name: String) -> Choice {
+    switch values[Substring(name)] {
+    case "y": .builtIn
+    case "m": .module
+    default: .off
+    }
+  }
+
+  func number(_ name: String) -> UInt64? { values[Substring(name)].flatMap { UInt64($0) } }
+
+  /// gzread(3) passes a file through that is not compressed.
+  private static func text(_ path: String) -> String? {
+    guard let file = unsafe gzopen(path, "rbe") else { return nil }
+    defer { unsafe gzclose(file) }
+    // The largest seen, a distribution's, has 300 KB.
+    let limit = 2 << 20
+    var failed = false
+    let text = unsafe String(unsafeUninitializedCapacity: limit) { buffer in
+      let count = unsafe gzread(file, buffer.baseAddress!, UInt32(limit))
+      failed = count < 0
+      return Int(max(count, 0))
+    }
+    return failed ? nil : text
+  }
+}

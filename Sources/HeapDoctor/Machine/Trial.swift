@@ -1,0 +1,34 @@
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// What came of asking each heap that may be opened for a page: the proof that no file can give.
+///
+/// Nothing is asked of a tree, and nothing of protected heaps, whose memory is for their firmware.
+struct Trial: Sendable {
+  private let failures: [String: Errno]
+  /// The heaps that gave a page.
+  let working: [HeapNode]
+
+  init(of machine: Machine) {
+    var failures: [String: Errno] = [:]
+    var working: [HeapNode] = []
+    for heap in machine.heaps
+    where machine.isRunning && heap.isOpen && heap.entry?.role != .protected {
+      do throws(Errno) {
+        _ = try Self.buffer(of: heap, size: pageSize)
+        working.append(heap)
+      } catch {
+        failures[heap.name] = error
+      }
+    }
+    self.failures = failures
+    self.working = working
+  }
+
+  func failure(of heap: HeapNode) -> Errno? { failures[heap.name] }
+
+  /// Straight from the kernel, so that it is gone as soon as the descriptor is.
+  static func buffer(of heap: HeapNode, size: UInt64) throws(Errno) -> OwnedFD {
+    try HeapDevice(heap.path).allocate(size: size)
+  }
+}
