@@ -7,7 +7,7 @@ KERNELS := next lts stock
 HEAPCTL := .build/debug/heapctl
 # An emulated processor runs the optimised bundle in half the time; and what is shipped is optimised.
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest
-LIBRARIES := LinuxHeaps HeapProtocol HeapServer HeapClient HeapService HeapTestKit
+LIBRARIES := LinuxHeaps LinuxHeapsDRM HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86

@@ -27,6 +27,7 @@ let package = Package(
   name: "linux-heaps",
   products: [
     .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
+    .library(name: "LinuxHeapsDRM", targets: ["LinuxHeapsDRM"]),
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
@@ -98,11 +99,11 @@ let package = Package(
       ],
       swiftSettings: settings),
 
-    // libdrm, kept away from the core: only checks need a device that imports.
+    // Displays and other DRM devices, over libdrm, kept away from the core.
     .systemLibrary(
       name: "CDRM", pkgConfig: "libdrm", providers: [.apt(["libdrm-dev"])]),
     .target(
-      name: "PRIME",
+      name: "LinuxHeapsDRM",
       dependencies: [
         "CDRM", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
@@ -112,7 +113,7 @@ let package = Package(
     .target(
       name: "HeapTestKit",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "PRIME",
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
@@ -120,7 +121,7 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapClient", "HeapTestKit", "LinuxHeaps",
+        "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

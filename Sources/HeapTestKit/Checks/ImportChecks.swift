@@ -1,5 +1,5 @@
 internal import LinuxHeaps
-internal import PRIME
+internal import LinuxHeapsDRM
 
 extension HeapCheck {
   static let imports: [HeapCheck] = [
