@@ -28,6 +28,7 @@ let package = Package(
   products: [
     .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
     .library(name: "LinuxHeapsDRM", targets: ["LinuxHeapsDRM"]),
+    .library(name: "LinuxHeapsV4L2", targets: ["LinuxHeapsV4L2"]),
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
@@ -106,6 +107,15 @@ let package = Package(
       name: "LinuxHeapsDRM",
       dependencies: [
         "CDRM", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
+    // V4L2's requests; own code over linux/videodev2.h, away from the core as libdrm is.
+    .target(name: "CV4L2", cSettings: cSettings),
+    .target(
+      name: "LinuxHeapsV4L2",
+      dependencies: [
+        "CV4L2", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
 
