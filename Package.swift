@@ -144,6 +144,9 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
+      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
+      swiftSettings: settings),
+    .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
       swiftSettings: settings),
     .testTarget(
