@@ -123,7 +123,7 @@ let package = Package(
     .target(
       name: "HeapTestKit",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

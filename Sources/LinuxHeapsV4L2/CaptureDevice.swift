@@ -37,7 +37,7 @@ public struct CaptureDevice: ~Copyable, Sendable {
   public var device: VideoDevice { VideoDevice(node) }
 
   /// The discrete sizes of a format, or the largest of a range.
-  public func sizes(of format: PixelFormat) -> [FrameSize] { node.sizes(format) }
+  public func sizes(of format: VideoFourCC) -> [FrameSize] { node.sizes(format) }
 
   public func format() throws(HeapError) -> VideoFormat { try node.format(type.rawValue) }
 
@@ -47,14 +47,14 @@ public struct CaptureDevice: ~Copyable, Sendable {
   /// else of it.
   @discardableResult
   public func setFormat(
-    width: Int, height: Int, _ pixelFormat: PixelFormat
+    width: Int, height: Int, _ pixelFormat: VideoFourCC
   ) throws(HeapError) -> VideoFormat {
     try node.setFormat(type.rawValue, width: width, height: height, pixelFormat)
   }
 
   /// What setting it would lead to; changes nothing.
   public func tryFormat(
-    width: Int, height: Int, _ pixelFormat: PixelFormat
+    width: Int, height: Int, _ pixelFormat: VideoFourCC
   ) throws(HeapError) -> VideoFormat {
     try node.setFormat(type.rawValue, width: width, height: height, pixelFormat, isTrial: true)
   }

@@ -17,13 +17,13 @@ public struct MemoryToMemoryDevice: ~Copyable, Sendable {
     self.node = node
   }
 
-  public var inputFormats: [PixelFormat] { node.formats(QueueType.input(of: node).rawValue) }
-  public var resultFormats: [PixelFormat] { node.formats(QueueType.result(of: node).rawValue) }
+  public var inputFormats: [VideoFourCC] { node.formats(QueueType.input(of: node).rawValue) }
+  public var resultFormats: [VideoFourCC] { node.formats(QueueType.result(of: node).rawValue) }
 
   /// Sets what goes in. It comes first: some devices derive from it what they can give.
   @discardableResult
   public func setInputFormat(
-    width: Int, height: Int, _ pixelFormat: PixelFormat
+    width: Int, height: Int, _ pixelFormat: VideoFourCC
   ) throws(HeapError) -> VideoFormat {
     try node.setFormat(
       QueueType.input(of: node).rawValue, width: width, height: height, pixelFormat)
@@ -32,7 +32,7 @@ public struct MemoryToMemoryDevice: ~Copyable, Sendable {
   /// Sets what comes out.
   @discardableResult
   public func setResultFormat(
-    width: Int, height: Int, _ pixelFormat: PixelFormat
+    width: Int, height: Int, _ pixelFormat: VideoFourCC
   ) throws(HeapError) -> VideoFormat {
     try node.setFormat(
       QueueType.result(of: node).rawValue, width: width, height: height, pixelFormat)

@@ -35,7 +35,7 @@ public struct VideoDevice: Hashable, Sendable {
   /// Whether it speaks the multi-planar interface.
   public let isMultiPlanar: Bool
   /// Of the frames that come out of it.
-  public let formats: [PixelFormat]
+  public let formats: [VideoFourCC]
   /// Whether frames can go straight into dma-bufs; nil where the device is in use and does not say.
   public let takesDMABuf: Bool?
 

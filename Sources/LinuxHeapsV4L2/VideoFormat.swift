@@ -4,7 +4,7 @@ internal import CV4L2
 public struct VideoFormat: Hashable, Sendable {
   public let width: Int
   public let height: Int
-  public let pixelFormat: PixelFormat
+  public let pixelFormat: VideoFourCC
   /// Of the first plane.
   public let bytesPerLine: Int
   /// What a buffer must have at least.
@@ -15,7 +15,7 @@ public struct VideoFormat: Hashable, Sendable {
   init(_ image: CV4L2_image) {
     width = Int(image.width)
     height = Int(image.height)
-    pixelFormat = PixelFormat(rawValue: image.pixel_format)
+    pixelFormat = VideoFourCC(rawValue: image.pixel_format)
     bytesPerLine = Int(image.bytes_per_line)
     byteCount = UInt64(image.size)
     buffersPerFrame = Int(image.planes)

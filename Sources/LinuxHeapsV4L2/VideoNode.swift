@@ -51,20 +51,20 @@ final class VideoNode: Sendable {
     flags.contains { capabilities & UInt32(bitPattern: $0) != 0 }
   }
 
-  func formats(_ type: UInt32) -> [PixelFormat] {
+  func formats(_ type: UInt32) -> [VideoFourCC] {
     let number = fd.rawValue
-    var formats: [PixelFormat] = []
+    var formats: [VideoFourCC] = []
     // Bounded, for a driver that never answers EINVAL.
     for index in 0..<UInt32(256) {
       var format = v4l2_fmtdesc()
       guard (try? call { unsafe CV4L2_enumerate_format(number, type, index, &format) }) != nil
       else { break }
-      formats.append(PixelFormat(rawValue: format.pixelformat))
+      formats.append(VideoFourCC(rawValue: format.pixelformat))
     }
     return formats
   }
 
-  func sizes(_ format: PixelFormat) -> [FrameSize] {
+  func sizes(_ format: VideoFourCC) -> [FrameSize] {
     let number = fd.rawValue
     var sizes: [FrameSize] = []
     for index in 0..<UInt32(256) {
@@ -91,7 +91,7 @@ final class VideoNode: Sendable {
   }
 
   func setFormat(
-    _ type: UInt32, width: Int, height: Int, _ pixelFormat: PixelFormat, isTrial: Bool = false
+    _ type: UInt32, width: Int, height: Int, _ pixelFormat: VideoFourCC, isTrial: Bool = false
   ) throws(HeapError) -> VideoFormat {
     let operation = "set \(width)x\(height) \(pixelFormat)"
     var image = CV4L2_image()

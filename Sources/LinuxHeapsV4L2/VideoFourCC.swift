@@ -1,6 +1,6 @@
 /// A pixel format's code in V4L2 (linux/videodev2.h). The codes of DRM look alike and are others: what
 /// V4L2 calls `RGB3` is DRM's `BG24`.
-public struct PixelFormat: RawRepresentable, Hashable, Sendable {
+public struct VideoFourCC: RawRepresentable, Hashable, Sendable {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
@@ -18,26 +18,26 @@ public struct PixelFormat: RawRepresentable, Hashable, Sendable {
   }
 
   /// `V4L2_PIX_FMT_XBGR32`: blue, green, red, and a byte of no meaning.
-  public static let xr24 = PixelFormat(Array("XR24".utf8))
+  public static let xr24 = VideoFourCC(Array("XR24".utf8))
   /// `V4L2_PIX_FMT_ABGR32`: blue, green, red, alpha.
-  public static let ar24 = PixelFormat(Array("AR24".utf8))
+  public static let ar24 = VideoFourCC(Array("AR24".utf8))
   /// `V4L2_PIX_FMT_RGB24`: red, green, blue.
-  public static let rgb3 = PixelFormat(Array("RGB3".utf8))
+  public static let rgb3 = VideoFourCC(Array("RGB3".utf8))
   /// `V4L2_PIX_FMT_BGR24`: blue, green, red.
-  public static let bgr3 = PixelFormat(Array("BGR3".utf8))
+  public static let bgr3 = VideoFourCC(Array("BGR3".utf8))
   /// `V4L2_PIX_FMT_RGB565`, little-endian.
-  public static let rgbp = PixelFormat(Array("RGBP".utf8))
+  public static let rgbp = VideoFourCC(Array("RGBP".utf8))
   /// `V4L2_PIX_FMT_YUYV`.
-  public static let yuyv = PixelFormat(Array("YUYV".utf8))
+  public static let yuyv = VideoFourCC(Array("YUYV".utf8))
   /// `V4L2_PIX_FMT_UYVY`.
-  public static let uyvy = PixelFormat(Array("UYVY".utf8))
+  public static let uyvy = VideoFourCC(Array("UYVY".utf8))
   /// `V4L2_PIX_FMT_NV12`.
-  public static let nv12 = PixelFormat(Array("NV12".utf8))
+  public static let nv12 = VideoFourCC(Array("NV12".utf8))
   /// `V4L2_PIX_FMT_GREY`.
-  public static let grey = PixelFormat(Array("GREY".utf8))
+  public static let grey = VideoFourCC(Array("GREY".utf8))
 }
 
-extension PixelFormat: CustomStringConvertible {
+extension VideoFourCC: CustomStringConvertible {
   /// Its four characters, without trailing blanks.
   public var description: String {
     // Bit 31 says big-endian (`v4l2_fourcc_be`).
