@@ -18,6 +18,7 @@ struct Heapctl: AsyncParsableCommand {
       Doctor.self,
       Verify.self,
       Info.self,
+      Show.self,
       Completion.self,
       DemoPartnerProcess.self,
     ])

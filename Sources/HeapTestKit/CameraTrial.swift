@@ -1,0 +1,121 @@
+internal import LinuxHeaps
+internal import LinuxHeapsV4L2
+internal import SystemPackage
+
+/// Frames of one camera, straight into a heap's buffers.
+struct CameraTrial {
+  let path: String
+  let width: Int
+  let height: Int
+  let pixelFormat: VideoFourCC
+
+  enum Outcome: Equatable {
+    /// Every frame came, and its bytes are in the buffer.
+    case streamed
+    /// The device cannot reach the memory: it needs contiguous.
+    case refused
+  }
+
+  /// With what the camera is set to.
+  init(_ device: borrowing CaptureDevice) throws(HeapError) {
+    let format = try device.format()
+    path = device.path
+    (width, height, pixelFormat) = (format.width, format.height, format.pixelFormat)
+  }
+
+  /// With frames of several MiB, where it has such: the system heap gives out pieces of 1 MiB, which
+  /// may lie side by side by luck.
+  init(large device: borrowing CaptureDevice) throws(HeapError) {
+    let offered = device.device.formats
+    let pixelFormat =
+      if offered.contains(.xr24) { VideoFourCC.xr24 } else { try device.format().pixelFormat }
+    let present = try device.format()
+    let sizes = device.sizes(of: pixelFormat).sorted { $0.width * $0.height < $1.width * $1.height }
+    let size = sizes.first { $0.width * $0.height >= 1280 * 720 } ?? sizes.last
+    path = device.path
+    (width, height) = (size?.width ?? present.width, size?.height ?? present.height)
+    self.pixelFormat = pixelFormat
+  }
+
+  /// Every camera here that takes dma-bufs and is not in use.
+  static func paths() -> [String] {
+    VideoDevice.all().filter { $0.kind == .capture && $0.takesDMABuf == true }.map(\.path)
+  }
+
+  /// The first camera that refuses memory which is in pieces.
+  static func demanding() throws -> CameraTrial? {
+    for path in paths() {
+      let trial = try large(path)
+      // Pages of a memfd, one by one; several MiB of them do not lie side by side.
+      let bench = try CheckBench(
+        UDMABufHeap.isUsable ? .udmabuf : .dmaHeap("system", role: .system))
+      if try trial.run(bench) == .refused { return trial }
+    }
+    return nil
+  }
+
+  static func present(_ path: String) throws -> CameraTrial {
+    let device = try CaptureDevice(path)
+    return try CameraTrial(device)
+  }
+
+  private static func large(_ path: String) throws -> CameraTrial {
+    let device = try CaptureDevice(path)
+    return try CameraTrial(large: device)
+  }
+
+  /// Streams two frames into two buffers of the bench's heap, and lets go of all.
+  func run(_ bench: CheckBench) throws -> Outcome {
+    let device = try CaptureDevice(path)
+    let format = try device.setFormat(width: width, height: height, pixelFormat)
+    let first = try bench.allocate(format.byteCount, index: 1 << 32)
+    let second = try bench.allocate(format.byteCount, index: 1 << 33)
+    try first.fill(Self.untouched)
+    try second.fill(Self.untouched)
+    let watch = try first.duplicate()
+    let before = try watch.referenceCount
+    let outcome = try Self.stream(device, first, second, bench)
+    let held = try watch.referenceCount
+    try expect(
+      (held ?? 0) < (before ?? 0),
+      "\(path) lets go of a buffer at the end: count was \(before ?? 0), is \(held ?? 0)")
+    return outcome
+  }
+
+  /// A byte that a camera's frame is not made of from end to end.
+  private static let untouched: UInt8 = 0x5A
+
+  private static func stream(
+    _ device: borrowing CaptureDevice, _ first: consuming VMO, _ second: consuming VMO,
+    _ bench: CheckBench
+  ) throws -> Outcome {
+    var queue = try device.makeQueue(capacity: 2)
+    guard try hasTaken(&queue, first), try hasTaken(&queue, second) else { return .refused }
+    try queue.start()
+    for _ in 0..<2 {
+      let frame = try queue.dequeue(for: bench.subject.patience)
+      try expect(!frame.isDamaged, "the frame is whole")
+      try expectEqual(frame.bytesUsed, queue.format.byteCount, "the frame's bytes")
+      let mapping = try frame.vmo.mapReadOnly()
+      let end = Int(queue.format.byteCount)
+      for start in [0, end - 64] {
+        let bytes = try (start..<start + 64).map { try mapping.byte(at: $0) }
+        try expect(
+          bytes.contains { $0 != untouched }, "the device's bytes show at \(start) of the mapping")
+      }
+    }
+    return .streamed
+  }
+
+  private static func hasTaken(
+    _ queue: inout FrameQueue, _ vmo: consuming VMO
+  ) throws(HeapError) -> Bool {
+    do throws(HeapError) {
+      try queue.enqueue(vmo)
+      return true
+    } catch {
+      if error.errno != .badAddress { throw error }
+      return false
+    }
+  }
+}

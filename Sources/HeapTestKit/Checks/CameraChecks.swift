@@ -1,0 +1,69 @@
+internal import LinuxHeaps
+internal import LinuxHeapsDRM
+internal import SystemPackage
+
+extension HeapCheck {
+  static let devices: [HeapCheck] = [
+    HeapCheck(
+      "contiguity",
+      "memory said to be contiguous streams from a camera that needs it so; other memory is let go",
+      on: dmaBufs
+    ) { bench in
+      guard let camera = try CameraTrial.demanding() else {
+        throw Skip(
+          reason: "no camera here needs contiguous memory "
+            + "(as root: modprobe vivid allocators=1 on a kernel that has it)")
+      }
+      // Other memory may be in one piece by luck.
+      if try camera.run(bench) == .refused {
+        try expect(
+          !bench.isContiguous, "\(camera.path) takes a buffer of \(camera.width)x\(camera.height)")
+      }
+    },
+
+    HeapCheck(
+      "camera-import",
+      "each camera streams into the buffer, or wants contiguous memory, and lets go",
+      on: dmaBufs
+    ) { bench in
+      let paths = CameraTrial.paths()
+      if paths.isEmpty { throw Skip(reason: "no camera here takes dma-bufs (modprobe vivid)") }
+      for path in paths {
+        if try CameraTrial.present(path).run(bench) == .refused {
+          try expect(!bench.isContiguous, "\(path) takes contiguous memory")
+        }
+      }
+    },
+
+    HeapCheck(
+      "drm-import", "each DRM device imports the buffer or refuses it, and lets go", on: dmaBufs
+    ) { bench in
+      let nodes = DRMNode.all().filter { $0.refusal == nil && $0.driver != nil }
+      if nodes.isEmpty { throw Skip(reason: "no DRM device that this process may open") }
+      let vmo = try bench.allocate()
+      let before = try vmo.referenceCount
+      for node in nodes {
+        let device = try DRMDevice(path: node.path.string)
+        do {
+          let handle = try device.importBuffer(vmo)
+          let held = try vmo.referenceCount
+          _ = consume handle
+          try expect((held ?? 0) > (before ?? 0), "count rises with an import into \(node.path)")
+        } catch let error as Errno {
+          try expect(
+            [.invalidArgument, .notSupported, .badAddress, .noMemory, .permissionDenied]
+              .contains(error), "\(node.path) refuses in a known way, and not by \(error)")
+        }
+        try bench.eventually("\(node.path) lets go of the buffer") {
+          try vmo.referenceCount == before
+        }
+      }
+    },
+  ]
+}
+
+extension CheckBench {
+  fileprivate var isContiguous: Bool {
+    subject.settings.bufferSettings?.isPhysicallyContiguous == true
+  }
+}
