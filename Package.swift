@@ -30,6 +30,12 @@ let commit: String = {
   return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
 }()
 
+// `make static`: programs with all libraries in them. Equal functions are kept once.
+let linkerSettings: [LinkerSetting] =
+  Context.environment["LINUXHEAPS_STATIC"] == nil
+  ? []
+  : [.unsafeFlags(["-static-executable", "-use-ld=lld", "-Xlinker", "--icf=all"])]
+
 let package = Package(
   name: "linux-heaps",
   products: [
@@ -107,7 +113,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: linkerSettings),
 
     // libdrm, kept away from the core: only checks need a device that imports.
     .systemLibrary(
@@ -135,7 +141,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: linkerSettings),
 
     .testTarget(
       name: "LinuxHeapsTests",
