@@ -30,11 +30,16 @@ let commit: String = {
   return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
 }()
 
-// `make static`: programs with all libraries in them. Equal functions are kept once.
+// `make static`: programs with all libraries in them, and without what is of no use there.
 let linkerSettings: [LinkerSetting] =
   Context.environment["LINUXHEAPS_STATIC"] == nil
   ? []
-  : [.unsafeFlags(["-static-executable", "-use-ld=lld", "-Xlinker", "--icf=all"])]
+  : [
+    .unsafeFlags([
+      "-static-executable", "-use-ld=bfd",
+      "-Xlinker", "-T", "-Xlinker", "\(Context.packageDirectory)/packaging/static.ld",
+    ])
+  ]
 
 let package = Package(
   name: "linux-heaps",

@@ -14,7 +14,7 @@ ship=${SHIP:-.build-ship}
 # users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.
 build() {
   swift build -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
-    { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous" || true; }
+    { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous\|ld.bfd: .*: in function" || true; }
 }
 
 for product in heapctl heapd; do
