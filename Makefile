@@ -32,8 +32,8 @@ run: build
 run-vm: build setup-kernel
 	@Tests/Kernel/boot.sh $(KERNEL) $(HEAPCTL) demo
 
-# Everything: style, what is installed, the test bundle in each kernel, heapd under systemd, and the bundle here. Ends
-# with the runner's own summary.
+# Everything: style, what is installed, the test bundle in each kernel, heapd under systemd, and the
+# bundle here. Ends with the runner's own summary.
 test: lint setup-kernel setup-systemd
 	swift build --build-tests
 	$(MAKE) package-test

@@ -80,5 +80,15 @@ expect "an unchanged one goes too, and the folders" "$(find "$root" -mindepth 1)
 run install PREFIX=/opt/heaps > "$work/log"
 expect "another prefix" "$(files "$root" | grep -v ' opt/heaps/')" "644 etc/heapd.conf"
 expect "in the unit too" "$(grep -c '^ExecStart=/opt/heaps/bin/heapd ' "$root/opt/heaps/lib/systemd/system/heapd.service")" 1
+
+# A source package has no repository: the commit is the environment's word, or not known.
+mkdir "$work/source" && cp Package.swift "$work/source/"
+commit() {
+  (cd "$work/source" && GIT_CEILING_DIRECTORIES=$work "$@" swift package dump-package 2> /dev/null) |
+    sed -n 's/.*BUILD_FACTS_COMMIT=\\"\(.*\)\\"".*/\1/p'
+}
+expect "no commit without a repository" "$(commit env -u LINUXHEAPS_COMMIT)" unknown
+expect "but the environment's" "$(commit env LINUXHEAPS_COMMIT=v0.1.0)" v0.1.0
+
 [ "$failed" = 0 ] && echo "install: passed"
 exit "$failed"
