@@ -1,4 +1,5 @@
-# make run | run-vm | test | kernel-test KERNEL=next | systemd-test | sanitize | bench | lint | docs | clean
+# make run | run-vm | test | kernel-test KERNEL=next | systemd-test | package-test | sanitize | bench | lint | docs
+# make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
@@ -12,12 +13,18 @@ PACKAGES := libdrm-dev zlib1g-dev pkg-config
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
+SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
+PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base bash-completion zsh fish
+PREFIX ?= /usr/local
+SHIP := .build-ship
+INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
-.PHONY: help run run-vm test unit-test kernel-test systemd-test sanitize bench lint docs build setup \
-  setup-kernel setup-systemd clean
+.PHONY: help run run-vm test unit-test kernel-test systemd-test package-test sanitize bench lint docs build \
+  install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
+  setup-package-test clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 run: build
 	@$(HEAPCTL) demo
@@ -25,10 +32,11 @@ run: build
 run-vm: build setup-kernel
 	@Tests/Kernel/boot.sh $(KERNEL) $(HEAPCTL) demo
 
-# Everything: style, then the test bundle in each kernel, heapd under systemd, and the bundle here. Ends
-# with the runner's own summary.
+# Everything: style, what is installed, the test bundle in each kernel, heapd under systemd, and the
+# bundle here. Ends with the runner's own summary.
 test: lint setup-kernel setup-systemd
 	swift build --build-tests
+	$(MAKE) package-test
 	$(BUILD_GUEST)
 	Tests/Kernel/images.sh $(KERNELS)
 	Tests/Kernel/test.sh $(KERNELS)
@@ -45,6 +53,14 @@ kernel-test: setup-kernel
 systemd-test: setup-systemd
 	swift build
 	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
+
+# What is installed: the files, the Debian package under systemd, the static programs on a bare kernel.
+package-test: setup-systemd setup-package-test ship
+	Tests/Packaging/install.sh
+	lintian --allow-root --fail-on error "$$(packaging/deb.sh)"
+	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$$(packaging/deb.sh)"
+	packaging/ship.sh static
+	Tests/Kernel/static.sh $(SHIP)/static
 
 # The backtracer would wait for minutes on a sanitizer's report. An optimised build finds what a debug
 # build hides: use after free through raw pointers.
@@ -64,6 +80,26 @@ bench: setup
 lint:
 	swift format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
+ship: setup-ship
+	packaging/ship.sh dynamic
+
+# Builds nothing where something is built, so that root need not: make ship && sudo make install.
+install: $(if $(wildcard $(SHIP)/dynamic/heapctl),,ship)
+	@$(INSTALL) install
+	@[ -n '$(DESTDIR)' ] || printf '%s\n' 'Now, as root: systemd-sysusers' \
+	  '  udevadm control --reload && udevadm trigger --subsystem-match=dma_heap' \
+	  '  systemctl daemon-reload && systemctl enable --now heapd.socket'
+
+uninstall:
+	@$(INSTALL) uninstall
+
+deb: ship
+	packaging/deb.sh
+
+static: setup-ship
+	packaging/ship.sh static
+	@ls -l $(SHIP)/static
+
 docs: setup
 	for target in $(LIBRARIES); do \
 	  LINUXHEAPS_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target $$target \
@@ -79,6 +115,12 @@ setup:
 setup-kernel:
 	@Tests/Kernel/install.sh $(KERNEL_PACKAGES)
 	@Tests/Kernel/install-virtme.sh
+
+setup-ship:
+	@Tests/Kernel/install.sh $(SHIP_PACKAGES)
+
+setup-package-test:
+	@Tests/Kernel/install.sh $(PACKAGE_TEST_PACKAGES)
 
 setup-systemd:
 	@Tests/Kernel/install.sh $(SYSTEMD_PACKAGES)

@@ -30,6 +30,17 @@ let commit: String = {
   return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
 }()
 
+// `make static`: programs with all libraries in them, and without what is of no use there.
+let linkerSettings: [LinkerSetting] =
+  Context.environment["LINUXHEAPS_STATIC"] == nil
+  ? []
+  : [
+    .unsafeFlags([
+      "-static-executable", "-use-ld=bfd",
+      "-Xlinker", "-T", "-Xlinker", "\(Context.packageDirectory)/packaging/static.ld",
+    ])
+  ]
+
 let package = Package(
   name: "linux-heaps",
   products: [
@@ -109,7 +120,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: linkerSettings),
 
     // Displays and other DRM devices, over libdrm, kept away from the core.
     .systemLibrary(
@@ -160,7 +171,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: linkerSettings),
 
     .testTarget(
       name: "LinuxHeapsTests",

@@ -14,7 +14,7 @@ func reporting<Result: ~Copyable>(_ body: () async throws -> Result) async throw
   do {
     return try await body()
   } catch let error as HeapError {
-    tell("heapctl: \(error)")
+    tell("\("heapctl:".painted(.bad, on: .error)) \(error)")
     switch error.code {
     case .accessDenied: throw Ending.noPermission
     case .notFound, .notSupported: throw Ending.noHeap

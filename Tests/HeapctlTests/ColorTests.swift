@@ -48,6 +48,14 @@ import Testing
     #expect(!run.output.contains("\u{1b}"))
   }
 
+  @Test func `every verb's refusal is marked`() throws {
+    let words = ["alloc", "--size", "1M", "--heap", "no-such-heap"]
+    let plain = try Run.heapctl(words)
+    let always = try Run.heapctl(words + ["--color", "always"])
+    #expect(plain.error.hasPrefix("heapctl: "))
+    #expect(always.error == "\u{1b}[31mheapctl:\u{1b}[0m" + plain.error.dropFirst("heapctl:".count))
+  }
+
   @Test func `a word that is none is wrong usage`() throws {
     let run = try Run.heapctl("list", "--color", "sometimes")
     #expect(run.status == 64)

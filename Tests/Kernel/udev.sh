@@ -45,7 +45,6 @@ for heap in $heaps $(echo "$heaps" | tac -s ' ' | xargs); do
   expect "links after a change of $heap" "$(links)" "$all"
 done
 
-priority() { tested "$1" | sed -n 's/^L:\([0-9-]*\)$/\1/p'; }
 expect "udevadm test: link of the system heap" \
   "$(tested system | sed -n 's/^DEVLINKS=//p')" /dev/dma_heap-by-role/system
 if [ -n "$contiguous" ]; then
@@ -55,9 +54,10 @@ fi
 
 # A region from the device tree has a name of its own: as if `reserved` were such a one.
 if [ "$kernel" = lts ]; then
-  grep -v '"reserved"' udev/60-dma-heap.rules > /run/udev/rules.d/60-dma-heap.rules
+  sed '/"reserved"/d; s/|reserved|/|/' udev/60-dma-heap.rules > /run/udev/rules.d/60-dma-heap.rules
   rules change
   expect "the only region is contiguous by any name" "$(links)" "$all"
+  [ "$failed" = 0 ] || { ls /sys/kernel/mm/cma; udevadm test --action=change /sys/class/dma_heap/reserved 2>&1; }
 fi
 
 # The file for single-user boards does nothing as it is, and what it says once the last line is on.

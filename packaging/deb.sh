@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# deb.sh: makes $SHIP/linux-heaps_VERSION_ARCHITECTURE.deb of what ship.sh has built, prints its path.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export SHIP=${SHIP:-.build-ship}
+version=$(sed -n 's/.*static let version = "\(.*\)"/\1/p' Sources/BuildFacts/BuildFacts.swift)
+architecture=$(dpkg --print-architecture)
+seconds=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.md)}
+export SOURCE_DATE_EPOCH=$seconds
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+umask 022
+mkdir "$root"
+
+# Debian's own places, where they differ.
+DESTDIR=$root PREFIX=/usr UNITS=/lib/systemd/system RULES=/lib/udev/rules.d \
+  ZSH=/usr/share/zsh/vendor-completions packaging/install.sh install
+documents=$root/usr/share/doc/linux-heaps
+install -D -m 644 packaging/debian/copyright "$documents/copyright"
+{
+  echo "linux-heaps ($version) unstable; urgency=medium"
+  printf '\n  * What is new is in NEWS.md, beside this file.\n\n'
+  echo " -- LinuxHeaps maintainers <maintainers@linux-heaps.invalid>  $(LC_ALL=C date -u -d "@$seconds" -R)"
+} > "$documents/changelog"
+install -m 644 CHANGELOG.md "$documents/NEWS.md"
+gzip -9n "$documents/changelog" "$root"/usr/share/man/man?/*
+
+# What the programs link to, by Debian's own symbol files.
+mkdir -p "$work/debian"
+printf 'Source: linux-heaps\n\nPackage: linux-heaps\nArchitecture: any\n' > "$work/debian/control"
+depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/heapctl root/usr/bin/heapd 2> /dev/null |
+  sed -n 's/^shlibs:Depends=//p')
+
+mkdir "$root/DEBIAN"
+sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \
+  -e "s/@SIZE@/$(du -sk --exclude=DEBIAN "$root" | cut -f1)/" packaging/debian/control > "$root/DEBIAN/control"
+install -m 755 packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$root/DEBIAN/"
+echo /etc/heapd.conf > "$root/DEBIAN/conffiles"
+(cd "$root" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum) > "$root/DEBIAN/md5sums"
+package=$SHIP/linux-heaps_${version}_$architecture.deb
+dpkg-deb --root-owner-group --build "$root" "$package" > /dev/null
+echo "$package"

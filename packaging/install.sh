@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# install.sh install|uninstall: puts the programs and what belongs to them into $DESTDIR, or takes
+# them away. One list for both. `make install` calls it with
+#   PREFIX   /usr/local; systemd, udev, man and the shells look there as they do in /usr
+#   SHIP     the folder that ship.sh has filled
+#   DESTDIR  where a package is made; empty for this machine
+set -euo pipefail
+verb=${1:?usage: install.sh install|uninstall}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$here"
+: "${PREFIX:=/usr/local}" "${SHIP:=.build-ship}" "${DESTDIR:=}"
+: "${UNITS:=$PREFIX/lib/systemd/system}" "${RULES:=$PREFIX/lib/udev/rules.d}"
+: "${ZSH:=$PREFIX/share/zsh/site-functions}"
+config=/etc/heapd.conf
+examples=$PREFIX/share/doc/linux-heaps/examples
+
+# put MODE SOURCE TARGET
+if [ "$verb" = install ]; then
+  put() { install -D -m "$1" "$2" "$DESTDIR$3"; }
+  # As `put`, with the programs' folder in place of /usr/bin.
+  put_unit() {
+    put 644 "$1" "$2"
+    sed -i "s|=/usr/bin/|=$PREFIX/bin/|" "$DESTDIR$2"
+  }
+  # A person's changes stay.
+  put_config() { [ -e "$DESTDIR$2" ] || put 644 "$1" "$2"; }
+else
+  put() { rm -f "$DESTDIR$3"; }
+  put_unit() { put 644 "$1" "$2"; }
+  put_config() {
+    if cmp -s "$1" "$DESTDIR$2"; then put 644 "$1" "$2"; fi
+    [ ! -e "$DESTDIR$2" ] || echo "kept, for it was changed: $DESTDIR$2" >&2
+  }
+fi
+
+put 755 "$SHIP/dynamic/heapctl" "$PREFIX/bin/heapctl"
+put 755 "$SHIP/dynamic/heapd" "$PREFIX/bin/heapd"
+for unit in heapd.service heapd.socket heapd-observer.socket heapd-metrics.socket; do
+  put_unit "systemd/$unit" "$UNITS/$unit"
+done
+put 644 systemd/heapd.sysusers "$PREFIX/lib/sysusers.d/heapd.conf"
+put 644 udev/dmaheap.sysusers "$PREFIX/lib/sysusers.d/dmaheap.conf"
+put 644 udev/60-dma-heap.rules "$RULES/60-dma-heap.rules"
+put 644 udev/61-dma-heap-video.rules "$examples/61-dma-heap-video.rules"
+put_config systemd/heapd.conf "$config"
+put 644 packaging/heapd.8 "$PREFIX/share/man/man8/heapd.8"
+put 644 "$SHIP/completions/bash" "$PREFIX/share/bash-completion/completions/heapctl"
+put 644 "$SHIP/completions/zsh" "$ZSH/_heapctl"
+put 644 "$SHIP/completions/fish" "$PREFIX/share/fish/vendor_completions.d/heapctl.fish"
+man=$PREFIX/share/man/man1
+if [ "$verb" = install ]; then
+  # Of verbs that a former version had, too.
+  rm -f "$DESTDIR$man"/heapctl.1 "$DESTDIR$man"/heapctl-*.1
+  for page in "$SHIP"/man/*.1; do put 644 "$page" "$man/$(basename "$page")"; done
+else
+  rm -f "$DESTDIR$man"/heapctl.1 "$DESTDIR$man"/heapctl-*.1
+  [ ! -d "$DESTDIR$examples" ] || rmdir -p --ignore-fail-on-non-empty "$DESTDIR$examples"
+  # What a package's folder has left is only folders.
+  if [ -n "$DESTDIR" ] && [ -d "$DESTDIR" ]; then find "$DESTDIR" -mindepth 1 -type d -empty -delete; fi
+fi

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# ship.sh dynamic|static: builds what is installed, into the folders that it is installed from.
+#   dynamic  .build-ship/dynamic: heapctl and heapd with Swift's libraries in them, and C's beside; with
+#            .build-ship/man and .build-ship/completions, made from that heapctl
+#   static   .build-ship/static: both with all libraries in them, for a board that has none
+# One compilation serves both: they differ in how they are linked.
+set -euo pipefail
+kind=${1:?usage: ship.sh dynamic|static}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ship=${SHIP:-.build-ship}
+[ "$kind" = dynamic ] || export LINUXHEAPS_STATIC=1
+
+# The linker warns of Foundation's mktemp, and in a static program of each function that may ask for
+# users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.
+build() {
+  swift build -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
+    { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous\|ld.bfd: .*: in function" || true; }
+}
+
+for product in heapctl heapd; do
+  build "$product"
+  mkdir -p "$ship/$kind"
+  strip -o "$ship/$kind/$product" "$ship/release/$product"
+done
+[ "$kind" = dynamic ] || exit 0
+
+heapctl=$ship/dynamic/heapctl
+mkdir -p "$ship/completions"
+for shell in bash zsh fish; do "$heapctl" completion "$shell" > "$ship/completions/$shell"; done
+# It is read, not run.
+sed -i '1{/^#!/d}' "$ship/completions/bash"
+
+# Pages by swift-argument-parser's own generator, dated by what they are made from.
+build generate-manual
+rm -rf "$ship/man"
+mkdir "$ship/man"
+seconds=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.md)}
+"$ship/release/generate-manual" "$heapctl" --multi-page --date "$(date -u -d "@$seconds" +%F)" \
+  --output-directory "$ship/man"
+# It takes no notice of what is hidden: those pages go, and so do references to them. The others are named
+# as man(1) looks for them: `man heapctl verify` shows heapctl-verify(1).
+for page in "$ship"/man/heapctl.*.1; do
+  verb=$(basename "$page" .1)
+  verb=${verb#heapctl.}
+  if "$heapctl" --help | grep -q "^  $verb\( \|$\)"; then
+    sed -e "s/^\.Dt HEAPCTL\./.Dt HEAPCTL-/" -e "/^\.Sh NAME/{n;s/.*/.Nm heapctl-$verb/}" \
+      -e "/^\.Sh SYNOPSIS/{n;s/.*/.Nm \"heapctl $verb\"/}" "$page" > "$ship/man/heapctl-$verb.1"
+    sed -i "s/^\.Xr heapctl\.$verb 1/.Xr heapctl-$verb 1/" "$ship/man/heapctl.1"
+  else
+    sed -i "/^\.Xr heapctl\.$verb 1/d" "$ship/man/heapctl.1"
+  fi
+  rm "$page"
+done
+# "0 on success" is not all that there is to say.
+status='0 all right; 1 a check failed or a request was refused; 64 wrong usage;'
+status+=' 69 no heap can serve the request; 77 no permission.'
+sed -i "s/^\.Ex -std.*/$status/" "$ship"/man/*.1
+# No list of references ends in a comma, and the last line has an end.
+sed -i -e '$s/ ,$//' -e '$a\' "$ship"/man/*.1
