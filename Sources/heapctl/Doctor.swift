@@ -26,6 +26,8 @@ struct Doctor: ParsableCommand {
       visibility: .hidden))
   var root = ""
 
+  @OptionGroup var color: ColorChoice
+
   struct Report: Encodable {
     let kernel: String
     let user: String

@@ -29,7 +29,15 @@ struct DoctorText {
   private static let indent = String(repeating: " ", count: 21)
 
   private static func line(_ severity: Severity, _ area: Area, _ text: String) -> String {
-    pad(severity == .broken ? "BROKEN" : severity.rawValue, 9) + pad(area.rawValue, 12) + text
+    let tint: Tint? =
+      switch severity {
+      case .ok: .good
+      case .note: nil
+      case .warning: .doubtful
+      case .broken: .bad
+      }
+    let word = pad(severity == .broken ? "BROKEN" : severity.rawValue, 9)
+    return (tint.map { word.painted($0) } ?? word) + pad(area.rawValue, 12) + text
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {

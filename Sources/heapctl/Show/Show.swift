@@ -47,6 +47,8 @@ struct Show: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @OptionGroup var color: ColorChoice
+
   func validate() throws { _ = try fourCC() }
 
   private func fourCC() throws -> FourCC {
