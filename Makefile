@@ -9,12 +9,14 @@ HEAPCTL := .build/debug/heapctl
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest
 LIBRARIES := LinuxHeaps HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev pkg-config
+# The report's page is tested in a browser.
+TEST_PACKAGES := $(PACKAGES) chromium
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 
 .PHONY: help run run-vm test unit-test kernel-test systemd-test sanitize bench lint docs build setup \
-  setup-kernel setup-systemd clean
+  setup-test setup-kernel setup-systemd clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -27,7 +29,7 @@ run-vm: build setup-kernel
 
 # Everything: style, then the test bundle in each kernel, heapd under systemd, and the bundle here. Ends
 # with the runner's own summary.
-test: lint setup-kernel setup-systemd
+test: lint setup-test setup-kernel setup-systemd
 	swift build --build-tests
 	$(BUILD_GUEST)
 	Tests/Kernel/images.sh $(KERNELS)
@@ -35,7 +37,7 @@ test: lint setup-kernel setup-systemd
 	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
 	swift test --skip-build --no-parallel
 
-unit-test: setup
+unit-test: setup-test
 	swift test --no-parallel
 
 kernel-test: setup-kernel
@@ -50,7 +52,7 @@ systemd-test: setup-systemd
 # build hides: use after free through raw pointers.
 sanitize: export SWIFT_BACKTRACE := enable=no
 sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.txt:print_suppressions=0
-sanitize: setup
+sanitize: setup-test
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
@@ -75,6 +77,9 @@ build: setup
 
 setup:
 	@Tests/Kernel/install.sh $(PACKAGES)
+
+setup-test:
+	@Tests/Kernel/install.sh $(TEST_PACKAGES)
 
 setup-kernel:
 	@Tests/Kernel/install.sh $(KERNEL_PACKAGES)

@@ -1,0 +1,136 @@
+import Foundation
+import Glibc
+import HeapReport
+import Testing
+
+/// `-o FILE` and `--from FILE`.
+@Suite struct ReportFileTests {
+  private struct Folder: ~Copyable {
+    let path = FileManager.default.temporaryDirectory.path + "/heapctl-\(UUID().uuidString)"
+
+    init() throws {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    var names: [String] {
+      get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+    }
+
+    func put(_ text: String, _ name: String) throws {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+    }
+
+    func text(_ name: String) throws -> String {
+      String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")), as: UTF8.self)
+    }
+  }
+
+  @Test(arguments: ["text", "ktap", "junit", "json", "html"])
+  func `a file takes the report, and its folder nothing else`(_ format: String) throws {
+    let folder = try Folder()
+    try folder.put("old", "report")
+    let run = try Run.heapctl(
+      "verify", "--heap", "opaque", "--seed", "9", "--format", format, "-o", "\(folder.path)/report"
+    )
+    #expect(run.status == 0)
+    #expect(run.output == "")
+    let count = run.error.prefix { $0.isNumber }
+    #expect(
+      run.error
+        == "\(count) passed, 0 failed, 0 skipped, seed 9; the report is in \(folder.path)/report\n")
+    #expect(try folder.names == ["report"])
+    let text = try folder.text("report")
+    #expect(text.hasSuffix("\n") && text.contains("child-by-fork") && text.contains("9"))
+  }
+
+  @Test func `one report becomes every format`() throws {
+    let folder = try Folder()
+    try folder.put(try Report.sample.json, "report.json")
+    try folder.put(try Report.sample.html, "report.html")
+    for name in ["report.json", "report.html"] {
+      let path = "\(folder.path)/\(name)"
+      func shown(_ format: String) throws -> String {
+        let run = try Run.heapctl("verify", "--from", path, "--format", format)
+        #expect(run.status == 0 && run.error == "")
+        return run.output
+      }
+      #expect(try shown("text") == Report.sample.text)
+      #expect(try shown("ktap") == Report.sample.ktap)
+      #expect(try shown("junit") == Report.sample.junit)
+      #expect(try shown("json") == Report.sample.json)
+      #expect(try shown("html") == Report.sample.html)
+    }
+  }
+
+  @Test func `what cannot be written is told before any check runs`() throws {
+    let folder = try Folder()
+    let missing = "\(folder.path)/none/report"
+    let run = try Run.heapctl("verify", "--heap", "memfd", "-o", missing)
+    #expect(
+      run
+        == Run(
+          output: "",
+          error: "heapctl: write the report (\(missing)): No such file or directory [errno 2]. "
+            + "To fix it: name a file in a folder of yours\n", status: 1))
+    let directory = try Run.heapctl("verify", "--heap", "memfd", "-o", folder.path)
+    #expect(
+      directory
+        == Run(
+          output: "",
+          error: "heapctl: write the report (\(folder.path)): Is a directory [errno 21]. "
+            + "To fix it: name a file in it\n", status: 1))
+    #expect(try folder.names == [])
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, to become another user"))
+  func `a folder of somebody else's is told as such`() throws {
+    let folder = try Folder()
+    try folder.put("old", "report")
+    let run = try Run.heapctl(
+      "verify", "--heap", "memfd", "-o", "\(folder.path)/report",
+      through: ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    #expect(
+      run
+        == Run(
+          output: "",
+          error: "heapctl: write the report (\(folder.path)/report): Permission denied [errno 13]. "
+            + "To fix it: name a file in a folder of yours\n", status: 77))
+    #expect(try folder.text("report") == "old")
+  }
+
+  @Test func `a symbolic link stays one, and a pipe is written to`() throws {
+    let folder = try Folder()
+    try folder.put("old", "file")
+    try FileManager.default.createSymbolicLink(
+      atPath: "\(folder.path)/link", withDestinationPath: "file")
+    #expect(try Run.heapctl("verify", "--heap", "opaque", "-o", "\(folder.path)/link").status == 0)
+    #expect(
+      try FileManager.default.destinationOfSymbolicLink(atPath: "\(folder.path)/link") == "file")
+    #expect(try folder.text("file").contains("pass  opaque"))
+    let run = try Run.heapctl("verify", "--heap", "opaque", "-o", "/dev/stdout")
+    #expect(run.status == 0)
+    #expect(run.output.hasPrefix("pass  opaque"))
+  }
+
+  @Test func `what is no report is told as such`() throws {
+    let folder = try Folder()
+    try folder.put("{\"results\": []}", "other.json")
+    let other = try Run.heapctl("verify", "--from", "\(folder.path)/other.json")
+    #expect(other.status == 1 && other.output == "")
+    #expect(other.error.contains("it has no report of `heapctl verify` in it"))
+    #expect(other.error.contains("To fix it: name a file of verify --format json or html"))
+    let none = try Run.heapctl("verify", "--from", "\(folder.path)/none")
+    #expect(
+      none
+        == Run(
+          output: "",
+          error: "heapctl: read the report (\(folder.path)/none): No such file or directory "
+            + "[errno 2]. To fix it: name a file that verify wrote\n", status: 1))
+    try folder.put(
+      try Report.sample.json.replacingOccurrences(
+        of: "\"schemaVersion\" : 1", with: "\"schemaVersion\" : 2"), "later.json")
+    let later = try Run.heapctl("verify", "--from", "\(folder.path)/later.json")
+    #expect(later.error.contains("its schemaVersion is 2, this program knows 1"))
+  }
+}
