@@ -89,7 +89,7 @@ import Testing
     try folder.put("old", "report")
     let run = try Run.heapctl(
       "verify", "--heap", "memfd", "-o", "\(folder.path)/report",
-      through: ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+      through: EveryFormatTests.ordinaryUser)
     #expect(
       run
         == Run(
@@ -97,6 +97,41 @@ import Testing
           error: "heapctl: write the report (\(folder.path)/report): Permission denied [errno 13]. "
             + "To fix it: name a file in a folder of yours\n", status: 77))
     #expect(try folder.text("report") == "old")
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, to become another user"))
+  func `a file of somebody else's in a sticky folder is told as such`() throws {
+    let folder = try Folder()
+    try folder.put("old", "report")
+    try FileManager.default.setAttributes(
+      [.posixPermissions: 0o1777], ofItemAtPath: folder.path)
+    let run = try Run.heapctl(
+      "verify", "--heap", "memfd", "-o", "\(folder.path)/report",
+      through: EveryFormatTests.ordinaryUser)
+    #expect(
+      run
+        == Run(
+          output: "",
+          error: "heapctl: write the report (\(folder.path)/report): Operation not permitted "
+            + "[errno 1]. To fix it: name a file in a folder of yours\n", status: 77))
+    let own = try Run.heapctl(
+      "verify", "--heap", "opaque", "-o", "\(folder.path)/own",
+      through: EveryFormatTests.ordinaryUser)
+    #expect(own.status == 0)
+    #expect(try folder.names == ["own", "report"])
+    #expect(try folder.text("report") == "old")
+  }
+
+  @Test(arguments: ["0.02", "0.1", "0.3"])
+  func `a run that is killed leaves no file`(_ seconds: String) throws {
+    let folder = try Folder()
+    // Enough heaps that the end is not reached; where it is, the report is whole.
+    let heaps = Array(repeating: ["--heap", "memfd"], count: 20).flatMap { $0 }
+    let run = try Run.heapctl(
+      ["verify", "-o", "\(folder.path)/report"] + heaps,
+      through: ["/usr/bin/timeout", "-s", "KILL", seconds])
+    let names = try folder.names
+    #expect(run.status == 0 ? names == ["report"] : names == [])
   }
 
   @Test func `a symbolic link stays one, and a pipe is written to`() throws {
