@@ -10,6 +10,8 @@ HEAPCTL := .build/debug/heapctl
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest
 LIBRARIES := LinuxHeaps LinuxHeapsDRM HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
+# The report's page is tested in a browser.
+TEST_PACKAGES := $(PACKAGES) chromium
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
@@ -21,7 +23,7 @@ INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/inst
 
 .PHONY: help run run-vm test unit-test kernel-test systemd-test package-test sanitize bench lint docs build \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
-  setup-package-test clean
+  setup-package-test setup-test clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -34,7 +36,7 @@ run-vm: build setup-kernel
 
 # Everything: style, what is installed, the test bundle in each kernel, heapd under systemd, and the
 # bundle here. Ends with the runner's own summary.
-test: lint setup-kernel setup-systemd
+test: lint setup-test setup-kernel setup-systemd
 	swift build --build-tests
 	$(MAKE) package-test
 	$(BUILD_GUEST)
@@ -43,7 +45,7 @@ test: lint setup-kernel setup-systemd
 	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
 	swift test --skip-build --no-parallel
 
-unit-test: setup
+unit-test: setup-test
 	swift test --no-parallel
 
 kernel-test: setup-kernel
@@ -66,7 +68,7 @@ package-test: setup-systemd setup-package-test ship
 # build hides: use after free through raw pointers.
 sanitize: export SWIFT_BACKTRACE := enable=no
 sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.txt:print_suppressions=0
-sanitize: setup
+sanitize: setup-test
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
@@ -111,6 +113,9 @@ build: setup
 
 setup:
 	@Tests/Kernel/install.sh $(PACKAGES)
+
+setup-test:
+	@Tests/Kernel/install.sh $(TEST_PACKAGES)
 
 setup-kernel:
 	@Tests/Kernel/install.sh $(KERNEL_PACKAGES)

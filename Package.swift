@@ -209,7 +209,7 @@ let package = Package(
     // They run the binary.
     .testTarget(
       name: "HeapctlTests", dependencies: ["HeapReport", "HeapTestKit", "heapctl", "LinuxHeaps"],
-      swiftSettings: settings),
+      exclude: ["Verify/Golden"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

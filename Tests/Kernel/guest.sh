@@ -34,7 +34,10 @@ echo "== $kernel: $(uname -r), test bundle"
   fail "the test bundle"
 grep -E '^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run|Fatal error' "$log"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
-if [ "$kernel" = next ] && grep -qE '^➜ ' "$log"; then fail "a test skipped"; fi
+# A browser takes minutes to start here; `make test` runs its tests outside.
+if [ "$kernel" = next ] && grep -E '^➜ ' "$log" | grep -qv 'a browser runs outside the test kernels'; then
+  fail "a test skipped"
+fi
 
 echo "== $kernel: heapctl verify"
 "$build/heapctl" verify > "$log" 2>&1 || fail "heapctl verify"

@@ -42,7 +42,8 @@ extension Page {
     th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.7rem 0.4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
     td:nth-child(n+6) { white-space: nowrap; }
     thead th { color: var(--soft); font-weight: 600; font-size: 0.82rem; }
-    tbody th { font-weight: 600; }
+    tbody th { font-weight: 600; min-width: 8rem; }
+    .command { display: block; overflow-x: auto; white-space: pre; }
     tbody tr:last-child > * { border-bottom: 0; }
     .matrix .wide { overflow: visible; }
     .matrix table { border-collapse: separate; border-spacing: 2px; }

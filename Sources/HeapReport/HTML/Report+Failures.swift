@@ -37,8 +37,8 @@ extension Report {
   private func advice(for failure: Result) -> Markup {
     let command = "heapctl verify --heap \(failure.heap.shellWord) --seed \(seed)"
     return """
-      Run it again: <code>\(command)</code>. If it fails again, the heap breaks what its users rely on: \
-      report it to whoever made this kernel’s heap driver, with this page attached.
+      Run it again: <code class="command">\(command)</code>If it fails again, the heap breaks what its \
+      users rely on: report it to whoever made this kernel’s heap driver, with this page attached.
       """
   }
 }

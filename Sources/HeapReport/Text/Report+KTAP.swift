@@ -7,7 +7,8 @@ extension Report {
     lines.append("# heapctl verify, Linux \(kernelRelease.visible), seed \(seed)")
     for (number, heap) in zip(1..., heaps) {
       let results = results(of: heap)
-      lines += ["KTAP version 1", "# Subtest: \(heap.visible)", "1..\(results.count)"].map(indented)
+      lines += ["KTAP version 1", "# Subtest: \(heap.visibleWithoutHash)", "1..\(results.count)"]
+        .map(indented)
       for (number, result) in zip(1..., results) { lines += result.ktap(number).map(indented) }
       lines.append(result(number, heap.visibleWithoutHash, results.map(\.outcome)))
     }

@@ -15,6 +15,11 @@ struct KernelOptions {
   ]
 
   static func read() -> KernelOptions? {
+    // The running kernel's own word comes first (CONFIG_IKCONFIG_PROC).
+    let packed = "/proc/config.gz"
+    if let file = try? SmallFile.bytes(packed, limit: 1 << 20), let text = gunzip(file) {
+      return KernelOptions(source: packed, parsing: String(decoding: text, as: UTF8.self))
+    }
     for path in ["/boot/config-\(kernelRelease)", "/lib/modules/\(kernelRelease)/config"] {
       if let text = try? SmallFile.read(path, limit: 1 << 20) {
         return KernelOptions(source: path, parsing: text)

@@ -46,10 +46,24 @@ struct ReportOutput {
     }
     replaces = true
     do throws(Errno) {
-      unsafe unlink(try TemporaryFile(beside: target).name)
+      try Self.expectReplaceable(target)
     } catch {
       throw FileFault("write the report", path, error, fix: "name a file in a folder of yours")
     }
+  }
+
+  /// Asks only, and makes nothing: a run that is killed leaves no file.
+  private static func expectReplaceable(_ path: String) throws(Errno) {
+    let folder = FilePath(path).removingLastComponent().string
+    let place = folder.isEmpty ? "." : folder
+    guard unsafe access(place, W_OK | X_OK) == 0 else { throw Errno(rawValue: errno) }
+    // In a folder with the sticky bit, as /tmp is, only the owner of a file or of the folder, or root,
+    // takes a file's place (rename(2)).
+    var (file, directory) = (stat(), stat())
+    guard unsafe lstat(path, &file) == 0, unsafe stat(place, &directory) == 0,
+      directory.st_mode & S_ISVTX != 0, ![0, file.st_uid, directory.st_uid].contains(geteuid())
+    else { return }
+    throw .notPermitted
   }
 
   func write(_ text: String) throws(FileFault) {

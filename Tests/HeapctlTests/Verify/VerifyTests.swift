@@ -16,9 +16,9 @@ import Testing
   }
 
   @Test func `a seed repeats the run, and another does not`() throws {
-    let first = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "1")
-    let again = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "1")
-    let other = try Run.heapctl("verify", "--heap", "memfd", "--heap", "opaque", "--seed", "2")
+    let first = try Run.heapctl("verify", "--heap", "opaque", "--seed", "1")
+    let again = try Run.heapctl("verify", "--heap", "opaque", "--seed", "1")
+    let other = try Run.heapctl("verify", "--heap", "opaque", "--seed", "2")
     #expect(first == again)
     #expect(first.status == 0)
     #expect(first.output.split(separator: "\n") != other.output.split(separator: "\n"))
