@@ -134,7 +134,11 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
+      name: "LinuxHeapsDRMTests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
@@ -162,7 +166,11 @@ let package = Package(
       swiftSettings: settings),
     // They run the binary.
     .testTarget(
-      name: "HeapctlTests", dependencies: ["heapctl", "LinuxHeaps"], swiftSettings: settings),
+      name: "HeapctlTests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "heapctl",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -84,7 +84,7 @@ struct Show: AsyncParsableCommand {
         tell("\(error)\ntrying contiguous memory")
         continue
       }
-      let howLong = seconds.map { "for \($0) seconds" } ?? "until SIGINT or SIGTERM"
+      let howLong = seconds.map { "for \($0) s" } ?? "until SIGINT or SIGTERM"
       tell("shown by process \(getpid()) \(howLong)")
       end.wait(for: seconds.map { .seconds($0) })
       _ = consume scanout
