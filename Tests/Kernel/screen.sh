@@ -38,6 +38,6 @@ QEMU_OPTIONS="-device bochs-display" "$here/boot.sh" lts "$heapctl" show --devic
   > "$work/output" 2>&1 || status=$?
 cat "$work/output"
 [ "$status" = 1 ] || die "lts: heapctl show ended with $status, not with 1"
-grep -q 'into bochs-drm (/dev/dri/card[0-9]*): the driver refuses' "$work/output" ||
+grep -q '^heapctl: import a dma-buf of reserved into bochs-drm (/dev/dri/card[0-9]*): the driver refuses' "$work/output" ||
   die "lts: heapctl show does not say that the import was refused"
 say "lts: the refusal is told"

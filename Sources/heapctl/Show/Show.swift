@@ -68,9 +68,11 @@ struct Show: AsyncParsableCommand {
     var scanout = try Scanout(device, connector: connector, mode: mode)
     let image = try ImageChoice(try fourCC(), for: scanout, of: device)
 
-    let key = BufferKey(bufferCollectionID: UInt64(getpid()), bufferIndex: 0)
     var sources = try MemorySource.candidates(named: heap)[...]
     while let source = sources.popFirst() {
+      // A number of its own for each: the one that was refused may not be reclaimed yet.
+      let key = BufferKey(
+        bufferCollectionID: UInt64(getpid()), bufferIndex: UInt64(sources.startIndex))
       let vmo = try source.heap.allocateVmo(
         size: image.layout.byteCount, settings: source.settings,
         bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
