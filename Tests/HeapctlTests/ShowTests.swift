@@ -89,8 +89,8 @@ struct ShowOnScreenTests {
     }
   }
 
-  @Test func `a kill leaves nothing on the screen and no buffer`() throws {
-    let device = try DRMNode.open("vkms")
+  /// The kernel takes the picture off the screen; whether it turns the screen off is the driver's choice.
+  @Test func `a kill leaves no buffer`() throws {
     let shown = try #require(try Shown("--device", "vkms", "--mode", "640x480"))
     let name = try #require(shown.json["name"] as? String)
     #expect(try buffers().contains(name))
@@ -98,7 +98,6 @@ struct ShowOnScreenTests {
     let deadline = ContinuousClock.now + .seconds(60)
     while try buffers().contains(name) && ContinuousClock.now < deadline { usleep(10_000) }
     #expect(try !buffers().contains(name))
-    #expect(try isDark(device))
   }
 
   @Test func `text says what is shown, and how it ends`() throws {
