@@ -180,7 +180,11 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
+      name: "LinuxHeapsDRMTests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
@@ -208,7 +212,11 @@ let package = Package(
       swiftSettings: settings),
     // They run the binary.
     .testTarget(
-      name: "HeapctlTests", dependencies: ["HeapReport", "HeapTestKit", "heapctl", "LinuxHeaps"],
+      name: "HeapctlTests",
+      dependencies: [
+        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "heapctl",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       exclude: ["Verify/Golden"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
