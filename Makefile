@@ -16,7 +16,7 @@ KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-d
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
-PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base bash-completion zsh fish
+PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
@@ -59,8 +59,8 @@ systemd-test: setup-systemd
 # What is installed: the files, the Debian package under systemd, the static programs on a bare kernel.
 package-test: setup-systemd setup-package-test ship
 	Tests/Packaging/install.sh
-	lintian --allow-root --fail-on error "$$(packaging/deb.sh)"
-	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$$(packaging/deb.sh)"
+	package=$$(packaging/deb.sh) && lintian --allow-root --fail-on error "$$package" && \
+	  Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$$package"
 	packaging/ship.sh static
 	Tests/Kernel/static.sh $(SHIP)/static
 
