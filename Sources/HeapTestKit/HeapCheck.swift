@@ -67,7 +67,7 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
   /// Every check, in the order in which a person would want to know.
   public static let all: [HeapCheck] =
     allocation + memory + children + cleanup + deletion + kernelInterface + imports + udmabuf
-    + opaque + fences + devices + random
+    + opaque + fences + devices
 }
 
 /// The machine lacks something that the check needs.

@@ -36,7 +36,7 @@ extension Page {
     h2 { margin: 0 0 0.75rem; font-size: 1.25rem; }
     h3 { margin: 1rem 0 0.5rem; font-size: 1rem; }
     .note { color: var(--soft); font-size: 0.88rem; margin: 0.75rem 0 0; max-width: 60rem; }
-    pre { margin: 0.5rem 0; padding: 0.6rem 0.8rem; background: var(--ground); border-radius: 0.4rem; overflow-x: auto; }
+    pre { margin: 0.5rem 0; padding: 0.6rem 0.8rem; background: var(--ground); border-radius: 0.4rem; white-space: pre-wrap; }
     .wide { overflow-x: auto; }
     table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
     th, td { text-align: left; vertical-align: top; padding: 0.4rem 0.7rem 0.4rem 0; border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
@@ -64,7 +64,7 @@ extension Page {
     article { border-left: 0.3rem solid var(--fail-ground); padding: 0.1rem 0 0.1rem 1rem; margin: 0 0 1rem; }
     article h3 { margin: 0 0 0.35rem; }
     article:target { background: var(--skip-ground); }
-    dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1.25rem; margin: 0; }
+    dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.25rem 1.25rem; margin: 0; }
     dt { color: var(--soft); }
     dd { margin: 0; overflow-wrap: anywhere; }
     .found { font-weight: 600; color: var(--fail-ink); }
@@ -83,7 +83,7 @@ extension Page {
     svg .dots { fill: var(--accent); opacity: 0.55; }
     svg .median { stroke: var(--ink); stroke-width: 2.5; }
     @media (max-width: 40rem) {
-      dl { grid-template-columns: 1fr; gap: 0; }
+      dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
       dd { margin-bottom: 0.5rem; }
       .matrix .wide { overflow-x: auto; }
       .matrix tbody th span { display: none; }
@@ -98,7 +98,14 @@ extension Page {
       section { border: 0; padding: 0; }
       article, figure, tr { break-inside: avoid; }
       h2 { break-after: avoid; }
-      .matrix thead th { position: static; }
+      .wide { overflow: visible; }
+      table { font-size: 7.5pt; }
+      tbody th { min-width: 4.5rem; }
+      th, td { padding: 0.2rem 0.5rem 0.2rem 0; white-space: normal !important; }
+      .matrix thead th { position: static; min-width: 0; font-size: 7pt; }
+      .matrix tbody th { min-width: 16rem; }
+      .matrix tbody th span { display: inline; font-size: 7pt; }
+      .matrix td { padding: 0.1rem 0.2rem; font-size: 7pt; }
       .plots { grid-template-columns: 1fr 1fr; }
       .pass, .fail, .skip, svg { print-color-adjust: exact; }
     }

@@ -91,5 +91,21 @@ extension HeapCheck {
       _ = consume adopted
       try await deletion
     },
+
+    HeapCheck("random-indices", "buffers of random 64-bit indices go in a random order") { bench in
+      var random = bench.random
+      var indices: Set<UInt64> = []
+      while indices.count < 64 { indices.insert(.random(in: 0 ... .max, using: &random)) }
+      var vmos: [UInt64: ReturnedVMO] = [:]
+      for index in indices.sorted() {
+        vmos[index] = ReturnedVMO(try bench.allocate(index: index))
+      }
+      for (gone, index) in indices.sorted().shuffled(using: &random).enumerated() {
+        guard let vmo = vmos[index]?.take() else { throw Broken(description: "the vmo is gone") }
+        try expectEqual(try bench.heap.info(of: vmo).bufferIndex, index, "the index that is told")
+        try await bench.delete(vmo, index: index)
+        try expectEqual(bench.heap.liveBufferCount, 63 - gone, "the count of live buffers")
+      }
+    },
   ]
 }

@@ -125,5 +125,39 @@ extension HeapCheck {
       Reclaimer.shared.recheckNow()
       try bench.eventuallyReclaimed("the descriptor is closed")
     },
+
+    HeapCheck(
+      "random-slices",
+      "slices of slices at random places write where they should, and nowhere else",
+      on: mappable
+    ) { bench in
+      var random = bench.random
+      let vmo = try bench.allocate()
+      let whole = try vmo.mapReadOnly()
+      let pages = Int(CheckBench.size / pageSize)
+      // What each page of the buffer must hold.
+      var model = [UInt8](repeating: 0, count: pages)
+      for turn in 1...64 {
+        let outer = Int.random(in: 0..<pages, using: &random)
+        let length = Int.random(in: 1...pages - outer, using: &random)
+        let inner = Int.random(in: 0..<length, using: &random)
+        let count = Int.random(in: 1...length - inner, using: &random)
+        let value = UInt8.random(in: 1...255, using: &random)
+        let slice = try vmo.slice(
+          offset: UInt64(outer) * pageSize, byteCount: UInt64(length) * pageSize
+        ).slice(offset: UInt64(inner) * pageSize, byteCount: UInt64(count) * pageSize)
+        try slice.fill(value)
+        let first = outer + inner
+        for page in first..<first + count { model[page] = value }
+        for page in 0..<pages {
+          for place in [0, Int(pageSize) - 1] {
+            try expectEqual(
+              try whole.byte(at: page * Int(pageSize) + place), model[page],
+              "byte \(place) of page \(page) after write \(turn), to pages \(first)..<\(first + count)"
+            )
+          }
+        }
+      }
+    },
   ]
 }

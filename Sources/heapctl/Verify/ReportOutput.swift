@@ -52,11 +52,21 @@ struct ReportOutput {
     }
   }
 
-  /// Asks only, and makes nothing: a run that is killed leaves no file.
+  /// A run that is killed leaves no file: what is made for the question has no name (`O_TMPFILE`,
+  /// open(2)). A file system without such files is asked with one that is gone at once.
   private static func expectReplaceable(_ path: String) throws(Errno) {
     let folder = FilePath(path).removingLastComponent().string
     let place = folder.isEmpty ? "." : folder
-    guard unsafe access(place, W_OK | X_OK) == 0 else { throw Errno(rawValue: errno) }
+    // The C library's macro is not importable.
+    let nameless = 0o20_000_000 | O_DIRECTORY
+    let descriptor = unsafe open(place, O_WRONLY | nameless | O_CLOEXEC, 0o600)
+    if descriptor >= 0 {
+      close(descriptor)
+    } else if [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) {
+      unsafe unlink(try TemporaryFile(beside: path).name)
+    } else {
+      throw Errno(rawValue: errno)
+    }
     // In a folder with the sticky bit, as /tmp is, only the owner of a file or of the folder, or root,
     // takes a file's place (rename(2)).
     var (file, directory) = (stat(), stat())

@@ -55,6 +55,7 @@ struct Verify: AsyncParsableCommand {
     if json && format != nil && format != .json {
       throw ValidationError("--json and --format \(format!.rawValue) exclude each other")
     }
+    if output == "" || from == "" { throw ValidationError("a file's name is not empty") }
     if from != nil && (!choice.names.isEmpty || service.socket != nil || seed != nil) {
       throw ValidationError("--from runs nothing: it excludes --heap, --socket and --seed")
     }

@@ -36,15 +36,17 @@ import Testing
         facts: all("#machine dd").map(text), options: all(".options li").map(text),
         contrast: Math.min(...words.map(contrast)),
         overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        clipped: all("section, section > *, article, dl, dd").filter(e => !e.matches(".wide, .matrix")
+          && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map(e => e.outerHTML.slice(0, 80)),
         fetched: performance.getEntriesByType("resource").length,
         embedded: document.getElementById("report").textContent,
       };
     })()
     """
 
-  @Test(.enabled(if: Browser.isWanted, Browser.reason), arguments: [false, true])
-  func `odd names and every outcome are shown as they are`(dark: Bool) throws {
-    try Self.agrees(with: .sample, dark: dark)
+  @Test(.enabled(if: Browser.isWanted, Browser.reason), arguments: [false, true], [1280, 500])
+  func `odd names and every outcome are shown as they are`(dark: Bool, width: Int) throws {
+    try Self.agrees(with: .sample, dark: dark, width: width)
   }
 
   @Test(.enabled(if: Browser.isWanted, Browser.reason))
@@ -82,9 +84,9 @@ import Testing
     }
   }
 
-  static func agrees(with report: Report, dark: Bool = false) throws {
+  static func agrees(with report: Report, dark: Bool = false, width: Int = 1280) throws {
     let browser = try Browser()
-    let found = try browser.evaluate(probe, in: try report.html, dark: dark)
+    let found = try browser.evaluate(probe, in: try report.html, dark: dark, width: width)
     let page = try #require(found as? [String: Any])
     func list(_ name: String) -> [String] { page[name] as? [String] ?? [] }
     func table(_ name: String) -> [[String]] { page[name] as? [[String]] ?? [] }
@@ -149,6 +151,7 @@ import Testing
     // Ordinary text of at least 4.5 to 1 (WCAG 2.2, 1.4.3).
     #expect(try #require(page["contrast"] as? Double) >= 4.5)
     #expect(page["overflow"] as? Int == 0)
+    #expect(list("clipped") == [])
     #expect(page["fetched"] as? Int == 0)
     #expect(try Report(reading: try #require(page["embedded"] as? String)) == report)
   }

@@ -81,6 +81,12 @@ import Testing
           error: "heapctl: write the report (\(folder.path)): Is a directory [errno 21]. "
             + "To fix it: name a file in it\n", status: 1))
     #expect(try folder.names == [])
+    // Where root has every right and yet nothing can be made.
+    let odd = try Run.heapctl("verify", "--heap", "memfd", "-o", "/proc/report")
+    #expect(
+      odd.output == "" && odd.error.hasPrefix("heapctl: write the report (/proc/report): ")
+        && odd.error.hasSuffix("To fix it: name a file in a folder of yours\n"))
+    #expect(odd.status == (geteuid() == 0 ? 1 : 77))
   }
 
   @Test(.enabled(if: geteuid() == 0, "needs root, to become another user"))

@@ -51,7 +51,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ["--json", "--format", "text"], ["--format", "pdf"], ["--seed", "-1"],
+    ["--json", "--format", "text"], ["--format", "pdf"], ["-o", ""], ["--from", ""],
+    ["--seed", "-1"],
     ["--seed", "4294967296"],
     ["--from", "x", "--seed", "1"], ["--from", "x", "--heap", "memfd"],
     ["--from", "x", "--socket", "y"],

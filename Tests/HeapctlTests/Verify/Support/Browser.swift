@@ -35,7 +35,9 @@ struct Browser: ~Copyable {
   /// What a script in the page finds, as JSON.
   ///
   /// - Parameter probe: An expression of JavaScript.
-  func evaluate(_ probe: String, in html: String, dark: Bool = false) throws -> Any {
+  func evaluate(
+    _ probe: String, in html: String, dark: Bool = false, width: Int = 1280
+  ) throws -> Any {
     // The page has no script of its own; this one is put in at its end.
     let script = """
       <pre id="probe"></pre><script>
@@ -44,7 +46,8 @@ struct Browser: ~Copyable {
       </script></body>
       """
     let page = try file(html.replacingOccurrences(of: "</body>", with: script))
-    let dump = try run(dark: dark, "--dump-dom", page.absoluteString)
+    let dump = try run(
+      dark: dark, "--window-size=\(width),1000", "--dump-dom", page.absoluteString)
     let text = String(decoding: dump, as: UTF8.self)
     let answer = try #require(try #/<pre id="probe">([^<]*)<\/pre>/#.firstMatch(in: text)?.1)
     let json = try #require(Data(base64Encoded: String(answer)))
