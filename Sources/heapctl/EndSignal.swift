@@ -7,10 +7,12 @@ internal import SystemPackage
 ///
 /// By a pipe and a handler, not by signalfd(2): the library's threads would have to block the
 /// signals too.
-struct EndSignal: ~Copyable {
-  private let reader: OwnedFD
+struct EndSignal {
+  /// Open as long as this process lives, as the handler's end is: a signal that comes late must not
+  /// find a pipe without a reader (SIGPIPE).
+  private let reader: CInt
 
-  /// Where the handler writes, as long as this process lives.
+  /// Where the handler writes.
   private static let writer = Atomic<CInt>(-1)
 
   init() throws(HeapError) {
@@ -23,7 +25,7 @@ struct EndSignal: ~Copyable {
         _ = try call { fcntl(end, F_SETFL, O_NONBLOCK) }
       }
       Self.writer.store(ends[1], ordering: .releasing)
-      return OwnedFD(adopting: ends[0])
+      return ends[0]
     }
     var action = sigaction()
     unsafe action.__sigaction_handler.sa_handler = { _ in
@@ -44,7 +46,7 @@ struct EndSignal: ~Copyable {
         let left = max(.zero, deadline - .now) / Duration.milliseconds(1)
         timeout = CInt(clamping: Int64(left.rounded(.up)))
       }
-      var waited = pollfd(fd: reader.rawValue, events: Int16(POLLIN), revents: 0)
+      var waited = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
       if unsafe poll(&waited, 1, timeout) >= 0 || errno != EINTR { return }
     }
   }

@@ -103,12 +103,12 @@ struct ShowOnScreenTests {
   @Test func `text says what is shown, and how it ends`() throws {
     let path = try DRMNode.open("vkms").path
     let run = try Run.heapctl(
-      ["show"] + Self.mode + ["--format", "NV12", "--heap", "system", "--seconds", "0"])
+      ["show"] + Self.mode + ["--format", "RG16", "--heap", "system", "--seconds", "0"])
     #expect(
       run.output.withoutChangingNumbers() == """
         vkms (\(path)) shows on Virtual-1, mode 640x480@60:
-          640x480 NV12, modifier LINEAR: 480 rows of 768 bytes at 0, 240 rows of 768 bytes at 368640
-          from 540 KiB of system, a dma-buf, name lh:ID.0: imported, not copied
+          640x480 RG16, modifier LINEAR: 480 rows of 1280 bytes at 0
+          from 600 KiB of system, a dma-buf, name lh:ID.0: imported, not copied
 
         """)
     #expect(

@@ -32,7 +32,7 @@ public struct Connector: Sendable {
 extension DRMDevice {
   /// Every connector, also those without a display.
   ///
-  /// Throws ``HeapError/Code/notSupported`` on a device that drives none, as vgem or a render node.
+  /// Throws `HeapError.Code.notSupported` on a device that drives none, as vgem or a render node.
   public func connectors() throws(HeapError) -> [Connector] {
     let file = self.file
     do throws(Errno) {

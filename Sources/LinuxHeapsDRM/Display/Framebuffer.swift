@@ -30,6 +30,7 @@ extension DRMDevice {
   /// Imports a buffer and makes its pixels a picture: no byte is copied.
   ///
   /// - Parameters:
+  ///   - vmo: The memory, as large as the layout at least.
   ///   - layout: Where the pixels lie in the vmo's range.
   ///   - modifier: Said to the driver only if not nil.
   public func framebuffer(
@@ -56,7 +57,11 @@ extension DRMDevice {
 
   /// Makes a picture of an imported buffer, whose handle may be closed then.
   ///
-  /// - Parameter offset: Where in the buffer the image starts, in bytes.
+  /// - Parameters:
+  ///   - handle: The buffer in this device.
+  ///   - layout: Where the pixels lie in the image.
+  ///   - offset: Where in the buffer the image starts, in bytes.
+  ///   - modifier: Said to the driver only if not nil.
   public func framebuffer(
     of handle: borrowing GEMHandle, _ layout: ImageLayout, at offset: UInt64 = 0,
     modifier: FormatModifier? = nil

@@ -29,8 +29,8 @@ public struct Scanout: ~Copyable, Sendable {
 
   /// Takes a display over; nothing changes on it before ``show(_:)``.
   ///
-  /// Throws ``HeapError/Code/accessDenied`` while another program has the device's displays, and
-  /// ``HeapError/Code/badState`` where this open device has a scan-out already.
+  /// Throws `HeapError.Code.accessDenied` while another program has the device's displays, and
+  /// `HeapError.Code.badState` where this open device has a scan-out already.
   public init(
     _ device: borrowing DRMDevice, connector: Connector, mode: DisplayMode
   ) throws(HeapError) {
@@ -121,8 +121,8 @@ extension Scanout {
 
   /// Waits until the flip is done; then the picture before it is off the screen.
   ///
-  /// Throws ``HeapError/Code/timedOut`` when it is not within that time, and
-  /// ``HeapError/Code/badState`` where there was no flip.
+  /// Throws `HeapError.Code.timedOut` when it is not within that time, and
+  /// `HeapError.Code.badState` where there was no flip.
   public mutating func waitForFlip(
     within patience: Duration? = nil
   ) throws(HeapError) -> FlipEvent {
