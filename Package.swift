@@ -131,7 +131,7 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "HeapClient", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

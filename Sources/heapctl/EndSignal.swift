@@ -10,6 +10,9 @@ internal import SystemPackage
 struct EndSignal: ~Copyable {
   private let reader: OwnedFD
 
+  /// Readable when a signal has come, as long as this value lives.
+  var descriptor: CInt { reader.rawValue }
+
   /// Where the handler writes, as long as this process lives.
   private static let writer = Atomic<CInt>(-1)
 

@@ -12,6 +12,7 @@ struct Heapctl: AsyncParsableCommand {
     subcommands: [
       Demo.self, List.self, Alloc.self, Verify.self, Info.self,
       Show.self,
+      Camera.self,
       DemoPartnerProcess.self,
     ])
 }
