@@ -167,7 +167,7 @@ let package = Package(
       name: "heapctl",
       dependencies: [
         "BuildFacts", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit", "LinuxHeaps",
-        "LinuxHeapsDRM",
+        "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -183,6 +183,14 @@ public struct FrameQueue: ~Copyable, Sendable {
   /// Throws ``HeapError/Code/timedOut`` when none is done by then, and ``HeapError/Code/badState``
   /// where none can be: nothing is queued, or the device does not stream.
   public mutating func dequeue(for limit: Duration) throws(HeapError) -> Frame {
+    // -1: poll(2) passes over it.
+    try dequeue(for: limit, unlessReadable: -1)!
+  }
+
+  /// Waits for the next frame, or until another descriptor is readable: nil then.
+  public mutating func dequeue(
+    for limit: Duration, unlessReadable other: CInt
+  ) throws(HeapError) -> Frame? {
     let operation = "wait for a frame"
     guard isStreaming, queuedCount > 0 else {
       throw HeapError(
@@ -198,11 +206,15 @@ public struct FrameQueue: ~Copyable, Sendable {
           .timedOut, operation, at: node.path, cause: "none came in \(limit)",
           fix: "check that the camera has a signal: v4l2-ctl --device \(node.path) --all")
       }
-      var entry = pollfd(fd: node.fd.rawValue, events: pollEvents, revents: 0)
-      let milliseconds = CInt(
-        clamping: rest / .milliseconds(1) < 1 ? 1 : Int(rest / .milliseconds(1)))
-      _ = unsafe poll(&entry, 1, milliseconds)
-      if entry.revents & Int16(POLLERR) != 0, try !hasFrame() {
+      var entries = [
+        pollfd(fd: node.fd.rawValue, events: pollEvents, revents: 0),
+        pollfd(fd: other, events: Int16(POLLIN), revents: 0),
+      ]
+      let milliseconds = CInt(clamping: Int((rest / .milliseconds(1)).rounded(.up)))
+      _ = unsafe poll(&entries, 2, milliseconds)
+      if entries[1].revents != 0 { return nil }
+      // The device failed, and has no frame from before that.
+      if entries[0].revents & Int16(POLLERR) != 0, entries[0].revents & pollEvents == 0 {
         throw HeapError(
           .io, operation, at: node.path, cause: "the device gave up",
           fix: "see the kernel's messages: dmesg")
@@ -212,11 +224,6 @@ public struct FrameQueue: ~Copyable, Sendable {
 
   /// What poll(2) tells when a frame is done.
   private var pollEvents: Int16 { Int16(type.isCapture ? POLLIN : POLLOUT) }
-
-  private func hasFrame() throws(HeapError) -> Bool {
-    var entry = pollfd(fd: node.fd.rawValue, events: pollEvents, revents: 0)
-    return unsafe poll(&entry, 1, 0) > 0 && entry.revents & pollEvents != 0
-  }
 
   /// Lends the descriptor to poll(2): readable when a frame is done, writable for an input queue.
   public func withDescriptor<Result: ~Copyable, Failure: Error>(

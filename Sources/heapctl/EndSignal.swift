@@ -12,6 +12,9 @@ struct EndSignal {
   /// find a pipe without a reader (SIGPIPE).
   private let reader: CInt
 
+  /// Readable when a signal has come.
+  var descriptor: CInt { reader }
+
   /// Where the handler writes.
   private static let writer = Atomic<CInt>(-1)
 

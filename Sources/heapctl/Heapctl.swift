@@ -19,6 +19,7 @@ struct Heapctl: AsyncParsableCommand {
       Verify.self,
       Info.self,
       Show.self,
+      Camera.self,
       Completion.self,
       DemoPartnerProcess.self,
     ])

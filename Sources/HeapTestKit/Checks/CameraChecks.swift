@@ -32,6 +32,8 @@ extension HeapCheck {
         if try CameraTrial.present(path).run(bench) == .refused {
           try expect(!bench.isContiguous, "\(path) takes contiguous memory")
         }
+        // The next camera's buffers have the same names.
+        try bench.eventuallyReclaimed("\(path) let go")
       }
     },
 
