@@ -11,5 +11,6 @@ struct Heapctl: AsyncParsableCommand {
       """,
     subcommands: [
       Demo.self, List.self, Alloc.self, Verify.self, Info.self, DemoPartnerProcess.self,
+      HoldersCommand.self,
     ])
 }

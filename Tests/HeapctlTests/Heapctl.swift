@@ -17,10 +17,7 @@ struct Run: Equatable {
     _ arguments: [String], through prefix: [String] = [], input: FileHandle = .nullDevice
   ) throws -> Run {
     let process = Process()
-    let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    let heapctl = URL(fileURLWithPath: bundle).deletingLastPathComponent()
-      .appendingPathComponent("heapctl").path
-    let words = prefix + [heapctl] + arguments
+    let words = prefix + [try program.path] + arguments
     process.executableURL = URL(fileURLWithPath: words[0])
     process.arguments = Array(words.dropFirst())
     process.standardInput = input
@@ -36,6 +33,14 @@ struct Run: Equatable {
     return Run(
       output: String(decoding: outputBytes, as: UTF8.self),
       error: String(decoding: errorBytes, as: UTF8.self), status: process.terminationStatus)
+  }
+
+  static var program: URL {
+    get throws {
+      let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      return URL(fileURLWithPath: bundle).deletingLastPathComponent()
+        .appendingPathComponent("heapctl")
+    }
   }
 
   /// What the JSON on standard output says.
