@@ -12,5 +12,6 @@ struct Heapctl: AsyncParsableCommand {
     subcommands: [
       Demo.self, List.self, Alloc.self, Verify.self, Info.self, DemoPartnerProcess.self,
       HoldersCommand.self,
+      Bench.self,
     ])
 }
