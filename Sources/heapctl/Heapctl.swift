@@ -17,6 +17,8 @@ struct Heapctl: AsyncParsableCommand {
       Alloc.self,
       Doctor.self,
       Verify.self,
+      HoldersCommand.self,
+      Bench.self,
       Info.self,
       Show.self,
       Camera.self,

@@ -27,6 +27,20 @@ package enum SmallFile {
     return Array(bytes.prefix(filled))
   }
 
+  /// The text of a file of any length.
+  package static func readAll(_ path: String) throws(Errno) -> String {
+    let file = try OwnedFD.open(path, O_RDONLY)
+    var limit = 64 << 10
+    while true {
+      let text = try text(of: try file.duplicate(), limit: limit)
+      if text.utf8.count < limit { return text }
+      // Made anew: at another offset it would be of another moment.
+      limit *= 4
+      let number = file.rawValue
+      _ = try call { lseek(number, 0, SEEK_SET) }
+    }
+  }
+
   static func read(_ name: String, in directory: borrowing OwnedFD) throws(Errno) -> String {
     let number = directory.rawValue
     return try text(

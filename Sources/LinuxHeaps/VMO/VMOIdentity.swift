@@ -11,6 +11,11 @@ public struct VMOIdentity: Hashable, Sendable {
   /// `st_ino`.
   public let inode: UInt64
 
+  init(device: UInt64, inode: UInt64) {
+    self.device = device
+    self.inode = inode
+  }
+
   init(_ status: stat) {
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)

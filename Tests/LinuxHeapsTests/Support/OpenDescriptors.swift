@@ -1,8 +1,12 @@
 @testable import LinuxHeaps
 
-/// The open descriptors of this process, the one of the listing included.
+/// The open descriptors of this process, without those that are open for a moment: the listing's own,
+/// and the `stat` of its threads, which libdispatch reads once a second.
 func openDescriptorCount() throws -> Int {
-  try SmallFile.entries(of: "/proc/self/fd").count
+  try SmallFile.entries(of: "/proc/self/fd").count { number in
+    guard let target = try? SmallFile.link("/proc/self/fd/\(number)") else { return false }
+    return !target.hasSuffix("/stat")
+  }
 }
 
 /// How many descriptors of this process are open on the memfds of a buffer.

@@ -1,0 +1,60 @@
+package import SystemPackage
+
+/// Every dma-buf of the machine, as the kernel lists them for root
+/// (`/sys/kernel/debug/dma_buf/bufinfo`, drivers/dma-buf/dma-buf.c).
+package struct BufferList: Sendable {
+  package static let path = "/sys/kernel/debug/dma_buf/bufinfo"
+
+  struct Entry: Equatable {
+    let size: UInt64
+    let count: Int
+    let exporter: String
+    let inode: UInt64
+    let name: String?
+    /// Of the bus: those that imported it.
+    var devices: [String] = []
+  }
+
+  let entries: [Entry]
+
+  package static func read() throws(Errno) -> BufferList {
+    BufferList(parsing: try SmallFile.readAll(path))
+  }
+
+  /// A buffer is a line of figures, its fences, and a list of devices under `Attached Devices:`.
+  init(parsing text: String) {
+    var entries: [Entry] = []
+    var isInDevices = false
+    for line in text.split(separator: "\n") {
+      if let entry = Entry(line) {
+        entries.append(entry)
+        isInDevices = false
+      } else if line == "\tAttached Devices:" {
+        isInDevices = true
+      } else if line.hasPrefix("Total ") {
+        isInDevices = false
+      } else if isInDevices, line.hasPrefix("\t"), !entries.isEmpty {
+        entries[entries.count - 1].devices.append(
+          String(line.drop { $0 == "\t" || $0 == " " }))
+      }
+    }
+    self.entries = entries
+  }
+}
+
+extension BufferList.Entry {
+  /// `SIZE FLAGS MODE COUNT EXPORTER INODE NAME`, padded with zeros; a buffer without a name says
+  /// `<none>`, or nothing.
+  fileprivate init?(_ line: Substring) {
+    guard line.first?.isNumber == true else { return nil }
+    let fields = line.split(separator: "\t", maxSplits: 6, omittingEmptySubsequences: false)
+      .map { $0.drop { $0 == " " } }
+    guard fields.count >= 6, let size = UInt64(fields[0]), let count = Int(fields[3]),
+      let inode = UInt64(fields[5])
+    else { return nil }
+    let name = fields.count > 6 ? fields[6] : ""
+    self.init(
+      size: size, count: count, exporter: String(fields[4]), inode: inode,
+      name: name.isEmpty || name == "<none>" ? nil : String(name))
+  }
+}
