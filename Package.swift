@@ -28,6 +28,7 @@ let package = Package(
   products: [
     .library(name: "LinuxHeaps", targets: ["LinuxHeaps"]),
     .library(name: "LinuxHeapsDRM", targets: ["LinuxHeapsDRM"]),
+    .library(name: "LinuxHeapsV4L2", targets: ["LinuxHeapsV4L2"]),
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
@@ -109,6 +110,15 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // V4L2's requests; own code over linux/videodev2.h, away from the core as libdrm is.
+    .target(name: "CV4L2", cSettings: cSettings),
+    .target(
+      name: "LinuxHeapsV4L2",
+      dependencies: [
+        "CV4L2", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     .target(name: "CHeapPeer", cSettings: cSettings),
     .target(
       name: "HeapTestKit",
@@ -123,7 +133,7 @@ let package = Package(
     .target(
       name: "HeapDoctor",
       dependencies: [
-        "CZlib", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
+        "CZlib", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
@@ -142,6 +152,9 @@ let package = Package(
       dependencies: [
         "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],

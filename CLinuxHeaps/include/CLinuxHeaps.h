@@ -4,6 +4,7 @@
 #ifdef __linux__
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/sync_file.h>
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,22 @@ int CLinuxHeaps_dma_buf_sync(int buffer, uint64_t flags);
 
 /// `DMA_BUF_SET_NAME` (linux/dma-buf.h): at most 31 bytes and a NUL.
 int CLinuxHeaps_dma_buf_set_name(int buffer, const char *_Nonnull name);
+
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` (Linux 6.0): a sync_file, close-on-exec, of the fences that an access
+/// with these `DMA_BUF_SYNC_*` flags has to wait for.
+int CLinuxHeaps_export_fence(int buffer, uint32_t flags);
+
+/// `DMA_BUF_IOCTL_IMPORT_SYNC_FILE` (Linux 6.0): others wait for the sync_file as for a device's access.
+int CLinuxHeaps_import_fence(int buffer, uint32_t flags, int fence);
+
+/// `SYNC_IOC_MERGE` (linux/sync_file.h): a sync_file, close-on-exec, that waits for both. A name is cut
+/// at 31 bytes.
+int CLinuxHeaps_merge_fences(int first, int second, const char *_Nonnull name);
+
+/// `SYNC_IOC_FILE_INFO` (linux/sync_file.h). With a capacity of 0 only `num_fences` is told; EINVAL where
+/// there are more than `capacity`.
+int CLinuxHeaps_fence_info(int fence, struct sync_file_info *_Nonnull information,
+                           struct sync_fence_info *_Nullable points, uint32_t capacity);
 
 /// `UDMABUF_CREATE` (linux/udmabuf.h): a dma-buf, close-on-exec, of a page-aligned part of a memfd.
 int CLinuxHeaps_udmabuf_create(int udmabuf, int memfd, uint64_t offset, uint64_t size);

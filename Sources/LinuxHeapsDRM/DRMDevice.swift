@@ -1,60 +1,71 @@
 internal import CDRM
-internal import Glibc
 public import LinuxHeaps
 
 public import struct SystemPackage.Errno
 
-/// A DRM device that can import dma-bufs (PRIME, drm-prime(7)).
+/// A DRM device: it imports dma-bufs (PRIME, drm-prime(7)), and its primary node drives displays.
 public struct DRMDevice: ~Copyable, Sendable {
   /// E.g. `vgem` or `vkms`.
   public let driver: String
-  private let fd: OwnedFD
+  /// The node that was opened, e.g. `/dev/dri/card0`.
+  public var path: String { file.path }
+  let file: DRMFile
+
+  /// Opens a node, e.g. `/dev/dri/renderD128`. It does not take the display from anybody.
+  public init(path: String) throws(HeapError) {
+    let file: DRMFile
+    do throws(Errno) { file = try DRMFile(path) } catch {
+      throw HeapError(opening: path, error)
+    }
+    guard let driver = file.driver else {
+      throw HeapError(.wrongType, "open a DRM device", at: path, cause: "the file is no DRM device")
+    }
+    self.driver = driver
+    self.file = file
+  }
 
   /// The first device of one of these drivers, in their order; nil where there is none that this
   /// process may open.
   public init?(drivers: [String]) {
+    let nodes = DRMNode.all()
     for driver in drivers {
-      // 64 minors of each kind are all that the kernel hands out (drivers/gpu/drm/drm_drv.c).
-      for minor in 0..<64 {
-        let number = unsafe open("/dev/dri/card\(minor)", O_RDWR | O_CLOEXEC)
-        guard number >= 0 else { continue }
-        let fd = OwnedFD(adopting: number)
-        if DRMDevice.driver(of: fd) == driver {
-          self.driver = driver
-          self.fd = fd
-          return
-        }
+      for node in nodes where node.kind == .primary && node.driver == driver {
+        guard let file = try? DRMFile(node.path.string) else { continue }
+        self.driver = driver
+        self.file = file
+        return
       }
     }
     return nil
   }
 
-  private static func driver(of fd: borrowing OwnedFD) -> String? {
-    guard let version = unsafe drmGetVersion(fd.rawValue) else { return nil }
-    defer { unsafe drmFreeVersion(version) }
-    return unsafe String(cString: version.pointee.name)
-  }
+  /// Whether a framebuffer may name its modifier (`DRM_CAP_ADDFB2_MODIFIERS`).
+  public var takesModifiers: Bool { file.capability(DRM_CAP_ADDFB2_MODIFIERS) == 1 }
 
   /// Imports a buffer: the device holds it until the handle is closed.
+  ///
+  /// A device that needs contiguous memory answers `.invalidArgument` to other memory; so does one
+  /// whose driver imports nothing.
   public func importBuffer(_ vmo: borrowing VMO) throws(Errno) -> GEMHandle {
-    var handle: UInt32 = 0
-    let device = fd.rawValue
-    let result = vmo.withDescriptor { unsafe drmPrimeFDToHandle(device, $0, &handle) }
-    // libdrm answers -1 with errno here, as its ioctl does.
-    if result != 0 { throw Errno(rawValue: errno) }
-    return GEMHandle(try fd.duplicate(), handle)
+    let file = self.file
+    return GEMHandle(
+      file, try vmo.withDescriptor { (fd) throws(Errno) in try file.importBuffer(fd) })
   }
 }
 
-/// A device's own reference to a buffer, closed when it goes out of scope.
-public struct GEMHandle: ~Copyable, Sendable {
-  private let fd: OwnedFD
-  private let handle: UInt32
-
-  init(_ fd: consuming OwnedFD, _ handle: UInt32) {
-    self.fd = fd
-    self.handle = handle
+extension HeapError {
+  fileprivate init(opening path: String, _ errno: Errno) {
+    let nodes = DRMNode.all().map(\.path.string).joined(separator: " ")
+    switch errno {
+    case .noSuchFileOrDirectory:
+      self.init(
+        errno, "open a DRM device", at: path, cause: "there is no such node",
+        fix: nodes.isEmpty ? "load the display's driver, or modprobe vkms" : "use one of: \(nodes)")
+    case .permissionDenied, .notPermitted:
+      self.init(
+        errno, "open a DRM device", at: path, cause: "this user may not open the node",
+        fix: "join its group: usermod -aG video USER (or render), and log in again")
+    default: self.init(errno, "open a DRM device", at: path)
+    }
   }
-
-  deinit { drmCloseBufferHandle(fd.rawValue, handle) }
 }

@@ -10,7 +10,9 @@ struct Heapctl: AsyncParsableCommand {
       69 no heap can serve the request; 77 no permission.
       """,
     subcommands: [
-      Demo.self, List.self, Alloc.self, Verify.self, Info.self, DemoPartnerProcess.self,
+      Demo.self, List.self, Alloc.self, Verify.self, Info.self,
       Doctor.self,
+      Show.self,
+      DemoPartnerProcess.self,
     ])
 }

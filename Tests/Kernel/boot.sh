@@ -11,9 +11,13 @@ image=$("$here/image.sh" "$kernel")
 vng=$cache/venv/bin/vng
 [ -x "$vng" ] || die "virtme-ng is missing: run 'make setup'"
 
+# Three virtual cameras: one that needs physically contiguous memory, one that takes any, and one that
+# takes any through the multi-planar interface (Documentation/admin-guide/media/vivid.rst).
+cameras="vivid.n_devs=3 vivid.node_types=0x1,0x1,0x1 vivid.allocators=1,0,0 vivid.multiplanar=1,1,2"
+
 say "booting $(cat "$image/release")"
 # Its output goes through a pipe: virtme-ng truncates and overwrites a regular file.
 status=0
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" --disable-kvm --force-9p --cpus 2 --memory 2G --cwd "$PWD" \
-  --append "loglevel=3" --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
+  --append "loglevel=3" --append "$cameras" --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
 exit "$status"

@@ -1,0 +1,150 @@
+internal import CV4L2
+internal import Glibc
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// An open `/dev/videoN`. The kernel gives a queue to the open file that asked for its buffers: a device
+/// and its queues share one.
+final class VideoNode: Sendable {
+  let path: String
+  let fd: OwnedFD
+  let capability: v4l2_capability
+
+  init(_ path: String) throws(HeapError) {
+    self.path = path
+    let operation = "open a video device"
+    do throws(Errno) {
+      fd = try .open(path, O_RDWR | O_NONBLOCK)
+    } catch .permissionDenied {
+      throw HeapError(
+        .permissionDenied, operation, at: path,
+        fix: "join the node's group, most often video: sudo usermod -aG video $USER")
+    } catch .noSuchFileOrDirectory {
+      let others = VideoDevice.paths()
+      throw HeapError(
+        .noSuchFileOrDirectory, operation, at: path, cause: "no such device",
+        fix: others.isEmpty
+          ? "connect a camera and load its driver (without one: modprobe vivid)"
+          : "use one of: \(others.joined(separator: " "))")
+    } catch {
+      throw HeapError(error, operation, at: path)
+    }
+    var capability = v4l2_capability()
+    let number = fd.rawValue
+    do throws(Errno) {
+      _ = try call { unsafe CV4L2_capabilities(number, &capability) }
+    } catch {
+      throw HeapError(
+        .wrongType, operation, at: path, cause: "it is no V4L2 device", errno: error,
+        fix: "use a /dev/videoN")
+    }
+    self.capability = capability
+  }
+
+  /// What this node can do, not the whole device.
+  var capabilities: UInt32 {
+    let all = UInt32(V4L2_CAP_DEVICE_CAPS)
+    return capability.capabilities & all != 0 ? capability.device_caps : capability.capabilities
+  }
+
+  func has(_ flags: Int32...) -> Bool {
+    flags.contains { capabilities & UInt32(bitPattern: $0) != 0 }
+  }
+
+  func formats(_ type: UInt32) -> [PixelFormat] {
+    let number = fd.rawValue
+    var formats: [PixelFormat] = []
+    // Bounded, for a driver that never answers EINVAL.
+    for index in 0..<UInt32(256) {
+      var format = v4l2_fmtdesc()
+      guard (try? call { unsafe CV4L2_enumerate_format(number, type, index, &format) }) != nil
+      else { break }
+      formats.append(PixelFormat(rawValue: format.pixelformat))
+    }
+    return formats
+  }
+
+  func sizes(_ format: PixelFormat) -> [FrameSize] {
+    let number = fd.rawValue
+    var sizes: [FrameSize] = []
+    for index in 0..<UInt32(256) {
+      var (width, height): (UInt32, UInt32) = (0, 0)
+      guard
+        let kind = try? call({
+          unsafe CV4L2_enumerate_size(number, format.rawValue, index, &width, &height)
+        })
+      else { break }
+      sizes.append(
+        FrameSize(width: Int(width), height: Int(height), isLargestOfRange: kind == 1))
+      if kind == 1 { break }
+    }
+    return sizes
+  }
+
+  func format(_ type: UInt32) throws(HeapError) -> VideoFormat {
+    var image = CV4L2_image()
+    let number = fd.rawValue
+    return try attempt("ask a video device's format", at: path) { () throws(Errno) in
+      _ = try call { unsafe CV4L2_get_format(number, type, &image) }
+      return VideoFormat(image)
+    }
+  }
+
+  func setFormat(
+    _ type: UInt32, width: Int, height: Int, _ pixelFormat: PixelFormat, isTrial: Bool = false
+  ) throws(HeapError) -> VideoFormat {
+    let operation = "set \(width)x\(height) \(pixelFormat)"
+    var image = CV4L2_image()
+    image.width = UInt32(clamping: width)
+    image.height = UInt32(clamping: height)
+    image.pixel_format = pixelFormat.rawValue
+    image.field = v4l2_field_none
+    let number = fd.rawValue
+    do throws(Errno) {
+      _ = try call { unsafe CV4L2_set_format(number, type, isTrial, &image) }
+    } catch {
+      throw HeapError(
+        error, operation, at: path, cause: error == .resourceBusy ? "it is in use" : nil,
+        fix: error == .resourceBusy ? "end the program that uses it: fuser -v \(path)" : nil)
+    }
+    let format = VideoFormat(image)
+    // A driver changes what it cannot do, rather than refuse it.
+    guard format.pixelFormat == pixelFormat else {
+      throw HeapError(
+        .notSupported, operation, at: path, cause: "the device has no \(pixelFormat)",
+        fix: "use one of: " + formats(type).map(\.description).joined(separator: " "))
+    }
+    guard format.width == width, format.height == height else {
+      let sizes = sizes(pixelFormat).map(\.description)
+      throw HeapError(
+        .notSupported, operation, at: path,
+        cause: "the device makes it \(format.width)x\(format.height)",
+        fix: "use " + (sizes.isEmpty ? "that" : "one of: \(sizes.joined(separator: " "))"))
+    }
+    return format
+  }
+
+  /// Whether a queue takes dma-bufs; nil where it does not say: it is in use, or older than Linux 4.20.
+  func takesDMABuf(_ type: UInt32) -> Bool? {
+    var (count, capabilities): (UInt32, UInt32) = (0, 0)
+    let number = fd.rawValue
+    // A request for none frees the buffers of the queue's owner, and this file is not that: EBUSY then.
+    do throws(Errno) {
+      _ = try call { unsafe CV4L2_request_buffers(number, type, &count, &capabilities) }
+    } catch {
+      // What it does not know it calls invalid.
+      return error == .invalidArgument || error == .inappropriateIOCTLForDevice ? false : nil
+    }
+    return capabilities == 0 ? nil : capabilities & UInt32(V4L2_BUF_CAP_SUPPORTS_DMABUF) != 0
+  }
+}
+
+/// `V4L2_FIELD_NONE`: whole frames.
+private let v4l2_field_none = V4L2_FIELD_NONE.rawValue
+
+/// The text of a field of fixed size, which ends at its NUL.
+func text<Field: BitwiseCopyable>(_ field: Field) -> String {
+  unsafe withUnsafeBytes(of: field) { bytes in
+    unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+  }
+}
