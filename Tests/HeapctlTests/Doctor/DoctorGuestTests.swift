@@ -134,6 +134,7 @@ struct DoctorGuestTests {
       "$heapctl" "$@" || status=$?
       exec 8>&-
       wait "$holder"
+      rm -r "$folder"
       exit "$status"
       """)
   }
@@ -176,7 +177,7 @@ struct DoctorGuestTests {
       echo 256M > "$group/memory.max"
       status=0
       ( echo "$BASHPID" > "$group/cgroup.procs"; exec "$heapctl" "$@" ) || status=$?
-      rmdir "$group"
+      rmdir "$group" || true
       exit "$status"
       """)
     #expect(run.ids("warning").contains("cgroup.memory-limit"))
