@@ -155,7 +155,7 @@ let package = Package(
     .target(
       name: "HeapDoctor",
       dependencies: [
-        "CZlib", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM",
+        "CZlib", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

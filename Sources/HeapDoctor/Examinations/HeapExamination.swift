@@ -47,7 +47,9 @@ enum HeapExamination {
   }
 
   private static func openToAll(_ machine: Machine) -> [Finding] {
-    let open = machine.heaps.filter { ($0.status?.mode ?? 0) & 0o004 != 0 && $0.registered != nil }
+    let open = machine.heaps.filter {
+      $0.status?.device != nil && ($0.status?.mode ?? 0) & 0o004 != 0
+    }
     guard !open.isEmpty else { return [] }
     let paths = open.map(\.path).joined(separator: " ")
     return [

@@ -69,6 +69,10 @@ struct HeapRefusal {
   // MARK: Causes
 
   private static func missing(_ heap: HeapNode, _ machine: Machine) -> HeapRefusal {
+    // A directory that cannot be listed looks empty.
+    if machine.files.openingError(HeapNode.directory) == .permissionDenied {
+      return directoryClosed(heap, machine)
+    }
     if let container = machine.container {
       return HeapRefusal(
         heap, "heap.node-missing", "is not there, and the kernel has the heap",
@@ -84,6 +88,14 @@ struct HeapRefusal {
       fix: make(heap, ""))
   }
 
+  private static func directoryClosed(_ heap: HeapNode, _ machine: Machine) -> HeapRefusal {
+    HeapRefusal(
+      heap, "heap.directory-closed",
+      "lies in \(HeapNode.directory), which \(machine.identity.name) may not search",
+      why: "the nodes' own modes do not matter behind a closed directory",
+      fix: "sudo chmod 755 \(HeapNode.directory)")
+  }
+
   private static func denied(
     _ heap: HeapNode, _ status: NodeStatus, _ machine: Machine
   ) -> HeapRefusal {
@@ -96,11 +108,7 @@ struct HeapRefusal {
         fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(heap.path))")
     }
     if unsafe access(machine.files.path(HeapNode.directory), X_OK) != 0 {
-      return HeapRefusal(
-        heap, "heap.directory-closed",
-        "lies in \(HeapNode.directory), which \(user) may not search",
-        why: "the nodes' own modes do not matter behind a closed directory",
-        fix: "sudo chmod 755 \(HeapNode.directory)")
+      return directoryClosed(heap, machine)
     }
     if machine.identity.mayRead(status) {
       return HeapRefusal(
@@ -220,8 +228,10 @@ extension HeapRefusal {
       let first = group[0]
       // A cure for all of them, or one for each.
       let fix = Set(fixes).count <= 1 ? first.fix : fixes.joined(separator: " && ")
+      // The service can stand in for a right that is missing, not for a node.
+      let isDenial = first.heap.openingError == .permissionDenied
       return Finding(
-        severity, first.area, first.id,
+        isDenial ? severity : .broken, first.area, first.id,
         seen: (group.count > 1 ? "each of " : "") + group.map(\.heap.path).joined(separator: ", ")
           + " "
           + first.seen, why: first.why,

@@ -19,7 +19,49 @@ enum ImporterExamination {
           fix: "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
       ]
     }
-    return closed(cards + cameras, machine)
+    var findings = closed(cards + cameras, machine)
+    guard machine.isRunning else {
+      return findings.isEmpty
+        ? [
+          Finding(
+            .ok, .importers, "import.present",
+            seen:
+              "\(count(cards.count, "DRM device")) and \(cameras.count) of V4L2, each of which may be opened",
+            why: "on the running machine each is given a buffer")
+        ] : findings
+    }
+    guard let importing = ImportTrial(trial) else {
+      return findings + [
+        Finding(
+          .note, .importers, "import.no-buffer",
+          seen: "devices are here, and no heap gives a buffer to try them with",
+          why: "once a heap does, this tells which of them take its buffers")
+      ]
+    }
+    var taken: [String] = []
+    func note(_ outcome: ImportTrial.Outcome) {
+      switch outcome {
+      case .taken(let device): taken.append(device)
+      case .finding(let finding): findings.append(finding)
+      case .nothing: break
+      }
+    }
+    for path in cards where machine.files.openingError(path) == nil { note(importing.drm(path)) }
+    for path in cameras where machine.files.openingError(path) == nil {
+      note(importing.camera(path))
+    }
+    if !taken.isEmpty {
+      findings.insert(
+        Finding(
+          .ok, .importers, "import.taken",
+          seen: "a buffer was taken by " + taken.joined(separator: ", "),
+          why: "each was given one of \(importing.source), and gave it back"), at: 0)
+    }
+    return findings
+  }
+
+  private static func count(_ number: Int, _ one: String) -> String {
+    "\(number) \(one)\(number == 1 ? "" : "s")"
   }
 
   private static func closed(_ paths: [String], _ machine: Machine) -> [Finding] {

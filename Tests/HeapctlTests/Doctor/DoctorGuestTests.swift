@@ -1,0 +1,232 @@
+import Foundation
+import LinuxHeaps
+import Testing
+
+/// Machines that are really broken, each in a mount namespace of its own, so that only heapctl sees it.
+@Suite(.enabled(if: Guest.isOne, "needs root on a machine with real heaps"))
+struct DoctorGuestTests {
+  /// An empty /dev/dma_heap and a function that puts the kernel's heaps into it as the kernel would.
+  private static let freshNodes = """
+    mount -t tmpfs -o mode=755 tmpfs /dev/dma_heap
+    make() { IFS=: read -r major minor < "/sys/class/dma_heap/$1/dev"; mknod -m 600 "/dev/dma_heap/${2:-$1}" c "$major" "$minor"; }
+    all() { for heap in /sys/class/dma_heap/*; do make "${heap##*/}"; done; }
+
+    """
+
+  private static let video = "$(getent group video | cut -d: -f3)"
+
+  @Test func `as it is, nothing is broken, and devices take buffers`() throws {
+    let run = try DoctorRun()
+    #expect(run.ids("broken") == [])
+    #expect(run.status == 0)
+    #expect(run.finding("heap.usable")?.seen.hasPrefix("root may use system") == true)
+    #expect(run.finding("import.taken")?.seen.contains("vgem") == true)
+  }
+
+  @Test(.enabled(if: Guest.hasRegion, "needs a contiguous region"))
+  func `the largest free piece is found, and given back`() throws {
+    for _ in 0..<2 {
+      let run = try DoctorRun("--probe")
+      #expect(run.finding("contiguous.largest")?.severity == "ok")
+    }
+  }
+
+  @Test func `nodes that were removed`() throws {
+    try expect(["heap.node-missing"], Self.freshNodes)
+  }
+
+  @Test func `one node that was removed`() throws {
+    let run = try expect(
+      ["heap.node-missing"], Self.freshNodes + "all; rm /dev/dma_heap/system")
+    #expect(run.finding("heap.node-missing")?.seen.hasPrefix("/dev/dma_heap/system is") == true)
+  }
+
+  @Test func `a node of another device`() throws {
+    try expect(
+      ["heap.wrong-device"],
+      Self.freshNodes + "all; rm /dev/dma_heap/system; mknod -m 600 /dev/dma_heap/system c 1 3")
+  }
+
+  @Test func `a node with no driver`() throws {
+    try expect(
+      ["heap.no-driver"],
+      Self.freshNodes + "all; mknod -m 600 /dev/dma_heap/gone c \"$major\" 99")
+  }
+
+  @Test func `a file in the node's place`() throws {
+    try expect(
+      ["heap.not-a-device"],
+      Self.freshNodes + "all; rm /dev/dma_heap/system; touch /dev/dma_heap/system")
+  }
+
+  @Test func `a file system without devices`() throws {
+    try expect(
+      ["heap.nodev-mount"], Self.freshNodes + "all; mount -o remount,nodev /dev/dma_heap")
+  }
+
+  @Test func `a closed directory`() throws {
+    try expect(
+      ["heap.directory-closed"], Self.freshNodes + "all; chmod 700 /dev/dma_heap",
+      as: Prefix.nobody)
+  }
+
+  @Test func `no rule`() throws {
+    try expect(["udev.no-rule"], Self.freshNodes + Self.withoutRules + "all", as: Prefix.nobody)
+  }
+
+  @Test func `a rule that came after the nodes`() throws {
+    try expect(
+      ["udev.rule-not-applied"], Self.freshNodes + Self.withoutRules + "all\n" + Self.rule,
+      as: Prefix.nobody(in: Self.video))
+  }
+
+  @Test func `a rule that no udevd applies`() throws {
+    try expect(
+      ["udev.not-running"], Self.freshNodes + Self.withoutRules + "all\n" + Self.rule,
+      flags: ["--mount", "--pid", "--fork", "--mount-proc"], as: Prefix.nobody(in: Self.video))
+  }
+
+  @Test func `not in the group, and in it`() throws {
+    let given =
+      Self.freshNodes + Self.withoutRules
+      + "all; chgrp video /dev/dma_heap/*; chmod 660 /dev/dma_heap/*"
+    let run = try expect(["heap.not-in-group"], given, as: Prefix.nobody)
+    #expect(
+      run.finding("heap.not-in-group")?.fix == "sudo usermod -aG video nobody  # then log in again")
+    try expect([], given, as: Prefix.nobody(in: Self.video))
+  }
+
+  @Test func `a mode that shuts the group out`() throws {
+    try expect(
+      ["heap.wrong-mode"],
+      Self.freshNodes + Self.withoutRules + "all; chgrp video /dev/dma_heap/*",
+      as: Prefix.nobody(in: Self.video))
+  }
+
+  @Test(.enabled(if: Guest.hasRegion, "needs a contiguous region"))
+  func `only the legacy name`() throws {
+    let run = try expect(
+      [],
+      Self.freshNodes + """
+        make system
+        make reserved
+        IFS=: read -r major minor < /sys/class/dma_heap/system/dev
+        mount -t tmpfs tmpfs /sys/class/dma_heap
+        mkdir /sys/class/dma_heap/system
+        echo "$major:$minor" > /sys/class/dma_heap/system/dev
+        """)
+    #expect(run.ids("warning").contains("heap.legacy-name"))
+  }
+
+  @Test(.enabled(if: Guest.hasRegion, "needs a contiguous region"))
+  func `a full region`() throws {
+    try expect(
+      ["contiguous.full"],
+      """
+      folder=$(mktemp -d)
+      mkfifo "$folder/input"
+      pages=$(awk '/CmaTotal/ {print $2}' /proc/meminfo)
+      "$heapctl" alloc --contiguous --size "${pages}K" --hold < "$folder/input" > /dev/null 2> "$folder/said" &
+      holder=$!
+      exec 8> "$folder/input"
+      while kill -0 "$holder" && ! grep -q '^held' "$folder/said"; do sleep 0.1; done
+      status=0
+      "$heapctl" "$@" || status=$?
+      exec 8>&-
+      wait "$holder"
+      rm -r "$folder"
+      exit "$status"
+      """)
+  }
+
+  @Test(.enabled(if: Guest.hasRegion, "needs a contiguous region"))
+  func `no contiguous region`() throws {
+    // What a kernel shows that was booted with cma=0.
+    try expect(
+      ["contiguous.no-region"],
+      Self.freshNodes + """
+        make system
+        IFS=: read -r major minor < /sys/class/dma_heap/system/dev
+        mount -t tmpfs tmpfs /sys/class/dma_heap
+        mkdir /sys/class/dma_heap/system
+        echo "$major:$minor" > /sys/class/dma_heap/system/dev
+        if [ -d /sys/kernel/mm/cma ]; then mount -t tmpfs tmpfs /sys/kernel/mm/cma; fi
+        folder=$(mktemp -d)
+        sed 's/^Cma.*/CmaTotal: 0 kB/' /proc/meminfo > "$folder/meminfo"
+        mount --bind "$folder/meminfo" /proc/meminfo
+        echo cma=0 > "$folder/cmdline"
+        mount --bind "$folder/cmdline" /proc/cmdline
+        """)
+  }
+
+  @Test func `few descriptors`() throws {
+    try expect(["limits.descriptors"], "", as: "prlimit --nofile=24:24")
+  }
+
+  @Test func `a limit of the control group`() throws {
+    let run = try expect(
+      [],
+      """
+      root=/sys/fs/cgroup
+      [ -f $root/cgroup.controllers ] || { root=$(mktemp -d); mount -t cgroup2 cgroup2 $root; }
+      own=$root$(sed -n 's/^0:://p' /proc/self/cgroup)
+      own=${own%/}
+      grep -qw memory "$own/cgroup.subtree_control" || echo +memory > "$own/cgroup.subtree_control"
+      group=$own/doctor-$$
+      mkdir "$group"
+      echo 256M > "$group/memory.max"
+      status=0
+      ( echo "$BASHPID" > "$group/cgroup.procs"; exec "$heapctl" "$@" ) || status=$?
+      rmdir "$group" || true
+      exit "$status"
+      """)
+    #expect(run.ids("warning").contains("cgroup.memory-limit"))
+    #expect(run.finding("cgroup.memory-limit")?.seen.contains("is 256 MiB, of which") == true)
+  }
+
+  @Test func `no device that imports`() throws {
+    let run = try expect(
+      [],
+      """
+      folder=$(mktemp -d)
+      mount -t tmpfs -o mode=755 tmpfs "$folder"
+      cp -a /dev/null /dev/zero /dev/urandom /dev/udmabuf "$folder"
+      mkdir "$folder/dma_heap"
+      mount --bind /dev/dma_heap "$folder/dma_heap"
+      mount --rbind "$folder" /dev
+      """)
+    #expect(run.ids("warning").contains("import.no-device"))
+  }
+
+  // MARK: Parts
+
+  private static let withoutRules = """
+    for folder in /etc/udev/rules.d /run/udev/rules.d; do
+      if [ -d "$folder" ]; then mount -t tmpfs tmpfs "$folder"; fi
+    done
+
+    """
+  private static let rule = """
+    mkdir -p /etc/udev/rules.d
+    echo 'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"' > /etc/udev/rules.d/60-heaps.rules
+    """
+
+  @discardableResult
+  private func expect(
+    _ broken: [String], _ script: String, flags: [String] = ["--mount"], as user: String = ""
+  ) throws -> DoctorRun {
+    let run = try DoctorRun(
+      through: Prefix.namespace(script + "\n", flags: flags, as: user))
+    #expect(run.ids("broken") == broken, "\(run.report.findings)")
+    #expect(run.status == (broken.isEmpty ? 0 : 1))
+    return run
+  }
+}
+
+/// Where this runs: only the test kernels' guests name heaps, and there the test is root.
+private enum Guest {
+  private static let heaps =
+    (ProcessInfo.processInfo.environment["LINUXHEAPS_HEAPS"] ?? "").split(separator: " ")
+  static var isOne: Bool { heaps.contains("system") }
+  static var hasRegion: Bool { heaps.contains("reserved") }
+}

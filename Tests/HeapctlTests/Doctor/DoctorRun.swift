@@ -1,0 +1,80 @@
+import Foundation
+
+/// What `heapctl doctor --json` found.
+struct DoctorRun {
+  struct Report: Decodable {
+    struct Finding: Decodable {
+      let id: String
+      let severity: String
+      let area: String
+      let seen: String
+      let why: String
+      let fix: String?
+    }
+
+    let kernel: String
+    let user: String
+    let container: String?
+    let severity: String
+    let findings: [Finding]
+  }
+
+  private struct Output: Decodable {
+    let schemaVersion: Int
+    let doctor: Report
+  }
+
+  let report: Report
+  let status: Int32
+
+  init(_ arguments: String..., through prefix: [String] = []) throws {
+    let run = try Run.heapctl(["doctor", "--json"] + arguments, through: prefix)
+    status = run.status
+    do {
+      report = try JSONDecoder().decode(Output.self, from: Data(run.output.utf8)).doctor
+    } catch {
+      throw Unreadable(run: run)
+    }
+  }
+
+  struct Unreadable: Error, CustomStringConvertible {
+    let run: Run
+    var description: String { "\(run.status): \(run.output) \(run.error)" }
+  }
+
+  func ids(_ severity: String) -> [String] {
+    report.findings.filter { $0.severity == severity }.map(\.id)
+  }
+
+  func finding(_ id: String) -> Report.Finding? { report.findings.first { $0.id == id } }
+}
+
+/// What runs before heapctl, in the same process.
+enum Prefix {
+  /// A mount namespace of its own, in which `script` makes the machine what it shall be. A heapctl
+  /// that is run as another user is reached through a descriptor: that user may not be able to reach
+  /// its folder.
+  static func namespace(
+    _ script: String, flags: [String] = ["--mount"], as user: String = ""
+  ) -> [String] {
+    [
+      "/usr/bin/unshare"
+    ] + flags + [
+      "/bin/bash", "-c",
+      """
+      set -eu
+      exec 9< "$1"
+      heapctl=$1
+      shift
+      \(script)
+      exec \(user) /proc/self/fd/9 "$@"
+      """, "bash",
+    ]
+  }
+
+  static let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+
+  static func nobody(in groups: String) -> String {
+    "setpriv --reuid=65534 --regid=65534 --groups=\(groups)"
+  }
+}
