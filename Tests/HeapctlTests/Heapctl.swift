@@ -17,7 +17,10 @@ struct Run: Equatable {
     _ arguments: [String], through prefix: [String] = [], input: FileHandle = .nullDevice
   ) throws -> Run {
     let process = Process()
-    let words = prefix + [try program.path] + arguments
+    let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let heapctl = URL(fileURLWithPath: bundle).deletingLastPathComponent()
+      .appendingPathComponent("heapctl").path
+    let words = prefix + [heapctl] + arguments
     process.executableURL = URL(fileURLWithPath: words[0])
     process.arguments = Array(words.dropFirst())
     process.standardInput = input
@@ -33,14 +36,6 @@ struct Run: Equatable {
     return Run(
       output: String(decoding: outputBytes, as: UTF8.self),
       error: String(decoding: errorBytes, as: UTF8.self), status: process.terminationStatus)
-  }
-
-  static var program: URL {
-    get throws {
-      let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      return URL(fileURLWithPath: bundle).deletingLastPathComponent()
-        .appendingPathComponent("heapctl")
-    }
   }
 
   /// What the JSON on standard output says.

@@ -8,7 +8,10 @@ import Testing
   private func terminal(_ arguments: String) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
-    let command = "'\(try Run.program.path)' \(arguments) > /dev/null"
+    let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let heapctl = URL(fileURLWithPath: bundle).deletingLastPathComponent()
+      .appendingPathComponent("heapctl").path
+    let command = "'\(heapctl)' \(arguments) > /dev/null"
     process.arguments = ["--quiet", "--return", "--command", command, "/dev/null"]
     process.standardInput = FileHandle.nullDevice
     let output = Pipe()
