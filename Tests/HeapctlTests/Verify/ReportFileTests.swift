@@ -173,5 +173,6 @@ import Testing
         of: "\"schemaVersion\" : 1", with: "\"schemaVersion\" : 2"), "later.json")
     let later = try Run.heapctl("verify", "--from", "\(folder.path)/later.json")
     #expect(later.error.contains("its schemaVersion is 2, this program knows 1"))
+    #expect(try folder.names == ["later.json", "other.json"])
   }
 }
