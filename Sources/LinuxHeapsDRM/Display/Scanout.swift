@@ -213,7 +213,9 @@ extension Scanout {
 extension DRMFile {
   /// The place of the connector's own CRTC, else of one that drives nothing.
   fileprivate func freeCRTC(for connector: Connector, among crtcs: [UInt32]) -> Int? {
-    if let own = crtcs.firstIndex(of: connector.crtc) { return own }
+    // Looked at again: the caller may have listed the connector before it was lit.
+    let current = self.connector(connector.id)?.crtc ?? connector.crtc
+    if let own = crtcs.firstIndex(of: current) { return own }
     let taken = Set(((try? resources().connectors) ?? []).compactMap { self.connector($0)?.crtc })
     return crtcs.indices.first {
       connector.possibleCRTCs & 1 << UInt32($0) != 0 && !taken.contains(crtcs[$0])

@@ -74,7 +74,7 @@ struct Show: AsyncParsableCommand {
     while let source = sources.popFirst() {
       // A number of its own for each: the one that was refused may not be reclaimed yet.
       let key = BufferKey(
-        bufferCollectionID: UInt64(getpid()), bufferIndex: UInt64(sources.startIndex))
+        bufferCollectionID: UInt64(getpid()), bufferIndex: UInt64(sources.startIndex - 1))
       let vmo = try source.heap.allocateVmo(
         size: image.layout.byteCount, settings: source.settings,
         bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
