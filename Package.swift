@@ -144,7 +144,18 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
+      name: "LinuxHeapsDRMTests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "LinuxHeapsV4L2Tests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
@@ -172,7 +183,11 @@ let package = Package(
       swiftSettings: settings),
     // They run the binary.
     .testTarget(
-      name: "HeapctlTests", dependencies: ["heapctl", "LinuxHeaps"], swiftSettings: settings),
+      name: "HeapctlTests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "heapctl",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # boot.sh next|lts|stock COMMAND...: boots the kernel over this machine's own file system, which the
 # guest sees copy-on-write, runs the command in this folder and ends with its exit status.
+# QEMU_OPTIONS in the environment gives the machine more devices.
 # There is no hardware virtualisation in it: times inside are those of an emulated processor.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -19,5 +20,6 @@ say "booting $(cat "$image/release")"
 # Its output goes through a pipe: virtme-ng truncates and overwrites a regular file.
 status=0
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" --disable-kvm --force-9p --cpus 2 --memory 2G --cwd "$PWD" \
-  --append "loglevel=3" --append "$cameras" --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
+  --append "loglevel=3" --append "$cameras" \
+  ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
 exit "$status"

@@ -34,4 +34,13 @@ import Testing
   @Test func `a compressed picture has none`() {
     #expect(FourCC(PixelFormat(rawValue: 106)) == nil)
   }
+
+  @Test(arguments: [
+    ("XR24", "XR24"), ("BX24", "BX24"), ("RGB3", "BG24"), ("BGR3", "RG24"), ("RGBP", "RG16"),
+    ("GREY", "R8"), ("NV12", "NV12"), ("NM12", "NV12"), ("YUYV", "YUYV"), ("422P", "YU16"),
+  ])
+  func `V4L2's number has the format of the same bytes`(_ v4l2: String, _ drm: String) throws {
+    let number = try #require(FourCC(v4l2)).rawValue
+    #expect(FourCC(v4l2: number).description == drm)
+  }
 }

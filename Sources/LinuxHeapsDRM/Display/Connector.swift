@@ -22,6 +22,9 @@ public struct Connector: Sendable {
   /// One bit for each of the device's CRTCs, by its place in their list.
   let possibleCRTCs: UInt32
 
+  /// Whether the display shows something.
+  public var isOn: Bool { crtc != 0 }
+
   /// The one that the display asks for, else the driver's first.
   public var preferredMode: DisplayMode? { modes.first(where: \.isPreferred) ?? modes.first }
 }

@@ -5,8 +5,8 @@ internal import SystemPackage
 
 /// A screen that this process has to itself: what it showed before comes back when it goes out of scope.
 ///
-/// A process that is killed loses its file, its pictures with it, and the kernel turns the screen
-/// off or gives it back to its console.
+/// A process that is killed loses its file and its pictures with it: the kernel leaves the screen black
+/// or gives it back to its console.
 public struct Scanout: ~Copyable, Sendable {
   public let connector: Connector
   public let mode: DisplayMode

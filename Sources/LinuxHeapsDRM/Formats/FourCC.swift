@@ -3,7 +3,7 @@ internal import Glibc
 
 /// A pixel format by its four letters, as drm_fourcc.h numbers them.
 ///
-/// V4L2 uses the same numbers for most YUV formats and other ones for RGB.
+/// V4L2 has the same numbers for most formats: ``init(v4l2:)`` knows the others.
 public struct FourCC: RawRepresentable, Hashable, Sendable {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }

@@ -68,7 +68,7 @@ enum DisplayChoice {
     guard let found else {
       throw HeapError(
         .notFound, operation, at: device.path, cause: "there is no mode \(name)",
-        fix: "use one of: " + connector.modes.map { "\($0)" }.joined(separator: " "))
+        fix: "use one of: " + connector.modeNames.joined(separator: " "))
     }
     return found
   }
@@ -83,4 +83,9 @@ enum DisplayChoice {
 
 extension Connector {
   fileprivate var isLit: Bool { status != .disconnected && !modes.isEmpty }
+
+  /// Each once: modes of one size differ in their blanks too.
+  fileprivate var modeNames: [String] {
+    modes.map { "\($0)" }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
 }

@@ -68,9 +68,11 @@ struct Show: AsyncParsableCommand {
     var scanout = try Scanout(device, connector: connector, mode: mode)
     let image = try ImageChoice(try fourCC(), for: scanout, of: device)
 
-    let key = BufferKey(bufferCollectionID: UInt64(getpid()), bufferIndex: 0)
     var sources = try MemorySource.candidates(named: heap)[...]
     while let source = sources.popFirst() {
+      // A number of its own for each: the one that was refused may not be reclaimed yet.
+      let key = BufferKey(
+        bufferCollectionID: UInt64(getpid()), bufferIndex: UInt64(sources.startIndex))
       let vmo = try source.heap.allocateVmo(
         size: image.layout.byteCount, settings: source.settings,
         bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
@@ -84,7 +86,7 @@ struct Show: AsyncParsableCommand {
         tell("\(error)\ntrying contiguous memory")
         continue
       }
-      let howLong = seconds.map { "for \($0) seconds" } ?? "until SIGINT or SIGTERM"
+      let howLong = seconds.map { "for \($0) s" } ?? "until SIGINT or SIGTERM"
       tell("shown by process \(getpid()) \(howLong)")
       end.wait(for: seconds.map { .seconds($0) })
       _ = consume scanout

@@ -1,0 +1,22 @@
+extension FourCC {
+  /// The same bytes by V4L2's number (linux/videodev2.h); the number itself where both agree.
+  ///
+  /// Multi-planar formats are those of planes in one buffer here.
+  public init(v4l2 number: UInt32) {
+    let own = FourCC(rawValue: number)
+    self = Self.fromV4L2[own] ?? own
+  }
+
+  private static let fromV4L2: [FourCC: FourCC] = {
+    let names = [
+      // V4L2 names the bytes in memory, DRM the bits of a little-endian word.
+      ("RGB3", "BG24"), ("BGR3", "RG24"), ("RGBP", "RG16"), ("RGB4", "BA24"), ("BGR4", "AR24"),
+      ("GREY", "R8"), ("Y16", "R16"), ("422P", "YU16"),
+      ("NM12", "NV12"), ("NM21", "NV21"), ("NM16", "NV16"), ("NM61", "NV61"), ("YM12", "YU12"),
+      ("YM21", "YV12"), ("YM16", "YU16"), ("YM61", "YV16"), ("YM24", "YU24"), ("YM42", "YV24"),
+    ]
+    var table: [FourCC: FourCC] = [:]
+    for case (let v4l2?, let drm?) in names.map({ (FourCC($0), FourCC($1)) }) { table[v4l2] = drm }
+    return table
+  }()
+}
