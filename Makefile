@@ -8,7 +8,7 @@ KERNELS := next lts stock
 HEAPCTL := .build/debug/heapctl
 # An emulated processor runs the optimised bundle in half the time; and what is shipped is optimised.
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest
-LIBRARIES := LinuxHeaps LinuxHeapsDRM HeapProtocol HeapServer HeapClient HeapService HeapTestKit
+LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
 # The report's page is tested in a browser.
 TEST_PACKAGES := $(PACKAGES) chromium

@@ -187,6 +187,13 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
+      name: "LinuxHeapsV4L2Tests",
+      dependencies: [
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
       swiftSettings: settings),
     .testTarget(
@@ -214,7 +221,7 @@ let package = Package(
     .testTarget(
       name: "HeapctlTests",
       dependencies: [
-        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "heapctl",
+        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "heapctl",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       exclude: ["Verify/Golden"], swiftSettings: settings),

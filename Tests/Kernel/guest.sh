@@ -11,7 +11,7 @@ fail() {
 }
 
 # Modules on the stock kernel, built in on the others.
-for module in udmabuf vgem vkms; do modprobe -q "$module" || true; done
+for module in udmabuf vgem vkms vivid vim2m; do modprobe -q "$module" || true; done
 udevadm settle 2>/dev/null || true
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 

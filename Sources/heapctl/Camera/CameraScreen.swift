@@ -18,12 +18,7 @@ struct CameraScreen: ~Copyable {
   {
     let connector = try DisplayChoice.connector(name, of: device)
     let operation = "show \(format) at \(connector.name)"
-    guard let code = FourCC(showing: format.pixelFormat) else {
-      throw HeapError(
-        .notSupported, operation, at: device.path, cause: "DRM has no such format",
-        fix: "use --format with one of: "
-          + FourCC.shownVideo.keys.map(\.description).sorted().joined(separator: " "))
-    }
+    let code = FourCC(v4l2: format.pixelFormat.rawValue)
     let mode = try DisplayChoice.mode("\(format.width)x\(format.height)", of: connector, device)
     let laidOut: ImageLayout
     do throws(ImageLayoutError) {
@@ -72,17 +67,4 @@ struct CameraScreen: ~Copyable {
 
   /// A flip takes one vertical blank; this only ends a failure.
   private static let patience = Duration.seconds(30)
-}
-
-extension FourCC {
-  /// The names of V4L2 for what DRM calls otherwise, and those of the same name.
-  static let shownVideo: [VideoFourCC: String] = [
-    .xr24: "XR24", .ar24: "AR24", .rgb3: "BG24", .bgr3: "RG24", .rgbp: "RG16", .yuyv: "YUYV",
-    .uyvy: "UYVY", .nv12: "NV12", .grey: "R8",
-  ]
-
-  init?(showing format: VideoFourCC) {
-    guard let name = Self.shownVideo[format], let code = FourCC(name) else { return nil }
-    self = code
-  }
 }
