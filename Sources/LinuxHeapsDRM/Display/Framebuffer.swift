@@ -120,7 +120,7 @@ extension HeapError {
         errno, operation, at: path,
         cause: "the driver refuses: it needs contiguous memory, or imports from no other device",
         fix:
-          "use a contiguous heap, a newer kernel (bochs-drm imports since 6.14), or another device"
+          "use a contiguous heap, or another device (bochs-drm of Linux 6.12 imports nothing)"
       )
     default: self.init(errno, operation, at: path)
     }
