@@ -5,6 +5,9 @@ public import LinuxHeaps
 public struct CaptureDevice: ~Copyable, Sendable {
   private let node: VideoNode
   private let type: QueueType
+  /// What it is. Read when it was opened: whether it takes dma-bufs is asked by VIDIOC_REQBUFS with no
+  /// buffers, which takes those of a queue away.
+  public let device: VideoDevice
 
   /// Throws ``HeapError/Code/wrongType`` for a device that makes no frames, and
   /// ``HeapError/Code/notSupported`` for one whose frames cannot go into dma-bufs.
@@ -29,12 +32,10 @@ public struct CaptureDevice: ~Copyable, Sendable {
     }
     self.node = node
     self.type = type
+    self.device = device
   }
 
   public var path: String { node.path }
-
-  /// What it is.
-  public var device: VideoDevice { VideoDevice(node) }
 
   /// The discrete sizes of a format, or the largest of a range.
   public func sizes(of format: VideoFourCC) -> [FrameSize] { node.sizes(format) }

@@ -91,9 +91,12 @@ struct Camera: AsyncParsableCommand {
     let camera = try CaptureDevice(device)
     let format = try setFormat(of: camera)
     var sources = try self.sources()[...]
+    // One for each try: what a try before has left is reclaimed when the kernel says so.
+    var collection = UInt64(getpid()) << 8
     while let source = sources.popFirst() {
+      collection += 1
       do {
-        let report = try await stream(camera, format, source, end)
+        let report = try await stream(camera, format, source, collection, end)
         if json {
           try JSONReport(body: report, name: "camera").show()
         } else {
@@ -124,9 +127,9 @@ struct Camera: AsyncParsableCommand {
 
   private func stream(
     _ camera: borrowing CaptureDevice, _ format: VideoFormat, _ source: MemorySource,
-    _ end: borrowing EndSignal
+    _ collection: UInt64, _ end: borrowing EndSignal
   ) async throws -> CameraReport {
-    let (report, left) = try capture(camera, format, source, end)
+    let (report, left) = try capture(camera, format, source, collection, end)
     // The camera and the screen have let go of them.
     for vmo in left {
       guard let vmo = vmo.take() else { continue }
@@ -140,14 +143,14 @@ struct Camera: AsyncParsableCommand {
   /// The buffers come back with the report.
   private func capture(
     _ camera: borrowing CaptureDevice, _ format: VideoFormat, _ source: MemorySource,
-    _ end: borrowing EndSignal
+    _ collection: UInt64, _ end: borrowing EndSignal
   ) throws -> (CameraReport, [ReturnedVMO]) {
     var screen = try openScreen(format)
     var queue = try camera.makeQueue(capacity: buffers)
     var heapName = ""
     for index in 0..<UInt64(buffers) {
       let vmo = try source.heap.allocateVmo(
-        size: format.byteCount, settings: source.settings, bufferCollectionID: UInt64(getpid()),
+        size: format.byteCount, settings: source.settings, bufferCollectionID: collection,
         bufferIndex: index)
       heapName = vmo.heapName ?? ""
       try screen?.prepare(vmo)
