@@ -34,14 +34,15 @@ run: build
 run-vm: build setup-kernel
 	@Tests/Kernel/boot.sh $(KERNEL) $(HEAPCTL) demo
 
-# Everything: style, what is installed, the test bundle in each kernel, heapd under systemd, and the
-# bundle here. Ends with the runner's own summary.
+# Everything: style, what is installed, the test bundle in each kernel, QEMU's screen, heapd under systemd,
+# and the bundle here. Ends with the runner's own summary.
 test: lint setup-test setup-kernel setup-systemd
 	swift build --build-tests
 	$(MAKE) package-test
 	$(BUILD_GUEST)
 	Tests/Kernel/images.sh $(KERNELS)
 	Tests/Kernel/test.sh $(KERNELS)
+	Tests/Kernel/screen.sh
 	Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/guest.sh
 	swift test --skip-build --no-parallel
 
