@@ -117,7 +117,10 @@ final class ReclaimerCore: Sendable {
   func finish() {
     state.withLock { state in
       state.finishing = true
-      call(&state)
+      // Also on the thread itself: the last buffer of a turn can hold the last reference to the
+      // reclaimer, and goes after the turn has asked whether this is the end.
+      state.called = true
+      state.events?.wakeUp.signal()
     }
   }
 

@@ -29,9 +29,10 @@ import Testing
           close(slice)
         }
       }
-      let isEmpty = try await eventually { heap.buffers.count == 0 }
-      let after = try openDescriptorCount()
-      precondition(isEmpty && after == before, "\(before) descriptors before, \(after) after")
+      let areGone = try await eventually {
+        try heap.buffers.count == 0 && openDescriptorCount() == before
+      }
+      precondition(areGone)
     }
   }
 

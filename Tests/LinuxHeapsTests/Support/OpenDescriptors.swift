@@ -1,11 +1,11 @@
 @testable import LinuxHeaps
 
 /// The open descriptors of this process, without those that are open for a moment: the listing's own,
-/// and the `stat` of its threads, which libdispatch reads once a second.
+/// and what libdispatch reads of its threads (`stat`) and libc of the machine's processors (/sys).
 func openDescriptorCount() throws -> Int {
   try SmallFile.entries(of: "/proc/self/fd").count { number in
     guard let target = try? SmallFile.link("/proc/self/fd/\(number)") else { return false }
-    return !target.hasSuffix("/stat")
+    return !target.hasSuffix("/stat") && !target.hasPrefix("/sys/")
   }
 }
 
