@@ -16,7 +16,8 @@ expect() {
 }
 files() { (cd "$1" && find . -mindepth 1 ! -type d -printf '%m %P\n' | LC_ALL=C sort -k2); }
 root="$work/a folder"
-run() { make -s "$1" DESTDIR="$root" "${@:2}" 2>&1; }
+# A make below another says which folder it enters, unless it is told not to.
+run() { make -s --no-print-directory "$1" DESTDIR="$root" "${@:2}" 2>&1; }
 
 verbs=$("$ship/dynamic/heapctl" --help | awk '/^SUBCOMMANDS/ {on = 1; next} on && /^  [a-z]/ {print $1}' | grep -v '^See$')
 pages=$(for verb in $verbs; do echo "644 usr/local/share/man/man1/heapctl-$verb.1"; done)
