@@ -1,5 +1,8 @@
 # Shared by the scripts in this folder; sourced, not run.
 set -euo pipefail
+# A make that these scripts call is not one of the make that called them: it would say which folder it
+# enters, also where its output is an answer.
+unset MAKEFLAGS MAKELEVEL MFLAGS
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${LINUXHEAPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/linux-heaps}
