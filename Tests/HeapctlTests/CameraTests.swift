@@ -3,6 +3,7 @@ import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
 import LinuxHeapsV4L2
+import SystemPackage
 import Testing
 
 @Suite(.serialized) struct CameraTests {
