@@ -150,7 +150,7 @@ let package = Package(
       ],
       swiftSettings: settings),
 
-    // /proc/config.gz, read without a process; zlib can be linked statically.
+    // /proc/config.gz and PNG files; zlib can be linked statically.
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(
       name: "HeapDoctor",
@@ -166,8 +166,8 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit", "LinuxHeaps",
-        "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit",
+        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -182,7 +182,7 @@ let package = Package(
     .testTarget(
       name: "LinuxHeapsDRMTests",
       dependencies: [
-        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM",
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

@@ -33,7 +33,7 @@ extension Report {
     do {
       self = try JSONDecoder().decode(Report.self, from: Data(json.utf8))
     } catch {
-      throw Unreadable(description: "it has no report of `heapctl verify` in it: \(error)")
+      throw Unreadable(description: "it has no report of `heapctl verify` in it")
     }
     guard schemaVersion == 1 else {
       throw Unreadable(description: "its schemaVersion is \(schemaVersion), this program knows 1")

@@ -6,12 +6,7 @@ package import SystemPackage
 package struct DisplayCRC: ~Copyable {
   private let data: OwnedFD
 
-  /// Whether this process may ask; needs root and debugfs.
-  package static func isThere(for device: String) -> Bool {
-    unsafe access(folder(of: device) + "/crc/control", W_OK) == 0
-  }
-
-  /// Of a device's first CRTC, which must show something already.
+  /// Of a device's first CRTC, which must show something already; needs root and debugfs.
   package init(of device: String) throws(HeapError) {
     let crc = Self.folder(of: device) + "/crc"
     data = try attempt("read the CRC of a display", at: crc) { () throws(Errno) in
@@ -30,9 +25,20 @@ package struct DisplayCRC: ~Copyable {
     return try line(number)
   }
 
-  private func isWaiting(_ number: CInt) throws(Errno) -> Bool {
+  /// The checksums of all pictures that are composed until `isOver`.
+  package func all(until isOver: () -> Bool) throws(Errno) -> Set<String> {
+    var sums: Set<String> = []
+    while !isOver() {
+      if try isWaiting(data.rawValue, milliseconds: 10) { sums.insert(try line(data.rawValue)) }
+    }
+    // What was composed before the end still waits to be read.
+    while try isWaiting(data.rawValue) { sums.insert(try line(data.rawValue)) }
+    return sums
+  }
+
+  private func isWaiting(_ number: CInt, milliseconds: CInt = 0) throws(Errno) -> Bool {
     var waited = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
-    return try call { unsafe poll(&waited, 1, 0) } > 0
+    return try call { unsafe poll(&waited, 1, milliseconds) } > 0
   }
 
   /// One read(2) gives one line: the frame's number and its checksum.

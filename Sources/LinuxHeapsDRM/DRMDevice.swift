@@ -18,7 +18,9 @@ public struct DRMDevice: ~Copyable, Sendable {
       throw HeapError(opening: path, error)
     }
     guard let driver = file.driver else {
-      throw HeapError(.wrongType, "open a DRM device", at: path, cause: "the file is no DRM device")
+      throw HeapError(
+        .wrongType, "open a DRM device", at: path, cause: "the file is no DRM device",
+        fix: DRMNode.advice)
     }
     self.driver = driver
     self.file = file
@@ -55,17 +57,26 @@ public struct DRMDevice: ~Copyable, Sendable {
 
 extension HeapError {
   fileprivate init(opening path: String, _ errno: Errno) {
-    let nodes = DRMNode.all().map(\.path.string).joined(separator: " ")
     switch errno {
     case .noSuchFileOrDirectory:
       self.init(
         errno, "open a DRM device", at: path, cause: "there is no such node",
-        fix: nodes.isEmpty ? "load the display's driver, or modprobe vkms" : "use one of: \(nodes)")
+        fix: DRMNode.advice)
     case .permissionDenied, .notPermitted:
       self.init(
         errno, "open a DRM device", at: path, cause: "this user may not open the node",
         fix: "join its group: usermod -aG video USER (or render), and log in again")
     default: self.init(errno, "open a DRM device", at: path)
     }
+  }
+}
+
+extension DRMNode {
+  /// For who named a node that is none.
+  fileprivate static var advice: String {
+    let nodes = all().map(\.path.string)
+    return nodes.isEmpty
+      ? "load the display's driver, or modprobe vkms"
+      : "use one of: \(nodes.joined(separator: " "))"
   }
 }

@@ -75,7 +75,7 @@ struct Alloc: AsyncParsableCommand {
       // A node that this user may not open has to say so, rather than be passed over.
       guard HeapCatalog().heaps().isEmpty else { return DMABufHeap() }
       let chosen = DefaultHeap()
-      try refuseContiguous(of: MemfdHeap.name, because: ", and \(chosen.reason)")
+      try refuseContiguous(of: MemfdHeap.name, because: ", and this machine has no /dev/dma_heap")
       tell("using \(chosen.reason)")
       return chosen.heap
     }
@@ -90,8 +90,8 @@ struct Alloc: AsyncParsableCommand {
 
   private func refuseContiguous(of name: String, because reason: String) throws {
     guard contiguous else { return }
-    tell(
-      "heapctl: allocate contiguous memory: the \(name) heap has none\(reason). "
+    complain(
+      "allocate contiguous memory: the \(name) heap has none\(reason). "
         + "To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA")
     throw Ending.noHeap
   }

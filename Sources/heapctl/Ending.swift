@@ -14,14 +14,20 @@ func reporting<Result: ~Copyable>(_ body: () async throws -> Result) async throw
   do {
     return try await body()
   } catch let error as HeapError {
-    tell("\("heapctl:".painted(.bad, on: .error)) \(error)")
+    complain("\(error)")
     switch error.code {
     case .accessDenied: throw Ending.noPermission
     case .notFound, .notSupported: throw Ending.noHeap
     default: throw Ending.refused
     }
+  } catch let fault as FileFault {
+    complain("\(fault)")
+    throw fault.isForbidden ? Ending.noPermission : Ending.refused
   }
 }
+
+/// What went wrong, on standard error.
+func complain(_ words: String) { tell("\("heapctl:".painted(.bad, on: .error)) \(words)") }
 
 /// A line on standard error.
 func tell(_ line: String) { write(line, to: STDERR_FILENO) }

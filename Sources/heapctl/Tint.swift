@@ -5,7 +5,6 @@ enum Tint: String {
   case good = "32"
   case doubtful = "33"
   case bad = "31"
-  case heading = "1"
 }
 
 /// Where text goes.

@@ -19,26 +19,44 @@ import Testing
     #expect(buffer["sizeBytes"] as? UInt64 == max(bytes, pageSize))
   }
 
-  @Test func `JSON stands alone on standard output`() throws {
-    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd", "--json")
-    #expect(run.status == 0)
-    #expect(try run.json["schemaVersion"] as? Int == 1)
-    #expect(try run.json["kernelRelease"] as? String == kernelRelease)
-    let buffer = try #require(try run.json["buffer"] as? [String: Any])
-    #expect(buffer["heap"] as? String == "memfd")
-    #expect(buffer["kind"] as? String == "memfd")
-    #expect((buffer["name"] as? String).flatMap(BufferName.init(parsing:)) != nil)
+  @Test(arguments: TestHeaps.names)
+  func `JSON is all that there is on standard output`(_ heap: String) throws {
+    let isContiguous = HeapCatalog().heaps().first { $0.name == heap }?.role == .contiguous
+    let run = try Run.heapctl(
+      ["alloc", "--size", "1M", "--heap", heap, "--json"] + (isContiguous ? ["--contiguous"] : []))
+    var json = try run.json
+    var buffer = try #require(json["buffer"] as? [String: Any])
+    // They change from run to run.
+    #expect(try #require(buffer.removeValue(forKey: "inode") as? UInt64) > 0)
+    let name = try #require(buffer.removeValue(forKey: "name") as? String)
+    #expect(BufferName(parsing: name)?.bufferIndex == 0)
+    json["buffer"] = buffer
+    var expected: [String: Any] = [
+      "heap": heap, "kind": TestHeaps.kind(of: heap), "sizeBytes": 1 << 20,
+      "contiguous": isContiguous,
+    ]
+    if TestHeaps.dmaBufs.contains(heap) { expected["referenceCount"] = 2 }
+    #expect(
+      NSDictionary(dictionary: json)
+        == NSDictionary(dictionary: [
+          "schemaVersion": 1, "kernelRelease": kernelRelease, "buffer": expected,
+        ]))
     #expect(run.error == "given back and reclaimed\n")
+    #expect(run.status == 0)
   }
 
-  @Test func `text says the same`() throws {
-    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd")
+  @Test(arguments: TestHeaps.names)
+  func `text says the same`(_ heap: String) throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", heap)
+    let kind = TestHeaps.kind(of: heap)
+    let references = "  references: 2 (the heap's parent, and this process)\n"
     #expect(
       run.output.withoutChangingNumbers() == """
-        1 MiB of memfd: a memfd, inode N
+        1 MiB of \(heap): \(kind == "opaque" ? "an opaque vmo" : "a \(kind)"), inode N
           name in the kernel: lh:ID.0
 
-        """)
+        """ + (kind == "dma-buf" ? references : ""))
+    #expect(run.error == "given back and reclaimed\n")
     #expect(run.status == 0)
   }
 
@@ -54,10 +72,33 @@ import Testing
         """)
   }
 
-  @Test func `a heap that is not there is named`() throws {
-    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "no,such@heap")
+  @Test func `contiguous memory is of a contiguous heap, or refused`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--contiguous")
+    let heaps = HeapCatalog().heaps()
+    if let heap = heaps.first(where: { $0.role == .contiguous }) {
+      #expect(run.output.hasPrefix("1 MiB of \(heap.name): a dma-buf, inode "))
+      #expect(run.status == 0)
+      return
+    }
     #expect(run.status == 69)
-    #expect(run.error.contains("(/dev/dma_heap/no,such@heap): no such heap"))
+    if !heaps.isEmpty { return }
+    #expect(
+      run.error == """
+        heapctl: allocate contiguous memory: the memfd heap has none, and this machine has no \
+        /dev/dma_heap. To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA
+
+        """)
+  }
+
+  @Test(arguments: [
+    ("no,such@heap", "(/dev/dma_heap/no,such@heap): no such heap"),
+    ("../zero", "the name of a heap is one of a file"), ("", "the name of a heap is one of a file"),
+  ])
+  func `a heap that is not there is named`(_ heap: String, _ cause: String) throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", heap)
+    #expect(run.status == 69)
+    #expect(run.error.contains(cause))
+    #expect(run.error.contains("To fix it: use "))
   }
 
   @Test func `udmabuf makes a dma-buf where it is there, else says what is missing`() throws {

@@ -35,8 +35,19 @@ import Testing
     let run = try Run.heapctl("show", "--device", "/dev/null")
     #expect(run.status == 1)
     #expect(
-      run.error
-        == "heapctl: open a DRM device (/dev/null): the file is no DRM device; WRONG_TYPE\n")
+      run.error.hasPrefix(
+        "heapctl: open a DRM device (/dev/null): the file is no DRM device; WRONG_TYPE. To fix it: "
+      ))
+  }
+
+  @Test func `a picture that is not there is named`() throws {
+    let run = try Run.heapctl("show", "--image", "/none.ppm")
+    #expect(
+      run
+        == Run(
+          output: "",
+          error: "heapctl: read a picture (/none.ppm): No such file or directory [errno 2]. "
+            + "To fix it: name a PPM file that this user may read\n", status: 1))
   }
 
   @Test(arguments: ["", "P6 2 2 255\n123", "P3\n1 1\n255\n0 0 0\n", "P6 1 1 65535\n123456"])
@@ -153,7 +164,10 @@ struct ShowOnScreenTests {
   }
 
   @Test(arguments: [
-    (["--heap", "memfd"], "scan out of memfd: devices import dma-bufs, and this heap has none"),
+    (
+      ["--heap", "memfd"],
+      "give memory of memfd to a device: devices import dma-bufs, and this heap has none"
+    ),
     (["--heap", "nosuch"], "(/dev/dma_heap/nosuch): no such heap"),
     (
       ["--format", "ZZZZ"],

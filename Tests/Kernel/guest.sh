@@ -57,6 +57,17 @@ setpriv --reuid=65534 --regid=65534 --clear-groups /tmp/heapctl verify --heap me
   fail "heapctl verify as nobody"
 grep -v '^pass' "$log"
 
+# The machine as it is: what a kernel lacks, and nothing else.
+case $kernel in
+next) causes="" ;;
+lts) causes="heap.legacy-name" ;;
+stock) causes="contiguous.no-region" ;;
+esac
+echo "== $kernel: heapctl doctor"
+"$build/heapctl" doctor > "$log" 2>&1 || fail "heapctl doctor: $(cat "$log")"
+found=$(sed -n 's/^ *id: *//p' "$log" | xargs)
+[ "$found" = "$causes" ] || fail "heapctl doctor finds '$found', not '$causes': $(cat "$log")"
+
 echo "== $kernel: udev rules"
 Tests/Kernel/udev.sh "$kernel" /tmp/heapctl > "$log" 2>&1 || fail "the udev rules"
 grep -v '^pass' "$log"

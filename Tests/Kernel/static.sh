@@ -32,6 +32,9 @@ cat > "$work/root/orders" << 'ORDERS'
 /heapctl demo
 /heapctl verify --heap system --heap memfd --heap opaque
 /heapctl alloc --size 1M --contiguous
+/heapctl doctor
+/heapctl verify --heap system --format html -o /tmp/report.html
+/heapctl verify --from /tmp/report.html
 ORDERS
 (cd "$work/root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) > "$work/initramfs"
 
@@ -66,5 +69,11 @@ said "/heapctl alloc --size 8M --heap system --json" 0 '"sizeBytes" : 8388608' '
 said "/heapctl demo" 0 '^Done. Live buffers: 0.$'
 said "/heapctl verify --heap system --heap memfd --heap opaque" 0 '^[0-9]+ passed, 0 failed'
 said "/heapctl alloc --size 1M --contiguous" 69 'To fix it: '
+# What README.md has a board engineer do.
+said "/heapctl doctor" 0 '^ok +heaps +root may use system$' '^warning +contiguous +no memory is set aside' \
+  '^0 broken, '
+said "/heapctl verify --heap system --format html -o /tmp/report.html" 0 \
+  '^[0-9]+ passed, 0 failed, .*; the report is in /tmp/report.html$'
+said "/heapctl verify --from /tmp/report.html" 0 '^pass  system  zeroed: ' '^[0-9]+ passed, 0 failed'
 [ "$failed" = 0 ] || { cp "$work/log" "$cache/static-console.log" && die "whole console: $cache/static-console.log"; }
 say "static: passed"

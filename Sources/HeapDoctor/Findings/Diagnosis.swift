@@ -29,11 +29,6 @@ package struct Diagnosis: Sendable {
 
   package func findings(in area: Area) -> [Finding] { findings.filter { $0.area == area } }
 
-  /// The gravest of an area.
-  package func severity(of area: Area) -> Severity {
-    findings(in: area).map(\.severity).max() ?? .ok
-  }
-
   package func count(_ severity: Severity) -> Int { findings.count { $0.severity == severity } }
 
   package var isBroken: Bool { count(.broken) > 0 }

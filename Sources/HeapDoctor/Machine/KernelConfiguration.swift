@@ -1,11 +1,18 @@
 internal import CZlib
 
 /// The options that the running kernel was built with, where the machine keeps them.
-struct KernelConfiguration: Sendable {
+package struct KernelConfiguration: Sendable {
   enum Choice: Sendable { case builtIn, module, off }
 
-  let path: String
+  /// The file that told them.
+  package let path: String
   private let values: [Substring: Substring]
+
+  /// Of the machine that this runs on.
+  package init?() {
+    let files = MachineFiles(root: "")
+    self.init(files, release: KernelVersion(files))
+  }
 
   /// Nil where no place that is usual has it.
   init?(_ files: MachineFiles, release: KernelVersion) {
@@ -40,6 +47,9 @@ struct KernelConfiguration: Sendable {
     default: .off
     }
   }
+
+  /// As the file has it, e.g. `y`, `m` or `64`; nil for an option that is off.
+  package func text(_ name: String) -> String? { values[Substring(name)].map(String.init) }
 
   func number(_ name: String) -> UInt64? { values[Substring(name)].flatMap { UInt64($0) } }
 

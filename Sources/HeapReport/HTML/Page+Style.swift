@@ -87,6 +87,7 @@ extension Page {
       dd { margin-bottom: 0.5rem; }
       .matrix .wide { overflow-x: auto; }
       .matrix tbody th span { display: none; }
+      svg text, svg .tick, svg .head { font-size: 15px; }
     }
     @media print {
       :root {

@@ -21,7 +21,7 @@ public struct Fence: ~Copyable, Sendable {
   }
 
   /// What the kernel itself gave out as one.
-  init(made descriptor: consuming OwnedFD) { fd = descriptor }
+  package init(made descriptor: consuming OwnedFD) { fd = descriptor }
 
   /// Whether everything that it stands for is done, or has failed.
   public borrowing func isSignalled() throws(HeapError) -> Bool {

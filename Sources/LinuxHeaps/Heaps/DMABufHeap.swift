@@ -77,16 +77,13 @@ public struct DMABufHeap: LocalHeap {
     let path = catalog.path(heap)
     guard !heap.isEmpty, heap != ".", heap != "..", !heap.utf8.contains(UInt8(ascii: "/")) else {
       throw HeapError(
-        .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file")
+        .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file",
+        fix: advice)
     }
     let device: HeapDevice
     do throws(Errno) { device = try HeapDevice(path) } catch {
-      let names = catalog.heaps().map(\.name)
       throw HeapError(
-        opening: path, operation(), error, absent: "no such heap",
-        fix: names.isEmpty
-          ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
-          : "use one of: \(names.joined(separator: " "))")
+        opening: path, operation(), error, absent: "no such heap", fix: advice)
     }
     var source = Admission.Source.pages
     if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
@@ -106,6 +103,14 @@ public struct DMABufHeap: LocalHeap {
     } catch {
       throw HeapError(error, operation(), at: path)
     }
+  }
+
+  /// For who named a heap that there is not.
+  private var advice: String {
+    let names = catalog.heaps().map(\.name)
+    return names.isEmpty
+      ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
+      : "use one of: \(names.joined(separator: " "))"
   }
 
   private func region(of heap: String) -> CMARegion? {

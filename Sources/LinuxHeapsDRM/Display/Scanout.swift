@@ -1,5 +1,4 @@
 internal import CDRM
-internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 
@@ -104,19 +103,25 @@ extension Scanout {
   /// once.
   ///
   /// Before the next flip, ``waitForFlip(within:)`` must tell of this one.
-  /// - Returns: A sync_file that signals when the picture is on the screen, and the one before it off:
+  /// - Returns: A fence that signals when the picture is on the screen, and the one before it off:
   ///   its buffer may be written again. Nil where the device is not atomic.
-  public mutating func flip(to framebuffer: Framebuffer) throws(HeapError) -> OwnedFD? {
+  public mutating func flip(to framebuffer: Framebuffer) throws(HeapError) -> Fence? {
     try flip(to: framebuffer, fence: -1)
   }
 
-  /// As ``flip(to:)``, but not before a fence (sync_file) has signalled.
+  /// As ``flip(to:)``, but not before a fence has signalled.
   ///
-  /// Where the device is not atomic, this waits for the fence itself.
+  /// Where the device waits for no fence, this does.
   public mutating func flip(
-    to framebuffer: Framebuffer, after fence: borrowing OwnedFD
-  ) throws(HeapError) -> OwnedFD? {
-    try flip(to: framebuffer, fence: fence.rawValue)
+    to framebuffer: Framebuffer, after fence: borrowing Fence
+  ) throws(HeapError) -> Fence? {
+    guard isAtomic, plane?.fenceProperty != 0 else {
+      try fence.wait()
+      return try flip(to: framebuffer)
+    }
+    return try fence.withDescriptor { (number) throws(HeapError) in
+      try flip(to: framebuffer, fence: number)
+    }
   }
 
   /// Waits until the flip is done; then the picture before it is off the screen.
@@ -142,9 +147,10 @@ extension Scanout {
     return event
   }
 
+  /// - Parameter fence: What the device waits for; -1 for nothing.
   private mutating func flip(
     to framebuffer: Framebuffer, fence: CInt
-  ) throws(HeapError) -> OwnedFD? {
+  ) throws(HeapError) -> Fence? {
     let operation = "flip to \(framebuffer.layout.format) at \(connector.name) of \(driver)"
     try check(framebuffer, operation)
     guard self.framebuffer != nil, !flipIsPending else {
@@ -152,12 +158,11 @@ extension Scanout {
         .badState, operation, at: file.path,
         cause: flipIsPending ? "the flip before is not done" : "nothing is shown yet")
     }
-    var done: OwnedFD?
+    var done: Fence?
     do throws(Errno) {
       if isAtomic, let plane {
         done = try commit(framebuffer, on: plane, fence: fence)
       } else {
-        if fence >= 0 { try SyncFile.wait(fence) }
         try drmCall {
           drmModePageFlip(
             file.fd.rawValue, found.crtc, framebuffer.id, UInt32(DRM_MODE_PAGE_FLIP_EVENT), nil)
@@ -188,7 +193,7 @@ extension Scanout {
 
   private borrowing func commit(
     _ framebuffer: Framebuffer, on plane: PrimaryPlane, fence: CInt
-  ) throws(Errno) -> OwnedFD? {
+  ) throws(Errno) -> Fence? {
     guard let request = unsafe drmModeAtomicAlloc() else { throw .noMemory }
     defer { unsafe drmModeAtomicFree(request) }
     // The kernel writes the fence's number there before the commit returns.
@@ -206,7 +211,7 @@ extension Scanout {
           UInt32(DRM_MODE_ATOMIC_NONBLOCK) | UInt32(DRM_MODE_PAGE_FLIP_EVENT), nil)
       }
     }
-    return done >= 0 ? OwnedFD(adopting: done) : nil
+    return done >= 0 ? Fence(made: OwnedFD(adopting: done)) : nil
   }
 }
 
@@ -220,13 +225,5 @@ extension DRMFile {
     return crtcs.indices.first {
       connector.possibleCRTCs & 1 << UInt32($0) != 0 && !taken.contains(crtcs[$0])
     }
-  }
-}
-
-/// A fence in a file (sync_file): readable once it has signalled.
-enum SyncFile {
-  static func wait(_ fence: CInt) throws(Errno) {
-    var waited = pollfd(fd: fence, events: Int16(POLLIN), revents: 0)
-    _ = try call { unsafe poll(&waited, 1, -1) }
   }
 }

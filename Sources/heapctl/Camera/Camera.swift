@@ -87,16 +87,19 @@ struct Camera: AsyncParsableCommand {
   func run() async throws { try await reporting { try await stream() } }
 
   private func stream() async throws {
+    let picture = try save.map { try OutputFile("save a frame", at: $0) }
     let end = try EndSignal()
     let camera = try CaptureDevice(device)
     let format = try setFormat(of: camera)
-    var sources = try self.sources()[...]
+    if picture != nil { try FramePixels.check(format) }
+    var sources = try MemorySource.candidates(named: heap, contiguous: contiguous)[...]
     // One for each try: what a try before has left is reclaimed when the kernel says so.
     var collection = UInt64(getpid()) << 8
     while let source = sources.popFirst() {
       collection += 1
       do {
-        let report = try await stream(camera, format, source, collection, end)
+        let report = try await stream(
+          camera, format, source, collection, end, saving: picture)
         if json {
           try JSONReport(body: report, name: "camera").show()
         } else {
@@ -119,17 +122,11 @@ struct Camera: AsyncParsableCommand {
       width: size.width, height: size.height, wanted ?? shown ?? present.pixelFormat)
   }
 
-  private func sources() throws(HeapError) -> [MemorySource] {
-    guard contiguous else { return try MemorySource.candidates(named: heap) }
-    let chosen = heap.map { DMABufHeap(heaps: [$0]) } ?? DMABufHeap()
-    return [MemorySource(heap: chosen, settings: .contiguous)]
-  }
-
   private func stream(
     _ camera: borrowing CaptureDevice, _ format: VideoFormat, _ source: MemorySource,
-    _ collection: UInt64, _ end: borrowing EndSignal
+    _ collection: UInt64, _ end: borrowing EndSignal, saving picture: OutputFile?
   ) async throws -> CameraReport {
-    let (report, left) = try capture(camera, format, source, collection, end)
+    let (report, left) = try capture(camera, format, source, collection, end, saving: picture)
     // The camera and the screen have let go of them.
     for vmo in left {
       guard let vmo = vmo.take() else { continue }
@@ -143,7 +140,7 @@ struct Camera: AsyncParsableCommand {
   /// The buffers come back with the report.
   private func capture(
     _ camera: borrowing CaptureDevice, _ format: VideoFormat, _ source: MemorySource,
-    _ collection: UInt64, _ end: borrowing EndSignal
+    _ collection: UInt64, _ end: borrowing EndSignal, saving picture: OutputFile?
   ) throws -> (CameraReport, [ReturnedVMO]) {
     var screen = try openScreen(format)
     var queue = try camera.makeQueue(capacity: buffers)
@@ -179,8 +176,9 @@ struct Camera: AsyncParsableCommand {
     var left = try queue.stop()
     report.screen = screen?.report
     if let vmo = last?.take() {
-      if let save {
-        try write(vmo, format, to: save)
+      if let picture {
+        let rgb = try FramePixels.rgb(of: vmo, format)
+        try picture.write(PNG.file(width: format.width, height: format.height, rgb: rgb))
         report.saved = save
       }
       left.append(ReturnedVMO(vmo))
@@ -191,17 +189,5 @@ struct Camera: AsyncParsableCommand {
   private func openScreen(_ format: VideoFormat) throws(HeapError) -> CameraScreen? {
     guard show else { return nil }
     return try CameraScreen(try DisplayChoice.device(screen), connector: connector, format)
-  }
-
-  private func write(
-    _ vmo: borrowing VMO, _ format: VideoFormat, to path: String
-  ) throws(HeapError) {
-    let rgb = try FramePixels.rgb(of: vmo, format)
-    let bytes = PNG.file(width: format.width, height: format.height, rgb: rgb)
-    try attempt("save a frame", at: path) { () throws(Errno) in
-      let file = OwnedFD(
-        adopting: try call { unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) })
-      try file.write(bytes)
-    }
   }
 }

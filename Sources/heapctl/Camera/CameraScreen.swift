@@ -52,11 +52,10 @@ struct CameraScreen: ~Copyable {
       return
     }
     // Who wrote the buffer has told so in its fences; the display's driver waits for them.
-    let written = try vmo.fence(before: .reading).releaseDescriptor()
-    let done = try scanout.flip(to: framebuffer, after: written)
-    if let done {
+    let written = try vmo.fence(before: .reading)
+    if let done = try scanout.flip(to: framebuffer, after: written) {
       // videobuf2 waits for no fences of a buffer: who queues it has to.
-      try Fence(adopting: done).wait(for: Self.patience)
+      try done.wait(for: Self.patience)
       report.recycledByFence += 1
     } else {
       report.recycledByEvent += 1

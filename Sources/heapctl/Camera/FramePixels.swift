@@ -8,6 +8,17 @@ enum FramePixels {
     .xr24, .ar24, .rgb3, .bgr3, .rgbp, .yuyv, .uyvy, .nv12, .grey,
   ]
 
+  /// Throws for a format that cannot be converted.
+  static func check(_ format: VideoFormat) throws(HeapError) {
+    guard formats.contains(format.pixelFormat) else { throw unknown(format) }
+  }
+
+  private static func unknown(_ format: VideoFormat) -> HeapError {
+    HeapError(
+      .notSupported, "convert a frame of \(format) for a picture", cause: "heapctl knows no way",
+      fix: "use --format with one of: \(formats.map(\.description).joined(separator: " "))")
+  }
+
   static func rgb(of vmo: borrowing VMO, _ format: VideoFormat) throws(HeapError) -> [UInt8] {
     let mapping = try vmo.mapReadOnly()
     let access = try mapping.readAccess()
@@ -42,11 +53,7 @@ enum FramePixels {
           rgb += video(bytes[row + x], bytes[at], bytes[at + 1])
         case .grey:
           rgb += [UInt8](repeating: bytes[row + x], count: 3)
-        default:
-          throw HeapError(
-            .notSupported, "convert a frame of \(format) for a picture",
-            cause: "heapctl knows no way",
-            fix: "use --format with one of: \(formats.map(\.description).joined(separator: " "))")
+        default: throw unknown(format)
         }
       }
     }

@@ -1,20 +1,31 @@
 internal import LinuxHeaps
 
-/// A heap that a picture can come from, and what to ask of it.
+/// A heap whose buffers go to a device, and what to ask of it.
 struct MemorySource {
   let heap: any Heap
   var settings = SingleBufferSettings()
 
   /// In the order in which they are to be tried.
-  static func candidates(named name: String?) throws(HeapError) -> [MemorySource] {
+  ///
+  /// - Parameter contiguous: Nothing else will do.
+  static func candidates(
+    named name: String?, contiguous: Bool = false
+  ) throws(HeapError) -> [MemorySource] {
+    let settings = contiguous ? SingleBufferSettings.contiguous : SingleBufferSettings()
     switch name {
+    case UDMABufHeap.name where contiguous:
+      throw HeapError(
+        .notSupported, "give contiguous memory of \(UDMABufHeap.name) to a device",
+        cause: "its pages are in no order", fix: "use a contiguous heap of /dev/dma_heap")
     case UDMABufHeap.name: return [MemorySource(heap: UDMABufHeap())]
     case MemfdHeap.name, OpaqueHeap.name:
       throw HeapError(
-        .notSupported, "scan out of \(name ?? "")",
+        .notSupported, "give memory of \(name ?? "") to a device",
         cause: "devices import dma-bufs, and this heap has none",
         fix: "use a heap of /dev/dma_heap, or udmabuf")
-    case .some(let name): return [MemorySource(heap: DMABufHeap(heaps: [name]))]
+    case .some(let name):
+      return [MemorySource(heap: DMABufHeap(heaps: [name]), settings: settings)]
+    case nil where contiguous: return [MemorySource(heap: DMABufHeap(), settings: settings)]
     case nil:
       let entries = HeapCatalog().heaps()
       if entries.isEmpty && UDMABufHeap.isUsable { return [MemorySource(heap: UDMABufHeap())] }

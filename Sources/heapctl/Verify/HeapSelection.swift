@@ -32,26 +32,23 @@ struct HeapSelection {
 
   private static func named(_ name: String, among entries: [HeapEntry]) throws -> HeapUnderTest {
     if let heap = HeapChoice.builtIn[name] {
-      // Absent or closed to this user: its own words say which, before any check fails of it.
-      if name == UDMABufHeap.name && !UDMABufHeap.isUsable {
-        _ = try UDMABufHeap().allocateVmo(
-          size: 1, settings: SingleBufferSettings(), bufferCollectionID: 0, bufferIndex: 0)
-      }
+      if name == UDMABufHeap.name && !UDMABufHeap.isUsable { try expectServing(UDMABufHeap()) }
       return heap
     }
     guard let entry = entries.first(where: { $0.name == name }) else {
-      tell(
-        "heapctl: verify \(name): no such heap. To fix it: use one of: "
+      complain(
+        "verify \(name): no such heap. To fix it: use one of: "
           + (entries.map(\.name) + ["udmabuf", "memfd", "opaque"]).joined(separator: " "))
       throw Ending.noHeap
     }
-    guard let node = entry.node, node.isUsable else {
-      tell(
-        "heapctl: verify \(entry.path.string): permission denied: the node is "
-          + (entry.node.map { "\($0)" } ?? "gone"))
-      throw Ending.noPermission
-    }
+    if entry.node?.isUsable != true { try expectServing(DMABufHeap(heaps: [name])) }
     return .dmaHeap(name, role: entry.role)
+  }
+
+  /// Absent or closed to this user: the heap's own words say which, before any check fails of it.
+  private static func expectServing(_ heap: any Heap) throws(HeapError) {
+    _ = try heap.allocateVmo(
+      size: 1, settings: SingleBufferSettings(), bufferCollectionID: 0, bufferIndex: 0)
   }
 
   /// Each kind of memory that the service has.

@@ -1,13 +1,14 @@
 internal import Glibc
+internal import HeapDoctor
 internal import HeapReport
 internal import LinuxHeaps
 
 extension Report.Machine {
   /// What this machine tells of itself. No name of it: a report goes to strangers.
   static func read() -> Self {
-    let options = KernelOptions.read()
-    var machine = Self(options: options?.values ?? [:])
-    machine.optionsSource = options?.source
+    let configuration = KernelConfiguration()
+    var machine = Self(options: configuration?.reported ?? [:])
+    machine.optionsSource = configuration?.path
     machine.kernelVersion = line("/proc/version")
     machine.commandLine = line("/proc/cmdline")
     // Since Linux 6.1.

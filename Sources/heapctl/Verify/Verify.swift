@@ -61,38 +61,30 @@ struct Verify: AsyncParsableCommand {
     }
   }
 
-  func run() async throws {
-    let output = try reportingFile { try ReportOutput(path: self.output) }
+  func run() async throws { try await reporting { try await check() } }
+
+  private func check() async throws {
+    let output = try ReportOutput(path: self.output)
     if let from {
-      try reportingFile { try output.write(chosen.text(of: try ReportOutput.read(from))) }
+      try output.write(chosen.text(of: try ReportOutput.read(from)))
       return
     }
     // Text needs no end to be read: each line comes when its check is done.
     let streams = chosen == .text && self.output == nil
     let run = VerifyRun(seed: seed ?? .random(in: 0 ... .max), streams: streams)
-    try await reporting { try await run.check(choice: choice, service: service) }
+    try await run.check(choice: choice, service: service)
     if chosen == .json || chosen == .html { await run.measure() }
     let report = run.report
     if streams {
       show(report.summary)
     } else {
-      try reportingFile { try output.write(chosen.text(of: report)) }
+      try output.write(chosen.text(of: report))
     }
     if let path = self.output { tell("\(report.summary); the report is in \(path)") }
     if report.count(.fail) > 0 { throw Ending.refused }
   }
 
   private var chosen: Format { json ? .json : format ?? .text }
-
-  /// A file that cannot be read or written ends the program with its own words.
-  private func reportingFile<Value>(_ body: () throws -> Value) throws -> Value {
-    do {
-      return try body()
-    } catch let fault as FileFault {
-      tell("heapctl: \(fault)")
-      throw fault.isForbidden ? Ending.noPermission : Ending.refused
-    }
-  }
 }
 
 extension Verify.Format {

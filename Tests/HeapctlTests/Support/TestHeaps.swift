@@ -13,6 +13,9 @@ enum TestHeaps {
   /// Those whose buffers are dma-bufs.
   static let dmaBufs = names.filter { $0 != "memfd" && $0 != "opaque" }
 
+  /// What its buffers are.
+  static func kind(of heap: String) -> String { dmaBufs.contains(heap) ? "dma-buf" : heap }
+
   /// Those that the processor can reach.
   static let mappable = names.filter { $0 != "opaque" }
 

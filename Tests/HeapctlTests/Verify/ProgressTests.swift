@@ -5,11 +5,12 @@ import Testing
 @Suite struct ProgressTests {
   /// What a terminal gets as standard error, while standard output goes elsewhere: script(1) is the
   /// terminal.
-  private func terminal(_ arguments: String) throws -> String {
+  private func terminal(_ arguments: String, is kind: String = "xterm") throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
     let command = "'\(try Run.heapctlPath)' \(arguments) > /dev/null"
     process.arguments = ["--quiet", "--return", "--command", command, "/dev/null"]
+    process.environment = ProcessInfo.processInfo.environment.merging(["TERM": kind]) { $1 }
     process.standardInput = FileHandle.nullDevice
     let output = Pipe()
     process.standardOutput = output
@@ -31,5 +32,9 @@ import Testing
       "\(clear)\(number) of \(checks.count): opaque \(check.name)\r\(clear)"
     }
     #expect(text == wanted.joined())
+  }
+
+  @Test func `a terminal that can only be written on gets no progress`() throws {
+    #expect(try terminal("verify --heap opaque --format ktap", is: "dumb") == "")
   }
 }

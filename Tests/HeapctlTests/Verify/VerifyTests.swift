@@ -1,3 +1,4 @@
+import Glibc
 import HeapTestKit
 import LinuxHeaps
 import Testing
@@ -48,6 +49,19 @@ import Testing
     let run = try Run.heapctl("verify", "--heap", "nonesuch")
     #expect(run.status == 69)
     #expect(run.error.hasPrefix("heapctl: verify nonesuch: no such heap. To fix it: use one of:"))
+  }
+
+  @Test(
+    .enabled(
+      if: geteuid() == 0 && !HeapCatalog().heaps().isEmpty, "needs root and /dev/dma_heap"),
+    arguments: HeapCatalog().heaps().map(\.name))
+  func `a heap that its user may not open says who may`(_ heap: String) throws {
+    let run = try Run.heapctl(
+      "verify", "--heap", heap, through: EveryFormatTests.ordinaryUser)
+    let node = try #require(HeapCatalog().heaps().first { $0.name == heap }?.node)
+    #expect(run.status == 77 && run.output == "")
+    #expect(run.error.contains("(/dev/dma_heap/\(heap)): the node is \(node)"))
+    #expect(run.error.contains("To fix it: "))
   }
 
   @Test(arguments: [
