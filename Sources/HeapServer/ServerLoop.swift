@@ -37,8 +37,9 @@ final class ServerLoop {
   var headroom = DescriptorHeadroom()
   /// On workers; each has a child here for a while.
   var runningAllocations = 0
-  /// Searches for who holds a buffer, under way.
-  let searches = Guarded(0)
+  /// Deletions of buffers that are held for long, whose holders are to be looked for.
+  var overdueDeletions: [BufferKey] = []
+  var isSearching = false
   private var lastID: UInt64 = 0
   private var isStopping = false
   private var isOver = false
@@ -158,6 +159,7 @@ final class ServerLoop {
       runningAllocations -= 1
       finish(ticket, result)
     case .reclaimed(let key): forget(key)
+    case .searched: searchForHolders()
     case .reload(let policy): take(policy)
     case .stop: beginStop()
     }

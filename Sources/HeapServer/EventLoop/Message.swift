@@ -5,6 +5,8 @@ enum Message: Sendable {
   case allocated(Ticket, Result<Allocation, HeapError>)
   /// All of the buffer is gone.
   case reclaimed(BufferKey)
+  /// The holders of buffers whose deletion waits were looked for.
+  case searched
   case reload(Policy)
   case stop
 }
