@@ -35,6 +35,8 @@ final class ServerLoop {
   /// The message that is being made.
   var output: [UInt8] = []
   var headroom = DescriptorHeadroom()
+  /// Of messages that clients do not read.
+  var unsentHandles = 0
   /// On workers; each has a child here for a while.
   var runningAllocations = 0
   /// Deletions of buffers that are held for long, whose holders are to be looked for.

@@ -15,6 +15,8 @@ public struct UDMABufHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
+  /// The dma-buf, and the memfd that slices are made of.
+  public var descriptorsPerBuffer: Int { 2 }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
