@@ -160,6 +160,10 @@ final class ServerLoop {
       connections[ticket.connection]?.requests -= 1
       runningAllocations -= 1
       finish(ticket, result)
+    case .reported(let id, let transaction, let report):
+      guard let connection = connections[id] else { return }
+      connection.requests -= 1
+      tellStatus(connection, transaction, report)
     case .reclaimed(let key): forget(key)
     case .searched: searchForHolders()
     case .reload(let policy): take(policy)
