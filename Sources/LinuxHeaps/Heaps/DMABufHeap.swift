@@ -79,15 +79,7 @@ public struct DMABufHeap: LocalHeap {
       throw HeapError(
         .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file")
     }
-    let device: HeapDevice
-    do throws(Errno) { device = try HeapDevice(path) } catch {
-      let names = catalog.heaps().map(\.name)
-      throw HeapError(
-        opening: path, operation(), error, absent: "no such heap",
-        fix: names.isEmpty
-          ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
-          : "use one of: \(names.joined(separator: " "))")
-    }
+    let device = try open(path, operation())
     var source = Admission.Source.pages
     if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
       source = .region(region)
@@ -106,6 +98,24 @@ public struct DMABufHeap: LocalHeap {
     } catch {
       throw HeapError(error, operation(), at: path)
     }
+  }
+
+  private func open(
+    _ path: String, _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> HeapDevice {
+    do throws(Errno) { return try HeapDevice(path) } catch {
+      let names = catalog.heaps().map(\.name)
+      throw HeapError(
+        opening: path, operation(), error, absent: "no such heap",
+        fix: names.isEmpty
+          ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
+          : "use one of: \(names.joined(separator: " "))")
+    }
+  }
+
+  /// Throws where this process may not open a heap of this name.
+  package func check(_ heap: String, _ operation: String) throws(HeapError) {
+    _ = try open(catalog.path(heap), operation)
   }
 
   private func region(of heap: String) -> CMARegion? {
