@@ -113,6 +113,11 @@ final class ServerLoop {
       readMail()
       if isStopping && isQuiet { isOver = true }
     }
+    for connection in Array(connections.values) { close(connection) }
+    // Whoever holds a buffer keeps it, and so does the manager's store.
+    reclaimer.abandonAll()
+    workers.finish()
+    disposer.finish()
   }
 
   private var nextMoment: MonotonicTime? {
