@@ -1,7 +1,9 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 union control {
@@ -57,5 +59,10 @@ ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descrip
     }
     if (*count > CLinuxHeaps_MAX_DESCRIPTORS) *truncated = true;
     return received;
+}
+
+int CLinuxHeaps_unread(int socket) {
+    int bytes = 0;
+    return ioctl(socket, SIOCOUTQ, &bytes) ? -1 : bytes;
 }
 #endif

@@ -79,6 +79,10 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count,
                             bool *_Nonnull truncated);
 
+/// `SIOCOUTQ` (unix(7)): what sent messages that the peer has not read take in memory; 0 once it has read
+/// them all.
+int CLinuxHeaps_unread(int socket);
+
 enum {
     CLinuxHeaps_MAX_DESCRIPTORS = 64,
     /// `SCM_MAX_FD` (unix(7)), the most that anybody can send. Those without room would be closed before

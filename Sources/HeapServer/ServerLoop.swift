@@ -35,10 +35,13 @@ final class ServerLoop {
   /// The message that is being made.
   var output: [UInt8] = []
   var headroom = DescriptorHeadroom()
+  /// Of messages that clients do not read.
+  var unsentHandles = 0
   /// On workers; each has a child here for a while.
   var runningAllocations = 0
-  /// Searches for who holds a buffer, under way.
-  let searches = Guarded(0)
+  /// Deletions of buffers that are held for long, whose holders are to be looked for.
+  var overdueDeletions: [BufferKey] = []
+  var isSearching = false
   private var lastID: UInt64 = 0
   private var isStopping = false
   private var isOver = false
@@ -110,6 +113,11 @@ final class ServerLoop {
       readMail()
       if isStopping && isQuiet { isOver = true }
     }
+    for connection in Array(connections.values) { close(connection) }
+    // Whoever holds a buffer keeps it, and so does the manager's store.
+    reclaimer.abandonAll()
+    workers.finish()
+    disposer.finish()
   }
 
   private var nextMoment: MonotonicTime? {
@@ -157,7 +165,12 @@ final class ServerLoop {
       connections[ticket.connection]?.requests -= 1
       runningAllocations -= 1
       finish(ticket, result)
+    case .reported(let id, let transaction, let report):
+      guard let connection = connections[id] else { return }
+      connection.requests -= 1
+      tellStatus(connection, transaction, report)
     case .reclaimed(let key): forget(key)
+    case .searched: searchForHolders()
     case .reload(let policy): take(policy)
     case .stop: beginStop()
     }

@@ -35,6 +35,7 @@ struct HeapSelection {
       OpaqueHeap.name: { OpaqueHeap(reclaimer: $0) },
     ]
     if let name = names.first, names.count == 1, let make = builtIn[name] {
+      if name == UDMABufHeap.name { try UDMABufHeap.check("serve heap '\(name)'") }
       self.make = make
       self.name = name
       reason = "the \(name) heap, as asked"
@@ -47,6 +48,7 @@ struct HeapSelection {
         fix: "use auto, memfd, udmabuf, opaque, or nodes of /dev/dma_heap: "
           + (known.isEmpty ? "this machine has none" : known.joined(separator: " ")))
     }
+    for name in names { try DMABufHeap().check(name, "serve heap '\(name)'") }
     name = names.joined(separator: ", ")
     make = { DMABufHeap(heaps: names, reclaimer: $0) }
     reason = "the heaps \(names.joined(separator: ", ")), as asked"

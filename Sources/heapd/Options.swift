@@ -65,13 +65,13 @@ struct Options {
         continue
       }
       guard let setting = Self.settings[option] else {
-        throw Fault(description: "unknown argument '\(word)'")
+        throw Fault(description: "unknown argument '\(word)'; heapd --help tells all options")
       }
-      guard let value = parts.count == 2 ? String(parts[1]) : rest.popFirst() else {
+      guard let value = parts.count == 2 ? String(parts[1]) : rest.popFirst(), !value.isEmpty else {
         throw Fault(description: "\(option) wants a value")
       }
-      guard !value.isEmpty, setting(&self, value) else {
-        throw Fault(description: "'\(value)' is no value of \(option)")
+      if let wanted = setting(&self, value) {
+        throw Fault(description: "'\(value)' is no value of \(option): write \(wanted)")
       }
     }
     if heaps.isEmpty { heaps = ["auto"] }
@@ -82,7 +82,8 @@ struct Options {
 
   private static let standAlone = ["auto", MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
 
-  private typealias Setting = @Sendable (inout Options, String) -> Bool
+  /// Takes a value, or answers what it would take.
+  private typealias Setting = @Sendable (inout Options, String) -> String?
 
   private static let settings: [String: Setting] = [
     "--socket": set { $0.socket = $1 },
@@ -92,21 +93,25 @@ struct Options {
     "--heap": set { $0.heaps.append($1) },
     "--config": set { $0.configuration = $1 },
     "--mode": { options, value in
-      guard let mode = UInt32(value, radix: 8), mode <= 0o777 else { return false }
+      guard let mode = UInt32(value, radix: 8), mode <= 0o777 else {
+        return "octal permission bits, e.g. 0660"
+      }
       options.mode = mode
-      return true
+      return nil
     },
     "--log-level": { options, value in
-      guard let level = Logger.Level(rawValue: value) else { return false }
+      guard let level = Logger.Level(rawValue: value) else {
+        return Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+      }
       options.logLevel = level
-      return true
+      return nil
     },
   ]
 
   private static func set(_ set: @escaping @Sendable (inout Options, String) -> Void) -> Setting {
     { options, value in
       set(&options, value)
-      return true
+      return nil
     }
   }
 

@@ -28,6 +28,8 @@ final class Connection {
   var outgoing: [Outgoing] = []
   /// Requests under way that will be answered.
   var requests = 0
+  /// Of GetStatus, since it had last read everything.
+  var unreadReports = 0
   /// Answers that wait for a buffer's end.
   var waits = 0
   var keysWaitedFor: Set<BufferKey> = []

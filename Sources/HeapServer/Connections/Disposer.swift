@@ -11,6 +11,9 @@ final class Disposer: Sendable {
 
   init() throws(Errno) { workers = try Workers() }
 
+  /// Its threads end when all is closed.
+  func finish() { workers.finish() }
+
   func close(_ handles: consuming ReceivedDescriptors, of user: uid_t) {
     let count = handles.count
     if count == 0 { return }

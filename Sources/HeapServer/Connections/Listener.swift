@@ -19,11 +19,11 @@ public struct Listener: ~Copyable, Sendable {
   /// Makes a socket file.
   ///
   /// - Parameters:
-  ///   - path: Of the file; a file of a socket that nobody listens on is replaced.
+  ///   - path: Of the file; a file of a socket that is nobody's any more is replaced.
   ///   - type: `SOCK_SEQPACKET` for the protocols, `SOCK_STREAM` for the metrics.
   ///   - mode: Permission bits; who may write may connect (unix(7)).
   ///   - group: The file's group; nil leaves it.
-  /// Throws `HeapError.Code.alreadyExists` where a server answers at `path`, or a file is that is no
+  /// Throws `HeapError.Code.alreadyExists` where a socket at `path` is in use, or a file is that is no
   /// socket.
   public init(
     at path: String, type: Kind = .messages, mode: UInt32 = 0o660, group: String? = nil
@@ -34,23 +34,20 @@ public struct Listener: ~Copyable, Sendable {
         .invalidArgs, operation, at: path,
         cause: "the path of a socket has 1 to 107 bytes (unix(7)), this one \(path.utf8.count)")
     }
+    if path.hasPrefix("@") {
+      throw HeapError(
+        .invalidArgs, operation, at: path,
+        cause: "a socket without a file has no mode and no group", fix: "choose a path")
+    }
     let socket = try Self.make(type, operation, path)
-    if Self.isAnswered(path, type) {
-      throw HeapError(
-        .alreadyExists, operation, at: path, cause: "a server listens there already",
-        fix: "stop it, or choose another path")
-    }
-    if Self.isOtherFile(path) {
-      throw HeapError(
-        .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",
-        fix: "choose another path")
-    }
+    try Self.checkFree(path, type, operation)
     let group = try Self.identifier(ofGroup: group, operation, path)
-    do throws(Errno) {
-      try Self.bind(socket, path, mode, group)
+    try Self.bind(socket, path, operation)
+    do throws(HeapError) {
+      try Self.open(socket, path, mode, group, operation)
     } catch {
-      throw HeapError(
-        error, operation, at: path, fix: "choose a path in a folder that this user may write to")
+      unsafe unlink(path)
+      throw error
     }
     fd = socket
     self.path = path
@@ -88,22 +85,36 @@ public struct Listener: ~Copyable, Sendable {
     }
   }
 
-  private static func isAnswered(_ path: String, _ kind: Kind) -> Bool {
-    guard let probe = try? make(kind, "", path) else { return false }
+  /// Whether nothing is lost by a new file at `path`.
+  private static func checkFree(
+    _ path: String, _ kind: Kind, _ operation: String
+  ) throws(HeapError) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { return }
+    guard status.st_mode & S_IFMT == S_IFSOCK else {
+      throw HeapError(
+        .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",
+        fix: "choose another path")
+    }
+    let probe = try make(kind, operation, path)
     let number = probe.rawValue
     let answer: Result<CInt, Errno> = unsafe UnixAddress.use(path) { address, length in
       unsafe connect(number, address, length)
     }
-    // EAGAIN: its queue is full.
     switch answer {
-    case .success, .failure(.resourceTemporarilyUnavailable): return true
-    case .failure: return false
+    // A file that its socket left behind; or one that is gone by now.
+    case .failure(.connectionRefused), .failure(.noSuchFileOrDirectory): return
+    case .failure(.permissionDenied):
+      throw HeapError(
+        .accessDenied, operation, at: path,
+        cause: "there is a socket that this user may not connect to, so a server may listen there",
+        fix: "stop it and remove the file, or choose another path")
+    // Also where its queue is full (EAGAIN), or where it is of another type (EPROTOTYPE).
+    case .success, .failure:
+      throw HeapError(
+        .alreadyExists, operation, at: path, cause: "a server listens there already",
+        fix: "stop it, or choose another path")
     }
-  }
-
-  private static func isOtherFile(_ path: String) -> Bool {
-    var status = stat()
-    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
   }
 
   private static func identifier(
@@ -117,23 +128,38 @@ public struct Listener: ~Copyable, Sendable {
     }
   }
 
+  /// Closed to all: mode and group come after it.
   private static func bind(
-    _ socket: borrowing OwnedFD, _ path: String, _ mode: UInt32, _ group: gid_t?
-  ) throws(Errno) {
+    _ socket: borrowing OwnedFD, _ path: String, _ operation: String
+  ) throws(HeapError) {
     let number = socket.rawValue
-    unsafe unlink(path)
-    // Closed to all until mode and group are as they should be.
-    _ = try call { fchmod(number, 0) }
-    _ = unsafe try UnixAddress.use(path) { address, length in
-      unsafe Glibc.bind(number, address, length)
-    }.get()
     do throws(Errno) {
-      if let group { _ = try call { unsafe chown(path, uid_t.max, group) } }
+      unsafe unlink(path)
+      _ = try call { fchmod(number, 0) }
+      _ = unsafe try UnixAddress.use(path) { address, length in
+        unsafe Glibc.bind(number, address, length)
+      }.get()
+    } catch {
+      throw HeapError(
+        error, operation, at: path, fix: "choose a path in a folder that this user may write to")
+    }
+  }
+
+  private static func open(
+    _ socket: borrowing OwnedFD, _ path: String, _ mode: UInt32, _ group: gid_t?,
+    _ operation: String
+  ) throws(HeapError) {
+    let number = socket.rawValue
+    if let group {
+      do throws(Errno) { _ = try call { unsafe chown(path, uid_t.max, group) } } catch {
+        throw HeapError(
+          error, operation, at: path, cause: "this user may not give a file to group \(group)",
+          fix: "use a group that this user is in")
+      }
+    }
+    try attempt(operation, at: path) { () throws(Errno) in
       _ = try call { unsafe chmod(path, mode) }
       _ = try call { listen(number, 128) }
-    } catch {
-      unsafe unlink(path)
-      throw error
     }
   }
 }

@@ -91,6 +91,7 @@ extension ServerLoop {
     let count = userConnections[client.peer.user, default: 1] - 1
     userConnections[client.peer.user] = count == 0 ? nil : count
     // Answers that nobody will read may hold children.
+    unsentHandles -= connection.outgoing.count { $0.handle != nil }
     connection.outgoing = []
     stopWaiting(connection)
     recheck(client)
@@ -114,23 +115,28 @@ extension ServerLoop {
   func send(to connection: Connection, passing handle: consuming OwnedFD? = nil) {
     // Nothing follows an epitaph.
     if connection.isEnding { return }
-    guard connection.outgoing.isEmpty else {
-      return connection.outgoing.append(.init(output, handle))
-    }
+    guard connection.outgoing.isEmpty else { return keep(handle, for: connection) }
     switch sendOnce(connection.socket, output, handle?.rawValue) {
     case .sent: break
     case .full:
-      connection.outgoing.append(.init(output, handle))
+      keep(handle, for: connection)
       deadlines.set(.stall(connection: connection.id), after: policy.limits.stall)
       listen(to: connection)
     case .broken: close(connection)
     }
   }
 
+  private func keep(_ handle: consuming OwnedFD?, for connection: Connection) {
+    let message = Connection.Outgoing(output, handle)
+    if message.handle != nil { unsentHandles += 1 }
+    connection.outgoing.append(message)
+  }
+
   func flush(_ connection: Connection) {
     while let next = connection.outgoing.first {
       switch sendOnce(connection.socket, next.bytes, next.handle?.fd.rawValue) {
       case .sent:
+        if next.handle != nil { unsentHandles -= 1 }
         connection.outgoing.removeFirst()
         deadlines.set(.stall(connection: connection.id), after: policy.limits.stall)
       case .full: return

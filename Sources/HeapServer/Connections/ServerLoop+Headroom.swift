@@ -5,8 +5,9 @@ extension ServerLoop {
   /// the kernel throws away what does not fit.
   var isOutOfDescriptors: Bool {
     let open =
-      32 + ledger.charges.count + 2 * connections.count + metricsReaders.count
-      + trackers.total + runningAllocations + disposer.open.total
+      32 + heap.descriptorsPerBuffer * ledger.charges.count + connections.count + clients.count
+      + unsentHandles + metricsReaders.count + trackers.total + runningAllocations
+      + disposer.open.total
     return open + headroom.reserve > headroom.limit
   }
 }

@@ -3,8 +3,11 @@ internal import LinuxHeaps
 /// What the event loop is told, by other threads and by what it does itself.
 enum Message: Sendable {
   case allocated(Ticket, Result<Allocation, HeapError>)
+  case reported(connection: UInt64, transaction: UInt32, Result<Report, HeapError>)
   /// All of the buffer is gone.
   case reclaimed(BufferKey)
+  /// The holders of buffers whose deletion waits were looked for.
+  case searched
   case reload(Policy)
   case stop
 }

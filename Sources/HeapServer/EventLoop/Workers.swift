@@ -20,6 +20,7 @@ final class Workers: Sendable {
     var threads = 0
     /// Threads that take a ready lane as soon as they run.
     var idle = 0
+    var isFinishing = false
   }
 
   private let state = Guarded(State())
@@ -52,7 +53,7 @@ final class Workers: Sendable {
   private func start() {
     do throws(Errno) {
       try KernelThread.start("heap-worker") { [self] in
-        while true { serve() }
+        while serve() {}
       }
     } catch {
       let left = state.withLock { state in
@@ -65,11 +66,28 @@ final class Workers: Sendable {
     }
   }
 
-  private func serve() {
+  /// False at the thread's end.
+  private func serve() -> Bool {
     wakeUps.wait()
     state.withLock { $0.idle -= 1 }
     serveAll()
-    state.withLock { $0.idle += 1 }
+    return state.withLock { state in
+      if state.isFinishing && state.ready.isEmpty {
+        state.threads -= 1
+        return false
+      }
+      state.idle += 1
+      return true
+    }
+  }
+
+  /// Its threads end when no work is left. What comes after that is done, too.
+  func finish() {
+    let threads = state.withLock { state in
+      state.isFinishing = true
+      return state.threads
+    }
+    for _ in 0..<threads { wakeUps.signal() }
   }
 
   private func serveAll() {

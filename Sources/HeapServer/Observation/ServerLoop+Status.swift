@@ -1,91 +1,100 @@
+internal import HeapProtocol
 internal import LinuxHeaps
+internal import Logging
 internal import SystemPackage
 
-// What GetStatus tells: JSON, one object.
+// GetStatus.
 
 extension ServerLoop {
-  func statusReport() -> String {
-    let limits = policy.limits
-    let counters = reclaimerCounters
-    return JSON.object([
-      ("schemaVersion", .number(1)),
-      ("heap", .string(heapName)),
-      ("quota", total(limits)),
-      ("users", .array(users(limits))),
-      ("connections", .array(connectionRows())),
-      ("buffers", .array(bufferRows())),
-      (
-        "highWater",
-        .array(
-          metrics.highWater.map {
-            .object([("heap", .string($0.heap)), ("bytes", .number($0.bytes))])
-          })
-      ),
-      ("orphans", .number(UInt64(orphanCount))),
-      (
-        "reclaimer",
-        .object([
-          ("wakeups", .number(UInt64(counters.wakeups))),
-          ("checks", .number(UInt64(counters.checks))),
-          ("reclaimed", .number(UInt64(counters.reclaimed))),
-        ])
-      ),
-    ]).text
-  }
+  /// A report is a file, which lives on in its answer: who does not read gets so many.
+  private static let mostUnreadReports = 4
 
-  private func total(_ limits: Limits) -> JSON {
-    share(ledger.total, of: limits.total)
-  }
-
-  private func share(_ usage: Usage, of share: Limits.Share) -> JSON {
-    .object([
-      ("buffers", .number(UInt64(usage.buffers))),
-      ("bytes", .number(usage.bytes)),
-      ("maxBuffers", .number(UInt64(share.buffers))),
-      ("maxBytes", .number(share.bytes)),
-    ])
-  }
-
-  private func users(_ limits: Limits) -> [JSON] {
-    let ids = Set(ledger.users.keys).union(userConnections.keys)
-    return ids.sorted().map { user in
-      .object([
-        ("user", .number(UInt64(user))),
-        ("connections", .number(UInt64(userConnections[user, default: 0]))),
-        ("quota", share(ledger.users[user, default: Usage()], of: limits.user)),
-      ])
+  func reportStatus(_ connection: Connection, _ transaction: UInt32) {
+    if connection.requests == 0 && connection.hasReadAll { connection.unreadReports = 0 }
+    guard connection.unreadReports < Self.mostUnreadReports, !isOutOfDescriptors else {
+      connection.refusals.note { suppressed in
+        log.warning(
+          "status refused: earlier reports are not read, or the server's descriptors are used up",
+          metadata: connection.metadata.merging(["more": "\(suppressed)"]) { $1 })
+      }
+      return refuseStatus(connection, transaction, .noResources)
+    }
+    connection.unreadReports += 1
+    connection.requests += 1
+    let (id, status, mailbox) = (connection.id, self.status, self.mailbox)
+    workers.run(in: id) {
+      mailbox.post(.reported(connection: id, transaction: transaction, Self.report(status)))
     }
   }
 
-  private func connectionRows() -> [JSON] {
-    connections.values.sorted { $0.id < $1.id }.map { connection in
-      .object([
-        ("id", .number(connection.id)),
-        ("protocol", .string(connection.face == .heap ? "Heap" : "Observer")),
-        ("process", .number(UInt64(connection.client.peer.process))),
-        ("user", .number(UInt64(connection.client.peer.user))),
-        ("requests", .number(UInt64(connection.requests))),
-        ("waits", .number(UInt64(connection.waits))),
-        ("quota", share(connection.account.usage, of: policy.limits.connection)),
-      ])
+  private static func report(_ status: Status) -> Result<Report, HeapError> {
+    let text = Array(status.json.text.utf8)
+    do throws(Errno) {
+      let file = try Memfd.create("heapd:status", size: UInt64(text.count))
+      try file.write(text)
+      return .success(Report(file, size: UInt64(text.count)))
+    } catch {
+      return .failure(HeapError(error, "write the status"))
     }
   }
 
-  private func bufferRows() -> [JSON] {
-    let keys = ledger.charges.keys.sorted {
-      ($0.bufferCollectionID, $0.bufferIndex) < ($1.bufferCollectionID, $1.bufferIndex)
-    }
-    return keys.compactMap { key in
-      guard let charge = ledger.charges[key] else { return nil }
-      return .object([
-        ("collection", .number(key.bufferCollectionID)),
-        ("index", .number(key.bufferIndex)),
-        ("bytes", .number(charge.size)),
-        ("heap", .string(charge.heap)),
-        ("user", .number(UInt64(charge.user))),
-        ("process", charge.client.map { .number(UInt64($0.peer.process)) } ?? .null),
-        ("orphan", .bool(charge.isOrphan)),
-      ])
+  func tellStatus(
+    _ connection: Connection, _ transaction: UInt32, _ report: Result<Report, HeapError>
+  ) {
+    switch report {
+    case .success(let report):
+      GetStatusReply(.success(StatusReport(size: report.size))).encode(
+        transactionID: transaction, into: &output)
+      send(to: connection, passing: report.takeFile())
+    case .failure(let error):
+      log.error("status not told", metadata: ["error": "\(error)"])
+      refuseStatus(connection, transaction, error.code)
     }
   }
+
+  private func refuseStatus(
+    _ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code
+  ) {
+    GetStatusReply(.failure(status.rawValue)).encode(transactionID: transaction, into: &output)
+    send(to: connection)
+  }
+
+  private var status: Status {
+    let users = Set(ledger.users.keys).union(userConnections.keys)
+    return Status(
+      heap: heapName, limits: policy.limits, total: ledger.total,
+      users: users.map {
+        Status.UserRow(
+          id: $0, connections: userConnections[$0, default: 0],
+          usage: ledger.users[$0, default: Usage()])
+      },
+      connections: connections.values.map {
+        Status.ConnectionRow(
+          id: $0.id, face: $0.face, peer: $0.client.peer, requests: $0.requests, waits: $0.waits,
+          usage: $0.account.usage)
+      },
+      buffers: ledger.charges.map { key, charge in
+        Status.BufferRow(
+          key: key, size: charge.size, heap: charge.heap, user: charge.user,
+          process: charge.client?.peer.process, isOrphan: charge.isOrphan)
+      },
+      highWater: metrics.highWater, orphans: orphanCount, reclaimer: reclaimerCounters)
+  }
+}
+
+/// A status in a file, on its way to the event loop.
+final class Report: Sendable {
+  let size: UInt64
+  private let file: Guarded<OwnedFD?>
+
+  init(_ file: consuming OwnedFD, size: UInt64) {
+    self.file = Guarded(file)
+    self.size = size
+  }
+
+  func takeFile() -> OwnedFD? { file.withLock { $0.take() } }
+}
+
+extension Connection {
+  fileprivate var hasReadAll: Bool { SeqPacket.unread(socket.rawValue) == 0 }
 }

@@ -6,9 +6,16 @@ extension Policy {
   ///
   /// Throws `HeapError.Code.invalidArgs` that names the line and what it may say.
   public init(file path: String) throws(HeapError) {
+    let operation = "read the configuration"
+    let limit = 64 << 10
     let text: String
-    do throws(Errno) { text = try SmallFile.read(path, limit: 64 << 10) } catch {
-      throw HeapError(error, "read the configuration", at: path)
+    do throws(Errno) { text = try SmallFile.read(path, limit: limit + 1) } catch {
+      throw HeapError(error, operation, at: path, fix: "name a file that this user may read")
+    }
+    guard text.utf8.count <= limit else {
+      throw HeapError(
+        .invalidArgs, operation, at: path, cause: "it is longer than \(UInt64(limit).asByteCount)",
+        fix: "shorten it")
     }
     try self.init(parsing: text, from: path)
   }
@@ -16,6 +23,7 @@ extension Policy {
   init(parsing text: String, from path: String) throws(HeapError) {
     self.init()
     var number = 0
+    var seen: Set<String> = []
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       number += 1
       let content = line.prefix { $0 != "#" }.trimmed
@@ -30,6 +38,9 @@ extension Policy {
           "no setting '\(key)'",
           "use one of: \(Self.settings.keys.sorted().joined(separator: " "))",
           path, number)
+      }
+      guard seen.insert(key).inserted else {
+        throw Self.fault("'\(key)' is there twice", "keep one of the lines", path, number)
       }
       if let wanted = setting(&self, value) {
         throw Self.fault("'\(value)' is no value of \(key)", "write \(wanted)", path, number)
@@ -48,18 +59,8 @@ extension Policy {
   private typealias Setting = @Sendable (inout Policy, String) -> String?
 
   private static let settings: [String: Setting] = [
-    "allow-users": { policy, value in
-      let names = value.words
-      let ids = names.compactMap { try? UserDatabase.user($0) }
-      policy.access.users = Set(ids)
-      return ids.count == names.count ? nil : "users that exist, by name or number"
-    },
-    "allow-groups": { policy, value in
-      let names = value.words
-      let ids = names.compactMap { try? UserDatabase.group($0) }
-      policy.access.groups = Set(ids)
-      return ids.count == names.count ? nil : "groups that exist, by name or number"
-    },
+    "allow-users": list("users", UserDatabase.user) { $0.access.users = $1 },
+    "allow-groups": list("groups", UserDatabase.group) { $0.access.groups = $1 },
     "connection-buffers": number { $0.limits.connection.buffers = $1 },
     "user-buffers": number { $0.limits.user.buffers = $1 },
     "total-buffers": number { $0.limits.total.buffers = $1 },
@@ -72,6 +73,23 @@ extension Policy {
     "total-connections": number { $0.limits.totalConnections = $1 },
     "stall-seconds": number { $0.limits.stall = UInt64($1) * 1000 },
   ]
+
+  private static func list(
+    _ what: String, _ find: @escaping @Sendable (String) throws(Errno) -> UInt32,
+    _ set: @escaping @Sendable (inout Policy, Set<UInt32>) -> Void
+  ) -> Setting {
+    { policy, value in
+      var ids: Set<UInt32> = []
+      for name in value.words {
+        guard let id = try? find(name) else {
+          return "\(what) that exist, by name or number; '\(name)' does not"
+        }
+        ids.insert(id)
+      }
+      set(&policy, ids)
+      return nil
+    }
+  }
 
   private static func number(_ set: @escaping @Sendable (inout Policy, Int) -> Void) -> Setting {
     { policy, value in

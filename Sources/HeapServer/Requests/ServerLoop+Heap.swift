@@ -56,27 +56,30 @@ extension ServerLoop {
     _ key: BufferKey, _ size: UInt64, _ connection: Connection
   ) -> HeapError.Code? {
     if ledger.charges[key] != nil { return .alreadyExists }
-    if connection.requests >= policy.limits.requests {
-      return deny(connection, "too many requests of the connection are under way")
-    }
-    if isOutOfDescriptors { return deny(connection, "the server's descriptors are used up") }
+    let (status, reason): (HeapError.Code, String)
     // Vmos without pages are names: only their number counts.
     let bytes = heap.properties.hasMemory ? size : 0
-    if bytes > policy.limits.total.bytes { return .noMemory }
-    if let refusal = ledger.add(key, bytes, for: connection, within: policy.limits) {
-      return deny(connection, "\(refusal), \(size.asByteCount) asked for")
+    if connection.requests >= policy.limits.requests {
+      (status, reason) = (.noResources, "too many requests of the connection are under way")
+    } else if isOutOfDescriptors {
+      (status, reason) = (.noResources, "the server's descriptors are used up")
+    } else if bytes > policy.limits.total.bytes {
+      // No matter of quotas: nobody could have it.
+      (status, reason) = (.noMemory, "it is more than the service has in all")
+    } else if let refusal = ledger.add(key, bytes, for: connection, within: policy.limits) {
+      (status, reason) = (.noResources, "\(refusal)")
+    } else {
+      return nil
     }
-    return nil
-  }
-
-  private func deny(_ connection: Connection, _ reason: String) -> HeapError.Code {
     connection.refusals.note { suppressed in
-      var metadata = connection.metadata
-      metadata["reason"] = "\(reason)"
-      if suppressed > 0 { metadata["more"] = "\(suppressed)" }
-      log.warning("allocation refused", metadata: metadata)
+      log.warning(
+        "allocation refused",
+        metadata: connection.metadata.merging([
+          "buffer": "\(key)", "size": "\(size.asByteCount)", "reason": "\(reason)",
+          "more": "\(suppressed)",
+        ]) { $1 })
     }
-    return .noResources
+    return status
   }
 
   private func make(
@@ -126,6 +129,7 @@ extension ServerLoop {
     guard let charge = ledger.charges[key] else { return }
     if let unreported { charge.client?.unreportedBuffers.insert(unreported) }
     metrics.allocated(charge.size, heap: allocation.heap)
+    log.debug("buffer allocated", metadata: metadata(key, charge))
   }
 
   private func answer(_ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code) {
@@ -166,17 +170,14 @@ extension ServerLoop {
           metadata: connection.metadata.merging(
             ["buffer": "\(key)", "more": "\(suppressed)"]) { $1 })
       }
-      answerDeletion(connection, transaction, since: began)
+      answerDeletion(connection, transaction)
     case .wrongHandle(let handle):
       dispose(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }
 
-  func answerDeletion(
-    _ connection: Connection, _ transaction: UInt32, since began: MonotonicTime
-  ) {
-    metrics.deleted(since: began)
+  func answerDeletion(_ connection: Connection, _ transaction: UInt32) {
     DeleteVmoReply().encode(transactionID: transaction, into: &output)
     send(to: connection)
   }
@@ -186,6 +187,7 @@ extension ServerLoop {
     guard let charge = ledger.remove(key) else { return }
     deadlines.cancel(.deletion(key))
     metrics.reclaimed(charge.size, heap: charge.heap)
+    log.debug("buffer reclaimed", metadata: metadata(key, charge))
     if let identity = charge.unreported, let client = charge.client {
       client.unreportedBuffers.remove(identity)
       forgetIfGone(client)
@@ -193,37 +195,11 @@ extension ServerLoop {
     answerWaiting(for: key)
   }
 
-  // MARK: Held on to
-
-  /// A search reads all of /proc: a client with a thousand stuck deletions does not get a thousand.
-  private static let mostSearches = 8
-
-  /// Says who keeps a deletion waiting, as far as /proc tells.
-  func reportHolders(of key: BufferKey) {
-    guard let charge = ledger.charges[key], let identity = heap.buffers.identity(of: key) else {
-      return
-    }
-    let isSearch = searches.withLock { count in
-      if count == Self.mostSearches { return false }
-      count += 1
-      return true
-    }
-    guard isSearch else { return }
-    let (log, searches) = (self.log, self.searches)
-    let (size, heap) = (charge.size, charge.heap)
-    workers.run(in: .max - 1) {
-      let holders = Holders.find(identity)
-      searches.withLock { $0 -= 1 }
-      log.warning(
-        "a buffer is still held 5 s after DeleteVmo",
-        metadata: [
-          "buffer": "\(key)", "collection": "\(key.bufferCollectionID)",
-          "index": "\(key.bufferIndex)", "size": "\(size.asByteCount)",
-          "heap": "\(heap)",
-          "holders": holders.isEmpty
-            ? "none that /proc shows to this user"
-            : "\(holders.map(\.description).joined(separator: ", "))",
-        ])
-    }
+  func metadata(_ key: BufferKey, _ charge: Ledger.Charge) -> Logger.Metadata {
+    [
+      "buffer": "\(key)", "collection": "\(key.bufferCollectionID)",
+      "index": "\(key.bufferIndex)", "size": "\(charge.size.asByteCount)",
+      "heap": "\(charge.heap)", "user": "\(charge.user)",
+    ]
   }
 }

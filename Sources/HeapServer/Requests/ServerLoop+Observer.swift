@@ -29,7 +29,7 @@ extension ServerLoop {
       case .getStatus:
         _ = try GetStatusRequest(decoding: message, handleCount: handles.count)
         dispose(handles, of: connection)
-        tellStatus(connection, transaction)
+        reportStatus(connection, transaction)
       default:
         dispose(handles, of: connection)
         answerUnknown(connection, header)
@@ -82,6 +82,13 @@ extension ServerLoop {
     let (user, disposer) = (connection.client.peer.user, self.disposer)
     if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
       dispose(handle, of: connection)
+      connection.refusals.note { suppressed in
+        log.warning(
+          "tracking refused: too many handles of the user wait",
+          metadata: connection.metadata.merging([
+            "collection": "\(request.bufferCollectionID)", "more": "\(suppressed)",
+          ]) { $1 })
+      }
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
       // Each of them is a descriptor of this process until it is due.
@@ -117,20 +124,5 @@ extension ServerLoop {
     wait(for: key, connection, transaction)
     // The handle may have been the last child, and of a dma-buf nobody else will tell.
     recheck(identity)
-  }
-
-  private func tellStatus(_ connection: Connection, _ transaction: UInt32) {
-    let text = Array(statusReport().utf8)
-    do throws(Errno) {
-      let file = try Memfd.create("heapd:status", size: UInt64(text.count))
-      try file.write(text)
-      GetStatusReply(.success(StatusReport(size: UInt64(text.count)))).encode(
-        transactionID: transaction, into: &output)
-      send(to: connection, passing: file)
-    } catch {
-      GetStatusReply(.failure(HeapError.Code(error).rawValue)).encode(
-        transactionID: transaction, into: &output)
-      send(to: connection)
-    }
   }
 }

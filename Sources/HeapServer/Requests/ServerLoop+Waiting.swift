@@ -30,7 +30,8 @@ extension ServerLoop {
       connection.waits -= 1
       connection.keysWaitedFor.remove(key)
       if let began = waiting.deletionBegan {
-        answerDeletion(connection, waiting.transaction, since: began)
+        metrics.deleted(since: began)
+        answerDeletion(connection, waiting.transaction)
       } else {
         AwaitReclaimedReply(.success(EmptyTable())).encode(
           transactionID: waiting.transaction, into: &output)

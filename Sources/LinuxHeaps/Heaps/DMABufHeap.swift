@@ -80,11 +80,7 @@ public struct DMABufHeap: LocalHeap {
         .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file",
         fix: advice)
     }
-    let device: HeapDevice
-    do throws(Errno) { device = try HeapDevice(path) } catch {
-      throw HeapError(
-        opening: path, operation(), error, absent: "no such heap", fix: advice)
-    }
+    let device = try open(path, operation())
     var source = Admission.Source.pages
     if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
       source = .region(region)
@@ -103,6 +99,20 @@ public struct DMABufHeap: LocalHeap {
     } catch {
       throw HeapError(error, operation(), at: path)
     }
+  }
+
+  private func open(
+    _ path: String, _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> HeapDevice {
+    do throws(Errno) { return try HeapDevice(path) } catch {
+      throw HeapError(
+        opening: path, operation(), error, absent: "no such heap", fix: advice)
+    }
+  }
+
+  /// Throws where this process may not open a heap of this name.
+  package func check(_ heap: String, _ operation: String) throws(HeapError) {
+    _ = try open(catalog.path(heap), operation)
   }
 
   /// For who named a heap that there is not.

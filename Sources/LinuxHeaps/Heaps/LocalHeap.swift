@@ -9,10 +9,15 @@ public protocol LocalHeap: Heap {
   /// Whether an allocation is a few system calls that wait for nothing. By default it is not: the kernel
   /// clears pages, or moves others out of the way.
   var allocatesAtOnce: Bool { get }
+
+  /// How many descriptors this process keeps for each buffer; 1 by default.
+  var descriptorsPerBuffer: Int { get }
 }
 
 extension LocalHeap {
   public var allocatesAtOnce: Bool { false }
+
+  public var descriptorsPerBuffer: Int { 1 }
 
   public var liveBufferCount: Int { buffers.count }
 

@@ -15,6 +15,8 @@ public struct UDMABufHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
+  /// The dma-buf, and the memfd that slices are made of.
+  public var descriptorsPerBuffer: Int { 2 }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
@@ -32,7 +34,7 @@ public struct UDMABufHeap: LocalHeap {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     return try buffers.allocate(key, size: size, cleanup: cleanup) {
       (size, operation) throws(HeapError) in
-      let device = try open(operation())
+      let device = try Self.open(operation())
       if let limit = UDMABufDevice.sizeLimit, size > limit {
         throw HeapError(
           .noMemory, operation(), at: UDMABufDevice.path,
@@ -63,7 +65,7 @@ public struct UDMABufHeap: LocalHeap {
     try vmo.checkSlice(offset: offset, byteCount: byteCount)
     let operation = "make a dma-buf of \(byteCount.asByteCount) of a vmo"
     let key = try info(of: vmo)
-    let device = try open(operation)
+    let device = try Self.open(operation)
     return try buffers.addChild(to: vmo, operation) {
       (parent, buffer) throws(HeapError) in
       guard let pages = (parent as? DMABufParent)?.pages else {
@@ -84,7 +86,10 @@ public struct UDMABufHeap: LocalHeap {
     }
   }
 
-  private func open(_ operation: String) throws(HeapError) -> UDMABufDevice {
+  /// Throws where this process can make none.
+  package static func check(_ operation: String) throws(HeapError) { _ = try open(operation) }
+
+  private static func open(_ operation: String) throws(HeapError) -> UDMABufDevice {
     do throws(Errno) { return try UDMABufDevice() } catch {
       throw HeapError(
         opening: UDMABufDevice.path, operation, error, absent: "this kernel has no udmabuf device",

@@ -14,14 +14,29 @@ package enum Holders {
     }
   }
 
-  /// Every process but this one.
-  package static func find(_ identity: VMOIdentity) -> [Holder] {
-    ProcessReferences.processes().filter { $0 != getpid() }.compactMap { process in
-      guard let references = try? ProcessReferences(process) else { return nil }
-      let holder = Holder(
-        references, descriptors: references.descriptors.count { $0.file.identity == identity },
-        mappings: references.mappings.count { $0.identity == identity })
-      return holder.descriptors + holder.mappings > 0 ? holder : nil
+  /// Of every process but this one, in one go through all of them; buffers that nobody holds are left
+  /// out.
+  package static func find(_ identities: Set<VMOIdentity>) -> [VMOIdentity: [Holder]] {
+    var found: [VMOIdentity: [Holder]] = [:]
+    for process in ProcessReferences.processes() where process != getpid() {
+      guard let references = try? ProcessReferences(process) else { continue }
+      let descriptors = references.descriptors.map(\.file.identity).counted(in: identities)
+      let mappings = references.mappings.map(\.identity).counted(in: identities)
+      for identity in Set(descriptors.keys).union(mappings.keys) {
+        found[identity, default: []].append(
+          Holder(
+            references, descriptors: descriptors[identity, default: 0],
+            mappings: mappings[identity, default: 0]))
+      }
+    }
+    return found
+  }
+}
+
+extension [VMOIdentity] {
+  fileprivate func counted(in identities: Set<VMOIdentity>) -> [VMOIdentity: Int] {
+    reduce(into: [:]) { counts, identity in
+      if identities.contains(identity) { counts[identity, default: 0] += 1 }
     }
   }
 }

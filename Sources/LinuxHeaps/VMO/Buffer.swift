@@ -90,6 +90,18 @@ final class Buffer: Sendable {
   /// Called once, by whoever took the buffer off the reclaimer's list, after ``children()`` was none.
   func reclaim() {
     for action in cleanup { action() }
+    closeParents()
+    reclaimed()
+  }
+
+  /// Called in place of ``reclaim()`` where nobody will ask any more whether there are children. Those
+  /// that there are keep the memory; clean-up actions, which are for its end, do not run.
+  func abandon() {
+    closeParents()
+    reclaimed()
+  }
+
+  private func closeParents() {
     let parents = state.withLock { parents in
       defer { parents = [] }
       return parents
@@ -99,7 +111,6 @@ final class Buffer: Sendable {
       LocalBuffers.shared.remove(parent.identity)
       parent.close()
     }
-    reclaimed()
   }
 }
 

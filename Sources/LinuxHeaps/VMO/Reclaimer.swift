@@ -77,6 +77,10 @@ public final class Reclaimer: Sendable {
     for identity in identities { LocalBuffers.shared[identity].map(core.check) }
   }
 
+  /// Closes the parents of all buffers, whoever holds children: the caller will not call ``turn()`` any
+  /// more.
+  package func abandonAll() { core.abandonAll() }
+
   deinit { core.finish() }
 
   public var counters: Counters { core.counters }

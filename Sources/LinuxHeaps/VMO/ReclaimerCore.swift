@@ -242,6 +242,20 @@ final class ReclaimerCore: Sendable {
     }
   }
 
+  /// Lets go of all buffers.
+  func abandonAll() {
+    let buffers = state.withLock { state in
+      let buffers = state.entries.values.map(\.buffer)
+      for watch in state.watched.keys { state.events?.closes.remove(watch) }
+      state.entries = [:]
+      state.watched = [:]
+      state.unwatched = 0
+      state.queue = RecheckQueue()
+      return buffers
+    }
+    for buffer in buffers { buffer.abandon() }
+  }
+
   private func reclaim(_ buffer: Buffer) {
     guard let elsewhere, buffer.isSlowToReclaim else { return finish(buffer) }
     elsewhere { [self] in finish(buffer) }

@@ -1,3 +1,4 @@
+import Glibc
 import HeapProtocol
 import LinuxHeaps
 import Testing
@@ -129,6 +130,20 @@ import Testing
     try scene.heap.receiveDeleted(transaction)
     let lines = scene.daemon.log.split(separator: "\n").count { $0.contains("still held") }
     #expect(lines == 1)
+  }
+
+  @Test func `each of many buffers that are held has its line`() throws {
+    let scene = try Scene()
+    var held: [SharedFD] = []
+    for index in 0..<20 as Range<UInt64> {
+      held.append(try scene.heap.allocate(index))
+      try scene.heap.sendDelete(index, held[Int(index)])
+    }
+    for index in 0..<20 {
+      try scene.daemon.expectLog(
+        "a buffer is still held", "collection=7", "index=\(index) ", "process \(getpid()) (")
+    }
+    held = []
   }
 
   @Test func `a deletion goes on when its connection ends`() throws {

@@ -1,5 +1,6 @@
 import Glibc
 import HeapProtocol
+import HeapTestKit
 import LinuxHeaps
 import Testing
 
@@ -27,6 +28,32 @@ import Testing
       try client.delete(UInt64(buffers.count), &last)
     }
     #expect(try client.refusal() == nil)
+  }
+
+  /// A udmabuf is two files, and of a client that left the process is watched while a dma-buf of it lives.
+  @Test(arguments: HeapUnderTest.kinds)
+  func `it keeps room for a message, whatever buffers cost it`(_ subject: HeapUnderTest) throws {
+    let limit = 1000
+    let daemon = try Daemon(
+      heap: [subject.name], configuration: "user-connections = 1000",
+      through: ["/bin/sh", "-c", "ulimit -n \(limit); exec \"$@\"", "sh"])
+    var buffers: [SharedFD] = []
+    var refusal: HeapError.Code?
+    while refusal == nil && buffers.count < limit {
+      do {
+        let client = try WireClient.heap(daemon)
+        buffers.append(
+          try client.allocate(UInt64(buffers.count), settings: subject.settings))
+      } catch let error as Refusal {
+        refusal = error.code
+      } catch is Unexpected {
+        // An epitaph in place of OnRegister.
+        refusal = .noResources
+      }
+    }
+    #expect(refusal == .noResources)
+    #expect(try limit - daemon.descriptorCount >= WireLimits.maxHandles)
+    #expect(buffers.count > 100)
   }
 
   @Test func `connections beyond it are refused, and it does not spin`() throws {

@@ -1,3 +1,4 @@
+import CLinuxHeaps
 import Foundation
 import Glibc
 import HeapProtocol
@@ -84,6 +85,27 @@ import Testing
     let vmo = try client.allocate(1)
     try peer.hold(vmo.vmo())
     try client.sendDelete(1, vmo)
+  }
+
+  /// A report is a file, which lives on in its answer.
+  @Test func `who does not read reports gets few of them`() throws {
+    let scene = try Scene()
+    do {
+      let client = try WireClient.observer(scene.daemon)
+      let sent = try client.sendWithoutReading(GoodMessage.getStatus.bytes, atMost: 100)
+      let areTaken = eventually { CLinuxHeaps_unread(client.descriptor) == 0 }
+      #expect(areTaken)
+      var reports = 0
+      for _ in 0..<sent {
+        switch try client.receive()?.decode(GetStatusReply.self)?.result {
+        case .success: reports += 1
+        case let other: #expect(other == .failure(HeapError.Code.noResources.rawValue))
+        }
+      }
+      #expect(sent == 100 && reports == 4)
+      #expect(try client.status().schemaVersion == 1)
+    }
+    try scene.expectUnharmed()
   }
 
   @Test func `vmos in answers that nobody read go with their client`() throws {

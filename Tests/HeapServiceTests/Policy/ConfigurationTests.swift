@@ -28,15 +28,33 @@ import Testing
     #expect(policy.access.users == [0])
   }
 
+  /// What follows would be missing, and a list of users with it.
+  @Test func `a file that is too long is refused`() throws {
+    let folder = try Folder()
+    let text = String(repeating: "# nothing\n", count: 7_000) + "allow-users = root\n"
+    let path = try folder.file("heapd.conf", text)
+    let error = #expect(throws: HeapError.self) { try Policy(file: path) }
+    #expect(
+      "\(try #require(error))"
+        == "read the configuration (\(path)): it is longer than 64 KiB; INVALID_ARGS. "
+        + "To fix it: shorten it")
+  }
+
   @Test(arguments: [
     (
       "user-bytes", "no '=' in 'user-bytes'", "write: key = value"
+    ),
+    (
+      "user-bytes = 1M\nuser-bytes = 2M", "'user-bytes' is there twice", "keep one of the lines"
     ),
     ("user-byte = 1", "no setting 'user-byte'", "use one of: allow-groups allow-users"),
     ("user-bytes = lots", "'lots' is no value of user-bytes", "powers of 1024"),
     ("user-buffers = 0", "'0' is no value of user-buffers", "a number from 1 to 1000000"),
     ("allow-users = nobody-at-all", "is no value of allow-users", "users that exist"),
-    ("allow-groups = no-such-group", "is no value of allow-groups", "groups that exist"),
+    (
+      "allow-groups = root, no-such-group", "is no value of allow-groups",
+      "groups that exist, by name or number; 'no-such-group' does not"
+    ),
   ])
   func `a fault names its file, line, cause and fix`(
     _ line: String, _ cause: String, _ fix: String
@@ -45,7 +63,8 @@ import Testing
       try Policy(parsing: "\n\(line)\n", from: "/etc/heapd.conf")
     }
     let text = "\(try #require(error))"
-    #expect(text.hasPrefix("read line 2 of the configuration (/etc/heapd.conf): "))
+    let number = line.contains("\n") ? 3 : 2
+    #expect(text.hasPrefix("read line \(number) of the configuration (/etc/heapd.conf): "))
     #expect(text.contains(cause) && text.contains(fix), "\(text)")
   }
 }

@@ -9,7 +9,8 @@ import Testing
     var first: SharedFD? = try client.allocate(0)
     let second = try client.allocate(1)
     #expect(try client.refusal(2) == .noResources)
-    try daemon.expectLog("allocation refused", "connection's quota")
+    try daemon.expectLog(
+      "allocation refused", "connection's quota", "buffer=lh:7.2", "size=\(pageSize.asByteCount)")
     try client.delete(0, &first)
     #expect(try client.refusal(2) == nil)
     #expect(try WireClient.heap(daemon).refusal(3) == nil)
@@ -55,7 +56,8 @@ import Testing
 
   @Test func `what can never be served is no matter of quotas`() throws {
     let daemon = try Daemon(configuration: "total-bytes = 1M\n")
-    #expect(try WireClient.heap(daemon).refusal(size: 2 << 20) == .noMemory)
+    #expect(try WireClient.heap(daemon).refusal(3, size: 2 << 20) == .noMemory)
+    try daemon.expectLog("allocation refused", "more than the service has in all", "buffer=lh:7.3")
   }
 
   @Test func `vmos without pages count by number alone`() throws {

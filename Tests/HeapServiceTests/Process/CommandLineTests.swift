@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import LinuxHeaps
 import Testing
 
 @Suite struct CommandLineTests {
@@ -17,11 +19,14 @@ import Testing
 
   @Test(arguments: [
     (["--sockt", "x"], "heapd: unknown argument '--sockt'", 64),
+    (["--sockt", "x"], "heapd --help tells all options", 64),
     (["--socket"], "heapd: --socket wants a value", 64),
-    (["--mode", "9"], "heapd: '9' is no value of --mode", 64),
-    (["--log-level", "loud"], "heapd: 'loud' is no value of --log-level", 64),
+    (["--mode", "9"], "'9' is no value of --mode: write octal permission bits, e.g. 0660", 64),
+    (["--log-level", "loud"], "'loud' is no value of --log-level: write trace, debug, info", 64),
+    (["--socket="], "heapd: --socket wants a value", 64),
     (["--heap", "memfd", "--heap", "system"], "heapd: --heap memfd stands alone", 64),
     (["--config", "/nowhere/heapd.conf"], "read the configuration (/nowhere/heapd.conf)", 69),
+    (["--config", "/nowhere/heapd.conf"], "To fix it: name a file that this user may read", 69),
     (["--heap", "no-such-heap"], "heapd: serve heap 'no-such-heap': there is no such heap", 69),
     (["--heap", "memfd", "--socket", "/nowhere/x"], "heapd: listen (/nowhere/x)", 69),
   ])
@@ -31,6 +36,18 @@ import Testing
     let run = try Self.run(arguments)
     #expect(run.status == status)
     #expect(run.text.contains(message), "\(run.text)")
+  }
+
+  /// It would refuse every client.
+  @Test(
+    .enabled(if: geteuid() == 0, "needs root, to run heapd as another user"),
+    arguments: [UDMABufHeap.name] + HeapCatalog().heaps().prefix(1).map(\.name))
+  func `a heap that is closed to it is not served`(_ heap: String) throws {
+    let user = try OrdinaryUser()
+    let run = try user.heapd("--heap", heap, "--socket", user.folder.path + "/s")
+    #expect(run.status == 69 || run.status == 77)
+    #expect(run.error.contains("heapd: serve heap '\(heap)' (/dev/"), "\(run.error)")
+    #expect(run.error.contains("To fix it: "), "\(run.error)")
   }
 
   @Test func `help and version are told`() throws {

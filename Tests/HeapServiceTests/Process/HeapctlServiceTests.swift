@@ -69,6 +69,19 @@ import Testing
     #expect(try WireClient.observer(daemon).status().quota.buffers == 0)
   }
 
+  @Test func `verify checks the heap of a service`() throws {
+    let daemon = try Daemon(heap: ["opaque"])
+    let run = try Self.heapctl("verify", "--socket", daemon.socket, "--seed", "7")
+    #expect(run.status == 0 && run.error == "", "\(run.error)")
+    let lines = run.output.split(separator: "\n")
+    #expect(lines.count > 10, "\(run.output)")
+    for line in lines.dropLast() {
+      #expect(line.hasPrefix("pass  ") && line.contains(", served at \(daemon.socket)  "))
+    }
+    #expect(lines.last?.hasSuffix(" passed, 0 failed, 0 skipped, seed 7") == true)
+    #expect(try WireClient.observer(daemon).status().quota.buffers == 0)
+  }
+
   @Test func `without a service it says how to start one`() throws {
     let folder = try TemporaryFolder()
     for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {

@@ -38,6 +38,8 @@ import Testing
     do { orphan = try WireClient.heap(daemon).allocate(1) }
     #expect(try client.refusal(2, size: 0) == .invalidArgs)
     try client.delete(0, &first)
+    // Nothing was there to be reclaimed.
+    try client.receiveDeleted(client.sendDelete(3, OddFile.memfd()))
     var text = ""
     let lines = [
       "heapd_allocations_total{heap=\"memfd\"} 2", "heapd_buffers{heap=\"memfd\"} 1",

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxHeaps
 import Testing
 
@@ -43,6 +44,58 @@ import Testing
         """))
     #expect(run.status == 69)
     #expect(try String(contentsOfFile: file, encoding: .utf8) == "data")
+  }
+
+  @Test(arguments: [SOCK_STREAM, SOCK_DGRAM])
+  func `a socket of another kind that is in use stays`(_ type: __socket_type) throws {
+    let folder = try Folder()
+    let path = folder.path + "/other.sock"
+    let other = try SocketFile.bound(path, type)
+    let run = try Self.heapd(path)
+    #expect(run.error.contains("heapd: listen (\(path)): a server listens there already"))
+    #expect(run.status == 69)
+    #expect(FileManager.default.fileExists(atPath: path))
+    withExtendedLifetime(other) {}
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, to run heapd as another user"))
+  func `a socket that this user may not ask stays`() throws {
+    let user = try OrdinaryUser()
+    let path = user.folder.path + "/other.sock"
+    let other = try SocketFile.bound(path, SOCK_SEQPACKET)
+    unsafe chmod(path, 0o600)
+    let run = try user.heapd("--heap", "memfd", "--socket", path)
+    #expect(
+      run.error.contains(
+        """
+        heapd: listen (\(path)): there is a socket that this user may not connect to, so a server \
+        may listen there; ACCESS_DENIED. To fix it: stop it and remove the file, or choose another \
+        path
+        """))
+    #expect(run.status == 77)
+    #expect(FileManager.default.fileExists(atPath: path))
+    withExtendedLifetime(other) {}
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, to run heapd as another user"))
+  func `a group that this user is not in is named`() throws {
+    let user = try OrdinaryUser()
+    let path = user.folder.path + "/s"
+    let run = try user.heapd("--heap", "memfd", "--socket", path, "--group", "root")
+    #expect(
+      run.error.contains(
+        """
+        heapd: listen (\(path)): this user may not give a file to group 0 \
+        [Operation not permitted, errno 1]; ACCESS_DENIED. To fix it: use a group that this user is in
+        """))
+    #expect(run.status == 77)
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
+  @Test func `a socket without a file is refused`() throws {
+    let run = try Self.heapd("@heapd")
+    #expect(run.error.contains("heapd: listen (@heapd): a socket without a file has no mode"))
+    #expect(run.status == 69)
   }
 
   @Test func `a folder that is not there is named`() throws {

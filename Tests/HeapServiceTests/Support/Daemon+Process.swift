@@ -50,6 +50,12 @@ extension Daemon {
   func expectLog(
     _ words: String..., sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
+    try expectLog(words, sourceLocation: sourceLocation)
+  }
+
+  func expectLog(
+    _ words: [String], sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
     let isThere = eventually {
       log.split(separator: "\n").contains { line in words.allSatisfy { line.contains($0) } }
     }

@@ -9,11 +9,11 @@ struct Refusal: Error, Equatable { let code: HeapError.Code }
 extension WireClient {
   /// The new buffer's vmo; throws ``Refusal``.
   func allocate(
-    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize
+    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize,
+    settings: SingleBufferSettings = SingleBufferSettings()
   ) throws -> SharedFD {
     let request = AllocateVmoRequest(
-      size: size, settings: SingleBufferSettings(), bufferCollectionID: collection,
-      bufferIndex: index)
+      size: size, settings: settings, bufferCollectionID: collection, bufferIndex: index)
     let reply = try ask { request.encode(transactionID: $0, into: &$1) }
     switch reply.decode(AllocateVmoResult.self) {
     case .vmo(let index): return reply.handles[index.rawValue]

@@ -59,6 +59,14 @@ final class WireClient {
     return unsafe poll(&event, 1, 200) == 1 && event.revents & Int16(POLLOUT) != 0
   }
 
+  /// What the next call on the socket would fail with; it is taken by that (`SO_ERROR`, socket(7)).
+  var pendingError: CInt {
+    var error: CInt = 0
+    var length = socklen_t(MemoryLayout<CInt>.size)
+    let number = descriptor
+    return unsafe getsockopt(number, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno
+  }
+
   func hangUp() { socket.hangUp() }
 
   // MARK: Messages
