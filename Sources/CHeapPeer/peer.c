@@ -11,9 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// A peer serves checks of one buffer at a time, so one of each is enough.
-static int kept = -1;
-static unsigned char *mapping = MAP_FAILED;
+static struct {
+    int kept;
+    unsigned char *mapping;
+} slots[CHeapPeer_SLOTS];
 static pid_t holder = -1;
 
 static bool receive(int socket, struct CHeapPeer_order *order, int *descriptor) {
@@ -47,25 +48,28 @@ static int fork_holder(void) {
 }
 
 static int obey(const struct CHeapPeer_order *order, int descriptor, uint32_t *value) {
+    if (order->slot >= CHeapPeer_SLOTS) return EINVAL;
+    int *kept = &slots[order->slot].kept;
+    unsigned char **mapping = &slots[order->slot].mapping;
     switch (order->verb) {
     case CHeapPeer_KEEP:
-        kept = descriptor;
+        *kept = descriptor;
         return descriptor < 0 ? EBADF : 0;
     case CHeapPeer_CLOSE:
-        close(kept);
-        kept = -1;
+        close(*kept);
+        *kept = -1;
         return 0;
     case CHeapPeer_MAP:
-        mapping = mmap(NULL, order->length, PROT_READ | PROT_WRITE, MAP_SHARED, kept,
-                       (off_t)order->offset);
-        return mapping == MAP_FAILED ? errno : 0;
+        *mapping = mmap(NULL, order->length, PROT_READ | PROT_WRITE, MAP_SHARED, *kept,
+                        (off_t)order->offset);
+        return *mapping == MAP_FAILED ? errno : 0;
     case CHeapPeer_UNMAP:
-        return munmap(mapping + order->offset, order->length) ? errno : 0;
+        return munmap(*mapping + order->offset, order->length) ? errno : 0;
     case CHeapPeer_READ:
-        *value = ((volatile unsigned char *)mapping)[order->offset];
+        *value = ((volatile unsigned char *)*mapping)[order->offset];
         return 0;
     case CHeapPeer_WRITE:
-        ((volatile unsigned char *)mapping)[order->offset] = (unsigned char)order->value;
+        ((volatile unsigned char *)*mapping)[order->offset] = (unsigned char)order->value;
         return 0;
     case CHeapPeer_FORK_HOLDER:
         return fork_holder();
@@ -90,6 +94,7 @@ _Noreturn static void serve_as_peer(int socket) {
     struct CHeapPeer_order order;
     int descriptor;
     signal(SIGCHLD, SIG_DFL);
+    for (int slot = 0; slot < CHeapPeer_SLOTS; slot++) slots[slot].kept = -1;
     while (receive(socket, &order, &descriptor)) {
         uint32_t value = 0;
         int error = obey(&order, descriptor, &value);
@@ -102,6 +107,11 @@ _Noreturn static void serve_as_nursery(int socket) {
     struct CHeapPeer_order order;
     int peer_socket;
     signal(SIGCHLD, SIG_IGN);
+    // What a terminal or a service manager sends to a whole group is for the checks' own process: it gives
+    // all back, and that ends the peers.
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     while (receive(socket, &order, &peer_socket)) {
         pid_t child = fork();
         if (child == 0) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -29,6 +30,8 @@ int CHeapPeer_start_nursery(int socket, pid_t *pid) {
     free(environment);
     return error;
 }
+
+int CHeapPeer_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 
 int CHeapPeer_ioctl(int descriptor, unsigned long request, void *argument) {
     return ioctl(descriptor, request, argument);

@@ -10,6 +10,12 @@ extension Mapping where Rights == ReadWrite {
     access.fill(value)
     try access.end()
   }
+
+  borrowing func store(_ value: UInt8, at offset: Int) throws(HeapError) {
+    var access = try writeAccess()
+    access.store(value, at: offset)
+    try access.end()
+  }
 }
 
 extension Mapping {

@@ -40,6 +40,12 @@ struct EndSignal {
     for signal in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaction(signal, &action, nil) }
   }
 
+  /// Whether a signal has come.
+  var hasCome: Bool {
+    var waited = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&waited, 1, 0) > 0
+  }
+
   /// Returns when a signal has come, or after that time. A signal that came before counts.
   func wait(for patience: Duration?) {
     let deadline = patience.map { ContinuousClock.now + $0 }

@@ -19,6 +19,7 @@ struct Heapctl: AsyncParsableCommand {
       Verify.self,
       HoldersCommand.self,
       Bench.self,
+      Stress.self,
       Info.self,
       Show.self,
       Camera.self,

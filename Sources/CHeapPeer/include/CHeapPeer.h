@@ -15,10 +15,15 @@
 /// One order to a peer; a descriptor may come with it. Each is answered by a `CHeapPeer_reply`.
 struct CHeapPeer_order {
     uint32_t verb;
-    uint32_t value;
+    /// Which of the descriptors and mappings that the peer can hold.
+    uint16_t slot;
+    uint16_t value;
     uint64_t offset;
     uint64_t length;
 };
+
+/// A slot has one descriptor, one mapping, or both.
+#define CHeapPeer_SLOTS 16
 
 struct CHeapPeer_reply {
     /// 0, or an errno.
@@ -29,7 +34,7 @@ struct CHeapPeer_reply {
 enum {
     /// To the nursery: fork a peer that takes orders from the socket that comes along.
     CHeapPeer_FORK_PEER = 1,
-    /// Keep the descriptor that comes along.
+    /// Keep the descriptor that comes along in the slot.
     CHeapPeer_KEEP,
     /// Close it.
     CHeapPeer_CLOSE,
@@ -52,6 +57,9 @@ enum {
 /// Starts the nursery; it takes orders from the other end of `socket` and ends when that closes.
 /// Answers 0 or an errno. The caller reaps `pid`.
 int CHeapPeer_start_nursery(int socket, pid_t *_Nonnull pid);
+
+/// pidfd_open(2): readable when the process has ended and let go of all that it held. Close-on-exec.
+int CHeapPeer_pidfd_open(pid_t process);
 
 /// connect(2) as another user, whom the server sees (`SO_PEERCRED`, unix(7)). The calling thread must be
 /// root's, and is again on return.

@@ -31,11 +31,11 @@ extension MessageSocket {
   /// Sends an order and waits for its answer.
   @discardableResult
   func order(
-    _ verb: some BinaryInteger, value: UInt8 = 0, offset: UInt64 = 0, length: UInt64 = 0,
-    descriptors: [CInt] = []
+    _ verb: some BinaryInteger, slot: UInt16 = 0, value: UInt8 = 0, offset: UInt64 = 0,
+    length: UInt64 = 0, descriptors: [CInt] = []
   ) throws(Errno) -> UInt32 {
     let order = CHeapPeer_order(
-      verb: UInt32(verb), value: UInt32(value), offset: offset, length: length)
+      verb: UInt32(verb), slot: slot, value: UInt16(value), offset: offset, length: length)
     try send(unsafe withUnsafeBytes(of: order) { unsafe [UInt8]($0) }, descriptors: descriptors)
     guard let message = try receive(), message.bytes.count == MemoryLayout<CHeapPeer_reply>.size
     else { throw .connectionReset }

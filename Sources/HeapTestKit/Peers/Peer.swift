@@ -14,28 +14,30 @@ struct Peer: ~Copyable {
     socket = pair.near
   }
 
-  /// Has it hold a descriptor.
-  func hold(_ vmo: borrowing VMO) throws(Errno) {
-    try socket.order(CHeapPeer_KEEP, descriptors: [vmo.withDescriptor { $0 }])
+  /// Has it hold a descriptor, in one of `CHeapPeer_SLOTS` places.
+  func hold(_ vmo: borrowing VMO, in slot: UInt16 = 0) throws(Errno) {
+    try socket.order(CHeapPeer_KEEP, slot: slot, descriptors: [vmo.withDescriptor { $0 }])
   }
 
-  func closeDescriptor() throws(Errno) { try socket.order(CHeapPeer_CLOSE) }
+  func closeDescriptor(in slot: UInt16 = 0) throws(Errno) {
+    try socket.order(CHeapPeer_CLOSE, slot: slot)
+  }
 
-  func map(offset: UInt64 = 0, byteCount: UInt64) throws(Errno) {
-    try socket.order(CHeapPeer_MAP, offset: offset, length: byteCount)
+  func map(in slot: UInt16 = 0, offset: UInt64 = 0, byteCount: UInt64) throws(Errno) {
+    try socket.order(CHeapPeer_MAP, slot: slot, offset: offset, length: byteCount)
   }
 
   /// `offset` counts from the mapping's start.
-  func unmap(offset: UInt64 = 0, byteCount: UInt64) throws(Errno) {
-    try socket.order(CHeapPeer_UNMAP, offset: offset, length: byteCount)
+  func unmap(in slot: UInt16 = 0, offset: UInt64 = 0, byteCount: UInt64) throws(Errno) {
+    try socket.order(CHeapPeer_UNMAP, slot: slot, offset: offset, length: byteCount)
   }
 
-  func read(at offset: UInt64) throws(Errno) -> UInt8 {
-    UInt8(truncatingIfNeeded: try socket.order(CHeapPeer_READ, offset: offset))
+  func read(in slot: UInt16 = 0, at offset: UInt64) throws(Errno) -> UInt8 {
+    UInt8(truncatingIfNeeded: try socket.order(CHeapPeer_READ, slot: slot, offset: offset))
   }
 
-  func write(_ value: UInt8, at offset: UInt64) throws(Errno) {
-    try socket.order(CHeapPeer_WRITE, value: value, offset: offset)
+  func write(_ value: UInt8, in slot: UInt16 = 0, at offset: UInt64) throws(Errno) {
+    try socket.order(CHeapPeer_WRITE, slot: slot, value: value, offset: offset)
   }
 
   /// A child of the peer that inherits descriptor and mapping.

@@ -54,9 +54,10 @@ struct Bench: AsyncParsableCommand {
     let noise = MachineNoise()
     var rows: [Row] = []
     var warnings: [String] = []
-    for (name, heap, settings) in heaps() {
+    for chosen in choice.heaps() {
+      let name = chosen.name
       for size in try parsedSizes() {
-        let round = BenchRound(heap: heap, settings: settings, size: size)
+        let round = BenchRound(heap: chosen.heap, settings: chosen.settings, size: size)
         // The first buffer starts the reclaimer's thread and opens what stays open.
         _ = try await round.run(0)
         var times: [BenchRound.Step: [UInt64]] = [:]
@@ -90,28 +91,6 @@ struct Bench: AsyncParsableCommand {
     let second = LatencySummary(Array(durations.suffix(half))).p50
     guard max(first, second) > 2 * min(first, second) else { return nil }
     return "the rounds' halves have medians of \(first.asDuration) and \(second.asDuration)"
-  }
-
-  private func heaps() -> [(String, any LocalHeap, SingleBufferSettings)] {
-    let entries = HeapCatalog().heaps()
-    let usable = entries.filter { $0.node?.isUsable == true && $0.role != .protected }
-    let names =
-      choice.names.isEmpty
-      ? usable.map(\.name) + (UDMABufHeap.isUsable ? [UDMABufHeap.name] : []) + [MemfdHeap.name]
-      : choice.names
-    return names.map { name in
-      switch name {
-      case MemfdHeap.name: (name, MemfdHeap(), SingleBufferSettings())
-      case UDMABufHeap.name: (name, UDMABufHeap(), SingleBufferSettings())
-      case OpaqueHeap.name: (name, OpaqueHeap(), SingleBufferSettings())
-      default:
-        (
-          name, DMABufHeap(heaps: [name]),
-          entries.first { $0.name == name }?.role == .contiguous
-            ? .contiguous : SingleBufferSettings()
-        )
-      }
-    }
   }
 
   /// One line that each call writes over, where a person looks on.

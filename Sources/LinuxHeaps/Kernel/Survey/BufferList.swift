@@ -21,6 +21,13 @@ package struct BufferList: Sendable {
     BufferList(parsing: try SmallFile.readAll(path))
   }
 
+  /// How many carry the name of a collection's buffer; any holder can change a name.
+  package func count(ofCollection id: UInt64) -> Int {
+    entries.count { entry in
+      entry.name.flatMap(BufferName.init(parsing:))?.bufferCollectionID == id
+    }
+  }
+
   /// A buffer is a line of figures, its fences, and a list of devices under `Attached Devices:`.
   init(parsing text: String) {
     var entries: [Entry] = []

@@ -1,0 +1,170 @@
+import Foundation
+import LinuxHeaps
+import LinuxHeapsDRM
+import Testing
+
+@Suite struct StressTests {
+  private static let listIsReadable =
+    unsafe access("/sys/kernel/debug/dma_buf/bufinfo", R_OK) == 0
+
+  @Test func `text tells what was done, and that nothing leaked`() throws {
+    let run = try Run.heapctl("stress", "--heap", "memfd", "--seed", "7", "--steps", "300")
+    #expect(run.error == "")
+    #expect(run.status == 0)
+    #expect(
+      run.output == """
+        seed 7
+        memfd: 300 steps, digest 800b1d081751a238
+          allocate 25, slice 21, duplicate 7, adopt 7, map 35, write 26, read 46, unmap 20
+          pass 20, send 11, receive 5, drop 1, start 13, fork 2, kill 6, end 3, close 39, delete 13
+          8.1 MiB allocated; live at most: 11 buffers, 6.2 MiB
+          nothing leaked
+
+        """)
+  }
+
+  @Test(arguments: TestHeaps.names)
+  func `JSON of one seed is the same each time, and nothing leaked`(_ heap: String) throws {
+    let arguments = ["stress", "--heap", heap, "--seed", "3", "--steps", "150", "--json"]
+    let run = try Run.heapctl(arguments)
+    #expect(run.error == "")
+    #expect(run.status == 0)
+    #expect(try Run.heapctl(arguments) == run)
+
+    let stress = try #require(try run.json["stress"] as? [String: Any])
+    #expect(stress["seed"] as? Int == 3)
+    let rows = try #require(stress["heaps"] as? [[String: Any]])
+    #expect(rows.count == 1)
+    let row = try #require(rows.first)
+    #expect(row["heap"] as? String == heap)
+    #expect(row["steps"] as? Int == 150)
+    #expect(row["leaks"] as? [String] == [])
+    #expect(row["failure"] == nil)
+    #expect(row["endedEarly"] as? Bool == false)
+    #expect(row["refusedAllocations"] as? Int == 0)
+    #expect(
+      row["repeatedBy"] as? String == "heapctl stress --heap \(heap) --seed 3 --steps 150")
+    #expect(row["lookedAtDebugfs"] as? Bool == Self.listIsReadable)
+    let isDMABuf = TestHeaps.dmaBufs.contains(heap)
+    #expect((try #require(row["referenceCountsCompared"] as? Int) > 100) == isDMABuf)
+    let devices = isDMABuf ? ["vgem", "vkms"].filter { DRMDevice(drivers: [$0]) != nil } : []
+    #expect(row["devices"] as? [String] == devices)
+    let actions = try #require(row["actions"] as? [String: Int])
+    #expect(actions.values.reduce(0, +) == 150)
+    #expect((actions["import"]! > 0) == !devices.isEmpty)
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+  func `a signal ends it early, and all is given back`(_ signal: CInt) throws {
+    let stress = try RunningStress(TestHeaps.names[0])
+    try stress.waitForPeers()
+    // As a terminal does: to all processes of the group, or as kill(1) does, to the one.
+    stress.send(signal)
+    let end = stress.end()
+    #expect(end.status == 0)
+    #expect(end.error == "")
+    #expect(end.output.contains(", ended early, digest "))
+    #expect(end.output.hasSuffix("  nothing leaked\n"))
+  }
+
+  @Test(arguments: TestHeaps.names)
+  func `killed at any time, it leaves neither processes nor buffers`(_ heap: String) throws {
+    for moment in 0..<3 {
+      let stress = try RunningStress(heap)
+      let others = try stress.waitForPeers()
+      usleep(useconds_t(moment * 20_000))
+      stress.send(SIGKILL)
+      _ = stress.end()
+      try eventually("its other processes end: \(others)") {
+        others.allSatisfy { kill($0, 0) != 0 }
+      }
+      try eventually("its buffers are gone") { try stress.buffers().isEmpty }
+    }
+  }
+
+  @Test(arguments: [
+    ["--seconds", "0"], ["--steps", "0"], ["--seconds", "1", "--steps", "1"], ["--seed", "x"],
+  ])
+  func `what cannot be run is wrong usage`(_ arguments: [String]) throws {
+    #expect(try Run.heapctl(["stress"] + arguments).status == 64)
+  }
+
+  @Test func `a heap that is not there is named`() throws {
+    let run = try Run.heapctl("stress", "--heap", "nonesuch", "--steps", "1")
+    #expect(run.status == 69)
+    #expect(run.error.contains("(/dev/dma_heap/nonesuch): no such heap"))
+  }
+
+  private func eventually(_ claim: String, _ holds: () throws -> Bool) throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while ContinuousClock.now < deadline {
+      if try holds() { return }
+      usleep(1_000)
+    }
+    Issue.record("does not come true: \(claim)")
+  }
+}
+
+/// A `heapctl stress` that goes on until it is told to end.
+private final class RunningStress {
+  private let process = Process()
+  private let output = Pipe()
+  private let error = Pipe()
+
+  init(_ heap: String) throws {
+    process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
+    process.arguments = ["stress", "--heap", heap, "--seed", "5", "--seconds", "600"]
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = output
+    process.standardError = error
+    try process.run()
+  }
+
+  /// The other processes that it has, once there is one that holds buffers.
+  @discardableResult
+  func waitForPeers() throws -> [pid_t] {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while ContinuousClock.now < deadline {
+      let nurseries = Self.children(of: process.processIdentifier)
+      let peers = nurseries.flatMap(Self.children)
+      let names = try buffers()
+      if !peers.isEmpty && names.contains(where: { $0 != process.processIdentifier }) {
+        return nurseries + peers
+      }
+    }
+    Issue.record("no peer holds a buffer")
+    return []
+  }
+
+  func send(_ signal: CInt) { kill(process.processIdentifier, signal) }
+
+  func end() -> Run {
+    let output = self.output.fileHandleForReading.readDataToEndOfFile()
+    let error = self.error.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return Run(
+      output: String(decoding: output, as: UTF8.self),
+      error: String(decoding: error, as: UTF8.self), status: process.terminationStatus)
+  }
+
+  /// Who holds its buffers; -1 for what the kernel's list alone has.
+  func buffers() throws -> [pid_t] {
+    BufferSurvey().buffers
+      .filter { $0.label.map { $0.bufferCollectionID >> 32 } == UInt64(process.processIdentifier) }
+      .flatMap { $0.holders.isEmpty ? [-1] : $0.holders.map(\.process) }
+  }
+
+  private static func children(of process: pid_t) -> [pid_t] {
+    let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return numbers.compactMap(pid_t.init).filter { number in
+      let text = (try? String(contentsOfFile: "/proc/\(number)/stat", encoding: .utf8)) ?? ""
+      // "PID (NAME) STATE PARENT", and the name can hold anything (proc(5)).
+      let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+      return fields.count > 1 && pid_t(fields[1]) == process
+    }
+  }
+
+  deinit {
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+  }
+}
