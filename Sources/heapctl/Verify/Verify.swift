@@ -83,16 +83,6 @@ struct Verify: AsyncParsableCommand {
   }
 
   private var chosen: Format { json ? .json : format ?? .text }
-
-  /// A file that cannot be read or written ends the program with its own words.
-  private func reportingFile<Value>(_ body: () throws -> Value) throws -> Value {
-    do {
-      return try body()
-    } catch let fault as FileFault {
-      tell("heapctl: \(fault)")
-      throw fault.isForbidden ? Ending.noPermission : Ending.refused
-    }
-  }
 }
 
 extension Verify.Format {

@@ -7,7 +7,7 @@ struct Progress {
   /// - Parameter besideLines: Whether lines go to standard output meanwhile: on a terminal they tell
   ///   enough.
   init(besideLines: Bool) {
-    isShown = isatty(STDERR_FILENO) == 1 && !(besideLines && isatty(STDOUT_FILENO) == 1)
+    isShown = StandardStream.error.isTerminal && !(besideLines && isatty(STDOUT_FILENO) == 1)
   }
 
   func show(_ words: String) { put("\r\u{1B}[2K\(words)\r") }

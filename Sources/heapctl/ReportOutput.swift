@@ -1,3 +1,4 @@
+internal import ArgumentParser
 internal import Glibc
 internal import HeapReport
 internal import LinuxHeaps
@@ -19,15 +20,28 @@ struct FileFault: Error, CustomStringConvertible {
   }
 }
 
+/// A file that cannot be read or written ends the program with its own words.
+func reportingFile<Value>(_ body: () throws -> Value) throws -> Value {
+  do {
+    return try body()
+  } catch let fault as FileFault {
+    tell("heapctl: \(fault)")
+    throw fault.isForbidden ? Ending.noPermission : Ending.refused
+  }
+}
+
 /// Where a report goes: standard output, or a file that is there whole or not at all.
 struct ReportOutput {
   /// Nil for standard output.
   private let path: String?
   /// Whether it takes the place of what is at `path`; false for a device or a pipe, which stays.
   private let replaces: Bool
+  /// What is being done, in a fault's words.
+  private let act: String
 
   /// Finds out whether the file can be written, before anything long begins.
-  init(path: String?) throws(FileFault) {
+  init(path: String?, named name: String = "the report") throws(FileFault) {
+    act = "write \(name)"
     guard let path else {
       self.path = nil
       replaces = false
@@ -40,7 +54,7 @@ struct ReportOutput {
     if unsafe stat(target, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {
       replaces = false
       if status.st_mode & S_IFMT == S_IFDIR {
-        throw FileFault("write the report", path, .isDirectory, fix: "name a file in it")
+        throw FileFault(act, path, .isDirectory, fix: "name a file in it")
       }
       return
     }
@@ -48,29 +62,17 @@ struct ReportOutput {
     do throws(Errno) {
       try Self.expectReplaceable(target)
     } catch {
-      throw FileFault("write the report", path, error, fix: "name a file in a folder of yours")
+      throw FileFault(act, path, error, fix: "name a file in a folder of yours")
     }
   }
 
-  /// A run that is killed leaves no file: what is made for the question has no name (`O_TMPFILE`,
-  /// open(2)). A file system without such files is asked with one that is gone at once.
   private static func expectReplaceable(_ path: String) throws(Errno) {
-    let folder = FilePath(path).removingLastComponent().string
-    let place = folder.isEmpty ? "." : folder
-    // The C library's macro is not importable.
-    let nameless = 0o20_000_000 | O_DIRECTORY
-    let descriptor = unsafe open(place, O_WRONLY | nameless | O_CLOEXEC, 0o600)
-    if descriptor >= 0 {
-      close(descriptor)
-    } else if [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) {
-      unsafe unlink(try TemporaryFile(beside: path).name)
-    } else {
-      throw Errno(rawValue: errno)
-    }
+    _ = try TemporaryFile(beside: path)
+    let folder = TemporaryFile.folder(of: path)
     // In a folder with the sticky bit, as /tmp is, only the owner of a file or of the folder, or root,
     // takes a file's place (rename(2)).
     var (file, directory) = (stat(), stat())
-    guard unsafe lstat(path, &file) == 0, unsafe stat(place, &directory) == 0,
+    guard unsafe lstat(path, &file) == 0, unsafe stat(folder, &directory) == 0,
       directory.st_mode & S_ISVTX != 0, ![0, file.st_uid, directory.st_uid].contains(geteuid())
     else { return }
     throw .notPermitted
@@ -88,7 +90,7 @@ struct ReportOutput {
         try OwnedFD.open(path, O_WRONLY).write(Array(text.utf8))
       }
     } catch {
-      throw FileFault("write the report", path, error, fix: "make room there, or name another file")
+      throw FileFault(act, path, error, fix: "make room there, or name another file")
     }
   }
 
@@ -109,14 +111,8 @@ struct ReportOutput {
 
   private func replace(_ path: String, with text: String) throws(Errno) {
     let file = try TemporaryFile(beside: path)
-    let name = file.name
-    do throws(Errno) {
-      try file.write(text)
-      guard unsafe rename(name, path) == 0 else { throw Errno(rawValue: errno) }
-    } catch {
-      unsafe unlink(name)
-      throw error
-    }
+    try file.write(text)
+    try file.take(path)
   }
 
   private static func resolved(_ path: String) -> String {
@@ -126,27 +122,70 @@ struct ReportOutput {
   }
 }
 
-/// A new file in the same folder, because a rename does not cross file systems.
+/// A new file in the same folder, because a rename does not cross file systems; gone where it did not
+/// take a path.
+///
+/// It has no name (`O_TMPFILE`, open(2)) until all is written, so that who is killed leaves nothing; one
+/// at once only on a file system without such files.
 private struct TemporaryFile: ~Copyable {
-  let name: String
+  private var name: String?
   private let file: OwnedFD
 
   init(beside path: String) throws(Errno) {
+    // The C library's macro is not importable.
+    let nameless = 0o20_000_000 | O_DIRECTORY
+    let descriptor = unsafe open(Self.folder(of: path), O_WRONLY | nameless | O_CLOEXEC, 0o666)
+    if descriptor >= 0 {
+      file = OwnedFD(adopting: descriptor)
+      name = nil
+      return
+    }
+    guard [EOPNOTSUPP, EISDIR, EINVAL].contains(errno) else { throw Errno(rawValue: errno) }
     while true {
-      let name = "\(path).\(getpid()).\(UInt32.random(in: 0 ... .max))"
+      let name = Self.name(beside: path)
       let descriptor = unsafe open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
       if descriptor >= 0 {
-        self.name = name
         file = OwnedFD(adopting: descriptor)
+        self.name = name
         return
       }
       if errno != EEXIST { throw Errno(rawValue: errno) }
     }
   }
 
+  deinit { if let name { unsafe unlink(name) } }
+
+  static func folder(of path: String) -> String {
+    let folder = FilePath(path).removingLastComponent().string
+    return folder.isEmpty ? "." : folder
+  }
+
+  private static func name(beside path: String) -> String {
+    "\(path).\(getpid()).\(UInt32.random(in: 0 ... .max))"
+  }
+
   func write(_ text: String) throws(Errno) {
     try file.write(Array(text.utf8))
     // EINVAL: a file system that has nothing to write back.
     if fsync(file.rawValue) != 0 && errno != EINVAL { throw Errno(rawValue: errno) }
+  }
+
+  /// Puts it in the place of what is at `path`.
+  consuming func take(_ path: String) throws(Errno) {
+    if name == nil {
+      // A link takes no file's place, so that only a new file needs no second name.
+      if try link(as: path) { return }
+      repeat { name = Self.name(beside: path) } while try !link(as: name!)
+    }
+    guard unsafe rename(name!, path) == 0 else { throw Errno(rawValue: errno) }
+    name = nil
+  }
+
+  /// False where there is a file of that name.
+  private func link(as name: String) throws(Errno) -> Bool {
+    let path = "/proc/self/fd/\(file.rawValue)"
+    if unsafe linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0 { return true }
+    if errno == EEXIST { return false }
+    throw Errno(rawValue: errno)
   }
 }
