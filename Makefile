@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 KERNEL ?= next
-KERNELS := next lts stock
+KERNELS := next lts stock stock-next
 HEAPCTL := .build/debug/heapctl
 # An emulated processor runs the optimised bundle in half the time; and what is shipped is optimised.
 BUILD_GUEST := swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build-guest

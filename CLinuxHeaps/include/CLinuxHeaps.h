@@ -114,6 +114,18 @@ int CLinuxHeaps_signals(void);
 /// The number of the next signal that waits, 0 for none.
 int CLinuxHeaps_next_signal(int signals);
 
+/// `BPF_PROG_LOAD` (bpf(2)) of a tracing program for the iterator whose function has this number in the BTF of
+/// the kernel, close-on-exec. `log` takes the verifier's words, where it has a capacity; ENOSPC where they are
+/// longer.
+int CLinuxHeaps_bpf_load_iterator(const void *_Nonnull instructions, uint32_t count, uint32_t function,
+                                  const char *_Nonnull license, char *_Nullable log, uint32_t capacity);
+
+/// `BPF_LINK_CREATE` (bpf(2)) of such a program with all that it iterates over, close-on-exec.
+int CLinuxHeaps_bpf_link_iterator(int program);
+
+/// `BPF_ITER_CREATE` (bpf(2)): a file, close-on-exec, whose reading runs the program of a link.
+int CLinuxHeaps_bpf_iterate(int link);
+
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 

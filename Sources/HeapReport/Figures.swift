@@ -1,6 +1,6 @@
 extension UInt64 {
   /// Nanoseconds for people: `850 ns`, `12.3 µs`, `4.56 ms`, `1.20 s`.
-  var asTime: String {
+  package var asTime: String {
     let units: [(String, UInt64)] = [("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)]
     guard let (unit, size) = units.first(where: { self >= $0.1 }) else { return "\(self) ns" }
     // Three digits, cut off and not rounded.

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# boot.sh next|lts|stock COMMAND...: boots the kernel over this machine's own file system, which the
+# boot.sh next|lts|stock|stock-next COMMAND...: boots the kernel over this machine's own file system, which the
 # guest sees copy-on-write, runs the command in this folder and ends with its exit status.
 # QEMU_OPTIONS in the environment gives the machine more devices.
 # There is no hardware virtualisation in it: times inside are those of an emulated processor.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# -ge 2 ] || die "usage: boot.sh next|lts|stock COMMAND..."
+[ $# -ge 2 ] || die "usage: boot.sh next|lts|stock|stock-next COMMAND..."
 kernel=$1
 shift
 image=$("$here/image.sh" "$kernel")

@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
-# image.sh next|lts|stock: prints the folder of a bootable kernel, making it first where it is not cached.
-#   next   built from the newest linux-source of trixie-backports
-#   lts    built from linux-source-6.12
-#   stock  Debian's linux-image-6.12-amd64 as it is
-# A folder holds `vmlinuz` and `release`; that of stock also `lib/modules`, where virtme-ng looks for them.
+# image.sh next|lts|stock|stock-next: prints the folder of a bootable kernel, making it first where it is not cached.
+#   next        built from the newest linux-source of trixie-backports
+#   lts         built from linux-source-6.12
+#   stock       Debian's linux-image-6.12-amd64 as it is
+#   stock-next  the newest linux-image of trixie-backports as it is
+# A folder holds `vmlinuz` and `release`; those of stock and stock-next also `lib/modules`, where virtme-ng looks
+# for them.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 newest_source() {
   private_apt apt-cache pkgnames linux-source- | grep -E '^linux-source-[0-9]+\.[0-9]+$' | sort -V | tail -n 1
+}
+
+# A package of one version, as signed: no meta package (`linux-image-amd64`, `linux-image-6.12-amd64`), and none of
+# those whose names end in -cloud-amd64, -rt-amd64, -amd64-dbg or -amd64-unsigned.
+newest_image() {
+  private_apt apt-cache pkgnames linux-image- |
+    grep -E '^linux-image-[0-9]+(\.[0-9]+)+\+deb[0-9]+(\.[0-9]+)?-amd64$' | sort -V | tail -n 1
 }
 
 build() {
@@ -55,20 +64,26 @@ compile() {
   wait "$job" || die "the kernel did not compile: $(tail -n 3 "$log"); whole log: $log"
 }
 
+# Debian's 7.x kernels come in parts: linux-image-RELEASE is empty and asks for linux-binary-RELEASE, which has vmlinuz
+# in the modules' folder, for linux-modules-RELEASE, and for linux-base-RELEASE with the lists of what is built in.
 unpack_stock() {
-  local package=$1 target=$2
-  fetch_package "$package" "$work/root"
+  local package=$1 target=$2 part
+  local parts=("$package")
+  while read -r part; do parts+=("$part"); done < <(private_apt apt-cache depends "$package" |
+    sed -nE 's/^ *Depends: (linux-(base|binary|modules)-[0-9].*)/\1/p')
+  for part in "${parts[@]}"; do fetch_package "$part" "$work/root"; done
   mkdir "$work/done"
   # Since the merged /usr a package may hold its modules under either.
   mv "$work/root/lib" "$work/done/lib" 2>/dev/null || mv "$work/root/usr/lib" "$work/done/lib"
-  mv "$work"/root/boot/vmlinuz-* "$work/done/vmlinuz"
   ls "$work/done/lib/modules" > "$work/done/release"
+  mv "$work"/root/boot/vmlinuz-* "$work/done/vmlinuz" 2>/dev/null ||
+    mv "$work/done/lib/modules/$(cat "$work/done/release")/vmlinuz" "$work/done/vmlinuz"
   depmod -b "$work/done" "$(cat "$work/done/release")"
   mv "$work/done" "$target"
   say "$(cat "$target/release") is ready"
 }
 
-kernel=${1:?usage: image.sh next|lts|stock}
+kernel=${1:?usage: image.sh next|lts|stock|stock-next}
 work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 prepare_apt
@@ -76,16 +91,20 @@ case $kernel in
 next) package=$(newest_source) ;;
 lts) package=linux-source-6.12 ;;
 stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}') ;;
-*) die "no kernel '$kernel': next, lts or stock" ;;
+stock-next) package=$(newest_image) ;;
+*) die "no kernel '$kernel': next, lts, stock or stock-next" ;;
 esac
 version=$(candidate_version "${package:-none}")
-[ -n "$version" ] && [ "$version" != "(none)" ] || die "no package for '$kernel' in this machine's archive (${package:-no linux-source})"
+[ -n "$version" ] && [ "$version" != "(none)" ] || die "no package for '$kernel' in this machine's archive (${package:-none of its kind})"
 
-if [ "$kernel" = stock ]; then
-  target=$cache/kernels/stock-$version
+case $kernel in
+stock*)
+  target=$cache/kernels/$kernel-$version
   [ -d "$target" ] || unpack_stock "$package" "$target"
-else
+  ;;
+*)
   target=$cache/kernels/$kernel-$version-$(sha256sum "$here/options.config" | cut -c1-12)
   [ -d "$target" ] || build "$package" "$version" "$target"
-fi
+  ;;
+esac
 echo "$target"

@@ -1,18 +1,7 @@
 extension Page {
-  /// Light and dark by what the reader's system asks for, and ink on paper in print.
+  /// In the ``Palette``'s colours, and ink on paper in print.
   static let style: Markup = """
-    :root {
-      --ground: #f7f6f3; --card: #ffffff; --ink: #1d1c1a; --soft: #625e58; --line: #e2ded7;
-      --accent: #0b6a63; --pass: #12663a; --pass-ground: #e6f3eb; --fail: #ffffff;
-      --fail-ground: #b3261e; --fail-ink: #9c1c14; --skip: #6d5200; --skip-ground: #fbf0cf;
-    }
-    @media (prefers-color-scheme: dark) {
-      :root {
-        --ground: #131416; --card: #1b1d20; --ink: #eceae6; --soft: #a8a39b; --line: #33363b;
-        --accent: #63d8c9; --pass: #86d9a6; --pass-ground: #16291d; --fail: #ffffff;
-        --fail-ground: #b3261e; --fail-ink: #ff9d94; --skip: #f0cf73; --skip-ground: #33290f;
-      }
-    }
+    \(Palette.style)
     * { box-sizing: border-box; }
     body {
       margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--ground);
@@ -76,12 +65,7 @@ extension Page {
     figure { margin: 0; }
     figcaption { font-weight: 600; }
     svg { display: block; width: 100%; height: auto; }
-    svg text { fill: var(--ink); font-size: 13px; font-variant-numeric: tabular-nums; }
-    svg .tick, svg .head { fill: var(--soft); font-size: 12px; }
-    svg .grid { stroke: var(--line); }
-    svg .span { fill: var(--accent); opacity: 0.16; }
-    svg .dots { fill: var(--accent); opacity: 0.55; }
-    svg .median { stroke: var(--ink); stroke-width: 2.5; }
+    \(PlotStyle.style)
     @media (max-width: 40rem) {
       dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
       dd { margin-bottom: 0.5rem; }

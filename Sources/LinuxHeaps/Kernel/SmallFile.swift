@@ -8,6 +8,25 @@ package enum SmallFile {
     try text(of: try .open(path, O_RDONLY), limit: limit)
   }
 
+  /// The bytes of a file that holds no text, at most `limit` of them.
+  static func bytes(_ path: String, limit: Int) throws(Errno) -> [UInt8] {
+    let file = try OwnedFD.open(path, O_RDONLY)
+    let number = file.rawValue
+    var bytes = [UInt8](repeating: 0, count: limit)
+    var filled = 0
+    while filled < limit {
+      let offset = filled
+      let count = try call {
+        unsafe bytes.withUnsafeMutableBytes {
+          unsafe Glibc.read(number, $0.baseAddress! + offset, limit - offset)
+        }
+      }
+      if count == 0 { break }
+      filled += count
+    }
+    return Array(bytes.prefix(filled))
+  }
+
   /// The text of a file of any length.
   package static func readAll(_ path: String) throws(Errno) -> String {
     let file = try OwnedFD.open(path, O_RDONLY)

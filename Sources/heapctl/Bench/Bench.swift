@@ -1,5 +1,6 @@
 internal import ArgumentParser
-internal import Glibc
+internal import FoundationEssentials
+internal import HeapReport
 internal import LinuxHeaps
 
 struct Bench: AsyncParsableCommand {
@@ -17,25 +18,17 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Draw the same figures into a file, whole or not at all.", valueName: "file"))
+  var svg: String?
+
   @OptionGroup var color: ColorChoice
-
-  struct Row: Encodable {
-    let heap: String
-    let sizeBytes: UInt64
-    let step: String
-    let nanoseconds: LatencySummary
-  }
-
-  struct Report: Encodable {
-    let rounds: Int
-    /// Reasons to doubt the times.
-    let warnings: [String]
-    let rows: [Row]
-  }
 
   func validate() throws {
     _ = try parsedSizes()
     if rounds < 1 { throw ValidationError("--rounds is at least 1") }
+    if svg == "" { throw ValidationError("a file's name is not empty") }
   }
 
   private func parsedSizes() throws -> [UInt64] {
@@ -48,39 +41,66 @@ struct Bench: AsyncParsableCommand {
     }
   }
 
-  func run() async throws { try await reporting { try await measure() } }
+  func run() async throws { try await reporting { try await report() } }
 
-  private func measure() async throws {
+  private func report() async throws {
+    let picture = try svg.map { try OutputFile("write the picture", at: $0) }
+    let date = Date.now.formatted(.iso8601)
+    let report = try await measure()
+    try show(report)
+    if let picture {
+      let text = report.svg(
+        kernelRelease: kernelRelease, date: date, machine: Report.Machine.read())
+      try picture.write(Array(text.utf8))
+    }
+  }
+
+  private func measure() async throws -> BenchReport {
     let noise = MachineNoise()
-    var rows: [Row] = []
+    let plan = try choice.heaps().flatMap { chosen in
+      try parsedSizes().map {
+        (chosen.name, BenchRound(heap: chosen.heap, settings: chosen.settings, size: $0))
+      }
+    }
+    // What cannot be had is to be told before minutes are spent on what can. A heap's first buffer also
+    // starts the reclaimer's thread and opens what stays open.
+    for (_, round) in plan { _ = try await round.run(0) }
+    var rows: [BenchReport.Row] = []
     var warnings: [String] = []
-    for chosen in choice.heaps() {
-      let name = chosen.name
-      for size in try parsedSizes() {
-        let round = BenchRound(heap: chosen.heap, settings: chosen.settings, size: size)
-        // The first buffer starts the reclaimer's thread and opens what stays open.
-        _ = try await round.run(0)
-        var times: [BenchRound.Step: [UInt64]] = [:]
-        for index in 1...rounds {
-          progress("\(name) \(size.asByteCount): \(index) of \(rounds)")
-          for (step, time) in try await round.run(UInt64(index)) {
-            times[step, default: []].append(time)
-          }
-        }
-        for step in BenchRound.Step.allCases {
-          guard let durations = times[step] else { continue }
-          rows.append(
-            Row(
-              heap: name, sizeBytes: size, step: step.rawValue,
-              nanoseconds: LatencySummary(durations)))
-          if let spread = Self.spread(durations) {
-            warnings.append("\(name) \(size.asByteCount) \(step.rawValue): \(spread)")
-          }
+    for (name, round) in plan {
+      let times = try await times(of: round, on: name)
+      for step in BenchRound.Step.allCases {
+        guard let durations = times[step] else { continue }
+        rows.append(
+          BenchReport.Row(
+            heap: name, sizeBytes: round.size, step: step.rawValue,
+            nanoseconds: LatencySummary(durations)))
+        if let spread = Self.spread(durations) {
+          warnings.append("\(name) \(round.size.asByteCount) \(step.rawValue): \(spread)")
         }
       }
     }
-    progress("")
-    show(Report(rounds: rounds, warnings: noise.warnings() + warnings, rows: rows))
+    return BenchReport(rounds: rounds, warnings: noise.warnings() + warnings, rows: rows)
+  }
+
+  private func times(
+    of round: BenchRound, on heap: String
+  ) async throws -> [BenchRound.Step: [UInt64]] {
+    let progress = Progress(besideLines: false)
+    defer { progress.clear() }
+    var times: [BenchRound.Step: [UInt64]] = [:]
+    var shown: ContinuousClock.Instant?
+    for index in 1...rounds {
+      // No oftener than a person can read: a terminal takes processor time.
+      if shown.map({ .now - $0 > .milliseconds(100) }) ?? true {
+        progress.show("\(heap.visible) \(round.size.asByteCount): \(index) of \(rounds)")
+        shown = .now
+      }
+      for (step, time) in try await round.run(UInt64(index)) {
+        times[step, default: []].append(time)
+      }
+    }
+    return times
   }
 
   /// Says where one half of the rounds took twice as long as the other.
@@ -90,21 +110,12 @@ struct Bench: AsyncParsableCommand {
     let first = LatencySummary(Array(durations.prefix(half))).p50
     let second = LatencySummary(Array(durations.suffix(half))).p50
     guard max(first, second) > 2 * min(first, second) else { return nil }
-    return "the rounds' halves have medians of \(first.asDuration) and \(second.asDuration)"
+    return "the rounds' halves have medians of \(first.asTime) and \(second.asTime)"
   }
 
-  /// One line that each call writes over, where a person looks on.
-  private func progress(_ text: String) {
-    guard isatty(STDERR_FILENO) == 1 else { return }
-    let bytes = Array("\r\u{1b}[K\(text)".utf8)
-    _ = unsafe bytes.withUnsafeBytes {
-      unsafe write(STDERR_FILENO, $0.baseAddress!, $0.count)
-    }
-  }
-
-  private func show(_ report: Report) {
+  private func show(_ report: BenchReport) throws {
     if json {
-      try? JSONReport(body: report, name: "bench").show()
+      try JSONReport(body: report, name: "bench").show()
     } else {
       let heads = ["HEAP", "SIZE", "STEP", "P50", "P95", "P99", "MAX", "FROM", "HISTOGRAM"]
       for line in Table(heads, report.rows.map(\.cells)).lines { heapctl.show(line) }
@@ -113,11 +124,11 @@ struct Bench: AsyncParsableCommand {
   }
 }
 
-extension Bench.Row {
+extension BenchReport.Row {
   fileprivate var cells: [String] {
     let times = nanoseconds
     return [heap, sizeBytes.asByteCount, step]
       + [times.p50, times.p95, times.p99, times.max, times.histogram[0].fromNanoseconds]
-      .map(\.asDuration) + [times.bars]
+      .map(\.asTime) + [times.bars]
   }
 }

@@ -8,7 +8,7 @@ struct HoldersCommand: ParsableCommand {
     abstract: "Shows every buffer of this machine, and who holds it.",
     discussion: """
       Reads each process's descriptors and mappings from /proc and, as root, the kernel's own list \
-      of dma-bufs from debugfs. References that no process was seen to hold are shown as such.
+      of dma-bufs from debugfs or, since Linux 6.16, by a BPF iterator. References that no process was seen to hold are shown as such.
       """)
 
   @Option(help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))

@@ -36,8 +36,8 @@ extension HoldersReport {
     if unseen.processes > 0 {
       notes.append("not seen: \(unseen.processes.counted("process", "processes")) of other users")
     }
-    if let debugfs = unseen.debugfs {
-      notes.append("not seen: the kernel's own list of dma-bufs (\(debugfs))")
+    for failure in [unseen.debugfs, unseen.bpf].compactMap({ $0 }) {
+      notes.append("not seen: the kernel's own list of dma-bufs (\(failure))")
     }
     return notes.isEmpty ? [] : [""] + notes
   }

@@ -26,7 +26,7 @@ struct HoldersReport: Encodable {
     let heldBeyond: Int?
     /// Those that imported it, as far as debugfs tells.
     let devices: [String]
-    /// Where it was found: `proc`, `debugfs`.
+    /// Where it was found: `proc`, and `debugfs` or `bpf`, the kernel's own lists.
     let foundIn: [String]
     let holders: [Holder]
   }
@@ -48,8 +48,9 @@ struct HoldersReport: Encodable {
   /// What this user could not see.
   struct Unseen: Encodable {
     let processes: Int
-    /// Why the kernel's own list was not read; absent where it was.
-    let debugfs: String?
+    /// Why neither of the kernel's own lists was read; absent where one was.
+    var debugfs: String?
+    var bpf: String?
   }
 
   let buffers: [Buffer]
@@ -61,7 +62,8 @@ struct HoldersReport: Encodable {
     let found = survey.buffers.filter { buffer in
       process.map { process in buffer.holders.contains { $0.process == process } } ?? true
     }
-    buffers = found.map(Buffer.init)
+    let source = try? survey.list.get()
+    buffers = found.map { Buffer($0, listedBy: source) }
     heaps = Dictionary(grouping: found) { $0.heap ?? "?" }.sorted { $0.key < $1.key }
       .map { heap, buffers in
         HeapTotal(
@@ -77,21 +79,28 @@ struct HoldersReport: Encodable {
       }
     }
     processes = totals.values.sorted { $0.process < $1.process }
-    unseen = Unseen(
-      processes: survey.unseenProcesses,
-      debugfs: survey.listFailure.map { "\(BufferList.path): \($0)" })
+    unseen = Unseen(survey)
+  }
+}
+
+extension HoldersReport.Unseen {
+  fileprivate init(_ survey: BufferSurvey) {
+    processes = survey.unseenProcesses
+    guard case .failure(let failure) = survey.list else { return }
+    debugfs = "\(BufferList.path): \(failure.debugfs)"
+    bpf = (failure.bpf.path.map { "\($0): " } ?? "") + failure.bpf.cause
   }
 }
 
 extension HoldersReport.Buffer {
-  init(_ buffer: HeldBuffer) {
+  fileprivate init(_ buffer: HeldBuffer, listedBy source: BufferList.Source?) {
     self.init(
       kind: buffer.isDMABuf ? "dma-buf" : "memfd", heap: buffer.heap, inode: buffer.key.inode,
       sizeBytes: buffer.size, name: buffer.name, collection: buffer.label?.bufferCollectionID,
       index: buffer.label?.bufferIndex, referenceCount: buffer.count, heldByProcesses: buffer.seen,
       heldBeyond: buffer.beyond, devices: buffer.devices,
       foundIn: (buffer.isInProcesses ? ["proc"] : [])
-        + (buffer.isInList == true ? ["debugfs"] : []),
+        + (buffer.isInList == true ? source.map { [$0.rawValue] } ?? [] : []),
       holders: buffer.holders.map {
         HoldersReport.Holder(
           process: $0.process, program: $0.name, descriptors: $0.descriptors, mappings: $0.mappings)

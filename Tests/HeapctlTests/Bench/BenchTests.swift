@@ -41,7 +41,21 @@ import Testing
     #expect(!run.error.contains("\u{1b}"))
   }
 
-  @Test(arguments: [["--sizes", "4K,"], ["--sizes", "x"], ["--rounds", "0"]])
+  @Test func `a terminal shows how far it is, and nothing of it after`() throws {
+    let text = try Terminal.error("bench --heap memfd --sizes 4K --rounds 2")
+    let clear = "\r\u{1B}[2K"
+    #expect(text.hasPrefix("\(clear)memfd 4 KiB: 1 of 2\r"))
+    // What the machine is doing meanwhile may be told after.
+    #expect(text.components(separatedBy: clear).last?.contains(" of 2") == false)
+    #expect(
+      !(try Terminal.error("bench --heap memfd --sizes 4K --rounds 2", kind: "dumb"))
+        .contains("\u{1B}"))
+  }
+
+  @Test(arguments: [
+    ["--sizes", "4K,"], ["--sizes", "x"], ["--sizes", "0"], ["--sizes", "-4K"],
+    ["--sizes", "17179869184G"], ["--rounds", "0"], ["--svg", ""],
+  ])
   func `what cannot be measured is wrong usage`(_ arguments: [String]) throws {
     #expect(try Run.heapctl(["bench"] + arguments).status == 64)
   }
@@ -50,5 +64,17 @@ import Testing
     let run = try Run.heapctl("bench", "--heap", "nonesuch")
     #expect(run.status == 69)
     #expect(run.error.contains("(/dev/dma_heap/nonesuch): no such heap"))
+  }
+
+  @Test func `what cannot be had is told before anything is measured`() throws {
+    // More than this machine has, and more than any has.
+    for size in ["8388608G", "8589934591G"] {
+      let run = try Run.heapctl("bench", "--heap", "memfd", "--sizes", "4K,\(size)")
+      #expect(run.output == "")
+      #expect(run.status == 1)
+      #expect(run.error.hasPrefix("heapctl: allocate "))
+    }
+    let run = try Run.heapctl("bench", "--heap", "memfd", "--heap", "nonesuch", "--sizes", "4K")
+    #expect(run.output == "" && run.status == 69)
   }
 }

@@ -5,6 +5,17 @@ import Testing
 
 @Suite struct HoldersTests {
   private let listIsReadable = unsafe access("/sys/kernel/debug/dma_buf/bufinfo", R_OK) == 0
+  /// Which of the kernel's lists is the one to look into.
+  private let list = try? BufferSurvey().list.get().rawValue
+
+  @Test func `what could not be read is told of both lists, and of none where one could`() throws {
+    let report = try #require(
+      try Run.heapctl("holders", "--json").json["holders"] as? [String: Any])
+    let unseen = try #require(report["unseen"] as? [String: Any])
+    #expect((unseen["debugfs"] == nil) == (list != nil))
+    #expect((unseen["bpf"] == nil) == (list != nil))
+    #expect(list == (listIsReadable ? "debugfs" : list))
+  }
 
   @Test(arguments: TestHeaps.names)
   func `JSON tells of a buffer and of its holder`(_ heap: String) throws {
@@ -21,7 +32,7 @@ import Testing
       "inode": try #require(holder.buffer["inode"] as? UInt64), "sizeBytes": 1 << 20,
       "name": try #require(holder.buffer["name"] as? String), "collection": Int(holder.id),
       "index": 0, "heldByProcesses": 2, "devices": [String](),
-      "foundIn": isDMABuf && listIsReadable ? ["proc", "debugfs"] : ["proc"],
+      "foundIn": isDMABuf ? ["proc"] + (list.map { [$0] } ?? []) : ["proc"],
       "holders": [
         ["process": Int(holder.id), "program": "heapctl", "descriptors": 2, "mappings": 0]
           as [String: Any]
@@ -153,6 +164,11 @@ import Testing
     #expect(try #require(unseen["processes"] as? Int) > 0)
     #expect(
       (unseen["debugfs"] as? String)?.hasPrefix("/sys/kernel/debug/dma_buf/bufinfo: ") == true)
+    let why = try #require(unseen["bpf"] as? String)
+    // Without BTF, and before Linux 6.16, no right would help.
+    #expect(
+      why == "bpf(2): Operation not permitted"
+        || why.hasPrefix("/sys/kernel/btf/vmlinux: ") && list != "bpf", "\(why)")
 
     let refused = try Run.heapctl(
       "holders", "--pid", "\(holder.id)",

@@ -1,11 +1,23 @@
 package import SystemPackage
 
-/// Every dma-buf of the machine, as the kernel lists them for root
-/// (`/sys/kernel/debug/dma_buf/bufinfo`, drivers/dma-buf/dma-buf.c).
+/// Every dma-buf of the machine, as the kernel lists them for root.
 package struct BufferList: Sendable {
+  package enum Source: String, Sendable {
+    /// `/sys/kernel/debug/dma_buf/bufinfo` (drivers/dma-buf/dma-buf.c).
+    case debugfs
+    /// The iterator for BPF programs. It tells no devices.
+    case bpf
+  }
+
+  /// Why neither could be read.
+  package struct Failure: Error {
+    package let debugfs: Errno
+    package let bpf: HeapError
+  }
+
   package static let path = "/sys/kernel/debug/dma_buf/bufinfo"
 
-  struct Entry: Equatable {
+  struct Entry: Equatable, Sendable {
     let size: UInt64
     let count: Int
     let exporter: String
@@ -16,8 +28,18 @@ package struct BufferList: Sendable {
   }
 
   let entries: [Entry]
+  package let source: Source
 
-  package static func read() throws(Errno) -> BufferList {
+  /// From debugfs, which tells more, else from the iterator.
+  package static func read() throws(Failure) -> BufferList {
+    do throws(Errno) { return try readDebugfs() } catch {
+      do throws(HeapError) { return try iterate() } catch let failure {
+        throw Failure(debugfs: error, bpf: failure)
+      }
+    }
+  }
+
+  static func readDebugfs() throws(Errno) -> BufferList {
     BufferList(parsing: try SmallFile.readAll(path))
   }
 
@@ -26,6 +48,15 @@ package struct BufferList: Sendable {
     entries.count { entry in
       entry.name.flatMap(BufferName.init(parsing:))?.bufferCollectionID == id
     }
+  }
+
+  static func iterate() throws(HeapError) -> BufferList {
+    BufferList(entries: try BufferIterator.read(), source: .bpf)
+  }
+
+  private init(entries: [Entry], source: Source) {
+    self.entries = entries
+    self.source = source
   }
 
   /// A buffer is a line of figures, its fences, and a list of devices under `Attached Devices:`.
@@ -45,7 +76,7 @@ package struct BufferList: Sendable {
           String(line.drop { $0 == "\t" || $0 == " " }))
       }
     }
-    self.entries = entries
+    self.init(entries: entries, source: .debugfs)
   }
 }
 

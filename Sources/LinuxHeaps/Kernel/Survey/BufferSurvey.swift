@@ -1,5 +1,5 @@
 internal import Glibc
-package import SystemPackage
+internal import SystemPackage
 
 /// Who holds which buffer, as far as this user may know: every process's descriptors and mappings, and
 /// the kernel's own list.
@@ -8,12 +8,14 @@ package struct BufferSurvey: Sendable {
   package let buffers: [HeldBuffer]
   /// Processes, not kernel threads, whose descriptors or mappings this user may not see.
   package let unseenProcesses: Int
-  /// Why ``BufferList`` could not be read; nil where it was.
-  package let listFailure: Errno?
+  /// Which of the kernel's own lists was read.
+  package let list: Result<BufferList.Source, BufferList.Failure>
 
-  package init() { self.init(list: Result { () throws(Errno) in try BufferList.read() }) }
+  package init() {
+    self.init(list: Result { () throws(BufferList.Failure) in try BufferList.read() })
+  }
 
-  init(list: Result<BufferList, Errno>) {
+  init(list: Result<BufferList, BufferList.Failure>) {
     var found: [HeldBuffer.Key: HeldBuffer] = [:]
     var unseen = 0
     for process in ProcessReferences.processes() where process != getpid() {
@@ -27,12 +29,8 @@ package struct BufferSurvey: Sendable {
         // Ended meanwhile.
       }
     }
-    switch list {
-    case .success(let list):
-      listFailure = nil
-      Self.add(list, to: &found)
-    case .failure(let error): listFailure = error
-    }
+    if case .success(let list) = list { Self.add(list, to: &found) }
+    self.list = list.map(\.source)
     unseenProcesses = unseen
     buffers = found.values.sorted {
       ($0.size ?? 0, $1.key.inode) > ($1.size ?? 0, $0.key.inode)

@@ -15,7 +15,7 @@ package struct HeldBuffer: Sendable {
   package internal(set) var name: String?
   /// References to a dma-buf in the whole system; the kernel tells none of a memfd.
   package internal(set) var count: Int?
-  /// The devices that imported it, where the kernel's own list could be read.
+  /// The devices that imported it, where debugfs could be read.
   package internal(set) var devices: [String] = []
   package internal(set) var holders: [Holders.Holder] = []
   /// Found in a process.

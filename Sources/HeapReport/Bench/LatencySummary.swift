@@ -1,20 +1,20 @@
 /// Durations of one step, in nanoseconds, and what is told of them.
-struct LatencySummary: Encodable {
-  let samples: Int
-  let p50: UInt64
-  let p95: UInt64
-  let p99: UInt64
-  let max: UInt64
+package struct LatencySummary: Encodable, Sendable {
+  package let samples: Int
+  package let p50: UInt64
+  package let p95: UInt64
+  package let p99: UInt64
+  package let max: UInt64
   /// How many took from 2^n up to 2^(n+1) nanoseconds, from the first n that any took to the last.
-  let histogram: [Bucket]
+  package let histogram: [Bucket]
 
-  struct Bucket: Encodable {
-    let fromNanoseconds: UInt64
-    let samples: Int
+  package struct Bucket: Encodable, Sendable {
+    package let fromNanoseconds: UInt64
+    package let samples: Int
   }
 
   /// - Parameter durations: At least one.
-  init(_ durations: [UInt64]) {
+  package init(_ durations: [UInt64]) {
     let sorted = durations.sorted()
     // The nearest rank: a duration that was measured, not one between two.
     func percentile(_ percent: Int) -> UInt64 {
@@ -32,22 +32,11 @@ struct LatencySummary: Encodable {
   }
 
   /// A bar for each bucket: `▁` for none, up to `█` for the fullest.
-  var bars: String {
+  package var bars: String {
     let most = histogram.map(\.samples).max() ?? 1
     return String(
       histogram.map { bucket in
         Array("▁▂▃▄▅▆▇█")[(bucket.samples * 7 + most - 1) / most]
       })
-  }
-}
-
-extension UInt64 {
-  /// For people: `12.3 µs`.
-  var asDuration: String {
-    let units: [(UInt64, String)] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")]
-    for (unit, name) in units where self >= unit {
-      return "\(self / unit).\(self % unit * 10 / unit) \(name)"
-    }
-    return "\(self) ns"
   }
 }
