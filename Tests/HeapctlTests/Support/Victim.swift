@@ -21,7 +21,8 @@ final class Victim {
     try process.run()
   }
 
-  var isRunning: Bool { process.isRunning }
+  /// By /proc, for Foundation takes a process for ended only when its children are too.
+  var isRunning: Bool { state.map { !["Z", "X"].contains($0) } ?? false }
 
   /// What it said before it ended.
   var complaint: String {
@@ -46,10 +47,10 @@ final class Victim {
   /// Kills it where it is: the buffers that it had at that moment.
   func kill() -> Set<UInt64> {
     Foundation.kill(process.processIdentifier, SIGSTOP)
-    while process.isRunning && !isStopped { usleep(200) }
+    while isRunning && state?.uppercased() != "T" { usleep(200) }
     let held = buffers
     Foundation.kill(process.processIdentifier, SIGKILL)
-    process.waitUntilExit()
+    while isRunning { usleep(200) }
     return held
   }
 
@@ -67,11 +68,9 @@ final class Victim {
   }
 
   /// proc(5): the state stands behind the program's name in parentheses.
-  private var isStopped: Bool {
+  private var state: String? {
     let path = "/proc/\(process.processIdentifier)/stat"
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8),
-      let state = text.split(separator: ")").last?.split(separator: " ").first
-    else { return true }
-    return ["T", "t", "Z", "X"].contains(state)
+    let text = try? String(contentsOfFile: path, encoding: .utf8)
+    return text?.split(separator: ")").last?.split(separator: " ").first.map(String.init)
   }
 }
