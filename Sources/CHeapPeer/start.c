@@ -2,6 +2,7 @@
 #include <CHeapPeer.h>
 #include <errno.h>
 #include <linux/ioctl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,17 @@ int CHeapPeer_start_nursery(int socket, pid_t *pid) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     int error = posix_spawn_file_actions_adddup2(&actions, socket, 3);
+    // Which signals the calling thread blocks says nothing of the child: those of Swift's pool block all.
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     char *const arguments[] = {(char *)"heap-peer", NULL};
-    if (!error) error = posix_spawn(pid, "/proc/self/exe", &actions, NULL, arguments, environment);
+    if (!error)
+        error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     free(environment);
     return error;

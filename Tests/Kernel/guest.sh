@@ -30,7 +30,7 @@ export LINUXHEAPS_HEAPS LINUXHEAPS_SERVED_HEAPS SWIFT_BACKTRACE=enable=no
 
 # What no kernel can change runs outside only. heapctl's verbs run on `next`; the other kernels have them in
 # the lines below, and in screen.sh and static.sh.
-outside='^(HeapProtocolTests|PrometheusTextTests)[.]|[.](DoctorTree|Completion|Verb|Color|ReadmeCommand|Golden|MachineFormat)Tests'
+outside='^(HeapProtocolTests|PrometheusTextTests)[.]|[.](DoctorTree|Completion|Verb|Color|ReadmeCommand|Golden|MachineFormat|StressModel|StressScript)Tests'
 [ "$kernel" = next ] || outside="$outside|^HeapctlTests[.]"
 
 log=$(mktemp)
