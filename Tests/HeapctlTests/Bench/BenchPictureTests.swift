@@ -37,7 +37,8 @@ import Testing
         drawn.coordinate("mark p99", "x1"), drawn.coordinate("slowest", "cx"),
       ]
       for (mark, time) in zip(marks, figures) {
-        #expect(abs(mark - (try picture.place(of: time))) <= 0.1)
+        let place = try picture.place(of: time)
+        #expect(abs(mark - place) <= 0.1)
       }
       let buckets = try #require(times["histogram"] as? [[String: Any]]).filter {
         $0["samples"] as? Int != 0
@@ -45,13 +46,16 @@ import Testing
       let bars = drawn.elements("rect")
       #expect(bars.count == buckets.count)
       let most = buckets.compactMap { $0["samples"] as? Double }.max() ?? 0
-      let tallest = bars.compactMap { $0.number("height") }.max() ?? 0
+      let tallest = bars.compactMap { $0.real("height") }.max() ?? 0
       for (bar, bucket) in zip(bars, buckets) {
         let from = try #require(bucket["fromNanoseconds"] as? UInt64)
         let samples = try #require(bucket["samples"] as? Double)
-        #expect(abs(try #require(bar.number("x")) - (try picture.place(of: from))) <= 0.1)
-        #expect(
-          abs(try #require(bar.number("height")) - tallest * samples / most) <= 0.1)
+        let left = try #require(bar.real("x"))
+        let height = try #require(bar.real("height"))
+        let place = try picture.place(of: from)
+        let share: Double = tallest * samples / most
+        #expect(abs(left - place) <= 0.1)
+        #expect(abs(height - share) <= 0.1)
       }
     }
   }
@@ -110,7 +114,8 @@ import Testing
     let page = try #require(found as? [String: Any])
     // Ordinary text of at least 4.5 to 1 (WCAG 2.2, 1.4.3).
     #expect(try #require(page["contrast"] as? Double) >= 4.5)
-    #expect(try #require(page["ground"] as? Double) < 0.5 == dark)
+    let ground = try #require(page["ground"] as? Double)
+    #expect((ground < 0.5) == dark)
     #expect(page["outside"] as? Int == 0)
   }
 }
@@ -127,7 +132,7 @@ private struct Picture {
     scale = try root.all("text").filter { $0.attributes["class"] == "tick" }.map { tick in
       let words = tick.text.split(separator: " ").map(String.init)
       let exponent = log10(try #require(Double(words[0]))) + (try #require(units[words[1]]))
-      return (exponent, try #require(tick.number("x")))
+      return (exponent, try #require(tick.real("x")))
     }
     try #require(scale.count >= 2)
   }
@@ -148,13 +153,13 @@ extension JUnit.Element {
     all("text").filter { $0.attributes["class"] == style }.map(\.text)
   }
 
-  fileprivate func number(_ name: String) -> Double? { attributes[name].flatMap(Double.init) }
+  fileprivate func real(_ name: String) -> Double? { attributes[name].flatMap(Double.init) }
 
   fileprivate func elements(_ name: String) -> [JUnit.Element] {
     all(name) + children.flatMap { $0.elements(name) }
   }
 
   fileprivate func coordinate(_ style: String, _ name: String) throws -> Double {
-    try #require(children.first { $0.attributes["class"] == style }?.number(name))
+    try #require(children.first { $0.attributes["class"] == style }?.real(name))
   }
 }

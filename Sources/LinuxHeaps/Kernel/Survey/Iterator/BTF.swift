@@ -33,7 +33,7 @@ struct BTF {
     }
     let types = try section(8, "types")
     let strings = try section(16, "strings")
-    // Linux 7.1: how long a kind is that a reader does not know.
+    // Of later kernels: how long a kind is that a reader does not know.
     let layouts = header >= 32 ? try section(24, "layouts") : 0..<0
     var places: [Int] = []
     places.reserveCapacity(types.count / 16)

@@ -23,7 +23,7 @@ struct BTFType {
     name = try bytes.word(at: place)
     let information = try bytes.word(at: place + 4)
     target = try bytes.word(at: place + 8)
-    // Before Linux 7.1 5 bits and 16; the others were 0.
+    // Of later kernels; earlier ones use 5 bits and 16, and leave the others 0.
     rawKind = UInt8(truncatingIfNeeded: information >> 24 & 0x7f)
     kind = Kind(rawValue: rawKind)
     count = information & 0xff_ffff
