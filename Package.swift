@@ -160,14 +160,17 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // The process that gives a terminal back when `heapctl watch` is killed.
+    .target(name: "CTerminal", cSettings: cSettings),
+
     // What a run of checks found, in every format; nothing is read or run here.
     .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
 
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit", "LinuxHeaps",
-        "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "BuildFacts", "CTerminal", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit",
+        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

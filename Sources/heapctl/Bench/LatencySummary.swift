@@ -33,11 +33,8 @@ struct LatencySummary: Encodable {
 
   /// A bar for each bucket: `▁` for none, up to `█` for the fullest.
   var bars: String {
-    let most = histogram.map(\.samples).max() ?? 1
-    return String(
-      histogram.map { bucket in
-        Array("▁▂▃▄▅▆▇█")[(bucket.samples * 7 + most - 1) / most]
-      })
+    let samples = histogram.map { UInt64($0.samples) }
+    return Bars.text(samples, of: samples.max() ?? 1)
   }
 }
 
