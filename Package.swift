@@ -160,13 +160,16 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // The process that gives a terminal back when `heapctl watch` is killed.
+    .target(name: "CTerminal", cSettings: cSettings),
+
     // What a run of checks found, in every format; nothing is read or run here.
     .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
 
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit",
+        "BuildFacts", "CTerminal", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit",
         "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

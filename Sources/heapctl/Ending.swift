@@ -5,6 +5,7 @@ internal import LinuxHeaps
 /// How heapctl ends, by sysexits(3).
 enum Ending {
   static let refused = ExitCode(1)
+  static let wrongUsage = ExitCode(EX_USAGE)
   static let noHeap = ExitCode(EX_UNAVAILABLE)
   static let noPermission = ExitCode(EX_NOPERM)
 }

@@ -18,6 +18,7 @@ struct Heapctl: AsyncParsableCommand {
       Doctor.self,
       Verify.self,
       HoldersCommand.self,
+      Watch.self,
       Bench.self,
       Stress.self,
       Info.self,

@@ -30,13 +30,4 @@ package struct LatencySummary: Encodable, Sendable {
       Bucket(fromNanoseconds: 1 << UInt64(power), samples: powers.count { $0 == power })
     }
   }
-
-  /// A bar for each bucket: `▁` for none, up to `█` for the fullest.
-  package var bars: String {
-    let most = histogram.map(\.samples).max() ?? 1
-    return String(
-      histogram.map { bucket in
-        Array("▁▂▃▄▅▆▇█")[(bucket.samples * 7 + most - 1) / most]
-      })
-  }
 }

@@ -14,6 +14,12 @@ extension UInt64 {
   /// The difference, 0 where it would be negative.
   func less(_ other: UInt64) -> UInt64 { self - Swift.min(self, other) }
 
+  /// The sum, the largest number where it would be larger.
+  package func plus(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
+  }
+
   var isPageAligned: Bool { self & (pageSize - 1) == 0 }
 
   /// For people: `8 MiB`, `1.5 GiB`, `300 B`.

@@ -132,3 +132,11 @@ extension BenchReport.Row {
       .map(\.asTime) + [times.bars]
   }
 }
+
+extension LatencySummary {
+  /// A bar for each bucket: `▁` for none, up to `█` for the fullest.
+  fileprivate var bars: String {
+    let samples = histogram.map { UInt64($0.samples) }
+    return Bars.text(samples, of: samples.max() ?? 1)
+  }
+}

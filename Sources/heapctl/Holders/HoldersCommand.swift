@@ -20,12 +20,12 @@ struct HoldersCommand: ParsableCommand {
   @OptionGroup var color: ColorChoice
 
   func run() throws {
-    if let pid { try expectVisible(pid) }
+    if let pid { try Self.expectVisible(pid) }
     let report = HoldersReport(BufferSurvey(), heldBy: pid)
     if json { try JSONReport(body: report, name: "holders").show() } else { report.show() }
   }
 
-  private func expectVisible(_ process: pid_t) throws {
+  static func expectVisible(_ process: pid_t) throws {
     guard process > 0, unsafe access("/proc/\(process)", F_OK) == 0 else {
       tell("heapctl: look into process \(process) (/proc/\(process)): no such process")
       throw Ending.refused

@@ -4,7 +4,7 @@ extension HoldersReport {
   func show() { for line in lines { heapctl.show(line) } }
 
   var lines: [String] {
-    bufferLines + totalLines + noteLines
+    bufferLines + totalLines + (notes.isEmpty ? [] : [""] + notes)
   }
 
   private var bufferLines: [String] {
@@ -31,7 +31,8 @@ extension HoldersReport {
       ).lines
   }
 
-  private var noteLines: [String] {
+  /// What this user could not see.
+  var notes: [String] {
     var notes: [String] = []
     if unseen.processes > 0 {
       notes.append("not seen: \(unseen.processes.counted("process", "processes")) of other users")
@@ -39,7 +40,7 @@ extension HoldersReport {
     for failure in [unseen.debugfs, unseen.bpf].compactMap({ $0 }) {
       notes.append("not seen: the kernel's own list of dma-bufs (\(failure))")
     }
-    return notes.isEmpty ? [] : [""] + notes
+    return notes
   }
 }
 

@@ -57,7 +57,9 @@ struct HoldersReport: Encodable {
   let heaps: [HeapTotal]
   let processes: [ProcessTotal]
   let unseen: Unseen
+}
 
+extension HoldersReport {
   init(_ survey: BufferSurvey, heldBy process: pid_t? = nil) {
     let found = survey.buffers.filter { buffer in
       process.map { process in buffer.holders.contains { $0.process == process } } ?? true
@@ -67,7 +69,8 @@ struct HoldersReport: Encodable {
     heaps = Dictionary(grouping: found) { $0.heap ?? "?" }.sorted { $0.key < $1.key }
       .map { heap, buffers in
         HeapTotal(
-          heap: heap, buffers: buffers.count, sizeBytes: buffers.reduce(0) { $0 + ($1.size ?? 0) })
+          heap: heap, buffers: buffers.count, sizeBytes: buffers.reduce(0) { $0.plus($1.size ?? 0) }
+        )
       }
     var totals: [pid_t: ProcessTotal] = [:]
     for buffer in found {
@@ -75,7 +78,7 @@ struct HoldersReport: Encodable {
         let total = totals[holder.process]
         totals[holder.process] = ProcessTotal(
           process: holder.process, program: holder.name, buffers: (total?.buffers ?? 0) + 1,
-          sizeBytes: (total?.sizeBytes ?? 0) + (buffer.size ?? 0))
+          sizeBytes: (total?.sizeBytes ?? 0).plus(buffer.size ?? 0))
       }
     }
     processes = totals.values.sorted { $0.process < $1.process }

@@ -46,7 +46,7 @@ extension Report.Machine {
     #endif
   }
 
-  private static func readModel() -> String? {
+  static func readModel() -> String? {
     if let model = line("/proc/device-tree/model") { return model }
     let words = ["sys_vendor", "product_name"].compactMap { line("/sys/class/dmi/id/\($0)") }
     return words.isEmpty ? nil : words.joined(separator: " ")

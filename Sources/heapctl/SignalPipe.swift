@@ -1,0 +1,70 @@
+internal import Glibc
+internal import LinuxHeaps
+internal import Synchronization
+internal import SystemPackage
+
+/// Signals as something to wait for. One in a process.
+///
+/// By a pipe and a handler, not by signalfd(2): the library's threads would have to block the
+/// signals too.
+struct SignalPipe {
+  /// Open as long as this process lives, as the handler's end is: a signal that comes late must not
+  /// find a pipe without a reader (SIGPIPE).
+  ///
+  /// Readable when a signal has come.
+  let descriptor: CInt
+
+  /// Where the handler writes.
+  private static let writer = Atomic<CInt>(-1)
+
+  init(_ signals: [CInt]) throws(HeapError) {
+    descriptor = try attempt("wait for signals") { () throws(Errno) in
+      var ends: [CInt] = [-1, -1]
+      _ = try call { unsafe pipe(&ends) }
+      for end in ends {
+        _ = try call { fcntl(end, F_SETFD, FD_CLOEXEC) }
+        // A handler that waits for a full pipe would wait for ever.
+        _ = try call { fcntl(end, F_SETFL, O_NONBLOCK) }
+      }
+      Self.writer.store(ends[1], ordering: .releasing)
+      return ends[0]
+    }
+    for signal in signals { watch(for: signal) }
+  }
+
+  /// From now on the signal does nothing but arrive.
+  func watch(for signal: CInt) {
+    var action = sigaction()
+    unsafe action.__sigaction_handler.sa_handler = { signal in
+      var byte = UInt8(truncatingIfNeeded: signal)
+      let before = errno
+      unsafe write(SignalPipe.writer.load(ordering: .acquiring), &byte, 1)
+      errno = before
+    }
+    unsafe sigaction(signal, &action, nil)
+  }
+
+  /// Lets the calling thread be stopped and ended by signals. Those that run async functions block all:
+  /// raise(3) would do nothing, and the background could change the terminal (tcsetattr(3)).
+  static func unblockAll() {
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe pthread_sigmask(SIG_SETMASK, &none, nil)
+  }
+
+  /// Does what the signal does by default, e.g. stop this process, and returns where that lets it live.
+  func obey(_ signal: CInt) {
+    var action = sigaction()
+    unsafe action.__sigaction_handler.sa_handler = SIG_DFL
+    unsafe sigaction(signal, &action, nil)
+    raise(signal)
+    watch(for: signal)
+  }
+
+  /// The next that came; nil where none waits.
+  func next() -> CInt? {
+    var byte: UInt8 = 0
+    let count = try? call { () -> Int in unsafe read(descriptor, &byte, 1) }
+    return count == 1 ? CInt(byte) : nil
+  }
+}
