@@ -120,11 +120,11 @@ import Testing
       let head = lines.firstIndex { $0.hasSuffix("HELD BY") } ?? 0
       return (
         String(lines[head + 1].split(separator: " ")[5]),
-        lines[23].components(separatedBy: "   ").last ?? ""
+        String(lines[23].drop { $0 != "l" })
       )
     }
-    #expect(shown() == ("b1", " lines 1-13 of 40"))
-    #expect(shown(.down, .character("j")) == ("b3", " lines 3-15 of 40"))
+    #expect(shown() == ("b1", "lines 1-13 of 40"))
+    #expect(shown(.down, .character("j")) == ("b3", "lines 3-15 of 40"))
     #expect(shown(.pageDown) == ("b14", "lines 14-26 of 40"))
     #expect(shown(.end) == ("b28", "lines 28-40 of 40"))
     #expect(shown(.end, .down) == ("b28", "lines 28-40 of 40"))

@@ -63,6 +63,8 @@ final class PseudoTerminal {
     }
     var environment = ProcessInfo.processInfo.environment
     environment["NO_COLOR"] = nil
+    // On a terminal the backtracer of a debug build would ask what to do.
+    environment["SWIFT_BACKTRACE"] = "enable=no"
     for (name, value) in ["TERM": "xterm", "LC_ALL": "C.UTF-8"].merging(
       more, uniquingKeysWith: { $1 })
     {
