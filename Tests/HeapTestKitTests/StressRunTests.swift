@@ -7,7 +7,7 @@ import Testing
 // One after the other: descriptors are those of the whole process.
 @Suite(.serialized) struct StressRunTests {
   private static func run(
-    _ heap: any LocalHeap, seed: UInt64 = 7, steps: Int = 200, patience: Duration = .seconds(60)
+    _ heap: any LocalHeap, seed: UInt64 = 7, steps: Int = 100, patience: Duration = .seconds(60)
   ) async throws -> StressReport {
     let run = try await StressRun(
       heap: heap, name: "memfd", settings: SingleBufferSettings(), seed: seed, patience: patience)
@@ -19,12 +19,12 @@ import Testing
     #expect(first.failure == nil)
     #expect(first.leaks == [])
     #expect(first.hasPassed)
-    #expect(first.steps == 200)
+    #expect(first.steps == 100)
     let same = try await Self.run(MemfdHeap())
     #expect(same.digest == first.digest)
     #expect(same.counts == first.counts)
     #expect(try await Self.run(MemfdHeap(), seed: 8).digest != first.digest)
-    #expect(try await Self.run(MemfdHeap(), steps: 199).digest != first.digest)
+    #expect(try await Self.run(MemfdHeap(), steps: 99).digest != first.digest)
   }
 
   @Test func `a heap that keeps a child is found out`() async throws {
@@ -65,11 +65,11 @@ import Testing
 
   @Test func `what the heap has no room for, the run does without`() async throws {
     let heap = MemfdHeap(admission: Admission(budget: 1 << 20))
-    let report = try await Self.run(heap, steps: 400)
+    let report = try await Self.run(heap, steps: 200)
     #expect(report.refused > 0)
     #expect(report.failure == nil)
     #expect(report.leaks == [])
-    #expect(report.digest == (try await Self.run(MemfdHeap(), steps: 400)).digest)
+    #expect(report.digest == (try await Self.run(MemfdHeap(), steps: 200)).digest)
   }
 }
 
