@@ -12,7 +12,7 @@ struct EndSignal {
 
   /// Whether a signal has come.
   var hasCome: Bool {
-    var waited = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
+    var waited = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&waited, 1, 0) > 0
   }
 

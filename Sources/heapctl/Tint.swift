@@ -5,6 +5,7 @@ enum Tint: String {
   case good = "32"
   case doubtful = "33"
   case bad = "31"
+  case heading = "1"
 }
 
 /// Where text goes.
