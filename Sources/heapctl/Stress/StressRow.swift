@@ -21,7 +21,7 @@ struct StressRow: Encodable {
   let actions: [String: Int]
   let devices: [String]
   let referenceCountsCompared: Int
-  let lookedAtDebugfs: Bool
+  let lookedAtKernelsList: Bool
   let endedEarly: Bool
   let failure: String?
   let leaks: [String]
@@ -44,7 +44,7 @@ struct StressRow: Encodable {
       })
     devices = report.devices
     referenceCountsCompared = report.countsCompared
-    lookedAtDebugfs = report.lookedAtList
+    lookedAtKernelsList = report.lookedAtList
     endedEarly = report.wasEnded
     failure = report.failure
     leaks = report.leaks

@@ -10,6 +10,9 @@ final class HoldingProcess {
   var id: Int32 { process.processIdentifier }
 
   init(_ heap: String) throws {
+    // Foundation's pipes are inherited by what others start: this end there would keep the process from
+    // seeing its close here.
+    _ = fcntl(input.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
     let output = Pipe()
     let error = Pipe()
     process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
