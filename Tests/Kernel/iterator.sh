@@ -17,7 +17,7 @@ export LINUXHEAPS_HEAPS="system udmabuf memfd opaque" SWIFT_BACKTRACE=enable=no
 log=$(mktemp)
 
 echo "== stock-next: $(uname -r), heapctl holders"
-python3 Tests/Kernel/iterator.py "$build/heapctl" || fail "heapctl holders"
+/usr/bin/python3 Tests/Kernel/iterator.py "$build/heapctl" || fail "heapctl holders"
 
 echo "== stock-next: heapctl verify --heap system"
 "$build/heapctl" verify --heap system > "$log" 2>&1 || fail "heapctl verify"

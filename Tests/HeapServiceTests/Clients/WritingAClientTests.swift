@@ -16,7 +16,7 @@ import Testing
   }
 
   private static var python: ProgramRun? {
-    try? ProgramRun(words: ["/usr/bin/env", "python3", "-c", "import socket; socket.recv_fds"])
+    try? ProgramRun(words: ["/usr/bin/python3", "-c", "import socket; socket.recv_fds"])
   }
 
   @Test(.enabled(if: python?.status == 0, "needs Python 3.9"))
@@ -29,7 +29,7 @@ import Testing
     let file = scene.daemon.folder + "/client.py"
     try client.write(toFile: file, atomically: true, encoding: .utf8)
     for _ in 0..<2 {
-      let run = try ProgramRun(words: ["/usr/bin/env", "python3", file, scene.daemon.socket])
+      let run = try ProgramRun(words: ["/usr/bin/python3", file, scene.daemon.socket])
       #expect(run.output == "hello in 8192 bytes\nreclaimed\n")
       #expect(run.error == "")
       #expect(run.status == 0)

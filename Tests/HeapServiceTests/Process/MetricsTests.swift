@@ -18,8 +18,8 @@ import Testing
       print(response.read().decode(), end="")
       """
     let python = Process()
-    python.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    python.arguments = ["python3", "-c", script, socket]
+    python.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+    python.arguments = ["-c", script, socket]
     let output = Pipe()
     python.standardOutput = output
     try python.run()
