@@ -174,7 +174,9 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: settings, linkerSettings: linkerSettings),
+      // Its work is the libraries'; a board's flash is small.
+      swiftSettings: settings + [.unsafeFlags(["-Osize"], .when(configuration: .release))],
+      linkerSettings: linkerSettings),
 
     .testTarget(
       name: "LinuxHeapsTests",
