@@ -16,6 +16,8 @@ let settings: [SwiftSetting] = [
   .strictMemorySafety(),
   .treatAllWarnings(as: .error),
 ]
+// Of heapctl and what it alone uses: their work is the libraries', and a board's flash is small.
+let smallSettings = settings + [.unsafeFlags(["-Osize"], .when(configuration: .release))]
 let cSettings: [CSetting] = [
   .define("_GNU_SOURCE"),
   .enableWarning("all"),
@@ -158,13 +160,13 @@ let package = Package(
         "CZlib", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: smallSettings),
 
     // The process that gives a terminal back when `heapctl watch` is killed.
     .target(name: "CTerminal", cSettings: cSettings),
 
     // What a run of checks found, in every format; nothing is read or run here.
-    .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+    .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: smallSettings),
 
     .executableTarget(
       name: "heapctl",
@@ -174,9 +176,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      // Its work is the libraries'; a board's flash is small.
-      swiftSettings: settings + [.unsafeFlags(["-Osize"], .when(configuration: .release))],
-      linkerSettings: linkerSettings),
+      swiftSettings: smallSettings, linkerSettings: linkerSettings),
 
     .testTarget(
       name: "LinuxHeapsTests",
