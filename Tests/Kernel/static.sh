@@ -48,7 +48,8 @@ machine=$!
 wait "$machine" || fail "QEMU ended with status $?"
 machine=
 say "the machine ran for $((SECONDS - begin)) s"
-tr -d '\r' < "$work/console" > "$work/log"
+# As a person sees it: the console is a terminal, where progress is erased.
+tr -d '\r' < "$work/console" | sed 's/.*\x1b\[2K//' > "$work/log"
 
 # said COMMAND STATUS LINE...: what a run ended with, and lines of it (patterns of grep -E).
 said() {
