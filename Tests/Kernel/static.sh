@@ -48,8 +48,8 @@ machine=$!
 wait "$machine" || fail "QEMU ended with status $?"
 machine=
 say "the machine ran for $((SECONDS - begin)) s"
-# As a person sees it: the console is a terminal, where progress is erased.
-tr -d '\r' < "$work/console" | sed 's/.*\x1b\[2K//' > "$work/log"
+# The console is a terminal, with colours, and with progress that is erased.
+tr -d '\r' < "$work/console" | sed -e 's/.*\x1b\[2K//' -e 's/\x1b\[[0-9;]*m//g' > "$work/log"
 
 # said COMMAND STATUS LINE...: what a run ended with, and lines of it (patterns of grep -E).
 said() {
@@ -71,7 +71,7 @@ said "/heapctl demo" 0 '^Done. Live buffers: 0.$'
 said "/heapctl verify --heap system --heap memfd --heap opaque" 0 '^[0-9]+ passed, 0 failed'
 said "/heapctl alloc --size 1M --contiguous" 69 'To fix it: '
 # What README.md has a board engineer do.
-said "/heapctl doctor" 0 '^ok +heaps +root may use system$' '^warning +contiguous +no memory is set aside' \
+said "/heapctl doctor" 0 '^ok +heaps +0 may use system$' '^warning +contiguous +no memory is set aside' \
   '^0 broken, '
 said "/heapctl verify --heap system --format html -o /tmp/report.html" 0 \
   '^[0-9]+ passed, 0 failed, .*; the report is in /tmp/report.html$'
