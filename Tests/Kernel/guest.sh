@@ -39,7 +39,7 @@ log=$(mktemp)
 echo "== $kernel: $(uname -r), test bundle"
 # Suites of ten seconds and more are told as they end: that is where the time goes, and where it stops.
 "$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel --skip "$outside" 2>&1 |
-  tee "$log" |
+  sed -u 's/\x1b\[[0-9;]*m//g' | tee "$log" |
   grep --line-buffered -E '^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run|Fatal error|^✔ Suite .* after [0-9]{2,}[.]'
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the test bundle"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
