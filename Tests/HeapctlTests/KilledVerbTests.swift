@@ -34,7 +34,7 @@ import Testing
   func `a kill at any moment leaves no process and no buffer`(_ words: [String]) throws {
     let start = ContinuousClock.now
     let first = try Victim(words)
-    while first.isRunning && first.buffers.isEmpty { usleep(200) }
+    while first.isRunning && first.buffers.isEmpty { usleep(2_000) }
     guard first.isRunning else {
       Issue.record("it ended without a buffer: \(first.complaint)")
       return
