@@ -104,8 +104,8 @@ import Testing
       [bar & 2 == 0, bar & 4 == 0, bar & 1 == 0].map { $0 ? 191 : 0 }
     }
     for (color, bar) in zip(colors, bars) {
-      // Its luma in full range (BT.601).
-      let grey = (299 * bar[0] + 587 * bar[1] + 114 * bar[2]) / 1000
+      // vivid makes grey by Rec. 709's luma, in full range: 190 176 149 136 54 40 13 0 on Linux 7.3.
+      let grey = (2126 * bar[0] + 7152 * bar[1] + 722 * bar[2]) / 10_000
       let wanted = format == "GREY" ? [grey, grey, grey] : bar
       #expect(zip(color, wanted).allSatisfy { abs($0 - $1) <= 8 }, "\(color) for \(wanted)")
     }
