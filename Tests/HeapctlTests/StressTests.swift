@@ -76,7 +76,7 @@ import Testing
       stress.send(SIGKILL)
       _ = stress.end()
       try eventually("its other processes end: \(others)") {
-        others.allSatisfy { kill($0, 0) != 0 || RunningStress.isOver($0) }
+        !others.contains(where: ProcessState.isRunning)
       }
       try eventually("its buffers are gone") { stress.buffers().isEmpty }
     }
@@ -163,20 +163,9 @@ private final class RunningStress {
     }
   }
 
-  /// Whether it only waits for its parent, which may be a first process that is in no hurry, to take note.
-  static func isOver(_ process: pid_t) -> Bool {
-    let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
-    return text.split(separator: ")").last?.hasPrefix(" Z") ?? true
-  }
-
   private static func children(of process: pid_t) -> [pid_t] {
     let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return numbers.compactMap(pid_t.init).filter { number in
-      let text = (try? String(contentsOfFile: "/proc/\(number)/stat", encoding: .utf8)) ?? ""
-      // "PID (NAME) STATE PARENT", and the name can hold anything (proc(5)).
-      let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
-      return fields.count > 1 && pid_t(fields[1]) == process
-    }
+    return numbers.compactMap(pid_t.init).filter { ProcessState($0)?.parent == process }
   }
 
   deinit {

@@ -67,10 +67,5 @@ final class Victim {
     }
   }
 
-  /// proc(5): the state stands behind the program's name in parentheses.
-  private var state: String? {
-    let path = "/proc/\(process.processIdentifier)/stat"
-    let text = try? String(contentsOfFile: path, encoding: .utf8)
-    return text?.split(separator: ")").last?.split(separator: " ").first.map(String.init)
-  }
+  private var state: String? { ProcessState(process.processIdentifier)?.letter }
 }

@@ -65,7 +65,7 @@ import Testing
     try blow.strike(terminal)
     #expect(try terminal.end() == blow.ending)
     try Self.expectRestored(terminal, modes)
-    try terminal.wait(for: "the guardian's end") { _ in !Self.isRunning(guardian) }
+    try terminal.wait(for: "the guardian's end") { _ in !ProcessState.isRunning(guardian) }
   }
 
   @Test func `a kill comes in any moment`() throws {
@@ -124,7 +124,7 @@ import Testing
   @Test func `after SIGSTOP and SIGCONT the view is whole again`() throws {
     let (terminal, modes) = try Self.watched("--interval", "3600")
     Glibc.kill(terminal.process, SIGSTOP)
-    try terminal.wait(for: "the stop") { _ in Self.state(terminal.process) == "T" }
+    try terminal.wait(for: "the stop") { _ in ProcessState(terminal.process)?.letter == "T" }
     try terminal.changeModes { $0.c_lflag |= tcflag_t(ICANON | ECHO) }
     try terminal.show("\u{1b}[H\u{1b}[Jlog in:")
     Glibc.kill(terminal.process, SIGCONT)
@@ -147,7 +147,7 @@ import Testing
     }
     Glibc.kill(terminal.process, signal)
     #expect(try terminal.end(isRead: false) == (signal == SIGKILL ? .signal(signal) : .status(0)))
-    while Self.isRunning(guardian) { usleep(10_000) }
+    while ProcessState.isRunning(guardian) { usleep(10_000) }
     #expect(terminal.modes == modes)
   }
 
@@ -155,7 +155,7 @@ import Testing
     let terminal = try Self.watched().0
     let guardian = try #require(Self.guardian(of: terminal.process))
     #expect(terminal.hangUp() == .status(0))
-    while Self.isRunning(guardian) { usleep(10_000) }
+    while ProcessState.isRunning(guardian) { usleep(10_000) }
   }
 
   // MARK: Processes
@@ -163,23 +163,6 @@ import Testing
   /// The child of a process.
   private static func guardian(of process: pid_t) -> pid_t? {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return all.compactMap { pid_t($0) }.first { fields(of: $0)?.parent == process }
-  }
-
-  private static func state(_ process: pid_t) -> String? { fields(of: process)?.state }
-
-  /// Not one that only waits for its parent to take note of its end.
-  private static func isRunning(_ process: pid_t) -> Bool {
-    state(process).map { $0 != "Z" } ?? false
-  }
-
-  /// Of `/proc/PID/stat` (proc(5)), behind the program's name.
-  private static func fields(of process: pid_t) -> (state: String, parent: pid_t)? {
-    guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
-      let end = text.lastIndex(of: ")")
-    else { return nil }
-    let words = text[text.index(after: end)...].split(separator: " ")
-    guard words.count > 1, let parent = pid_t(words[1]) else { return nil }
-    return (String(words[0]), parent)
+    return all.compactMap { pid_t($0) }.first { ProcessState($0)?.parent == process }
   }
 }
