@@ -53,7 +53,11 @@ public struct Listener: ~Copyable, Sendable {
     self.path = path
   }
 
-  public enum Kind: Sendable { case messages, stream }
+  public enum Kind: Sendable {
+    case messages, stream
+
+    var type: __socket_type { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
+  }
 
   /// Of a socket that this process made.
   func removeFile() { if let path { unsafe unlink(path) } }
@@ -73,12 +77,11 @@ public struct Listener: ~Copyable, Sendable {
   private static func make(
     _ kind: Kind, _ operation: String, _ path: String
   ) throws(HeapError) -> OwnedFD {
-    let type = kind == .messages ? SOCK_SEQPACKET : SOCK_STREAM
     do throws(Errno) {
       return OwnedFD(
         adopting: try call {
           socket(
-            AF_UNIX, CInt(type.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+            AF_UNIX, CInt(kind.type.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         })
     } catch {
       throw HeapError(error, operation, at: path)

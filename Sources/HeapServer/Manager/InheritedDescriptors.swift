@@ -10,7 +10,7 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
   public private(set) var observerSocket: Listener?
   public private(set) var metricsSocket: Listener?
   public private(set) var buffers: [InheritedBuffer] = []
-  /// Handed over under a name that means nothing here; they are closed.
+  /// Handed over under a name that means nothing here, or not what their name says; they are closed.
   public private(set) var unknown: [String] = []
 
   public init() {
@@ -27,10 +27,13 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
   }
 
   private mutating func take(_ descriptor: consuming OwnedFD, _ name: String) {
-    switch (name, Self.isListener(descriptor)) {
+    let kind: Listener.Kind = name == "metrics" ? .stream : .messages
+    switch (name, kind.isListening(descriptor)) {
     case ("heap", true): heapSocket = Listener(inherited: descriptor)
     case ("observer", true): observerSocket = Listener(inherited: descriptor)
     case ("metrics", true): metricsSocket = Listener(inherited: descriptor)
+    case ("heap", false), ("observer", false), ("metrics", false):
+      unknown.append("\(name), which is no listening socket of a unit's \(kind.directive)")
     default:
       if let buffer = StoredBufferName(parsing: name) {
         buffers.append(InheritedBuffer(buffer, descriptor))
@@ -40,15 +43,25 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
     }
   }
 
-  private static func isListener(_ descriptor: borrowing OwnedFD) -> Bool {
-    var listens: CInt = 0
-    var length = socklen_t(MemoryLayout<CInt>.size)
-    let number = descriptor.rawValue
-    return unsafe getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0
-      && listens != 0
-  }
-
   public mutating func takeHeapSocket() -> Listener? { heapSocket.take() }
   public mutating func takeObserverSocket() -> Listener? { observerSocket.take() }
   public mutating func takeMetricsSocket() -> Listener? { metricsSocket.take() }
+}
+
+extension Listener.Kind {
+  /// systemd.socket(5).
+  fileprivate var directive: String {
+    self == .stream ? "ListenStream=" : "ListenSequentialPacket="
+  }
+
+  fileprivate func isListening(_ descriptor: borrowing OwnedFD) -> Bool {
+    func option(_ name: CInt) -> CInt? {
+      var value: CInt = 0
+      var length = socklen_t(MemoryLayout<CInt>.size)
+      let number = descriptor.rawValue
+      return unsafe getsockopt(number, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
+    }
+    return option(SO_ACCEPTCONN) == 1 && option(SO_DOMAIN) == AF_UNIX
+      && option(SO_TYPE) == CInt(type.rawValue)
+  }
 }

@@ -130,12 +130,22 @@ import Testing
     _ = try Self.allocate(heap, .memfd, index: 1)
   }
 
-  @Test(arguments: ["heap", "observer", "metrics"])
-  func `what is named as a socket and is none is closed`(_ name: String) async throws {
+  @Test(arguments: ["heap", "observer", "metrics"], [true, false])
+  func `what is named as a socket and is none of its kind is closed`(
+    _ name: String, isSocket: Bool
+  ) async throws {
     let manager = try StandInManager(heap: MemfdHeap.name)
-    manager.store.insert(try Self.pipe(), as: name)
+    let (directive, other) =
+      name == "metrics"
+      ? ("ListenStream=", SOCK_SEQPACKET) : ("ListenSequentialPacket=", SOCK_STREAM)
+    let odd = isSocket ? try SocketFile.bound(manager.folder + "/odd", other) : try Self.pipe()
+    let number = odd.rawValue
+    if isSocket { _ = try call { listen(number, 1) } }
+    manager.store.insert(odd, as: name)
     try manager.start(.init(passesSockets: false))
-    #expect(comesTrue { manager.logText.contains("unknown descriptor closed: \(name)\n") })
+    let line =
+      "unknown descriptor closed: \(name), which is no listening socket of a unit's \(directive)\n"
+    #expect(comesTrue { manager.logText.contains(line) }, "\(manager.logText)")
     let heap = try RemoteHeap(socket: manager.folder + "/own.sock")
     _ = try Self.allocate(heap, .memfd, index: 1)
     let files = try ProcessFiles.listAtRest(of: try #require(manager.process))
