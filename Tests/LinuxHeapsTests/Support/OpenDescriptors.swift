@@ -2,11 +2,11 @@
 
 /// The open descriptors of this process, without those that are open for a moment: the listing's own,
 /// and what libdispatch reads of its threads (`stat`) and libc of the machine's processors (/sys).
-func openDescriptorCount() throws -> Int {
-  try SmallFile.entries(of: "/proc/self/fd").count { number in
-    guard let target = try? SmallFile.link("/proc/self/fd/\(number)") else { return false }
-    return !target.hasSuffix("/stat") && !target.hasPrefix("/sys/")
+func openDescriptors() throws -> [String] {
+  try SmallFile.entries(of: "/proc/self/fd").compactMap {
+    try? SmallFile.link("/proc/self/fd/\($0)")
   }
+  .filter { !$0.hasSuffix("/stat") && !$0.hasPrefix("/sys/") }.sorted()
 }
 
 /// How many descriptors of this process are open on the memfds of a buffer.
