@@ -1,15 +1,10 @@
-import Glibc
 import HeapTestKit
 import LinuxHeaps
 import Testing
 
 /// The kit's checks, on heaps behind a service.
 @Suite(.serialized) struct RemoteHeapTests {
-  /// All that are here, or those that whoever booted this machine chose: emulated, each takes a minute.
-  static let heaps =
-    unsafe getenv("LINUXHEAPS_SERVED_HEAPS").map {
-      unsafe String(cString: $0).split(separator: " ").map(String.init)
-    } ?? HeapUnderTest.all().map(\.name)
+  static let heaps = ServedHeaps.chosen ?? HeapUnderTest.all().map(\.name)
 
   @Test(arguments: heaps)
   func `a heap behind the service passes the checks`(_ name: String) async throws {

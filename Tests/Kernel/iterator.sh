@@ -3,12 +3,12 @@
 # iterator of dma-bufs, which the kernels built here lack. heapctl holders with debugfs and without (iterator.py),
 # heapctl verify on the system heap, and the iterator's tests.
 set -uo pipefail
-build=${LINUXHEAPS_BUILD:-.build-guest/release}
 failed=0
 fail() {
   echo "iterator: FAILED: $*"
   failed=1
 }
+. Tests/Kernel/programs.sh
 
 # The heap and udmabuf are built in.
 modprobe vgem || fail "no vgem"

@@ -37,7 +37,7 @@ import Testing
       #expect(info == VmoInfo(bufferCollectionID: 7, bufferIndex: 1))
       let status = try scene.observer.status()
       let buffer = try #require(status.buffers.first { $0.collection == 7 })
-      #expect(buffer.orphan && buffer.process == getpid() && buffer.heap == "memfd")
+      #expect(buffer.orphan && buffer.process == getpid() && buffer.heap == ServedHeaps.first)
       #expect(status.orphans == 1)
       try scene.heap.sendDelete(1, vmo)
     }

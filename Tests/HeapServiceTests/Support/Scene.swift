@@ -2,7 +2,7 @@ import HeapProtocol
 import LinuxHeaps
 import Testing
 
-/// A server, and a client of it that must not notice what others do.
+/// A server of ``ServedHeaps/first``, and a client of it that must not notice what others do.
 final class Scene {
   let daemon: Daemon
   let heap: WireClient
@@ -17,7 +17,8 @@ final class Scene {
     configuration: String? = nil, arguments: [String] = [], through prefix: [String] = []
   ) throws {
     daemon = try Daemon(
-      configuration: configuration, arguments: arguments, through: prefix,
+      heap: [ServedHeaps.first], configuration: configuration, arguments: arguments,
+      through: prefix,
       openFolder: true)
     heap = try .heap(daemon)
     observer = try .observer(daemon)

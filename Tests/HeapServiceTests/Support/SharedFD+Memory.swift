@@ -9,17 +9,15 @@ extension SharedFD {
   /// A second descriptor of the same open file.
   func duplicate() throws -> SharedFD { SharedFD(try fd.duplicate()) }
 
+  // By a mapping: a dma-buf has no read(2) and no write(2).
   func write(_ bytes: [UInt8]) throws {
-    let number = fd.rawValue
-    let count = try call { unsafe pwrite(number, bytes, bytes.count, 0) }
-    if count != bytes.count { throw Errno.ioError }
+    let mapping = try vmo().map()
+    for (offset, byte) in bytes.enumerated() { try mapping.poke(byte, at: offset) }
   }
 
   func read(_ count: Int) throws -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    let number = fd.rawValue
-    let length = try call { unsafe pread(number, &bytes, count, 0) }
-    return Array(bytes.prefix(length))
+    let mapping = try vmo().mapReadOnly()
+    return try (0..<count).map { try mapping.peek(at: $0) }
   }
 
   /// Whether the other end of a socket or a pipe is closed, everywhere.
