@@ -46,10 +46,12 @@ extension Report {
     package var reason: String?
     /// Nil for what never ran.
     package var nanoseconds: UInt64?
+    /// Of a check that asks devices.
+    package var devices: [DeviceAnswer]?
 
     package init(
       heap: String, check: String, claim: String, outcome: Outcome, reason: String? = nil,
-      nanoseconds: UInt64? = nil
+      nanoseconds: UInt64? = nil, devices: [DeviceAnswer]? = nil
     ) {
       self.heap = heap
       self.check = check
@@ -57,6 +59,19 @@ extension Report {
       self.outcome = outcome
       self.reason = reason
       self.nanoseconds = nanoseconds
+      self.devices = devices
+    }
+  }
+
+  /// What a device did with the buffer of a check.
+  package struct DeviceAnswer: Codable, Equatable, Sendable {
+    /// Its node and its driver.
+    package var device: String
+    package var answer: String
+
+    package init(device: String, answer: String) {
+      self.device = device
+      self.answer = answer
     }
   }
 

@@ -5,6 +5,7 @@ internal import SystemPackage
 /// Frames of one camera, straight into a heap's buffers.
 struct CameraTrial {
   let path: String
+  let driver: String
   let width: Int
   let height: Int
   let pixelFormat: VideoFourCC
@@ -20,6 +21,7 @@ struct CameraTrial {
   init(_ device: borrowing CaptureDevice) throws(HeapError) {
     let format = try device.format()
     path = device.path
+    driver = device.device.driver
     (width, height, pixelFormat) = (format.width, format.height, format.pixelFormat)
   }
 
@@ -33,6 +35,7 @@ struct CameraTrial {
     let sizes = device.sizes(of: pixelFormat).sorted { $0.width * $0.height < $1.width * $1.height }
     let size = sizes.first { $0.width * $0.height >= 1280 * 720 } ?? sizes.last
     path = device.path
+    driver = device.device.driver
     (width, height) = (size?.width ?? present.width, size?.height ?? present.height)
     self.pixelFormat = pixelFormat
   }

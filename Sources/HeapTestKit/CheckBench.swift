@@ -6,6 +6,7 @@ final class CheckBench: Sendable {
   let subject: HeapUnderTest
   let heap: any Heap
   private let seed: UInt64
+  private let given = Guarded<[DeviceAnswer]>([])
 
   /// The collection of all buffers that a check allocates.
   static let collection: UInt64 = 0x1122_3344_5566_7788
@@ -29,6 +30,11 @@ final class CheckBench: Sendable {
       size: size, settings: subject.settings, bufferCollectionID: Self.collection,
       bufferIndex: index, cleanup: cleanup)
   }
+
+  /// Notes what a device answered, for the report.
+  func note(_ answer: DeviceAnswer) { given.withLock { $0.append(answer) } }
+
+  var answers: [DeviceAnswer] { given.withLock { $0 } }
 
   func delete(_ vmo: consuming VMO, index: UInt64 = 0) async throws(HeapError) {
     try await heap.deleteVmo(

@@ -29,7 +29,8 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
 
   /// How a check ended.
   public enum Outcome: Hashable, Sendable {
-    case passed
+    /// With what the devices answered, of a check that asks some.
+    case passed([DeviceAnswer])
     /// What did not hold.
     case failed(String)
     /// What the machine lacks to find out.
@@ -45,7 +46,7 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
       // No check leaves a buffer behind: the next one may count descriptors, and a parent may be
       // closing still.
       try bench.eventuallyReclaimed("the check ended")
-      return .passed
+      return .passed(bench.answers)
     } catch let skip as Skip {
       return .skipped(skip.reason)
     } catch {

@@ -18,8 +18,8 @@ extension Report {
         <body>
         \(header)
         <main>
-        \(failureSection)\(heapSection)\(matrixSection)\(skipSection)\(latencySection)\(machineSection)\
-        \(repeatSection)</main>
+        \(failureSection)\(heapSection)\(matrixSection)\(deviceSection)\(skipSection)\
+        \(latencySection)\(machineSection)\(repeatSection)</main>
         \(Markup(trusted: Self.scriptStart))\(Markup(trusted: try embeddableJSON))</script>
         </body>
         </html>

@@ -25,13 +25,18 @@ extension Report {
     let properties: [Markup] = facts.map {
       "      <property name=\"\($0)\" value=\"\($1)\"/>\n"
     }
+    let answers: [Markup] = results.flatMap { result in
+      (result.devices ?? []).map { "\(result.check): \($0.line)\n" }
+    }
+    let output: Markup =
+      answers.isEmpty ? "<system-out/>" : "<system-out>\(answers)</system-out>"
     return """
         <testsuite id="\(id)" package="heapctl.verify" name="\(heap)" timestamp="\(localTime)" \
       hostname="localhost" tests="\(results.count)" failures="\(count(.fail))" errors="0" \
       skipped="\(count(.skip))" time="\(time.asSeconds)">
           <properties>
       \(properties)    </properties>
-      \(results.map(\.testCase))    <system-out/>
+      \(results.map(\.testCase))    \(output)
           <system-err/>
         </testsuite>
 

@@ -29,7 +29,8 @@ extension Report.Result {
     let name = check.visibleWithoutHash
     let why = (reason ?? "").visible
     return switch outcome {
-    case .pass: ["ok \(number) \(name)"]
+    case .pass:
+      (devices ?? []).map { "# \(name): \($0.line)" } + ["ok \(number) \(name)"]
     case .fail: ["# \(name): \(claim.visible)", "# \(why)", "not ok \(number) \(name)"]
     case .skip: ["ok \(number) \(name) # SKIP \(why)"]
     }

@@ -14,8 +14,10 @@ extension HeapCheck {
           reason: "no camera here needs contiguous memory "
             + "(as root: modprobe vivid allocators=1 on a kernel that has it)")
       }
+      let outcome = try camera.run(bench)
+      bench.note(DeviceAnswer(camera, outcome))
       // Other memory may be in one piece by luck.
-      if try camera.run(bench) == .refused {
+      if outcome == .refused {
         try expect(
           !bench.isContiguous, "\(camera.path) takes a buffer of \(camera.width)x\(camera.height)")
       }
@@ -29,7 +31,10 @@ extension HeapCheck {
       let paths = CameraTrial.paths()
       if paths.isEmpty { throw Skip(reason: "no camera here takes dma-bufs (modprobe vivid)") }
       for path in paths {
-        if try CameraTrial.present(path).run(bench) == .refused {
+        let camera = try CameraTrial.present(path)
+        let outcome = try camera.run(bench)
+        bench.note(DeviceAnswer(camera, outcome))
+        if outcome == .refused {
           try expect(!bench.isContiguous, "\(path) takes contiguous memory")
         }
         // The next camera's buffers have the same names.
@@ -50,11 +55,13 @@ extension HeapCheck {
           let handle = try device.importBuffer(vmo)
           let held = try vmo.referenceCount
           _ = consume handle
+          bench.note(DeviceAnswer(node, "imports"))
           try expect((held ?? 0) > (before ?? 0), "count rises with an import into \(node.path)")
         } catch let error as Errno {
           try expect(
             [.invalidArgument, .notSupported, .badAddress, .noMemory, .permissionDenied]
               .contains(error), "\(node.path) refuses in a known way, and not by \(error)")
+          bench.note(DeviceAnswer(node, "refuses: \(error)"))
         }
         try bench.eventually("\(node.path) lets go of the buffer") {
           try vmo.referenceCount == before

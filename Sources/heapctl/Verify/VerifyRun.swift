@@ -67,7 +67,10 @@ final class VerifyRun {
 
   private func add(_ result: Report.Result) {
     report.results.append(result)
-    if streams { show(result.paintedLine) }
+    if streams {
+      show(result.paintedLine)
+      result.deviceLines.forEach(show)
+    }
   }
 }
 
@@ -75,15 +78,17 @@ extension Report.Result {
   fileprivate init(
     heap: HeapUnderTest, check: HeapCheck, outcome: HeapCheck.Outcome, time: Duration
   ) {
-    let (word, reason): (Report.Outcome, String?) =
-      switch outcome {
-      case .passed: (.pass, nil)
-      case .failed(let reason): (.fail, reason)
-      case .skipped(let reason): (.skip, reason)
-      }
     self.init(
-      heap: heap.name, check: check.name, claim: check.claim, outcome: word, reason: reason,
+      heap: heap.name, check: check.name, claim: check.claim, outcome: .pass,
       nanoseconds: time.nanoseconds)
+    switch outcome {
+    case .passed(let answers):
+      if !answers.isEmpty {
+        devices = answers.map { Report.DeviceAnswer(device: $0.device, answer: $0.answer) }
+      }
+    case .failed(let reason): (self.outcome, self.reason) = (.fail, reason)
+    case .skipped(let reason): (self.outcome, self.reason) = (.skip, reason)
+    }
   }
 }
 

@@ -29,6 +29,7 @@ import Testing
           a.getAttribute("href") + " h3"))),
         failures: all("#failures article").map(a => all("h3,dd", a).map(text)),
         skips: all("#skips tbody tr").map(r => all("td", r).map(text)),
+        devices: all("#devices tr").map(r => all("th,td", r).map(text)),
         heaps: all("#heaps tbody tr").map(r => all("th,td", r).map(text)),
         plots: all("#latency figure").map(f => [text(f.querySelector("figcaption")),
           all("circle", f).filter(seen).length, ...all("text.figure,text.size", f).map(t =>
@@ -134,6 +135,21 @@ import Testing
     #expect(list("links").sorted() == table("failures").map { $0[0] }.sorted())
     let reasons = Set(report.results.filter { $0.outcome == .skip }.map { $0.reason?.visible })
     #expect(Set(table("skips").map(\.first)) == reasons)
+
+    let shown = table("devices")
+    for row in shown.dropFirst() {
+      for (heap, answer) in zip(shown[0], row).dropFirst() {
+        let answers = report.results.filter { $0.heap.visible == heap }.flatMap { $0.devices ?? [] }
+          .filter { $0.device.visible == row[0] }.map(\.answer)
+        #expect(answer == (answers.isEmpty ? "–" : answers.joined(separator: "; ")))
+      }
+    }
+    let devices = report.results.flatMap { $0.devices ?? [] }.map(\.device.visible)
+    #expect(
+      shown.dropFirst().map(\.first)
+        == devices.reduce(into: []) { all, device in
+          if !all.contains(device) { all.append(device) }
+        })
 
     #expect(table("heaps").map(\.first) == report.heaps.map(\.name.visible))
     let plots = page["plots"] as? [[Any]] ?? []

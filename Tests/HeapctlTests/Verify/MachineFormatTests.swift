@@ -14,8 +14,8 @@ import Testing
       ])
     #expect(
       tests.map { $0.tests.map { "\($0.outcome) \($0.name)" } } == [
-        ["pass fence", "fail zeroed"], ["fail zeroed", "skip child-by-import"], ["pass fence"],
-        ["skip all"],
+        ["pass fence", "fail zeroed", "pass drm-import"],
+        ["fail zeroed", "skip child-by-import", "pass drm-import"], ["pass fence"], ["skip all"],
       ])
   }
 

@@ -29,12 +29,23 @@ extension Report {
         heap: "system", check: "zeroed", claim: "buffers come back as zeroes", outcome: .fail,
         reason: "does not hold: buffer 3 is zero", nanoseconds: 2_000_000_000),
       Result(
+        heap: "system", check: "drm-import", claim: "each device imports it or refuses it",
+        outcome: .pass, nanoseconds: 5_000,
+        devices: [
+          DeviceAnswer(device: "/dev/dri/card0 (vkms)", answer: "imports"),
+          DeviceAnswer(device: "/dev/dri/card1 (<b>#\r\nok 9)", answer: "refuses: \"I/O\" error"),
+        ]),
+      Result(
         heap: Self.odd, check: "zeroed", claim: "buffers come back as zeroes", outcome: .fail,
         reason: "allocate (</script>&]]>): \u{1}#\r\nok 9 forged. To fix it: boot with \"cma=64M\"",
         nanoseconds: 999),
       Result(
         heap: Self.odd, check: "child-by-import", claim: "an import is a child", outcome: .skip,
         reason: "no vgem # or vkms device (modprobe vgem as root)", nanoseconds: 850),
+      Result(
+        heap: Self.odd, check: "drm-import", claim: "each device imports it or refuses it",
+        outcome: .pass, nanoseconds: 6_000,
+        devices: [DeviceAnswer(device: "/dev/dri/card0 (vkms)", answer: "refuses: <none>")]),
       Result(
         heap: "memfd", check: "fence", claim: "a deletion returns when all is cleaned up",
         outcome: .pass, nanoseconds: 12_300),
