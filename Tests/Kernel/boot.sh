@@ -16,10 +16,14 @@ vng=$cache/venv/bin/vng
 # takes any through the multi-planar interface (Documentation/admin-guide/media/vivid.rst).
 cameras="vivid.n_devs=3 vivid.node_types=0x1,0x1,0x1 vivid.allocators=1,0,0 vivid.multiplanar=1,1,2"
 
+# virtme-ng's own flags, and the host's files cached: they do not change meanwhile
+# (Documentation/filesystems/9p.rst). A process starts in three quarters of the time.
+root="rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288,cache=loose"
+
 say "booting $(cat "$image/release")"
 # Its output goes through a pipe: virtme-ng truncates and overwrites a regular file.
 status=0
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" --disable-kvm --force-9p --cpus 2 --memory 2G --cwd "$PWD" \
-  --append "loglevel=3" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
+  --append "loglevel=3" --append "$root" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
   --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
 exit "$status"

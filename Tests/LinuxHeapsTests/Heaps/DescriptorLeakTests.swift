@@ -11,7 +11,7 @@ import Testing
       let heap: any LocalHeap = hasHeap ? DMABufHeap(heaps: ["system"]) : MemfdHeap()
       let sockets = try MessageSocket.Pair()
       try await openWhatStaysOpen(heap)
-      let before = try openDescriptors()
+      let before = try await openDescriptorsAtRest()
       for index: UInt64 in 0..<2000 {
         let key = BufferKey.fresh(index)
         let vmo = try heap.allocate(key, size: 2 * pageSize)
@@ -29,10 +29,12 @@ import Testing
           close(slice)
         }
       }
+      var now: [String] = []
       let areGone = try await eventually {
-        try heap.buffers.count == 0 && openDescriptors() == before
+        now = try openDescriptors()
+        return heap.buffers.count == 0 && now == before
       }
-      precondition(areGone, "\(String(describing: try? openDescriptors())), not \(before)")
+      if !areGone { fatalError("\(now), not \(before)") }
     }
   }
 
@@ -42,7 +44,7 @@ import Testing
       try await openWhatStaysOpen(heap)
       let key = BufferKey.fresh()
       let vmo = try heap.allocate(key)
-      let before = try openDescriptors()
+      let before = try await openDescriptorsAtRest()
       for _ in 0..<100 {
         let empty = SharedBox(try Memfd.create("empty", size: 0))
         precondition(
@@ -56,23 +58,27 @@ import Testing
         let error = try await heap.refusalToDelete(.fresh(), copy)
         precondition(error?.code == .notFound)
       }
-      let after = try openDescriptors()
-      precondition(after == before, "\(before) before, \(after) after")
+      let after = try await openDescriptorsAtRest()
+      if after != before { fatalError("\(after), not \(before)") }
     }
   }
 
   @Test func `a reclaimer that is gone leaves no descriptor open`() async {
     await #expect(processExitsWith: .success) {
       try await openWhatStaysOpen(MemfdHeap())
-      let before = try openDescriptors()
+      let before = try await openDescriptorsAtRest()
       for _ in 0..<50 {
         let key = BufferKey.fresh()
         let heap = MemfdHeap(reclaimer: Reclaimer())
         try await heap.delete(key, heap.allocate(key))
       }
       // The threads end by themselves, after their heaps.
-      let areGone = try await eventually { try openDescriptors() == before }
-      precondition(areGone, "\(String(describing: try? openDescriptors())), not \(before)")
+      var now: [String] = []
+      let areGone = try await eventually {
+        now = try openDescriptors()
+        return now == before
+      }
+      if !areGone { fatalError("\(now), not \(before)") }
     }
   }
 }
@@ -85,4 +91,18 @@ private func openWhatStaysOpen(_ heap: any LocalHeap) async throws {
   while try !openDescriptors().contains("anon_inode:[timerfd]") {
     try await Task.sleep(for: .milliseconds(1))
   }
+}
+
+/// When a thread that was at work, e.g. the reclaimer's with a file of /proc, is done.
+private func openDescriptorsAtRest() async throws -> [String] {
+  var last: [String] = []
+  var equal = 0
+  let areAtRest = try await eventually {
+    let now = try openDescriptors()
+    equal = now == last ? equal + 1 : 0
+    last = now
+    return equal == 20
+  }
+  if !areAtRest { fatalError("descriptors come and go: \(last)") }
+  return last
 }
