@@ -38,7 +38,7 @@ import Testing
     let heap = try manager.connect()
     let vmo = try allocate(heap, subject, index: 99)
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 99, vmo: vmo)
-    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 })
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 })
     let files = try ProcessFiles.listAtRest(of: try #require(manager.process))
     #expect(!files.contains { $0.hasPrefix("pipe:") || $0.contains("memfd:lh") }, "\(files)")
   }
@@ -49,7 +49,7 @@ import Testing
     manager.store.insert(try .open("/dev/null", O_RDONLY), as: Self.name(2))
     manager.store.insert(try Memfd.create("empty", size: 0), as: Self.name(3))
     try manager.start()
-    #expect(comesTrue { manager.store.entries.isEmpty }, "\(manager.logText)")
+    #expect(eventually { manager.store.entries.isEmpty }, "\(manager.logText)")
     #expect(manager.logText.split(separator: "\n").count { $0.contains("is of no use") } == 3)
     try await Self.expectServing(manager, .memfd)
   }
@@ -85,19 +85,19 @@ import Testing
     var heap = try manager.connect()
     let vmo = try Self.allocate(heap, subject, index: 1)
     let other = HeldVMO(try Self.allocate(heap, subject, index: 2))
-    #expect(comesTrue { manager.store.entries.count == 2 })
+    #expect(eventually { manager.store.entries.count == 2 })
     manager.kill()
     manager.store.mixUp()
     try manager.start()
     heap = try manager.connect()
     // Longer than the service waits between two looks, where it looks.
     usleep(subject.isCounted ? 300_000 : 20_000)
-    #expect(try HeapdStatus(of: heap).buffers.map(\.index) == [1])
+    #expect(try ServerStatus(of: heap).buffers.map(\.index) == [1])
     let key = try heap.info(of: vmo)
     #expect(key == Self.key)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
     _ = other.take()
-    #expect(comesTrue { manager.store.entries.isEmpty })
+    #expect(eventually { manager.store.entries.isEmpty })
     try await Self.expectServing(manager, subject)
   }
 
@@ -110,7 +110,7 @@ import Testing
     try manager.start(.init(isMisaddressed: true))
     // It made sockets of its own.
     let other = try RemoteHeap(socket: manager.folder + "/own.sock")
-    #expect(try HeapdStatus(of: other).quota.buffers == 0)
+    #expect(try ServerStatus(of: other).quota.buffers == 0)
     manager.kill()
     #expect(manager.store.entries.count == 1)
     try manager.start()
@@ -118,7 +118,7 @@ import Testing
     let key = try heap.info(of: vmo)
     #expect(key == Self.key)
     _ = consume vmo
-    #expect(comesTrue { manager.store.entries.isEmpty })
+    #expect(eventually { manager.store.entries.isEmpty })
   }
 
   @Test(arguments: ["", "abc", "-1", "2147483647", "99999999999999999999"])
@@ -145,7 +145,7 @@ import Testing
     try manager.start(.init(passesSockets: false))
     let line =
       "unknown descriptor closed: \(name), which is no listening socket of a unit's \(directive)\n"
-    #expect(comesTrue { manager.logText.contains(line) }, "\(manager.logText)")
+    #expect(eventually { manager.logText.contains(line) }, "\(manager.logText)")
     let heap = try RemoteHeap(socket: manager.folder + "/own.sock")
     _ = try Self.allocate(heap, .memfd, index: 1)
     let files = try ProcessFiles.listAtRest(of: try #require(manager.process))

@@ -36,7 +36,7 @@ import Testing
       heap = try manager.connect()
       // While it took over it had to open them to readers.
       for file in manager.store.entries {
-        #expect(comesTrue(within: .seconds(1)) { Self.mode(file) == mode })
+        #expect(eventually { Self.mode(file) == mode })
       }
       for (index, vmo) in held.enumerated() {
         #expect(
@@ -46,15 +46,15 @@ import Testing
     }
     guard let vmo = held[1].take() else { return }
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
-    #expect(try HeapdStatus(of: heap).buffers.map(\.index) == [0, 2])
+    #expect(try ServerStatus(of: heap).buffers.map(\.index) == [0, 2])
     manager.kill()
     _ = held[0].take()
     try manager.start()
     heap = try manager.connect()
-    #expect(try comesTrue { try HeapdStatus(of: heap).buffers.map(\.index) == [2] })
+    #expect(try eventually { try ServerStatus(of: heap).buffers.map(\.index) == [2] })
     _ = held[2].take()
-    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 })
-    #expect(comesTrue { manager.store.entries.isEmpty })
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 })
+    #expect(eventually { manager.store.entries.isEmpty })
     #expect(!manager.logText.contains(" error "), "\(manager.logText)")
   }
 

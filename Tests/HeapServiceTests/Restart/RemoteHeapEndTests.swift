@@ -28,7 +28,7 @@ import Testing
     // It has the stand-in let go of what nobody holds any more.
     try manager.start()
     #expect(
-      comesTrue { (try? OwnResources()) == before },
+      eventually { (try? OwnResources()) == before },
       "\((try? OwnResources())?.description ?? ""), not \(before)")
 
     let heap = try manager.connect()
@@ -50,7 +50,7 @@ import Testing
       }
     }
     // Until it is begun the service knows the buffer.
-    #expect(comesTrue { (try? held.info(from: heap)) == nil })
+    #expect(eventually { (try? held.info(from: heap)) == nil })
     Glibc.kill(try #require(manager.process), SIGSTOP)
     let codes = Guarded<[HeapError.Code?]>([])
     for index in 0..<12 {
@@ -63,7 +63,7 @@ import Testing
     usleep(20_000)
     #expect(codes.withLock { $0.isEmpty })
     manager.kill()
-    #expect(comesTrue { codes.withLock { $0.count } == 12 })
+    #expect(eventually { codes.withLock { $0.count } == 12 })
     #expect(codes.withLock { $0 } == Array(repeating: .peerClosed, count: 12))
     #expect(await deletion.value == .peerClosed)
     let refusal = #expect(throws: HeapError.self) { _ = try heap.status() }
@@ -136,7 +136,7 @@ import Testing
     try heap.answerAllocation(try heap.takeRequest())
     let watch = try observer.takeRequest()
     try observer.answerInfo(try observer.takeRequest())
-    #expect(comesTrue { remote.withLock { $0 != nil } })
+    #expect(eventually { remote.withLock { $0 != nil } })
     try observer.tellReclaimed(watch)
     for index in 1...2 as ClosedRange<UInt64> {
       try KernelThread.start("caller") {
@@ -154,7 +154,7 @@ import Testing
     _ = consume heap
     _ = consume observer
     gate.signal()
-    #expect(comesTrue { results.withLock { $0.count } == 2 })
+    #expect(eventually { results.withLock { $0.count } == 2 })
     #expect(results.withLock { $0 } == [1: nil, 2: .peerClosed])
   }
 
@@ -180,11 +180,11 @@ import Testing
     for client in clients { lost += await client.value }
     #expect(lost > 5, "\(seed)")
     let heap = try manager.connect()
-    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 }, "\(seed)")
-    #expect(comesTrue { manager.store.entries.isEmpty }, "\(seed)")
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 }, "\(seed)")
+    #expect(eventually { manager.store.entries.isEmpty }, "\(seed)")
     _ = consume heap
     #expect(
-      comesTrue { (try? OwnResources()) == before },
+      eventually { (try? OwnResources()) == before },
       "\((try? OwnResources())?.description ?? ""), not \(before) \(seed)")
   }
 

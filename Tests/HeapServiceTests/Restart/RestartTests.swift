@@ -16,11 +16,11 @@ import Testing
   }
 
   private static func expectNothingLeft(_ manager: StandInManager, _ heap: RemoteHeap) {
-    #expect(comesTrue { (try? HeapdStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
-    #expect(comesTrue { manager.store.entries.isEmpty })
+    #expect(eventually { (try? ServerStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
+    #expect(eventually { manager.store.entries.isEmpty })
     let files = manager.process.flatMap { try? ProcessFiles.listAtRest(of: $0) } ?? []
     #expect(!files.contains { $0.contains("/memfd:lh") || $0.contains("/dmabuf") }, "\(files)")
-    #expect(comesTrue { KernelBuffers.of(collection: collection)?.isEmpty != false })
+    #expect(eventually { KernelBuffers.of(collection: collection)?.isEmpty != false })
   }
 
   enum End: CaseIterable {
@@ -44,7 +44,7 @@ import Testing
     let vmo = try Self.allocate(heap, subject, index: 7)
     let isMappable = subject.kind != .opaque
     if isMappable { try vmo.poke(0x5a, at: 4097) }
-    let status = try HeapdStatus(of: heap)
+    let status = try ServerStatus(of: heap)
 
     end.end(manager)
     try manager.start()
@@ -54,7 +54,7 @@ import Testing
     #expect(byte == 0x5a)
     let key = try heap.info(of: vmo)
     #expect(key == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 7))
-    let found = try HeapdStatus(of: heap)
+    let found = try ServerStatus(of: heap)
     #expect(found.quota.buffers == 1)
     #expect(found.quota.bytes == status.quota.bytes)
     #expect(found.users.map(\.quota.bytes) == status.users.map(\.quota.bytes))
@@ -84,8 +84,8 @@ import Testing
 
     try manager.start()
     let heap = try manager.connect()
-    #expect(comesTrue { manager.store.entries.count == 1 }, "\(manager.logText)")
-    #expect(comesTrue { (try? HeapdStatus(of: heap).buffers.map(\.index)) == [2] })
+    #expect(eventually { manager.store.entries.count == 1 }, "\(manager.logText)")
+    #expect(eventually { (try? ServerStatus(of: heap).buffers.map(\.index)) == [2] })
     // Its name can be used again.
     _ = try Self.allocate(heap, subject, index: 1)
     _ = consume kept
@@ -104,7 +104,7 @@ import Testing
     try manager.start()
     let heap = try manager.connect()
     usleep(subject.isCounted ? 300_000 : 20_000)
-    #expect(try HeapdStatus(of: heap).quota.buffers == 1)
+    #expect(try ServerStatus(of: heap).quota.buffers == 1)
     let byte = try mapping?.peek(at: 100)
     #expect(byte == 0x77)
     mapping = nil
@@ -137,11 +137,11 @@ import Testing
     try manager.start()
     var heap = try manager.connect()
     let first = try Self.allocate(heap, .opaque, index: 1, size: 1 << 40)
-    #expect(try HeapdStatus(of: heap).quota.bytes == 0)
+    #expect(try ServerStatus(of: heap).quota.bytes == 0)
     manager.kill()
     try manager.start()
     heap = try manager.connect()
-    #expect(try HeapdStatus(of: heap).quota.bytes == 0)
+    #expect(try ServerStatus(of: heap).quota.bytes == 0)
     _ = try Self.allocate(heap, .opaque, index: 2, size: 1 << 40)
     _ = consume first
     Self.expectNothingLeft(manager, heap)

@@ -25,13 +25,13 @@ import Testing
   ) throws {
     // Longer than the service waits between two looks, where it looks.
     usleep(subject.isCounted ? 300_000 : 20_000)
-    #expect(try HeapdStatus(of: heap).buffers.map(\.index) == indices)
+    #expect(try ServerStatus(of: heap).buffers.map(\.index) == indices)
   }
 
   private static func expectNothingLeft(_ manager: StandInManager, _ heap: RemoteHeap) {
-    #expect(comesTrue { (try? HeapdStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
-    #expect(comesTrue { manager.store.entries.isEmpty })
-    #expect(comesTrue { KernelBuffers.of(collection: collection)?.isEmpty != false })
+    #expect(eventually { (try? ServerStatus(of: heap).quota.buffers) == 0 }, "\(manager.logText)")
+    #expect(eventually { manager.store.entries.isEmpty })
+    #expect(eventually { KernelBuffers.of(collection: collection)?.isEmpty != false })
   }
 
   @Test(arguments: HeapUnderTest.kinds, Self.lateness)
@@ -44,7 +44,7 @@ import Testing
     let heap = try manager.connect()
     let vmo = try Self.allocate(heap, subject, index: 1)
     let other = HeldVMO(try Self.allocate(heap, subject, index: 2))
-    #expect(comesTrue { manager.store.offers == 2 })
+    #expect(eventually { manager.store.offers == 2 })
     try Self.expectLive([1, 2], heap, subject)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
     try Self.expectLive([2], heap, subject)
@@ -102,7 +102,7 @@ import Testing
     let heap = try manager.connect()
     let vmo = try Self.allocate(heap, subject, index: 1)
     let other = HeldVMO(try Self.allocate(heap, subject, index: 2))
-    #expect(comesTrue { manager.store.entries.count == 2 })
+    #expect(eventually { manager.store.entries.count == 2 })
     manager.store.lose()
     try Self.expectLive([1, 2], heap, subject)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)

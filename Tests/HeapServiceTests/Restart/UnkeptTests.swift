@@ -46,7 +46,7 @@ import Testing
     }
     _ = consume vmo
     _ = consume mapping
-    #expect(comesTrue { KernelBuffers.of(collection: Self.collection)?.isEmpty != false })
+    #expect(eventually { KernelBuffers.of(collection: Self.collection)?.isEmpty != false })
     #expect(try !Self.isOpenHere(name))
   }
 
@@ -80,7 +80,7 @@ import Testing
     let key = try heap.info(of: new)
     #expect(key == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 1))
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: new)
-    #expect(try HeapdStatus(of: heap).quota.buffers == 0)
+    #expect(try ServerStatus(of: heap).quota.buffers == 0)
     _ = consume vmo
   }
 }

@@ -12,7 +12,7 @@ import Testing
     let nursery = try ClientNursery.shared.get()
     try nursery.setUp(heap, socket: daemon.socket, reconnects: false)
     try nursery.start(2, seed: seed.next())
-    #expect(try comesTrue { try nursery.look().deleted > 10 }, "clients get started, \(seed)")
+    #expect(try eventually { try nursery.look().deleted > 10 }, "clients get started, \(seed)")
     try nursery.stop()
     let left = try LeftBehind(RemoteHeap(socket: daemon.socket), daemon.identifier)
 

@@ -20,7 +20,7 @@ import Testing
     try manager.start()
     let startTime = (ContinuousClock.now - start).microseconds
     try nursery.start(1, seed: seed.next())
-    #expect(try comesTrue { try nursery.look().deleted > 5 }, "clients get started, \(seed)")
+    #expect(try eventually { try nursery.look().deleted > 5 }, "clients get started, \(seed)")
     try nursery.stop()
     var heap = try manager.connect()
     // Some descriptors are opened at first use, and kept.
@@ -43,7 +43,7 @@ import Testing
         try manager.waitUntilReady()
         // Some clients' work later, however slow the machine is.
         let deleted = try nursery.look().deleted + .random(in: 0...8, using: &seed)
-        #expect(try comesTrue { try nursery.look().deleted >= deleted }, "clients go on, \(seed)")
+        #expect(try eventually { try nursery.look().deleted >= deleted }, "clients go on, \(seed)")
         usleep(.random(in: 0...startTime / 4, using: &seed))
       } else {
         usleep(.random(in: 0...startTime * 3 / 2, using: &seed))
@@ -58,19 +58,19 @@ import Testing
     #expect(report.faults == 0, "\(report) \(seed)")
     #expect(report.reconnected > 30 && report.allocated > 100, "\(report) \(seed)")
     #expect(report.known > 100 && report.taken > 20 && report.deleted > 20, "\(report) \(seed)")
-    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == Held.count }, "\(seed)")
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == Held.count }, "\(seed)")
     try await held.delete(heap)
 
-    #expect(try comesTrue { try HeapdStatus(of: heap).quota.buffers == 0 }, "\(seed)")
-    #expect(try HeapdStatus(of: heap).users.allSatisfy { $0.quota.buffers == 0 }, "\(seed)")
-    #expect(comesTrue { manager.store.entries.isEmpty }, "\(manager.store.entries.count) \(seed)")
-    #expect(comesTrue { KernelBuffers.ofClients()?.isEmpty != false }, "\(seed)")
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 }, "\(seed)")
+    #expect(try ServerStatus(of: heap).users.allSatisfy { $0.quota.buffers == 0 }, "\(seed)")
+    #expect(eventually { manager.store.entries.isEmpty }, "\(manager.store.entries.count) \(seed)")
+    #expect(eventually { KernelBuffers.ofClients()?.isEmpty != false }, "\(seed)")
     #expect(
-      comesTrue { KernelBuffers.of(collection: Self.collection)?.isEmpty != false }, "\(seed)")
+      eventually { KernelBuffers.of(collection: Self.collection)?.isEmpty != false }, "\(seed)")
     let left = try filesAtRest(manager, heap)
     #expect(left == files, "\(seed)")
     #expect(
-      comesTrue { (try? OwnResources()) == own },
+      eventually { (try? OwnResources()) == own },
       "\((try? OwnResources())?.description ?? ""), not \(own) \(seed)")
     #expect(!manager.logText.contains(" error "), "\(manager.logText) \(seed)")
   }
@@ -79,7 +79,7 @@ import Testing
   private func filesAtRest(
     _ manager: StandInManager, _ heap: RemoteHeap
   ) throws -> [String] {
-    #expect(try comesTrue { try HeapdStatus(of: heap).connections.count == 2 })
+    #expect(try eventually { try ServerStatus(of: heap).connections.count == 2 })
     return try ProcessFiles.listAtRest(of: try #require(manager.process))
   }
 

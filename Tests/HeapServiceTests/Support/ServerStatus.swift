@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HeapClient
 import HeapProtocol
 import LinuxHeaps
 
@@ -45,6 +46,12 @@ struct ServerStatus: Decodable {
   let connections: [Connection]
   let buffers: [Buffer]
   let orphans: Int
+
+  init(of heap: RemoteHeap) throws { self = try Self.decode(Data(try heap.status().utf8)) }
+
+  fileprivate static func decode(_ text: Data) throws -> Self {
+    try JSONDecoder().decode(Self.self, from: text)
+  }
 }
 
 extension WireClient {
@@ -58,6 +65,6 @@ extension WireClient {
     let count = withExtendedLifetime(reply) {
       unsafe pread(reply.handles[0].fd.rawValue, &text, text.count, 0)
     }
-    return try JSONDecoder().decode(ServerStatus.self, from: Data(text.prefix(max(count, 0))))
+    return try .decode(Data(text.prefix(max(count, 0))))
   }
 }

@@ -14,13 +14,13 @@ struct LeftBehind {
   init(_ heap: RemoteHeap, _ process: pid_t) throws {
     self.heap = heap
     self.process = process
-    #expect(comesTrue { (try? Self.isIdle(heap)) == true }, "the service comes to rest")
+    #expect(eventually { (try? Self.isIdle(heap)) == true }, "the service comes to rest")
     files = try ProcessFiles.listAtRest(of: process)
   }
 
   /// Nobody but this value is connected, and no buffer lives.
   private static func isIdle(_ heap: RemoteHeap) throws -> Bool {
-    let status = try HeapdStatus(of: heap)
+    let status = try ServerStatus(of: heap)
     return status.quota.buffers == 0 && status.quota.bytes == 0 && status.orphans == 0
       && status.buffers.isEmpty && status.connections.count == 2
   }
@@ -28,10 +28,10 @@ struct LeftBehind {
   /// Everything is as it was at first.
   func expectNothing(_ comment: Comment) throws {
     #expect(
-      comesTrue { (try? Self.isIdle(heap)) == true }, "\((try? heap.status()) ?? "") \(comment)")
+      eventually { (try? Self.isIdle(heap)) == true }, "\((try? heap.status()) ?? "") \(comment)")
     #expect(
-      comesTrue { (try? ProcessFiles.list(of: process)) == files },
+      eventually { (try? ProcessFiles.list(of: process)) == files },
       "\((try? ProcessFiles.list(of: process)) ?? []), not \(files) \(comment)")
-    #expect(comesTrue { KernelBuffers.ofClients()?.isEmpty != false }, comment)
+    #expect(eventually { KernelBuffers.ofClients()?.isEmpty != false }, comment)
   }
 }

@@ -125,7 +125,7 @@ final class StandInManager: @unchecked Sendable {
 
   /// Waits until heapd said so.
   func waitUntilReady() throws {
-    let isReady = comesTrue { store.readies > readies || !isRunning }
+    let isReady = eventually { store.readies > readies || !isRunning }
     guard isReady, store.readies > readies else {
       throw Silent(description: "heapd does not start: \(logText)")
     }
