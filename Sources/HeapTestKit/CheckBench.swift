@@ -31,6 +31,17 @@ final class CheckBench: Sendable {
       bufferIndex: index, cleanup: cleanup)
   }
 
+  /// The kernel's count of references, without those of a moment: whoever reads a buffer's fdinfo holds
+  /// the file meanwhile, as a reclaimer does, and a server closes its vmo only after it has sent it.
+  func referenceCount(of vmo: borrowing VMO) throws -> Int? {
+    guard var least = try vmo.referenceCount else { return nil }
+    for _ in 0..<(subject.isRemote ? 10 : 2) {
+      usleep(1_000)
+      least = min(least, try vmo.referenceCount ?? least)
+    }
+    return least
+  }
+
   /// Notes what a device answered, for the report.
   func note(_ answer: DeviceAnswer) { given.withLock { $0.append(answer) } }
 

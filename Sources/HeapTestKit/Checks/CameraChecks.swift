@@ -48,12 +48,12 @@ extension HeapCheck {
       let nodes = DRMNode.all().filter { $0.refusal == nil && $0.driver != nil }
       if nodes.isEmpty { throw Skip(reason: "no DRM device that this process may open") }
       let vmo = try bench.allocate()
-      let before = try vmo.referenceCount
+      let before = try bench.referenceCount(of: vmo)
       for node in nodes {
         let device = try DRMDevice(path: node.path.string)
         do {
           let handle = try device.importBuffer(vmo)
-          let held = try vmo.referenceCount
+          let held = try bench.referenceCount(of: vmo)
           _ = consume handle
           bench.note(DeviceAnswer(node, "imports"))
           try expect((held ?? 0) > (before ?? 0), "count rises with an import into \(node.path)")
@@ -64,7 +64,7 @@ extension HeapCheck {
           bench.note(DeviceAnswer(node, "refuses: \(error)"))
         }
         try bench.eventually("\(node.path) lets go of the buffer") {
-          try vmo.referenceCount == before
+          try bench.referenceCount(of: vmo) == before
         }
       }
     },

@@ -7,9 +7,11 @@ extension HeapCheck {
   static let children: [HeapCheck] = [
     HeapCheck("child-by-dup", "a dup is a child, counted by the kernel") { bench in
       let vmo = try bench.allocate()
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       let dup = try vmo.duplicate()
-      if let count { try expectEqual(try vmo.referenceCount, count + 1, "count after a dup") }
+      if let count {
+        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after a dup")
+      }
       _ = consume vmo
       try bench.expectStillLive(while: "a dup is open")
       _ = consume dup
@@ -31,9 +33,11 @@ extension HeapCheck {
     HeapCheck("child-by-passing", "a descriptor in another process is a child") { bench in
       let peer = try Peer()
       let vmo = try bench.allocate()
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       try peer.hold(vmo)
-      if let count { try expectEqual(try vmo.referenceCount, count + 1, "count after passing") }
+      if let count {
+        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after passing")
+      }
       _ = consume vmo
       try bench.expectStillLive(while: "another process holds the descriptor")
       try peer.closeDescriptor()
@@ -55,9 +59,11 @@ extension HeapCheck {
       bench in
       let pair = try MessageSocket.Pair()
       let vmo = try bench.allocate()
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       try pair.near.send([0], passing: vmo)
-      if let count { try expectEqual(try vmo.referenceCount, count + 1, "count while in flight") }
+      if let count {
+        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count while in flight")
+      }
       _ = consume vmo
       try bench.expectStillLive(while: "a message in flight holds it")
       _ = consume pair
@@ -91,9 +97,11 @@ extension HeapCheck {
       try peer.hold(vmo)
       try peer.map(byteCount: byteCount)
       try peer.closeDescriptor()
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       try peer.unmap(offset: 4 * pageSize, byteCount: pageSize)
-      if let count { try expectEqual(try vmo.referenceCount, count + 1, "count after a hole") }
+      if let count {
+        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after a hole")
+      }
       _ = consume vmo
       try bench.expectStillLive(while: "a mapping with a hole is left")
       try peer.unmap(offset: 0, byteCount: 4 * pageSize)
@@ -128,11 +136,11 @@ extension HeapCheck {
       try peer.hold(vmo)
       let isMapped = HeapCheck.mappable.contains(bench.subject.kind)
       if isMapped { try peer.map(byteCount: CheckBench.size) }
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       try peer.forkHolder()
       if let count {
         try expectEqual(
-          try vmo.referenceCount, count + (isMapped ? 2 : 1), "count after a fork")
+          try bench.referenceCount(of: vmo), count + (isMapped ? 2 : 1), "count after a fork")
       }
       try peer.closeDescriptor()
       if isMapped { try peer.unmap(byteCount: CheckBench.size) }

@@ -12,10 +12,10 @@ extension HeapCheck {
           reason: "no vgem or vkms device that this process may open (modprobe vgem as root)")
       }
       let vmo = try bench.allocate()
-      let count = try vmo.referenceCount
+      let count = try bench.referenceCount(of: vmo)
       let handle = try device.importBuffer(vmo)
       try expect(
-        (try vmo.referenceCount ?? 0) > (count ?? 0),
+        (try bench.referenceCount(of: vmo) ?? 0) > (count ?? 0),
         "count rises with an import into \(device.driver)"
       )
       _ = consume vmo
