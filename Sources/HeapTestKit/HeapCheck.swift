@@ -37,8 +37,10 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
     case skipped(String)
   }
 
-  /// - Parameter seed: What the check's random content follows from, together with its name and the
-  ///   heap's: the same seed gives the same content, whatever else is checked.
+  /// - Parameters:
+  ///   - heap: To which the check applies: ``all(for:)``.
+  ///   - seed: What the check's random content follows from, together with its name and the heap's: the
+  ///     same seed gives the same content, whatever else is checked.
   public func run(on heap: HeapUnderTest, seed: UInt64 = 0) async -> Outcome {
     do {
       let bench = try CheckBench(heap, seed: SeededGenerator(seed, for: heap.name, name).seed)

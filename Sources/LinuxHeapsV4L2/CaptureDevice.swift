@@ -9,8 +9,8 @@ public struct CaptureDevice: ~Copyable, Sendable {
   /// buffers, which takes those of a queue away.
   public let device: VideoDevice
 
-  /// Throws ``HeapError/Code/wrongType`` for a device that makes no frames, and
-  /// ``HeapError/Code/notSupported`` for one whose frames cannot go into dma-bufs.
+  /// Throws `HeapError.Code.wrongType` for a device that makes no frames, and
+  /// `HeapError.Code.notSupported` for one whose frames cannot go into dma-bufs.
   public init(_ path: String) throws(HeapError) {
     let node = try VideoNode(path)
     let device = VideoDevice(node)
@@ -44,7 +44,7 @@ public struct CaptureDevice: ~Copyable, Sendable {
 
   /// Sets what frames will be.
   ///
-  /// Throws ``HeapError/Code/notSupported``, with what the device has, where it would make something
+  /// Throws `HeapError.Code.notSupported`, with what the device has, where it would make something
   /// else of it.
   @discardableResult
   public func setFormat(

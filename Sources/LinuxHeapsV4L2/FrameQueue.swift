@@ -73,9 +73,11 @@ public struct FrameQueue: ~Copyable, Sendable {
 
   /// Hands a buffer to the device.
   ///
-  /// - Parameter bytesUsed: Of what goes into a memory-to-memory device; a camera tells it itself.
-  /// Throws ``HeapError/Code/notSupported`` where the device cannot use such memory. The buffer is in
-  /// the error's ``HeapError/returnedVMO``.
+  /// - Parameters:
+  ///   - vmo: A whole dma-buf.
+  ///   - bytesUsed: Of what goes into a memory-to-memory device; a camera tells it itself.
+  /// Throws `HeapError.Code.notSupported` where the device cannot use such memory. The buffer is in
+  /// the error's `HeapError.returnedVMO`.
   public mutating func enqueue(_ vmo: consuming VMO, bytesUsed: UInt64 = 0) throws(HeapError) {
     let heap = vmo.heapName ?? vmo.kind.rawValue
     let operation = "queue \(vmo.byteCount.asByteCount) of \(heap)"
@@ -180,7 +182,7 @@ public struct FrameQueue: ~Copyable, Sendable {
 
   /// Waits for the next frame.
   ///
-  /// Throws ``HeapError/Code/timedOut`` when none is done by then, and ``HeapError/Code/badState``
+  /// Throws `HeapError.Code.timedOut` when none is done by then, and `HeapError.Code.badState`
   /// where none can be: nothing is queued, or the device does not stream.
   public mutating func dequeue(for limit: Duration) throws(HeapError) -> Frame {
     // -1: poll(2) passes over it.

@@ -5,7 +5,7 @@ public import LinuxHeaps
 public struct MemoryToMemoryDevice: ~Copyable, Sendable {
   private let node: VideoNode
 
-  /// Throws ``HeapError/Code/wrongType`` for another kind of device.
+  /// Throws `HeapError.Code.wrongType` for another kind of device.
   public init(_ path: String) throws(HeapError) {
     let node = try VideoNode(path)
     let device = VideoDevice(node)

@@ -28,6 +28,8 @@ public struct StressRun: Sendable {
   /// - Parameters:
   ///   - heap: One of its own: nobody else allocates from it meanwhile.
   ///   - name: What the draws depend on besides the seed, e.g. the heap's name.
+  ///   - settings: Of every buffer.
+  ///   - seed: The same one gives the same steps.
   ///   - limit: The most bytes that are live at once.
   public init(
     heap: any LocalHeap, name: String, settings: SingleBufferSettings, seed: UInt64,
@@ -67,6 +69,7 @@ public struct StressRun: Sendable {
   }
 
   /// - Parameters:
+  ///   - end: After so much time, or so many steps.
   ///   - isEnded: Asked before each step: whether to end early.
   ///   - progress: Told of each step.
   public func run(

@@ -54,7 +54,9 @@ public struct Fence: ~Copyable, Sendable {
 
   /// A fence that is signalled when this one and the other are.
   ///
-  /// - Parameter name: Shown by the kernel where it lists fences; cut at 31 bytes.
+  /// - Parameters:
+  ///   - other: Stays what it is.
+  ///   - name: Shown by the kernel where it lists fences; cut at 31 bytes.
   public borrowing func merged(
     with other: borrowing Fence, name: String = "merged"
   ) throws(HeapError) -> Fence {
