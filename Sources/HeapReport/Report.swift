@@ -49,6 +49,8 @@ extension Report {
     /// Of a check that asks devices.
     package var devices: [DeviceAnswer]?
 
+    package var answers: [DeviceAnswer] { devices ?? [] }
+
     package init(
       heap: String, check: String, claim: String, outcome: Outcome, reason: String? = nil,
       nanoseconds: UInt64? = nil, devices: [DeviceAnswer]? = nil

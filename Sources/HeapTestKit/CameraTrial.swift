@@ -76,9 +76,9 @@ struct CameraTrial {
     try first.fill(Self.untouched)
     try second.fill(Self.untouched)
     let watch = try first.duplicate()
-    let before = try watch.referenceCount
+    let before = try bench.referenceCount(of: watch)
     let outcome = try Self.stream(device, first, second, bench)
-    let held = try watch.referenceCount
+    let held = try bench.referenceCount(of: watch)
     try expect(
       (held ?? 0) < (before ?? 0),
       "\(path) lets go of a buffer at the end: count was \(before ?? 0), is \(held ?? 0)")

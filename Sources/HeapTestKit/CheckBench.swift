@@ -42,6 +42,14 @@ final class CheckBench: Sendable {
     return least
   }
 
+  /// Where the kernel counts: what the count was has risen by so much.
+  func expectCount(
+    _ count: Int?, plus rise: Int, of vmo: borrowing VMO, _ when: String
+  ) throws {
+    guard let count else { return }
+    try expectEqual(try referenceCount(of: vmo), count + rise, "count \(when)")
+  }
+
   /// Notes what a device answered, for the report.
   func note(_ answer: DeviceAnswer) { given.withLock { $0.append(answer) } }
 

@@ -26,7 +26,7 @@ extension Report {
       "      <property name=\"\($0)\" value=\"\($1)\"/>\n"
     }
     let answers: [Markup] = results.flatMap { result in
-      (result.devices ?? []).map { "\(result.check): \($0.line)\n" }
+      result.answers.map { "\(result.check): \($0.line)\n" }
     }
     let output: Markup =
       answers.isEmpty ? "<system-out/>" : "<system-out>\(answers)</system-out>"

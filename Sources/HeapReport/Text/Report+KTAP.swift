@@ -29,8 +29,7 @@ extension Report.Result {
     let name = check.visibleWithoutHash
     let why = (reason ?? "").visible
     return switch outcome {
-    case .pass:
-      (devices ?? []).map { "# \(name): \($0.line)" } + ["ok \(number) \(name)"]
+    case .pass: answers.map { "# \(name): \($0.line)" } + ["ok \(number) \(name)"]
     case .fail: ["# \(name): \(claim.visible)", "# \(why)", "not ok \(number) \(name)"]
     case .skip: ["ok \(number) \(name) # SKIP \(why)"]
     }

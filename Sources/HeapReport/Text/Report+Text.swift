@@ -11,7 +11,7 @@ extension Report.Result {
     "\(outcome.rawValue)  \(heap.visible)  \(check.visible): \((reason ?? claim).visible)"
   }
 
-  package var deviceLines: [String] { (devices ?? []).map { "      \($0.line)" } }
+  package var deviceLines: [String] { answers.map { "      \($0.line)" } }
 }
 
 extension Report.DeviceAnswer {

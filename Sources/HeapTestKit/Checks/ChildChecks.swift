@@ -9,9 +9,7 @@ extension HeapCheck {
       let vmo = try bench.allocate()
       let count = try bench.referenceCount(of: vmo)
       let dup = try vmo.duplicate()
-      if let count {
-        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after a dup")
-      }
+      try bench.expectCount(count, plus: 1, of: vmo, "after a dup")
       _ = consume vmo
       try bench.expectStillLive(while: "a dup is open")
       _ = consume dup
@@ -35,9 +33,7 @@ extension HeapCheck {
       let vmo = try bench.allocate()
       let count = try bench.referenceCount(of: vmo)
       try peer.hold(vmo)
-      if let count {
-        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after passing")
-      }
+      try bench.expectCount(count, plus: 1, of: vmo, "after passing")
       _ = consume vmo
       try bench.expectStillLive(while: "another process holds the descriptor")
       try peer.closeDescriptor()
@@ -61,9 +57,7 @@ extension HeapCheck {
       let vmo = try bench.allocate()
       let count = try bench.referenceCount(of: vmo)
       try pair.near.send([0], passing: vmo)
-      if let count {
-        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count while in flight")
-      }
+      try bench.expectCount(count, plus: 1, of: vmo, "while in flight")
       _ = consume vmo
       try bench.expectStillLive(while: "a message in flight holds it")
       _ = consume pair
@@ -99,9 +93,7 @@ extension HeapCheck {
       try peer.closeDescriptor()
       let count = try bench.referenceCount(of: vmo)
       try peer.unmap(offset: 4 * pageSize, byteCount: pageSize)
-      if let count {
-        try expectEqual(try bench.referenceCount(of: vmo), count + 1, "count after a hole")
-      }
+      try bench.expectCount(count, plus: 1, of: vmo, "after a hole")
       _ = consume vmo
       try bench.expectStillLive(while: "a mapping with a hole is left")
       try peer.unmap(offset: 0, byteCount: 4 * pageSize)
@@ -138,10 +130,7 @@ extension HeapCheck {
       if isMapped { try peer.map(byteCount: CheckBench.size) }
       let count = try bench.referenceCount(of: vmo)
       try peer.forkHolder()
-      if let count {
-        try expectEqual(
-          try bench.referenceCount(of: vmo), count + (isMapped ? 2 : 1), "count after a fork")
-      }
+      try bench.expectCount(count, plus: isMapped ? 2 : 1, of: vmo, "after a fork")
       try peer.closeDescriptor()
       if isMapped { try peer.unmap(byteCount: CheckBench.size) }
       _ = consume vmo

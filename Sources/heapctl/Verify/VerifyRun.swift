@@ -78,17 +78,17 @@ extension Report.Result {
   fileprivate init(
     heap: HeapUnderTest, check: HeapCheck, outcome: HeapCheck.Outcome, time: Duration
   ) {
-    self.init(
-      heap: heap.name, check: check.name, claim: check.claim, outcome: .pass,
-      nanoseconds: time.nanoseconds)
-    switch outcome {
-    case .passed(let answers):
-      if !answers.isEmpty {
-        devices = answers.map { Report.DeviceAnswer(device: $0.device, answer: $0.answer) }
+    let (word, reason, answers): (Report.Outcome, String?, [DeviceAnswer]) =
+      switch outcome {
+      case .passed(let answers): (.pass, nil, answers)
+      case .failed(let reason): (.fail, reason, [])
+      case .skipped(let reason): (.skip, reason, [])
       }
-    case .failed(let reason): (self.outcome, self.reason) = (.fail, reason)
-    case .skipped(let reason): (self.outcome, self.reason) = (.skip, reason)
-    }
+    self.init(
+      heap: heap.name, check: check.name, claim: check.claim, outcome: word, reason: reason,
+      nanoseconds: time.nanoseconds,
+      devices: answers.isEmpty
+        ? nil : answers.map { Report.DeviceAnswer(device: $0.device, answer: $0.answer) })
   }
 }
 

@@ -139,12 +139,12 @@ import Testing
     let shown = table("devices")
     for row in shown.dropFirst() {
       for (heap, answer) in zip(shown[0], row).dropFirst() {
-        let answers = report.results.filter { $0.heap.visible == heap }.flatMap { $0.devices ?? [] }
+        let answers = report.results.filter { $0.heap.visible == heap }.flatMap(\.answers)
           .filter { $0.device.visible == row[0] }.map(\.answer)
         #expect(answer == (answers.isEmpty ? "–" : answers.joined(separator: "; ")))
       }
     }
-    let devices = report.results.flatMap { $0.devices ?? [] }.map(\.device.visible)
+    let devices = report.results.flatMap(\.answers).map(\.device.visible)
     #expect(
       shown.dropFirst().map(\.first)
         == devices.reduce(into: []) { all, device in

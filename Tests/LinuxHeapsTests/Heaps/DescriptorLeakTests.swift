@@ -29,12 +29,9 @@ import Testing
           close(slice)
         }
       }
-      var now: [String] = []
-      let areGone = try await eventually {
-        now = try openDescriptors()
-        return heap.buffers.count == 0 && now == before
-      }
-      if !areGone { fatalError("\(now), not \(before)") }
+      let areReclaimed = try await eventually { heap.buffers.count == 0 }
+      precondition(areReclaimed)
+      try await expectOpenDescriptors(before)
     }
   }
 
@@ -73,12 +70,7 @@ import Testing
         try await heap.delete(key, heap.allocate(key))
       }
       // The threads end by themselves, after their heaps.
-      var now: [String] = []
-      let areGone = try await eventually {
-        now = try openDescriptors()
-        return now == before
-      }
-      if !areGone { fatalError("\(now), not \(before)") }
+      try await expectOpenDescriptors(before)
     }
   }
 }
@@ -91,6 +83,15 @@ private func openWhatStaysOpen(_ heap: any LocalHeap) async throws {
   while try !openDescriptors().contains("anon_inode:[timerfd]") {
     try await Task.sleep(for: .milliseconds(1))
   }
+}
+
+private func expectOpenDescriptors(_ wanted: [String]) async throws {
+  var now: [String] = []
+  let areThose = try await eventually {
+    now = try openDescriptors()
+    return now == wanted
+  }
+  if !areThose { fatalError("\(now), not \(wanted)") }
 }
 
 /// When a thread that was at work, e.g. the reclaimer's with a file of /proc, is done.
