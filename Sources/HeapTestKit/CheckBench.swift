@@ -33,7 +33,7 @@ final class CheckBench: Sendable {
 
   /// The kernel's count of references, without those of a moment: whoever reads a buffer's fdinfo holds
   /// the file meanwhile, as a reclaimer does, and a server closes its vmo only after it has sent it.
-  func referenceCount(of vmo: borrowing VMO) throws -> Int? {
+  func referenceCount(of vmo: borrowing VMO) throws(HeapError) -> Int? {
     guard var least = try vmo.referenceCount else { return nil }
     for _ in 0..<(subject.isRemote ? 10 : 2) {
       usleep(1_000)
