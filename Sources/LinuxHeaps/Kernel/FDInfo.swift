@@ -70,9 +70,7 @@ struct FDInfo: Equatable {
 
 /// `/proc/self/fdinfo`, kept open: one descriptor for all buffers, and a shorter path to each.
 final class FDInfoDirectory: Sendable {
-  static let shared: Result<FDInfoDirectory, Errno> = {
-    do throws(Errno) { return .success(try FDInfoDirectory()) } catch { return .failure(error) }
-  }()
+  static let shared = FirstSuccess { () throws(Errno) in try FDInfoDirectory() }
 
   private let fd: OwnedFD
 

@@ -88,15 +88,11 @@ final class MemfdParent: Parent {
   private static let leaseSignal = SIGURG
 
   /// Whether leases work here. Where they do not, a buffer could never be seen to be free again.
-  private static let leases: Result<Void, Errno> = {
-    do throws(Errno) {
-      // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
-      let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
-      return try isOpenElsewhere(file) ? .failure(.notSupported) : .success(())
-    } catch {
-      return .failure(error)
-    }
-  }()
+  private static let leases = FirstSuccess { () throws(Errno) in
+    // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
+    let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
+    if try isOpenElsewhere(file) { throw .notSupported }
+  }
 
   private static func isOpenElsewhere(_ file: borrowing OwnedFD) throws(Errno) -> Bool {
     let number = file.rawValue

@@ -16,13 +16,12 @@ struct RecheckQueue {
     later[moment, default: []].append(buffer)
   }
 
-  /// Empties the buckets whose time has come.
-  mutating func takeDue(at time: MonotonicTime) -> [ObjectIdentifier] {
-    var due = now
-    now.removeAll(keepingCapacity: true)
+  /// Takes from the buckets whose time has come; what is beyond `most` stays due.
+  mutating func takeDue(at time: MonotonicTime, atMost most: Int = .max) -> [ObjectIdentifier] {
     if !later.isEmpty {
-      for moment in later.keys.filter({ $0 <= time }) { due += later.removeValue(forKey: moment)! }
+      for moment in later.keys.filter({ $0 <= time }) { now += later.removeValue(forKey: moment)! }
     }
-    return due
+    defer { now.removeFirst(min(most, now.count)) }
+    return Array(now.prefix(most))
   }
 }

@@ -40,6 +40,8 @@ final class ReclaimerCore: Sendable {
 
   private let recheck: Reclaimer.Recheck
   private let elsewhere: Reclaimer.Elsewhere?
+  /// In one turn: whose thread turns may have others to serve.
+  private static let mostLooks = 64
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
@@ -159,7 +161,7 @@ final class ReclaimerCore: Sendable {
         // Some reports were lost: each buffer may be the one.
         state.startAllOver(at: now)
       }
-      return state.queue.takeDue(at: now).compactMap { id in
+      return state.queue.takeDue(at: now, atMost: Self.mostLooks).compactMap { id in
         guard let entry = state.entries[id], entry.schedule.isDue(at: now) else { return nil }
         return entry.buffer
       }

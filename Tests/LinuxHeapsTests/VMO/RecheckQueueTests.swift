@@ -23,6 +23,16 @@ import Testing
     #expect(queue.next == nil)
   }
 
+  @Test func `what is beyond the most stays due, in its order`() {
+    let things = (0..<5).map { _ in Thing() }
+    var queue = RecheckQueue()
+    for thing in things { queue.add(ObjectIdentifier(thing), at: Self.at(10)) }
+    #expect(queue.takeDue(at: Self.at(10), atMost: 3) == things[..<3].map(ObjectIdentifier.init))
+    #expect(queue.next == Self.at(0))
+    #expect(queue.takeDue(at: Self.at(10), atMost: 3) == things[3...].map(ObjectIdentifier.init))
+    #expect(queue.next == nil)
+  }
+
   @Test func `what is to be asked about now needs no clock`() {
     let thing = Thing()
     var queue = RecheckQueue()

@@ -18,10 +18,18 @@ final class LifetimeTracker: Sendable {
     self.closing = closing
   }
 
-  /// The other end of a socket sees it at once, also where the close itself takes long.
+  /// The other end of a Unix socket sees it at once, also where others have the descriptor too.
   func close() {
     guard let descriptor = descriptor.withLock({ $0.take() }) else { return }
-    _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR))
+    // Of another family, shutdown(2) waits for the socket's lock, which a sender can keep for ever.
+    if Self.isUnixSocket(descriptor) { _ = shutdown(descriptor.rawValue, CInt(SHUT_RDWR)) }
     closing(descriptor)
+  }
+
+  private static func isUnixSocket(_ descriptor: borrowing OwnedFD) -> Bool {
+    var family: CInt = 0
+    var length = socklen_t(MemoryLayout<CInt>.size)
+    return unsafe getsockopt(descriptor.rawValue, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0
+      && family == AF_UNIX
   }
 }

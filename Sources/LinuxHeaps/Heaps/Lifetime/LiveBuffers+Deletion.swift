@@ -80,7 +80,7 @@ extension LiveBuffers {
         guard case .deleting(let waiting) = state.records[key]?.stage, waiting === buffer else {
           return true
         }
-        state.records[key]?.waiters.append { continuation.resume() }
+        state.records[key]?.deletions.append { continuation.resume() }
         return false
       }
       if isGone { continuation.resume() }

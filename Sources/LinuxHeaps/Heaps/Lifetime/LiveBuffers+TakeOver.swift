@@ -28,9 +28,7 @@ extension LiveBuffers {
       record(key, buffer, found.parent.identity)
       _ = whenReclaimed(found.parent.identity, waiter)
       reclaimer.core.check(buffer)
-      return TakenOver(
-        byteCount: found.byteCount, hasMemory: found.hasMemory, identity: found.parent.identity,
-        isReported: found.parent.reportsCloses)
+      return TakenOver(byteCount: found.byteCount, hasMemory: found.hasMemory)
     } catch {
       forget(key)
       throw error
@@ -41,8 +39,5 @@ extension LiveBuffers {
     package let byteCount: UInt64
     /// False for a vmo without pages.
     package let hasMemory: Bool
-    package let identity: VMOIdentity
-    /// Whether the kernel tells of the last close.
-    package let isReported: Bool
   }
 }

@@ -16,7 +16,8 @@ public final class LiveBuffers: Sendable {
     case deleting(Buffer)
   }
 
-  /// Called once, when all of a buffer is gone, on the thread that took it back.
+  /// Called once, when all of a buffer is gone, on the thread that took it back, and before anyone else
+  /// is told.
   package typealias Waiter = @Sendable () -> Void
 
   struct Record {
@@ -24,6 +25,8 @@ public final class LiveBuffers: Sendable {
     /// One, and one more for each isolated slice.
     var identities: [VMOIdentity] = []
     var waiters: [Waiter] = []
+    /// Calls of `deleteVmo` that return then.
+    var deletions: [Waiter] = []
   }
 
   struct State {
@@ -206,15 +209,14 @@ public final class LiveBuffers: Sendable {
   // MARK: Going
 
   func forget(_ key: BufferKey) {
-    var waiters: [Waiter] = []
-    let due = state.withLock { state in
+    let (record, due) = state.withLock { state in
       let record = state.records.removeValue(forKey: key)
       for identity in record?.identities ?? [] { state.keys[identity] = nil }
-      waiters = record?.waiters ?? []
-      return state.collections.end(key.bufferCollectionID)
+      return (record, state.collections.end(key.bufferCollectionID))
     }
+    for waiter in record?.waiters ?? [] { waiter() }
     for tracker in due { tracker.close() }
-    for waiter in waiters { waiter() }
+    for deletion in record?.deletions ?? [] { deletion() }
   }
 
   /// - Parameter closing: Has the descriptor closed; a stranger's file can take long about it.
