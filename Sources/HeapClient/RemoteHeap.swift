@@ -50,8 +50,8 @@ public final class RemoteHeap: Heap {
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let operation = "allocate \(size.asByteCount)"
-    if settings.bufferSettings?.heap?.heapType?.utf8.count ?? 0 > 128 {
-      throw HeapError(.invalidArgs, operation, cause: "a heap's type has at most 128 bytes")
+    if let excess = settings.excess {
+      throw HeapError(.invalidArgs, operation, at: heap.path, cause: excess)
     }
     let request = AllocateVmoRequest(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
@@ -82,8 +82,14 @@ public final class RemoteHeap: Heap {
       observer.send(
         passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
       ) { answer in
-        // A connection that is over tells nothing of the buffer.
-        if case .message = answer { buffers.end(id) } else { buffers.loseWatch(id) }
+        // A connection that is over tells nothing of the buffer, and neither does a refusal.
+        if case .message(let message) = answer,
+          case .success = message.decode(as: AwaitReclaimedReply.self)?.result
+        {
+          buffers.end(id)
+        } else {
+          buffers.loseWatch(id)
+        }
       }
     }
   }

@@ -1,3 +1,4 @@
+import HeapClient
 import HeapTestKit
 import LinuxHeaps
 import Testing
@@ -18,5 +19,21 @@ import Testing
     }
     #expect(daemon.stop() == 0)
     #expect(!daemon.log.contains("error"), "\(daemon.log)")
+  }
+
+  @Test func `settings for which a message has no room are refused`() throws {
+    let daemon = try Daemon()
+    let heap = try RemoteHeap(socket: daemon.socket)
+    var settings = SingleBufferSettings(imageFormatConstraints: ImageFormatConstraints())
+    func allocate() throws(HeapError) {
+      _ = try heap.allocateVmo(
+        size: pageSize, settings: settings, bufferCollectionID: 1, bufferIndex: 0)
+    }
+    settings.imageFormatConstraints?.colorSpaces = Array(repeating: 1, count: 33)
+    let error = #expect(throws: HeapError.self) { try allocate() }
+    #expect(error?.code == .invalidArgs)
+    #expect(error?.cause == "a message has room for 32 color spaces, not for 33")
+    settings.imageFormatConstraints?.colorSpaces = Array(repeating: 1, count: 32)
+    try allocate()
   }
 }

@@ -30,7 +30,7 @@ extension BufferMemorySettings: WireTable {
 
 extension HeapIdentifier: WireTable {
   /// Bytes.
-  private static let longestHeapType = 128
+  package static let longestHeapType = 128
 
   init(from decoder: inout WireDecoder, at offset: Int) throws(WireError) {
     self.init()

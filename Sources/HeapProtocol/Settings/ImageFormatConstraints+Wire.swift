@@ -1,9 +1,9 @@
 internal import LinuxHeaps
 
 extension ImageFormatConstraints: WireTable {
-  private static let mostColorSpaces = 32
-  private static let mostFormats = 64
-  private static let mostSizes = 64
+  package static let mostColorSpaces = 32
+  package static let mostFormats = 64
+  package static let mostSizes = 64
 
   init(from decoder: inout WireDecoder, at offset: Int) throws(WireError) {
     self.init()

@@ -113,6 +113,30 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(5)))
+  func `a service that will not tell of a buffer's end has not told of it`() async throws {
+    let folder = try Daemon.newFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let cleanups = Guarded(0)
+    let service = try ScriptedService(in: folder)
+    let path = service.path
+    let client = Task {
+      let heap = try RemoteHeap(socket: path)
+      let vmo = try Self.allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
+      // The answer to the second request comes after that to the first.
+      #expect(heap.liveBufferCount == 1 && cleanups.withLock { $0 } == 0)
+      try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
+    }
+    let heap = try service.acceptHeap()
+    try heap.answerAllocation(try heap.takeRequest())
+    let observer = try service.acceptObserver()
+    try observer.refuseToTell(try observer.takeRequest())
+    try observer.answerInfo(try observer.takeRequest())
+    try heap.answerDeletion(try heap.takeRequest())
+    try await client.value
+    #expect(cleanups.withLock { $0 } == 1)
+  }
+
+  @Test(.timeLimit(.minutes(5)))
   func `what was answered before the end arrives, though other requests were not read`() throws {
     let folder = try Daemon.newFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -82,11 +82,19 @@ extension MessageSocket {
     try send(bytes)
   }
 
-  /// Answers AwaitReclaimed.
   func tellReclaimed(_ request: MessageHeader) throws {
+    try answerWatch(request, .success(EmptyTable()))
+  }
+
+  func refuseToTell(_ request: MessageHeader) throws {
+    try answerWatch(request, .failure(HeapError.Code.noResources.rawValue))
+  }
+
+  private func answerWatch(
+    _ request: MessageHeader, _ result: FlexibleResult<EmptyTable, Int32>
+  ) throws {
     var bytes: [UInt8] = []
-    AwaitReclaimedReply(.success(EmptyTable())).encode(
-      transactionID: request.transactionID, into: &bytes)
+    AwaitReclaimedReply(result).encode(transactionID: request.transactionID, into: &bytes)
     try send(bytes)
   }
 }
