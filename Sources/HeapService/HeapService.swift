@@ -5,7 +5,8 @@ internal import SystemPackage
 
 /// A heap server among the other services of a program (swift-service-lifecycle).
 ///
-/// A graceful shutdown of its group takes no new requests, answers those under way, and returns. heapd
+/// A graceful shutdown of its group, or its cancellation, takes no new requests, answers those under way,
+/// and returns. heapd
 /// itself has no group: Swift's concurrency runs on Dispatch, whose threads wake an idle process once a
 /// second.
 public struct HeapService: Service {
@@ -15,7 +16,7 @@ public struct HeapService: Service {
 
   public func run() async throws {
     let server = self.server
-    try await withGracefulShutdownHandler {
+    try await withTaskCancellationOrGracefulShutdownHandler {
       try await withCheckedThrowingContinuation { continuation in
         do throws(Errno) {
           // A thread of its own, because it waits in the kernel.
@@ -31,7 +32,7 @@ public struct HeapService: Service {
           continuation.resume(throwing: HeapError(error, "start the server's thread"))
         }
       }
-    } onGracefulShutdown: {
+    } onCancelOrGracefulShutdown: {
       server.stop()
     }
   }

@@ -14,13 +14,8 @@ import Testing
     let threads = try Self.workers()
     let folder = try TemporaryFolder()
     let path = folder.path + "/heap.sock"
-    let server = try HeapServer(
-      sockets: HeapServer.Sockets(
-        heap: try Listener(at: path), observer: try Listener(at: path + ".observer")),
-      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, heapName: "memfd"
-    ) { MemfdHeap(reclaimer: $0) }
     let group = ServiceGroup(
-      services: [HeapService(server)],
+      services: [HeapService(try Self.server(at: path))],
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     async let run: Void = group.run()
     let heap = try RemoteHeap(socket: path)
@@ -44,6 +39,29 @@ import Testing
     // The program that the server was in goes on without any of it.
     #expect(try eventually { try Self.openBuffers() == 1 })
     #expect(try eventually { try Self.workers() <= threads })
+  }
+
+  @Test func `so does its cancellation`() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/heap.sock"
+    let service = HeapService(try Self.server(at: path))
+    let hasEnded = Guarded(false)
+    let run = Task {
+      try await service.run()
+      hasEnded.withLock { $0 = true }
+    }
+    let heap = try RemoteHeap(socket: path)
+    run.cancel()
+    #expect(eventually { hasEnded.withLock { $0 } })
+    #expect(throws: HeapError.self) { _ = try heap.status() }
+  }
+
+  private static func server(at path: String) throws -> HeapServer {
+    try HeapServer(
+      sockets: HeapServer.Sockets(
+        heap: try Listener(at: path), observer: try Listener(at: path + ".observer")),
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, heapName: "memfd"
+    ) { MemfdHeap(reclaimer: $0) }
   }
 
   /// Descriptors of its first buffer in this process.
