@@ -21,6 +21,7 @@ final class ServerLoop {
   private let signals: Signals?
   let sockets: HeapServer.Sockets
   private let reclaimer: Reclaimer
+  private let slowReclaims: SlowReclaims
   let poller: Poller
 
   var policy: Policy
@@ -28,6 +29,8 @@ final class ServerLoop {
   var clients: [UInt64: Client] = [:]
   var metricsReaders: [UInt64: MetricsReader] = [:]
   var userConnections: [uid_t: Int] = [:]
+  /// Of users that are refused before they have a connection.
+  var refusedUsers: [uid_t: RefusalLog] = [:]
   var ledger = Ledger()
   var waiting: [BufferKey: [Waiting]] = [:]
   var deadlines = Deadlines<Deadline>()
@@ -43,7 +46,7 @@ final class ServerLoop {
   var overdueDeletions: [BufferKey] = []
   var isSearching = false
   private var lastID: UInt64 = 0
-  private var isStopping = false
+  private(set) var isStopping = false
   private var isOver = false
 
   enum Deadline: Hashable {
@@ -51,6 +54,8 @@ final class ServerLoop {
     case stall(connection: UInt64)
     /// Whether files that a client's user sent are closed is looked at again.
     case heldUp(connection: UInt64)
+    /// The same, where nobody is listened to.
+    case heldUpListeners
     /// A deleted buffer is held by someone still.
     case deletion(BufferKey)
     case watchdog
@@ -75,9 +80,14 @@ final class ServerLoop {
     let workers = try Workers()
     self.workers = workers
     disposer = try Disposer()
-    let lanes = LaneCounter()
+    let slowReclaims = SlowReclaims()
+    self.slowReclaims = slowReclaims
     reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
-      workers.run(in: lanes.next(), work)
+      workers.run(in: slowReclaims.begin()) {
+        work()
+        slowReclaims.end()
+        mailbox.post(.wentBack)
+      }
     }
     heap = makeHeap(reclaimer)
     store = manager.flatMap {
@@ -106,7 +116,10 @@ final class ServerLoop {
     manager?.tellReady()
     keepWatchdogQuiet()
     while !isOver {
-      for event in poller.wait(until: nextMoment) { handle(event) }
+      let events = poller.wait(until: nextMoment)
+      // A client that hears of a buffer's end may ask for its name or its room at once.
+      readMail()
+      for event in events { handle(event) }
       if let moment = reclaimer.nextTurn, moment <= .now { turnReclaimer() }
       for deadline in deadlines.takeDue() { pass(deadline) }
       // Last, because nothing wakes the loop for what it posted itself.
@@ -147,7 +160,9 @@ final class ServerLoop {
     case .client: clients[event.source.id].map(processEnded)
     case .metricsListener: acceptMetricsReader()
     case .signal: readSignals()
-    case .metricsReader: metricsReaders[event.source.id].map { serve($0) }
+    case .metricsReader:
+      guard let reader = metricsReaders[event.source.id] else { return }
+      serve(reader, isWritable: event.isWritable)
     }
   }
 
@@ -170,6 +185,7 @@ final class ServerLoop {
       connection.requests -= 1
       tellStatus(connection, transaction, report)
     case .reclaimed(let key): forget(key)
+    case .wentBack: break
     case .searched: searchForHolders()
     case .reload(let policy): take(policy)
     case .stop: beginStop()
@@ -186,6 +202,7 @@ final class ServerLoop {
       metrics.dropped.increment()
       close(connection)
     case .heldUp(let id): connections[id].map { lookAgain(at: $0) }
+    case .heldUpListeners: lookAgainAtListeners()
     case .deletion(let key): reportHolders(of: key)
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders[id].map { close($0) }
@@ -252,26 +269,37 @@ final class ServerLoop {
   /// What is under way is answered. Deletions that wait for another process are not: it may take for
   /// ever, and the buffers outlive this server.
   private var isQuiet: Bool {
-    connections.values.allSatisfy { $0.requests == 0 && $0.outgoing.isEmpty }
+    slowReclaims.areDone
+      && connections.values.allSatisfy { $0.requests == 0 && $0.outgoing.isEmpty }
   }
 
   /// Reads a client's requests, or waits until it has read its answers.
   func listen(to connection: Connection) {
     let isIdle = connection.outgoing.isEmpty
     poller.change(
-      connection.socket.rawValue, EventSource(.connection, connection.id),
+      connection.socket.fd.rawValue, EventSource(.connection, connection.id),
       reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
   }
 }
 
-/// A lane for each piece of work that belongs to no client.
-private final class LaneCounter: Sendable {
-  private let last = Guarded<UInt64>(1 << 63)
+/// What goes back on workers. Each piece has a lane of its own, because none must wait for another.
+private final class SlowReclaims: Sendable {
+  private struct State {
+    var last: UInt64 = 0
+    var running = 0
+  }
 
-  func next() -> UInt64 {
-    last.withLock { last in
-      last += 1
-      return last
+  private let state = Guarded(State())
+
+  var areDone: Bool { state.withLock { $0.running == 0 } }
+
+  func begin() -> Workers.Lane {
+    state.withLock { state in
+      state.last += 1
+      state.running += 1
+      return Workers.Lane(state.last, of: .server)
     }
   }
+
+  func end() { state.withLock { $0.running -= 1 } }
 }

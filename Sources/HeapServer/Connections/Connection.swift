@@ -23,7 +23,7 @@ final class Connection {
   let id: UInt64
   let face: Face
   let client: Client
-  let socket: OwnedFD
+  let socket: SharedFD
   /// Unsent messages, oldest first. While there is one nothing is read, so they stay few.
   var outgoing: [Outgoing] = []
   /// Requests under way that will be answered.
@@ -48,6 +48,6 @@ final class Connection {
     self.id = id
     self.face = face
     self.client = client
-    self.socket = socket
+    self.socket = SharedFD(socket)
   }
 }

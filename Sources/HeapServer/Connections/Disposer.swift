@@ -19,9 +19,27 @@ final class Disposer: Sendable {
     if count == 0 { return }
     open.add(user, count)
     let box = Guarded<ReceivedDescriptors?>(handles)
-    workers.run(in: Workers.Lane(user)) { [self] in
+    workers.run(in: Workers.Lane(0, of: .user(user))) { [self] in
       box.withLock { $0 = nil }
       open.remove(user, count)
+    }
+  }
+
+  /// Closes what is in a socket to which nothing more can come, message by message.
+  func empty(_ socket: SharedFD, of user: uid_t) {
+    open.add(user)
+    workers.run(in: Workers.Lane(0, of: .user(user))) { [self] in
+      var input = ReceiveBuffer()
+      receiving: while true {
+        switch input.receive(socket.fd) {
+        // Their handles are closed here and now.
+        case .message: continue
+        case .truncated: continue
+        case .nothing: break receiving
+        case .end: break receiving
+        }
+      }
+      open.remove(user)
     }
   }
 

@@ -27,7 +27,7 @@ struct Peer: Sendable {
   }
 
   /// Readable when the process has ended and let go of all that it held (pidfd_open(2)). Nil where it
-  /// has ended before.
+  /// has ended before, or no descriptor is left.
   static func processDescriptor(of socket: borrowing OwnedFD, _ process: pid_t) -> SharedFD? {
     let number = socket.rawValue
     guard let pidfd = try? call({ CLinuxHeaps_peer_pidfd(number, process) }) else { return nil }

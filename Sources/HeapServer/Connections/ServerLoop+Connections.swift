@@ -19,6 +19,7 @@ extension ServerLoop {
     }
     guard let socket else { return }
     admit(socket, face)
+    holdUpListeners()
   }
 
   /// The client would wait in the queue, and the event would come for ever.
@@ -26,35 +27,34 @@ extension ServerLoop {
     log.error("client turned away: no descriptor is left")
     headroom.withSpare {
       let socket = try? face == .heap ? sockets.heap.accept() : sockets.observer.accept()
-      if let socket { refuse(socket, .noResources) }
+      // It is closed here: elsewhere it would wait, with the descriptor that is needed next.
+      if let socket { tell(.noResources, SharedFD(socket)) }
     }
   }
 
   private func admit(_ socket: consuming OwnedFD, _ face: Connection.Face) {
     let peer: Peer
     do throws(Errno) { peer = try Peer(of: socket) } catch { return }
-    let who: Logger.Metadata = ["process": "\(peer.process)", "user": "\(peer.user)"]
     guard policy.access.admits(peer) else {
-      log.warning("client refused: neither it nor a group of it is on the list", metadata: who)
-      return refuse(socket, .accessDenied)
+      return refuse(
+        socket, of: peer, .accessDenied, "neither it nor a group of it is on the list")
     }
     guard userConnections[peer.user, default: 0] < policy.limits.userConnections,
       connections.count < policy.limits.totalConnections, !isOutOfDescriptors
     else {
-      log.warning("client refused: too many connections", metadata: who)
-      return refuse(socket, .noResources)
+      return refuse(socket, of: peer, .noResources, "too many connections")
     }
     let pidfd = Peer.processDescriptor(of: socket, peer.process)
     let client = Client(newID(), peer, pidfd)
     let connection = Connection(newID(), face, client, socket)
     do throws(Errno) {
-      try poller.add(connection.socket.rawValue, EventSource(.connection, connection.id))
+      try poller.add(connection.socket.fd.rawValue, EventSource(.connection, connection.id))
       if let number = pidfd?.fd.rawValue {
         try poller.add(number, EventSource(.client, client.id))
       }
     } catch {
       log.error("client turned away", metadata: ["error": "\(error)"])
-      return
+      return letGo(of: connection.socket, of: peer.user)
     }
     connections[connection.id] = connection
     clients[client.id] = client
@@ -66,9 +66,24 @@ extension ServerLoop {
     }
   }
 
-  /// An epitaph to who never became a client.
-  private func refuse(_ socket: consuming OwnedFD, _ status: HeapError.Code) {
-    Epitaph(status: status.rawValue).encode(into: &output)
+  /// Who never became a client may have sent something already.
+  private func refuse(
+    _ socket: consuming OwnedFD, of peer: Peer, _ status: HeapError.Code, _ reason: String
+  ) {
+    refusedUsers[peer.user, default: RefusalLog()].note { suppressed in
+      log.warning(
+        "client refused: \(reason)",
+        metadata: [
+          "process": "\(peer.process)", "user": "\(peer.user)", "more": "\(suppressed)",
+        ])
+    }
+    let socket = SharedFD(socket)
+    tell(status, socket)
+    letGo(of: socket, of: peer.user)
+  }
+
+  private func tell(_ epitaph: HeapError.Code, _ socket: SharedFD) {
+    Epitaph(status: epitaph.rawValue).encode(into: &output)
     _ = sendOnce(socket, output, nil)
   }
 
@@ -82,8 +97,8 @@ extension ServerLoop {
   /// Frees nothing: buffers live until their last child goes.
   func close(_ connection: Connection) {
     guard connections.removeValue(forKey: connection.id) != nil else { return }
-    poller.remove(connection.socket.rawValue)
-    discardInput(of: connection)
+    poller.remove(connection.socket.fd.rawValue)
+    letGo(of: connection.socket, of: connection.client.peer.user)
     deadlines.cancel(.stall(connection: connection.id))
     deadlines.cancel(.heldUp(connection: connection.id))
     let client = connection.client
@@ -155,18 +170,18 @@ extension ServerLoop {
     if connection.outgoing.isEmpty { close(connection) }
   }
 
-  /// A socket that is closed with unread messages closes their handles, here and now, and answers
-  /// ECONNRESET to its peer before the epitaph. After the shutdown no more can come.
-  private func discardInput(of connection: Connection) {
-    _ = shutdown(connection.socket.rawValue, CInt(SHUT_RD))
-    while true {
-      switch input.receive(connection.socket) {
-      case .message(let message): dispose(message.handles, of: connection)
-      case .truncated(let handles): dispose(handles, of: connection)
-      case .nothing: return
-      case .end: return
-      }
+  /// Ends a connection. A socket that is closed with unread messages closes their handles, where it is
+  /// closed, and answers ECONNRESET to its peer before the epitaph. After the shutdown no more can come.
+  func letGo(of socket: SharedFD, of user: uid_t) {
+    _ = shutdown(socket.fd.rawValue, CInt(SHUT_RDWR))
+    switch input.receive(socket.fd) {
+    case .nothing: return
+    case .end: return
+    case .message(let message): disposer.close(message.handles, of: user)
+    case .truncated(let handles): disposer.close(handles, of: user)
     }
+    // There may be hundreds.
+    disposer.empty(socket, of: user)
   }
 
   // MARK: Handles that belong to nothing here
@@ -185,8 +200,8 @@ extension ServerLoop {
 enum Sending { case sent, full, broken }
 
 /// Sends a message on a socket that does not block.
-func sendOnce(_ socket: borrowing OwnedFD, _ bytes: [UInt8], _ handle: CInt?) -> Sending {
-  let number = socket.rawValue
+func sendOnce(_ socket: SharedFD, _ bytes: [UInt8], _ handle: CInt?) -> Sending {
+  let number = socket.fd.rawValue
   do throws(Errno) {
     try SeqPacket.send(number, bytes, handle)
     return .sent

@@ -21,6 +21,29 @@ extension ServerLoop {
     disposer.open.count(of: connection.client.peer.user) >= mostUnclosed
   }
 
+  /// Who connects again and again, with files that do not close, would use up all descriptors. Nobody
+  /// can tell who is next in a listener's queue, so all wait in it.
+  func holdUpListeners() {
+    guard disposer.open.total >= headroom.limit / 2 else { return }
+    listen(false)
+    deadlines.set(.heldUpListeners, after: Self.pause)
+  }
+
+  func lookAgainAtListeners() {
+    listen(true)
+    holdUpListeners()
+  }
+
+  private func listen(_ isReading: Bool) {
+    if isStopping { return }
+    for (number, kind) in [
+      (sockets.heap.fd.rawValue, EventSource.Kind.heapListener),
+      (sockets.observer.fd.rawValue, .observerListener),
+    ] {
+      poller.change(number, EventSource(kind), reading: isReading, writing: false)
+    }
+  }
+
   func lookAgain(at connection: Connection) {
     guard let since = connection.heldUpSince else { return }
     guard hasTooMuchToClose(connection) else {

@@ -9,7 +9,7 @@ extension ServerLoop {
   /// One message; the rest stays in the socket, so that clients take turns.
   func read(_ connection: Connection) {
     if connection.isEnding || holdsUp(connection) { return }
-    switch input.receive(connection.socket) {
+    switch input.receive(connection.socket.fd) {
     case .message(let message):
       let count = message.count
       let bytes = input.bytes

@@ -6,6 +6,8 @@ enum Message: Sendable {
   case reported(connection: UInt64, transaction: UInt32, Result<Report, HeapError>)
   /// All of the buffer is gone.
   case reclaimed(BufferKey)
+  /// A worker has taken one back, or found that it cannot; whoever waits for the last may go.
+  case wentBack
   /// The holders of buffers whose deletion waits were looked for.
   case searched
   case reload(Policy)

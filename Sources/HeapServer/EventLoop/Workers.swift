@@ -1,3 +1,4 @@
+internal import Glibc
 internal import LinuxHeaps
 internal import Logging
 internal import Synchronization
@@ -6,10 +7,22 @@ internal import SystemPackage
 /// Threads for what the kernel may take long about: allocations that clear or move pages, large buffers
 /// going back, foreign files being closed.
 ///
-/// Each lane has at most one piece of work under way, and lanes with work take turns: who asks for much
-/// waits for itself.
+/// Each lane has at most one piece of work under way, and lanes with work take turns; all lanes of one
+/// owner have half of the threads at most. Who asks for much waits for itself.
 final class Workers: Sendable {
-  typealias Lane = UInt64
+  /// Work that is done in the order of its coming.
+  struct Lane: Hashable {
+    enum Owner: Hashable { case user(uid_t), server }
+
+    let id: UInt64
+    let owner: Owner
+
+    init(_ id: UInt64, of owner: Owner) {
+      self.id = id
+      self.owner = owner
+    }
+  }
+
   typealias Work = @Sendable () -> Void
 
   private struct State {
@@ -17,14 +30,23 @@ final class Workers: Sendable {
     var lanes: [Lane: [Work]] = [:]
     /// Lanes with work and nothing under way.
     var ready: [Lane] = []
+    /// Lanes whose work is under way.
+    var running: [Lane.Owner: Int] = [:]
     var threads = 0
     /// Threads that take a ready lane as soon as they run.
     var idle = 0
     var isFinishing = false
+
+    /// Of the first ready lane whose owner has threads left.
+    func next(share: Int) -> Int? {
+      ready.firstIndex { running[$0.owner, default: 0] < share }
+    }
   }
 
   private let state = Guarded(State())
   private let most: Int
+  /// Threads that one owner may have.
+  private var share: Int { max(most / 2, 1) }
   private let wakeUps: Semaphore
 
   init(most: Int = 4) throws(Errno) {
@@ -72,7 +94,7 @@ final class Workers: Sendable {
     state.withLock { $0.idle -= 1 }
     serveAll()
     return state.withLock { state in
-      if state.isFinishing && state.ready.isEmpty {
+      if state.isFinishing && state.next(share: share) == nil {
         state.threads -= 1
         return false
       }
@@ -97,16 +119,20 @@ final class Workers: Sendable {
     }
   }
 
+  /// Whoever ends an owner's work looks again, so that what is passed over here is not forgotten.
   private func next() -> (Lane, Work)? {
     state.withLock { state in
-      guard !state.ready.isEmpty else { return nil }
-      let lane = state.ready.removeFirst()
+      guard let index = state.next(share: share) else { return nil }
+      let lane = state.ready.remove(at: index)
+      state.running[lane.owner, default: 0] += 1
       return (lane, state.lanes[lane]!.removeFirst())
     }
   }
 
   private func end(_ lane: Lane) {
     state.withLock { state in
+      let running = state.running[lane.owner, default: 1] - 1
+      state.running[lane.owner] = running == 0 ? nil : running
       if state.lanes[lane]!.isEmpty { state.lanes[lane] = nil } else { state.ready.append(lane) }
     }
   }

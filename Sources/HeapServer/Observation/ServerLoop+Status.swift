@@ -22,7 +22,7 @@ extension ServerLoop {
     connection.unreadReports += 1
     connection.requests += 1
     let (id, status, mailbox) = (connection.id, self.status, self.mailbox)
-    workers.run(in: id) {
+    workers.run(in: Workers.Lane(id, of: .user(connection.client.peer.user))) {
       mailbox.post(.reported(connection: id, transaction: transaction, Self.report(status)))
     }
   }
@@ -96,5 +96,5 @@ final class Report: Sendable {
 }
 
 extension Connection {
-  fileprivate var hasReadAll: Bool { SeqPacket.unread(socket.rawValue) == 0 }
+  fileprivate var hasReadAll: Bool { SeqPacket.unread(socket.fd.rawValue) == 0 }
 }

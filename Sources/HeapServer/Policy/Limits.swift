@@ -17,7 +17,8 @@ public struct Limits: Hashable, Sendable {
   public var totalConnections = 1024
   /// Allocations of one connection that are under way.
   public var requests = 256
-  /// Answers of one connection that wait for a buffer's end: deletions, and whoever watches.
+  /// Answers of one connection that wait for a buffer's end: deletions, and whoever watches. As many
+  /// handles of one user may wait for a collection's.
   public var waits = 4096
   /// How long a client may leave an answer unread before it is dropped, in milliseconds.
   public var stall: UInt64 = 10_000

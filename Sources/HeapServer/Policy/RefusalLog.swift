@@ -1,7 +1,7 @@
 internal import LinuxHeaps
 
-/// Keeps one client's refusals from filling the log: a line a second at most, which says how many more
-/// there were.
+/// Keeps the refusals of one connection, or of one user, from filling the log: a line a second at most,
+/// which says how many more there were.
 struct RefusalLog {
   private var next = MonotonicTime(nanoseconds: 0)
   private var suppressed = 0

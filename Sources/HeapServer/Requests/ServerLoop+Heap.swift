@@ -93,7 +93,7 @@ extension ServerLoop {
       let mailbox = self.mailbox
       connection.requests += 1
       runningAllocations += 1
-      workers.run(in: connection.id) {
+      workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
         mailbox.post(.allocated(ticket, maker.make(size, settings, ticket.key, for: user)))
       }
     }
@@ -151,17 +151,18 @@ extension ServerLoop {
     let handle = handles.take(at: request.vmo.rawValue)
     let key = BufferKey(
       bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
-    guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
+    guard connection.waits < policy.limits.waits else {
       dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")
     }
     let began = MonotonicTime.now
-    switch heap.buffers.delete(key, handle, identity) {
+    let isFirst = waiting[key]?.contains { $0.deletionBegan != nil } != true
+    switch beginDeletion(of: key, handle) {
     case .begun:
       wait(for: key, connection, transaction, deletionBegan: began)
       // Where the handle was the last the buffer is gone already.
       readMail()
-      if ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
+      if isFirst && ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
       dispose(handle, of: connection)
       connection.refusals.note { suppressed in
@@ -175,6 +176,16 @@ extension ServerLoop {
       dispose(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
+  }
+
+  /// A handle that tells no identity, as of a file system that fails, is no buffer's.
+  private func beginDeletion(
+    of key: BufferKey, _ handle: consuming OwnedFD
+  ) -> LiveBuffers.Deletion {
+    if let identity = try? VMOIdentity(of: handle) {
+      return heap.buffers.delete(key, handle, identity)
+    }
+    return ledger.charges[key] == nil ? .unknown(handle) : .wrongHandle(handle)
   }
 
   func answerDeletion(_ connection: Connection, _ transaction: UInt32) {

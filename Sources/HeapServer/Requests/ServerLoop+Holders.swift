@@ -22,7 +22,7 @@ extension ServerLoop {
     isSearching = !buffers.isEmpty
     guard isSearching else { return }
     let (log, mailbox) = (self.log, self.mailbox)
-    workers.run(in: .max - 1) {
+    workers.run(in: Workers.Lane(0, of: .server)) {
       let holders = Holders.find(Set(buffers.map(\.0)))
       for (identity, metadata) in buffers {
         let found = holders[identity]?.map(\.description).joined(separator: ", ")

@@ -110,19 +110,34 @@ extension ServerLoop {
   private func awaitReclaimed(
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
-    guard connection.waits < policy.limits.waits, let identity = try? VMOIdentity(of: handle) else {
+    guard let identity = try? VMOIdentity(of: handle),
+      let key = heap.buffers.keyUntilReclaimed(of: identity)
+    else {
       dispose(handle, of: connection)
-      return refuse(connection, .noResources, "too many answers of the connection wait")
+      return refuseToAwait(connection, transaction, .notFound)
     }
-    guard let key = heap.buffers.keyUntilReclaimed(of: identity) else {
+    guard connection.waits < policy.limits.waits else {
       dispose(handle, of: connection)
-      AwaitReclaimedReply(.failure(HeapError.Code.notFound.rawValue)).encode(
-        transactionID: transaction, into: &output)
-      return send(to: connection)
+      connection.refusals.note { suppressed in
+        log.warning(
+          "watching refused: too many answers of the connection wait",
+          metadata: connection.metadata.merging([
+            "buffer": "\(key)", "more": "\(suppressed)",
+          ]) { $1 })
+      }
+      return refuseToAwait(connection, transaction, .noResources)
     }
     _ = consume handle
     wait(for: key, connection, transaction)
     // The handle may have been the last child, and of a dma-buf nobody else will tell.
     recheck(identity)
+  }
+
+  private func refuseToAwait(
+    _ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code
+  ) {
+    AwaitReclaimedReply(.failure(status.rawValue)).encode(
+      transactionID: transaction, into: &output)
+    send(to: connection)
   }
 }

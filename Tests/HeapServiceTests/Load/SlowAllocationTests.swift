@@ -31,6 +31,15 @@ import Testing
     #expect(try client.refusal(0) == .alreadyExists)
   }
 
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  func `all connections of a user have half of the threads, so that another has some`() throws {
+    let server = try GatedServer { $0.userConnections = 8 }
+    let slow = try (0..<6).map { _ in try server.client(as: .first) }
+    for (index, client) in slow.enumerated() { _ = try client.ask(for: UInt64(index)) }
+    let client = try server.client(as: .second)
+    for index in 0..<10 { #expect(try client.refusal(UInt64(index), of: 8) == nil) }
+  }
+
   @Test func `a vmo whose client is gone is dropped, and its buffer with it`() throws {
     let server = try GatedServer()
     let observer = try WireClient(to: server.socket + ".observer")
@@ -68,11 +77,28 @@ import Testing
     #expect(unsafe access(server.socket, F_OK) != 0)
     #expect(unsafe access(server.socket + ".observer", F_OK) != 0)
   }
+
+  @Test func `a stop answers a deletion whose buffer is going back`() throws {
+    let server = try GatedServer()
+    let client = try server.client()
+    var buffer: SharedFD? = try client.allocate(0, size: GatedHeap.lastingSize)
+    try client.sendDelete(0, try #require(buffer))
+    buffer = nil
+    // Read, and not only sent: until then its key is a live buffer's.
+    #expect(try client.refusal(0) == .alreadyExists)
+    server.stop()
+    let isStopped = eventually { (try? WireClient(to: server.socket).hasNews(within: 50)) != true }
+    #expect(isStopped)
+    server.gate.open()
+    server.waitForEnd()
+    try client.receiveDeleted(client.lastTransaction - 1)
+    #expect(try client.receive() == nil)
+  }
 }
 
 extension GatedServer {
-  fileprivate func client() throws -> WireClient {
-    let client = try WireClient(to: socket)
+  fileprivate func client(as user: TestUser? = nil) throws -> WireClient {
+    let client = try WireClient(to: socket, as: user)
     guard try client.receive()?.decode(OnRegisterEvent.self) != nil else {
       throw Unexpected("OnRegister", nil)
     }

@@ -1,3 +1,4 @@
+import Glibc
 import HeapProtocol
 import LinuxHeaps
 import Testing
@@ -27,6 +28,50 @@ struct SlowFileTests {
     }
     slow.release()
     client.hangUp()
+    try scene.expectUnharmed()
+  }
+
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  func `nor does one of a client that is refused`() throws {
+    let scene = try Scene(
+      configuration: "allow-users = \(TestUser.first.user)\n", arguments: ["--mode", "0666"])
+    let slow = try SlowFile()
+    scene.daemon.pause()
+    let client: WireClient
+    do {
+      defer { scene.daemon.resume() }
+      client = try WireClient(to: scene.daemon.socket, as: .second)
+      for _ in 0..<3 { try client.send([0], [try #require(slow.file).fd.rawValue]) }
+      slow.file = nil
+    }
+    #expect(try client.epitaph() == .accessDenied)
+    _ = try scene.observer.status()
+    slow.release()
+    client.hangUp()
+    try scene.expectUnharmed()
+  }
+
+  @Test(arguments: [true, false])
+  func `nor does one on the metrics' socket`(isRead: Bool) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/metrics.sock"
+    let scene = try Scene(arguments: ["--metrics-socket", path])
+    let slow = try SlowFile()
+    scene.daemon.pause()
+    do {
+      defer { scene.daemon.resume() }
+      // The fifth of a user is refused.
+      var readers: [SharedFD] = []
+      for _ in 0..<(isRead ? 0 : 4) {
+        readers.append(SharedFD(try SocketFile.connected(path, SOCK_STREAM)))
+      }
+      let reader = try SocketFile.connected(path, SOCK_STREAM)
+      try ManyDescriptors.send(reader.rawValue, [10], [try #require(slow.file).fd.rawValue])
+      slow.file = nil
+      scene.daemon.resume()
+      for _ in 0..<20 { _ = try scene.observer.status() }
+    }
+    slow.release()
     try scene.expectUnharmed()
   }
 

@@ -54,6 +54,43 @@ import Testing
     withExtendedLifetime((buffers, third)) {}
   }
 
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
+  func `bytes of a user, and of all`() throws {
+    let daemon = try Daemon(
+      configuration: "user-bytes = \(2 * pageSize)\ntotal-bytes = \(3 * pageSize)\n",
+      arguments: ["--mode", "0666"], openFolder: true)
+    let one = try WireClient.heap(daemon, as: .first)
+    let other = try WireClient.heap(daemon, as: .second)
+    let first = try one.allocate(0, size: 2 * pageSize)
+    #expect(try one.refusal(1) == .noResources)
+    #expect(try other.refusal(2, size: 2 * pageSize) == .noResources)
+    #expect(try other.refusal(2) == nil)
+    try daemon.expectLog("allocation refused", "user's quota", "user=\(TestUser.first.user)")
+    try daemon.expectLog(
+      "allocation refused", "all users together", "user=\(TestUser.second.user)")
+    withExtendedLifetime(first) {}
+  }
+
+  @Test func `so many answers of a connection may wait`() throws {
+    let daemon = try Daemon(configuration: "connection-waits = 1\n")
+    let (heap, observer) = (try WireClient.heap(daemon), try WireClient.observer(daemon))
+    let buffers = [try heap.allocate(0), try heap.allocate(1)]
+    try observer.sendAwait(buffers[0])
+    #expect(try observer.awaitRefusal(buffers[1]) == .noResources)
+    try daemon.expectLog("watching refused", "buffer=lh:7.1")
+    // It costs that request, and the connection goes on.
+    #expect(try observer.awaitRefusal(OddFile.memfd()) == .notFound)
+    let tracker = try OddFile.memfd()
+    try observer.attach(tracker, to: 7, remaining: 0)
+    #expect(throws: Refusal(code: .noResources)) {
+      try observer.attach(tracker, to: 7, remaining: 0)
+    }
+    // A deletion has no other answer than the connection's end.
+    try heap.sendDelete(0, buffers[0])
+    try heap.sendDelete(1, buffers[1])
+    #expect(try heap.epitaph() == .noResources)
+  }
+
   @Test func `what can never be served is no matter of quotas`() throws {
     let daemon = try Daemon(configuration: "total-bytes = 1M\n")
     #expect(try WireClient.heap(daemon).refusal(3, size: 2 << 20) == .noMemory)

@@ -2,9 +2,10 @@ import Foundation
 import LinuxHeaps
 
 /// A heap whose allocations of ``slowSize`` take until it is opened, as those of a kernel that moves
-/// pages do.
+/// pages do; and so does the going back of ``lastingSize``, as of much memory.
 final class GatedHeap: LocalHeap {
   static let slowSize = 3 * pageSize
+  static let lastingSize = 5 * pageSize
 
   private let inner: MemfdHeap
   private let gate: Gate
@@ -22,9 +23,11 @@ final class GatedHeap: LocalHeap {
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     if size == Self.slowSize { gate.wait() }
+    let gate = self.gate
     return try inner.allocateVmo(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
-      bufferIndex: bufferIndex, cleanup: cleanup)
+      bufferIndex: bufferIndex,
+      cleanup: size == Self.lastingSize ? cleanup + [{ gate.wait() }] : cleanup)
   }
 }
 

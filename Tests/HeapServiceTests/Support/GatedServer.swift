@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import HeapServer
 import LinuxHeaps
 import Logging
@@ -14,12 +15,14 @@ final class GatedServer {
   init(_ limits: (inout Limits) -> Void = { _ in }) throws {
     folder = try Daemon.newFolder()
     socket = folder + "/heap.sock"
+    _ = unsafe chmod(folder, 0o755)
     var policy = Policy()
     limits(&policy.limits)
     let gate = self.gate
     server = try HeapServer(
       sockets: HeapServer.Sockets(
-        heap: Listener(at: socket), observer: Listener(at: socket + ".observer")),
+        heap: Listener(at: socket, mode: 0o666),
+        observer: Listener(at: socket + ".observer")),
       policy: policy, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       heapName: "gated"
     ) { GatedHeap($0, gate) }

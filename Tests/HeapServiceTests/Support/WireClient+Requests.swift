@@ -91,6 +91,16 @@ extension WireClient {
     try request(handle) { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
   }
 
+  /// The status of a refused AwaitReclaimed; nil where it is answered by success.
+  func awaitRefusal(_ handle: SharedFD) throws -> HeapError.Code? {
+    let reply = try ask(handle) { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AwaitReclaimedReply.self)?.result {
+    case .success: return nil
+    case .failure(let status): return HeapError.Code(rawValue: status)
+    default: throw Unexpected("AwaitReclaimed's answer", reply)
+    }
+  }
+
   func receiveReclaimed(_ transaction: UInt32) throws {
     let reply = try receive()
     guard case .success = reply?.decode(AwaitReclaimedReply.self)?.result,
