@@ -61,8 +61,9 @@ struct Alloc: AsyncParsableCommand {
       referenceCount: try vmo.referenceCount)
     if json { try JSONReport(body: row, name: "buffer").show() } else { show(row) }
     if hold {
+      let end = try EndSignal()
       tell("held by process \(getpid()); end of input, SIGINT or SIGTERM gives it back")
-      waitForTheEnd()
+      end.wait(forEndOf: STDIN_FILENO)
     }
     try await heap.deleteVmo(
       bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
@@ -103,14 +104,5 @@ struct Alloc: AsyncParsableCommand {
     if let count = row.referenceCount {
       heapctl.show("  references: \(count) (the heap's parent, and this process)")
     }
-  }
-
-  private func waitForTheEnd() {
-    // A signal ends the input, so that it is noticed also when it comes before the read.
-    var action = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = { _ in close(STDIN_FILENO) }
-    for signal in [SIGINT, SIGTERM] { unsafe sigaction(signal, &action, nil) }
-    var byte: UInt8 = 0
-    while unsafe read(STDIN_FILENO, &byte, 1) > 0 {}
   }
 }

@@ -29,4 +29,18 @@ struct EndSignal {
       if unsafe poll(&waited, 1, timeout) >= 0 || errno != EINTR { return }
     }
   }
+
+  /// Returns when a signal has come, or when that input has no more to read.
+  func wait(forEndOf input: CInt) {
+    while true {
+      var waited = [
+        pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: input, events: Int16(POLLIN), revents: 0),
+      ]
+      if unsafe poll(&waited, 2, -1) < 0 && errno == EINTR { continue }
+      if waited[0].revents != 0 { return }
+      var byte: UInt8 = 0
+      if unsafe read(input, &byte, 1) <= 0 { return }
+    }
+  }
 }
