@@ -139,7 +139,7 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/sys/kernel/mm/cma/reserved/available_pages", "100\n")
     },
     .init("a region in pieces", warnings: ["contiguous.fragmented"]) {
-      try $0.file("/sys/kernel/debug/cma/default_cma_region/maxchunk", "16\n")
+      try $0.file("/sys/kernel/debug/cma/reserved/maxchunk", "16\n")
     },
   ]
 
