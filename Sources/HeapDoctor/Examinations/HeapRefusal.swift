@@ -52,7 +52,7 @@ struct HeapRefusal {
         heap, "heap.device-cgroup", "is \(status), and open(2) answers EPERM",
         why:
           "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-        fix: Self.allowDevice(heap, machine))
+        fix: Fix.allowDevice("dma_heap", [HeapNode.directory], machine))
     case .noSuchAddressOrDevice, .operationNotSupportedByDevice:
       self.init(
         heap, "heap.no-driver", "has no driver behind it (\(error))",
@@ -183,12 +183,6 @@ struct HeapRefusal {
     guard let registered = heap.registered else { return "" }
     return before
       + "sudo mkdir -p \(HeapNode.directory) && sudo mknod -m 600 \(heap.path) c \(registered.replacing(":", with: " "))"
-  }
-
-  private static func allowDevice(_ heap: HeapNode, _ machine: Machine) -> String {
-    machine.container == nil
-      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-dma_heap rw"
-      : "docker run --device \(HeapNode.directory) …"
   }
 
   private static func isOnNoDeviceMount(_ path: String) -> Bool {

@@ -171,6 +171,9 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/proc/self/limits", "Max open files            16     1048576     files\n")
     },
     .init("no device that imports", warnings: ["import.no-device"]) { $0.remove("/dev/dri") },
+    .init("a device that opens for nobody", warnings: ["import.open-failed"]) {
+      try $0.link("/dev/video0", to: "video9")
+    },
     .init("a socket that nobody serves", warnings: ["service.dead"]) {
       try $0.file("/proc/net/unix", "Num RefCount Protocol Flags Type St Inode Path\n")
     },
