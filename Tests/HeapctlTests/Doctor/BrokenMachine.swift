@@ -84,6 +84,12 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.remove("/proc/77")
       withoutService($0)
     },
+    .init("udevd is hidden", broken: ["udev.rule-not-applied"], asNobody: true) {
+      try closed($0)
+      $0.remove("/proc/77")
+      try $0.file("/run/udev/control", "")
+      withoutService($0)
+    },
     .init("the rule is hidden by one of /etc", broken: ["udev.no-rule"], asNobody: true) {
       try closed($0)
       try $0.file("/etc/udev/rules.d/60-dma-heap.rules", "# off\n")
