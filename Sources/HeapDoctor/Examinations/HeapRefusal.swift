@@ -154,7 +154,7 @@ struct HeapRefusal {
         heap, "udev.no-rule",
         "is \(status), as the kernel makes it, and no udev rule gives it to a group",
         why: "only root may allocate; no distribution is known to have such a rule",
-        fix: UdevExamination.installRule,
+        fix: UdevExamination.installRule(),
         area: .udev)
     }
     return HeapRefusal(
