@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs inside the booted kernel, in the package's folder: the whole test bundle, heapctl's checks on
-# every heap, and then the question whether the kernel has a dma-buf or a complaint left.
+# Runs inside the booted kernel, in the package's folder: the tests that a kernel can change, heapctl's
+# checks on every heap, and then the question whether the kernel has a dma-buf or a complaint left.
 set -uo pipefail
 kernel=$1
 failed=0
