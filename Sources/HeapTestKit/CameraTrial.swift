@@ -32,12 +32,20 @@ struct CameraTrial {
     let pixelFormat =
       if offered.contains(.xr24) { VideoFourCC.xr24 } else { try device.format().pixelFormat }
     let present = try device.format()
-    let sizes = device.sizes(of: pixelFormat).sorted { $0.width * $0.height < $1.width * $1.height }
-    let size = sizes.first { $0.width * $0.height >= 1280 * 720 } ?? sizes.last
     path = device.path
     driver = device.device.driver
-    (width, height) = (size?.width ?? present.width, size?.height ?? present.height)
+    (width, height) =
+      Self.size(of: device.sizes(of: pixelFormat)) ?? (present.width, present.height)
     self.pixelFormat = pixelFormat
+  }
+
+  /// Of 1280x720 pixels, or the next that is offered: the largest of a range can be more than a region
+  /// holds.
+  static func size(of offered: [FrameSize]) -> (width: Int, height: Int)? {
+    let sizes = offered.map {
+      $0.isLargestOfRange ? (min($0.width, 1280), min($0.height, 720)) : ($0.width, $0.height)
+    }.sorted { $0.0 * $0.1 < $1.0 * $1.1 }
+    return sizes.first { $0.0 * $0.1 >= 1280 * 720 } ?? sizes.last
   }
 
   /// Every camera here that takes dma-bufs and is not in use.
