@@ -58,12 +58,23 @@ struct CameraTrial {
   static func demanding() throws -> CameraTrial? {
     for path in paths() {
       let trial = try large(path)
-      // Pages of a memfd, one by one; several MiB of them do not lie side by side.
-      let bench = try CheckBench(
-        UDMABufHeap.isUsable ? .udmabuf : .dmaHeap("system", role: .system))
+      let bench = try CheckBench(try scattered())
       if try trial.run(bench) == .refused { return trial }
     }
     return nil
+  }
+
+  /// A heap whose buffers are in pieces.
+  private static func scattered() throws(Skip) -> HeapUnderTest {
+    // Pages of a memfd, one by one; several MiB of them do not lie side by side.
+    if UDMABufHeap.isUsable { return .udmabuf }
+    let system = HeapCatalog().heaps().first { $0.role == .system && $0.node?.isUsable == true }
+    guard let system else {
+      throw Skip(
+        reason: "no heap here has memory in pieces, which shows what a camera needs "
+          + "(modprobe udmabuf)")
+    }
+    return .dmaHeap(system.name, role: .system)
   }
 
   static func present(_ path: String) throws -> CameraTrial {
@@ -76,9 +87,15 @@ struct CameraTrial {
     return try CameraTrial(large: device)
   }
 
-  /// Streams two frames into two buffers of the bench's heap, and lets go of all.
+  /// Streams two frames into two buffers of the bench's heap, lets go of all, and leaves the camera
+  /// set as it was.
   func run(_ bench: CheckBench) throws -> Outcome {
     let device = try CaptureDevice(path)
+    let present = try device.format()
+    defer {
+      _ = try? device.setFormat(
+        width: present.width, height: present.height, present.pixelFormat)
+    }
     let format = try device.setFormat(width: width, height: height, pixelFormat)
     let first = try bench.allocate(format.byteCount, index: 1 << 32)
     let second = try bench.allocate(format.byteCount, index: 1 << 33)

@@ -86,6 +86,22 @@ struct CaptureTests {
     #expect(try watch.referenceCount == before - 1)
   }
 
+  @Test func `a check leaves the cameras as they were`() async throws {
+    let cameras = Virtual.devices.filter { $0.driver == "vivid" && $0.kind == .capture }
+    for camera in cameras {
+      let device = try CaptureDevice(camera.path)
+      try device.setFormat(width: 320, height: 180, .xr24)
+    }
+    let check = try #require(HeapCheck.all.first { $0.name == "contiguity" })
+    // It tries the cameras with more pixels until one refuses, however it ends.
+    _ = await check.run(on: .udmabuf)
+    for camera in cameras {
+      let device = try CaptureDevice(camera.path)
+      let format = try device.format()
+      #expect("\(format)" == "320x180 XR24")
+    }
+  }
+
   @Test(.enabled(if: Virtual.display != nil, "needs vkms"))
   func `the pixels on the screen are those captured`() throws {
     let heap = UDMABufHeap()
