@@ -99,8 +99,9 @@ struct Alloc: AsyncParsableCommand {
 
   private func show(_ row: Row) {
     let kind = row.kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(row.kind)"
-    heapctl.show("\(row.sizeBytes.asByteCount) of \(row.heap): \(kind), inode \(row.inode)")
-    if let name = row.name { heapctl.show("  name in the kernel: \(name)") }
+    heapctl.show(
+      "\(row.sizeBytes.asByteCount) of \(row.heap.printable): \(kind), inode \(row.inode)")
+    if let name = row.name { heapctl.show("  name in the kernel: \(name.printable)") }
     if let count = row.referenceCount {
       heapctl.show("  references: \(count) (the heap's parent, and this process)")
     }

@@ -2,9 +2,10 @@ import Glibc
 import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
-import LinuxHeapsV4L2
 import SystemPackage
 import Testing
+
+@testable import LinuxHeapsV4L2
 
 /// The virtual devices that Tests/Kernel/boot.sh asks for.
 enum Virtual {
@@ -33,6 +34,10 @@ enum Virtual {
     #expect(VideoFourCC("") == nil)
     #expect(VideoFourCC("XR245") == nil)
     #expect(VideoFourCC("ÄR2") == nil)
+  }
+
+  @Test func `what a device says of itself moves no terminal`() {
+    #expect(text(SIMD8<UInt8>(0x43, 0x1B, 0x5B, 0x41, 0x0A, 0, 0x42, 0x42)) == "C?[A?")
   }
 
   @Test(arguments: [("/dev/null", HeapError.Code.wrongType), ("/dev/video-none", .notFound)])
