@@ -122,7 +122,8 @@ struct HeapRefusal {
     let wanted = machine.rules.outcome(for: heap.name)
     if let wanted, differs(status, wanted) {
       let rule = wanted.files.joined(separator: ", ")
-      let gives = "\(wanted.owner):\(wanted.group ?? "root") \(NodeMode.text(wanted.mode ?? 0o600))"
+      let mode = NodeStatus.octal(wanted.mode ?? 0o600)
+      let gives = "\(wanted.owner):\(wanted.group ?? "root") \(mode)"
       return machine.rules.isApplied
         ? HeapRefusal(
           heap, "udev.rule-not-applied", "is \(status), and \(rule) says \(gives)",
@@ -231,12 +232,5 @@ extension HeapRefusal {
           + first.seen, why: first.why,
         fix: fix)
     }
-  }
-}
-
-enum NodeMode {
-  static func text(_ mode: UInt32) -> String {
-    let octal = String(mode, radix: 8)
-    return String(repeating: "0", count: max(0, 4 - octal.count)) + octal
   }
 }

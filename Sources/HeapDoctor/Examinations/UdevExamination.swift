@@ -37,7 +37,7 @@ enum UdevExamination {
       Finding(
         .warning, .udev, machine.rules.isApplied ? "udev.rule-not-applied" : "udev.not-running",
         seen:
-          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeMode.text(outcome.mode ?? 0o600))",
+          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeStatus.octal(outcome.mode ?? 0o600))",
         why: machine.rules.isApplied
           ? "udev applies a rule when the node appears: the rule came later, or failed"
           : "no udevd runs here to apply the rule",
