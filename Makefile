@@ -34,8 +34,8 @@ run: build
 run-vm: build setup-kernel
 	@Tests/Kernel/boot.sh $(KERNEL) $(HEAPCTL) demo
 
-# Everything: style, what is installed, the test bundle in each kernel, QEMU's screen, heapd under systemd,
-# and the bundle here. Ends with the runner's own summary.
+# Everything: style, what is installed, in each kernel the tests that it is there for (Tests/Kernel), QEMU's
+# screen, heapd under systemd, and all tests here. Ends with the runner's own summary.
 test: lint setup-test setup-kernel setup-systemd
 	swift build --build-tests
 	$(MAKE) package-test

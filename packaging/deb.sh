@@ -29,8 +29,9 @@ gzip -9n "$documents/changelog" "$root"/usr/share/man/man?/*
 # What the programs link to, by Debian's own symbol files.
 mkdir -p "$work/debian"
 printf 'Source: linux-heaps\n\nPackage: linux-heaps\nArchitecture: any\n' > "$work/debian/control"
-depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/heapctl root/usr/bin/heapd 2> /dev/null |
-  sed -n 's/^shlibs:Depends=//p')
+# It warns of what is only there when Debian's own tools build.
+depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/heapctl root/usr/bin/heapd 2> said |
+  sed -n 's/^shlibs:Depends=//p') || { cat "$work/said" >&2; exit 1; }
 
 mkdir "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \

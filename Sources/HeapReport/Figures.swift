@@ -22,8 +22,13 @@ private func fixed(_ value: UInt64, per unit: UInt64, digits: Int) -> String {
 extension Report.Latency {
   /// The time that `percent` of the allocations did not exceed (nearest rank); nil without any.
   func percentile(_ percent: Int) -> UInt64? {
-    let sorted = nanoseconds.sorted()
-    guard !sorted.isEmpty else { return nil }
-    return sorted[max(0, (sorted.count * percent + 99) / 100 - 1)]
+    nanoseconds.isEmpty ? nil : nanoseconds.sorted().nearestRank(percent)
+  }
+}
+
+extension [UInt64] {
+  /// Of sorted durations, at least one: a duration that was measured, not one between two.
+  func nearestRank(_ percent: Int) -> UInt64 {
+    self[Swift.max(0, (count * percent + 99) / 100 - 1)]
   }
 }

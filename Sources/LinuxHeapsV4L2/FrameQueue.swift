@@ -199,11 +199,10 @@ public struct FrameQueue: ~Copyable, Sendable {
         .badState, operation, at: node.path,
         cause: isStreaming ? "no buffer is queued" : "the device does not stream")
     }
-    let deadline = ContinuousClock.now + limit
+    let deadline = MonotonicTime.now.advanced(by: limit)
     while true {
       if let frame = try dequeueNow() { return frame }
-      let rest = deadline - .now
-      guard rest > .zero else {
+      guard deadline > .now else {
         throw HeapError(
           .timedOut, operation, at: node.path, cause: "none came in \(limit)",
           fix: "check that the camera has a signal: v4l2-ctl --device \(node.path) --all")
@@ -212,8 +211,7 @@ public struct FrameQueue: ~Copyable, Sendable {
         pollfd(fd: node.fd.rawValue, events: pollEvents, revents: 0),
         pollfd(fd: other, events: Int16(POLLIN), revents: 0),
       ]
-      let milliseconds = CInt(clamping: Int((rest / .milliseconds(1)).rounded(.up)))
-      _ = unsafe poll(&entries, 2, milliseconds)
+      _ = unsafe poll(&entries, 2, deadline.millisecondsFromNow)
       if entries[1].revents != 0 { return nil }
       // The device failed, and has no frame from before that.
       if entries[0].revents & Int16(POLLERR) != 0, entries[0].revents & pollEvents == 0 {

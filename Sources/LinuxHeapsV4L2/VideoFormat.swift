@@ -11,14 +11,15 @@ public struct VideoFormat: Hashable, Sendable {
   public let byteCount: UInt64
   /// Buffers for each frame: more than 1 only where an `M` format puts each plane into its own.
   public let buffersPerFrame: Int
+}
 
+extension VideoFormat {
   init(_ image: CV4L2_image) {
-    width = Int(image.width)
-    height = Int(image.height)
-    pixelFormat = VideoFourCC(rawValue: image.pixel_format)
-    bytesPerLine = Int(image.bytes_per_line)
-    byteCount = UInt64(image.size)
-    buffersPerFrame = Int(image.planes)
+    self.init(
+      width: Int(image.width), height: Int(image.height),
+      pixelFormat: VideoFourCC(rawValue: image.pixel_format),
+      bytesPerLine: Int(image.bytes_per_line), byteCount: UInt64(image.size),
+      buffersPerFrame: Int(image.planes))
   }
 }
 

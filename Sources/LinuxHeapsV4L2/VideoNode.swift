@@ -142,9 +142,9 @@ final class VideoNode: Sendable {
 /// `V4L2_FIELD_NONE`: whole frames.
 private let v4l2_field_none = V4L2_FIELD_NONE.rawValue
 
-/// The text of a field of fixed size, which ends at its NUL.
+/// The text of a field of fixed size, which ends at its NUL. In one is what a USB device says of itself.
 func text<Field: BitwiseCopyable>(_ field: Field) -> String {
   unsafe withUnsafeBytes(of: field) { bytes in
     unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-  }
+  }.printable
 }

@@ -61,8 +61,9 @@ struct Alloc: AsyncParsableCommand {
       referenceCount: try vmo.referenceCount)
     if json { try JSONReport(body: row, name: "buffer").show() } else { show(row) }
     if hold {
+      let end = try EndSignal()
       tell("held by process \(getpid()); end of input, SIGINT or SIGTERM gives it back")
-      waitForTheEnd()
+      end.wait(forEndOf: STDIN_FILENO)
     }
     try await heap.deleteVmo(
       bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
@@ -98,19 +99,11 @@ struct Alloc: AsyncParsableCommand {
 
   private func show(_ row: Row) {
     let kind = row.kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(row.kind)"
-    heapctl.show("\(row.sizeBytes.asByteCount) of \(row.heap): \(kind), inode \(row.inode)")
-    if let name = row.name { heapctl.show("  name in the kernel: \(name)") }
+    heapctl.show(
+      "\(row.sizeBytes.asByteCount) of \(row.heap.printable): \(kind), inode \(row.inode)")
+    if let name = row.name { heapctl.show("  name in the kernel: \(name.printable)") }
     if let count = row.referenceCount {
       heapctl.show("  references: \(count) (the heap's parent, and this process)")
     }
-  }
-
-  private func waitForTheEnd() {
-    // A signal ends the input, so that it is noticed also when it comes before the read.
-    var action = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = { _ in close(STDIN_FILENO) }
-    for signal in [SIGINT, SIGTERM] { unsafe sigaction(signal, &action, nil) }
-    var byte: UInt8 = 0
-    while unsafe read(STDIN_FILENO, &byte, 1) > 0 {}
   }
 }

@@ -1,4 +1,5 @@
 internal import HeapDoctor
+internal import LinuxHeaps
 
 /// A diagnosis as lines: one for each area that is all right, and more where something is not.
 struct DoctorText {
@@ -18,8 +19,8 @@ struct DoctorText {
       for finding in shown {
         lines.append(Self.line(finding.severity, area, finding.seen))
         if finding.severity == .ok { continue }
-        lines.append("\(Self.indent)why: \(finding.why)")
-        if let fix = finding.fix { lines.append("\(Self.indent)fix: \(fix)") }
+        lines.append("\(Self.indent)why: \(finding.why.printable)")
+        if let fix = finding.fix { lines.append("\(Self.indent)fix: \(fix.printable)") }
         lines.append("\(Self.indent)id:  \(finding.id)")
       }
     }
@@ -37,7 +38,7 @@ struct DoctorText {
       case .broken: .bad
       }
     let word = pad(severity == .broken ? "BROKEN" : severity.rawValue, 9)
-    return (tint.map { word.painted($0) } ?? word) + pad(area.rawValue, 12) + text
+    return (tint.map { word.painted($0) } ?? word) + pad(area.rawValue, 12) + text.printable
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {

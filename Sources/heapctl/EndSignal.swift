@@ -18,15 +18,25 @@ struct EndSignal {
 
   /// Returns when a signal has come, or after that time. A signal that came before counts.
   func wait(for patience: Duration?) {
-    let deadline = patience.map { ContinuousClock.now + $0 }
+    let deadline = patience.map { MonotonicTime.now.advanced(by: $0) }
     while true {
-      var timeout: CInt = -1
-      if let deadline {
-        let left = max(.zero, deadline - .now) / Duration.milliseconds(1)
-        timeout = CInt(clamping: Int64(left.rounded(.up)))
-      }
+      let timeout = deadline?.millisecondsFromNow ?? -1
       var waited = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
       if unsafe poll(&waited, 1, timeout) >= 0 || errno != EINTR { return }
+    }
+  }
+
+  /// Returns when a signal has come, or when that input has no more to read.
+  func wait(forEndOf input: CInt) {
+    while true {
+      var waited = [
+        pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: input, events: Int16(POLLIN), revents: 0),
+      ]
+      if unsafe poll(&waited, 2, -1) < 0 && errno == EINTR { continue }
+      if waited[0].revents != 0 { return }
+      var byte: UInt8 = 0
+      if unsafe read(input, &byte, 1) <= 0 { return }
     }
   }
 }

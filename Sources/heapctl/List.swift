@@ -69,9 +69,10 @@ extension List.Row {
   var cells: [String] {
     let who = owner.map { "\($0):\(group ?? "")" }
     return [
-      name, roles.joined(separator: ","), duplicateOf ?? "-", mode ?? "-", who ?? "-",
+      name.printable, roles.joined(separator: ","), duplicateOf?.printable ?? "-", mode ?? "-",
+      who ?? "-",
       usable ? "yes" : "no", capacityBytes?.asByteCount ?? "-", freeBytes?.asByteCount ?? "-",
-      path ?? "built in",
+      path?.printable ?? "built in",
     ]
   }
 }

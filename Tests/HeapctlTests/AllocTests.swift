@@ -136,6 +136,16 @@ import Testing
     #expect(run.error.hasSuffix("given back and reclaimed\n"))
   }
 
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+  func `held until a signal, while the input is open`(_ signal: CInt) throws {
+    let holder = try HoldingProcess("memfd")
+    kill(holder.id, signal)
+    let deadline = ContinuousClock.now + .seconds(60)
+    while ProcessState.isRunning(holder.id), ContinuousClock.now < deadline { usleep(1_000) }
+    #expect(!ProcessState.isRunning(holder.id))
+    #expect(holder.end() == 0)
+  }
+
   @Test(
     .enabled(if: !HeapCatalog().heaps().isEmpty, "needs /dev/dma_heap"),
     arguments: HeapCatalog().heaps().map(\.name))

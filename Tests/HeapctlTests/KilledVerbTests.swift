@@ -34,14 +34,18 @@ import Testing
   func `a kill at any moment leaves no process and no buffer`(_ words: [String]) throws {
     let start = ContinuousClock.now
     let first = try Victim(words)
-    while first.isRunning && first.buffers.isEmpty { usleep(2_000) }
-    guard first.isRunning else {
+    // Some verbs have a buffer one moment, and none the next, when they are killed.
+    var held = first.buffers
+    while first.isRunning && held.isEmpty {
+      usleep(2_000)
+      held = first.buffers
+    }
+    guard !held.isEmpty else {
       Issue.record("it ended without a buffer: \(first.complaint)")
       return
     }
     let halfTime = ContinuousClock.now - start
-    var held = first.kill()
-    #expect(!held.isEmpty)
+    held.formUnion(first.kill())
     var victims = [first]
     // From the program's start to well after its first buffer.
     for _ in 0..<5 {

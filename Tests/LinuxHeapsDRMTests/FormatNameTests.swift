@@ -41,6 +41,11 @@ import Testing
   ])
   func `V4L2's number has the format of the same bytes`(_ v4l2: String, _ drm: String) throws {
     let number = try #require(FourCC(v4l2)).rawValue
-    #expect(FourCC(v4l2: number).description == drm)
+    #expect(FourCC(v4l2: number)?.description == drm)
+  }
+
+  @Test(arguments: ["RG16", "BA12", "AYUV", "XYUV"])
+  func `a number of other bytes in V4L2 has no format`(_ name: String) throws {
+    #expect(FourCC(v4l2: try #require(FourCC(name)).rawValue) == nil)
   }
 }

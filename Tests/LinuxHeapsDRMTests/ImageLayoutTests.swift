@@ -97,6 +97,11 @@ struct LayoutExample: CustomTestStringConvertible, Sendable {
     #expect(throws: ImageLayoutError.rowNotAligned(103, to: 2)) {
       try ImageLayout(try #require(FourCC("YU12")), size: Self.size, bytesPerRow: 103)
     }
+    var constraints = ImageFormatConstraints()
+    constraints.minBytesPerRow = 108
+    #expect(throws: ImageLayoutError.rowTooLong(108, atMost: 104)) {
+      try ImageLayout(.nv12, size: Self.size, constraints: constraints, bytesPerRow: 104)
+    }
   }
 
   @Test func `the coded size is aligned and has its least and its most`() throws {

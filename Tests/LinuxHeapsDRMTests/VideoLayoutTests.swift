@@ -23,7 +23,8 @@ import Testing
       for (width, height) in [(640, 360), (1280, 720)] {
         let image = try device.tryFormat(width: width, height: height, format)
         let layout = try ImageLayout(
-          FourCC(v4l2: format.rawValue), size: SizeU(width: UInt32(width), height: UInt32(height)))
+          try #require(FourCC(v4l2: format.rawValue)),
+          size: SizeU(width: UInt32(width), height: UInt32(height)))
         #expect(Int(layout.planes[0].bytesPerRow) == image.bytesPerLine, "\(camera.path)")
         #expect(layout.byteCount == image.byteCount, "\(camera.path)")
       }

@@ -2,9 +2,10 @@ import Glibc
 import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
-import LinuxHeapsV4L2
 import SystemPackage
 import Testing
+
+@testable import LinuxHeapsV4L2
 
 /// The virtual devices that Tests/Kernel/boot.sh asks for.
 enum Virtual {
@@ -33,6 +34,10 @@ enum Virtual {
     #expect(VideoFourCC("") == nil)
     #expect(VideoFourCC("XR245") == nil)
     #expect(VideoFourCC("ÄR2") == nil)
+  }
+
+  @Test func `what a device says of itself moves no terminal`() {
+    #expect(text(SIMD8<UInt8>(0x43, 0x1B, 0x5B, 0x41, 0x0A, 0, 0x42, 0x42)) == "C?[A?")
   }
 
   @Test(arguments: [("/dev/null", HeapError.Code.wrongType), ("/dev/video-none", .notFound)])
@@ -84,6 +89,22 @@ struct CaptureTests {
     }
     // The handle that was queued is closed, and the device's own reference gone.
     #expect(try watch.referenceCount == before - 1)
+  }
+
+  @Test func `a check leaves the cameras as they were`() async throws {
+    let cameras = Virtual.devices.filter { $0.driver == "vivid" && $0.kind == .capture }
+    for camera in cameras {
+      let device = try CaptureDevice(camera.path)
+      try device.setFormat(width: 320, height: 180, .xr24)
+    }
+    let check = try #require(HeapCheck.all.first { $0.name == "contiguity" })
+    // It tries the cameras with more pixels until one refuses, however it ends.
+    _ = await check.run(on: .udmabuf)
+    for camera in cameras {
+      let device = try CaptureDevice(camera.path)
+      let format = try device.format()
+      #expect("\(format)" == "320x180 XR24")
+    }
   }
 
   @Test(.enabled(if: Virtual.display != nil, "needs vkms"))

@@ -10,11 +10,6 @@
 // plane and of several, behind one shape. A function that can fail returns -1 with the cause in `errno`
 // and retries nothing.
 
-enum {
-    /// `VIDEO_MAX_PLANES`.
-    CV4L2_MAX_PLANES = VIDEO_MAX_PLANES
-};
-
 /// What a queue carries: `struct v4l2_pix_format`, or the same fields of `v4l2_pix_format_mplane`.
 struct CV4L2_image {
     uint32_t width;
@@ -44,7 +39,7 @@ int CV4L2_capabilities(int device, struct v4l2_capability *_Nonnull capability);
 int CV4L2_enumerate_format(int device, uint32_t type, uint32_t index,
                            struct v4l2_fmtdesc *_Nonnull format);
 
-/// `VIDIOC_ENUM_FRAMESIZES`, the discrete ones: EINVAL after the last, or where sizes are a range.
+/// `VIDIOC_ENUM_FRAMESIZES`: EINVAL after the last. 1, and the largest size, where sizes are a range.
 int CV4L2_enumerate_size(int device, uint32_t pixel_format, uint32_t index, uint32_t *_Nonnull width,
                          uint32_t *_Nonnull height);
 

@@ -130,7 +130,9 @@ enum ContiguousExamination {
       let found = largestPiece(of: heap, limit: entry.free ?? entry.capacity ?? 0)
     {
       (largest, source) = (found, "allocated and given back")
-    } else if let chunk = machine.files.number("/sys/kernel/debug/cma/\(heap.name)/maxchunk") {
+    } else if let region = entry.region,
+      let chunk = machine.files.number("/sys/kernel/debug/cma/\(region)/maxchunk")
+    {
       // CONFIG_CMA_DEBUGFS, in pages.
       (largest, source) = (chunk * pageSize, "/sys/kernel/debug/cma")
     } else {

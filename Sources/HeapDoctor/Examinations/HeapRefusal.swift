@@ -52,7 +52,7 @@ struct HeapRefusal {
         heap, "heap.device-cgroup", "is \(status), and open(2) answers EPERM",
         why:
           "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-        fix: Self.allowDevice(heap, machine))
+        fix: Fix.allowDevice("dma_heap", [HeapNode.directory], machine))
     case .noSuchAddressOrDevice, .operationNotSupportedByDevice:
       self.init(
         heap, "heap.no-driver", "has no driver behind it (\(error))",
@@ -122,7 +122,8 @@ struct HeapRefusal {
     let wanted = machine.rules.outcome(for: heap.name)
     if let wanted, differs(status, wanted) {
       let rule = wanted.files.joined(separator: ", ")
-      let gives = "\(wanted.owner):\(wanted.group ?? "root") \(NodeMode.text(wanted.mode ?? 0o600))"
+      let mode = NodeStatus.octal(wanted.mode ?? 0o600)
+      let gives = "\(wanted.owner):\(wanted.group ?? "root") \(mode)"
       return machine.rules.isApplied
         ? HeapRefusal(
           heap, "udev.rule-not-applied", "is \(status), and \(rule) says \(gives)",
@@ -154,7 +155,7 @@ struct HeapRefusal {
         heap, "udev.no-rule",
         "is \(status), as the kernel makes it, and no udev rule gives it to a group",
         why: "only root may allocate; no distribution is known to have such a rule",
-        fix: UdevExamination.installRule,
+        fix: UdevExamination.installRule(),
         area: .udev)
     }
     return HeapRefusal(
@@ -183,12 +184,6 @@ struct HeapRefusal {
     guard let registered = heap.registered else { return "" }
     return before
       + "sudo mkdir -p \(HeapNode.directory) && sudo mknod -m 600 \(heap.path) c \(registered.replacing(":", with: " "))"
-  }
-
-  private static func allowDevice(_ heap: HeapNode, _ machine: Machine) -> String {
-    machine.container == nil
-      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-dma_heap rw"
-      : "docker run --device \(HeapNode.directory) …"
   }
 
   private static func isOnNoDeviceMount(_ path: String) -> Bool {
@@ -237,12 +232,5 @@ extension HeapRefusal {
           + first.seen, why: first.why,
         fix: fix)
     }
-  }
-}
-
-enum NodeMode {
-  static func text(_ mode: UInt32) -> String {
-    let octal = String(mode, radix: 8)
-    return String(repeating: "0", count: max(0, 4 - octal.count)) + octal
   }
 }

@@ -110,6 +110,7 @@ struct ImportTrial {
   private func failed(_ path: String, _ error: HeapError) -> Finding {
     Finding(
       .warning, .importers, "import.untried", seen: "\(path) could not be tried: \(error.cause)",
-      why: "nothing is known of its imports", fix: error.fix)
+      why: "nothing is known of its imports",
+      fix: error.fix ?? "sudo dmesg | tail  # what its driver said")
   }
 }

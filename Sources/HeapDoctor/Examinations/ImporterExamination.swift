@@ -19,7 +19,9 @@ enum ImporterExamination {
           fix: "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
       ]
     }
-    var findings = closed(cards + cameras, machine)
+    var findings =
+      closed(cards + cameras, machine) + unopenable(cards, "drm", machine)
+      + unopenable(cameras, "video4linux", machine)
     guard machine.isRunning else {
       return findings.isEmpty
         ? [
@@ -82,6 +84,41 @@ enum ImporterExamination {
         fix: node.mode & 0o040 != 0 && node.groupID != 0
           ? Fix.join(node.group, machine.identity.name)
           : "sudo chmod 660 \(paths.joined(separator: " "))")
+    }
+  }
+
+  /// Those that cannot be opened, and not for their mode.
+  ///
+  /// - Parameter kind: The devices' name in /proc/devices.
+  private static func unopenable(
+    _ paths: [String], _ kind: String, _ machine: Machine
+  ) -> [Finding] {
+    var groups: [(error: Errno, paths: [String])] = []
+    for path in paths {
+      guard let error = machine.files.openingError(path), error != .permissionDenied else {
+        continue
+      }
+      if let index = groups.firstIndex(where: { $0.error == error }) {
+        groups[index].paths.append(path)
+      } else {
+        groups.append((error, [path]))
+      }
+    }
+    return groups.map { error, paths in
+      let names = paths.joined(separator: ", ")
+      return error == .notPermitted
+        ? Finding(
+          .warning, .importers, "import.device-cgroup",
+          seen: "\(machine.identity.name) may not open \(names): open(2) answers EPERM",
+          why:
+            "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
+          fix: Fix.allowDevice(kind, paths, machine))
+        : Finding(
+          .warning, .importers, "import.open-failed", seen: "\(names) cannot be opened: \(error)",
+          why: "no buffer can be given to the device",
+          fix:
+            "ls -l \(paths.joined(separator: " ")); grep \(kind) /proc/devices; sudo dmesg | tail  # whether its driver is there, and what it said"
+        )
     }
   }
 }

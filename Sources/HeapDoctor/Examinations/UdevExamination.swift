@@ -17,25 +17,27 @@ enum UdevExamination {
           seen:
             "no udev rule speaks of heaps: their nodes are as the kernel makes them, root:root 0600",
           why: "an ordinary user may not allocate",
-          fix: Self.installRule)
+          fix: installRule())
       ]
     }
     let differing = ruled.filter { heap, outcome in
       heap.isOpen && heap.status.map { HeapRefusal.differs($0, outcome) } == true
     }
     let paths = machine.rules.paths.joined(separator: ", ")
+    let missed = nodes.filter { heap in !ruled.contains { $0.0.name == heap.name } }
     guard let (heap, outcome) = differing.first, let status = heap.status else {
       return [
         Finding(
           .ok, .udev, "udev.rule", seen: "the nodes are as \(paths) says",
-          why: "the rule covers every heap, those of modules that are loaded later too")
-      ]
+          why: missed.isEmpty
+            ? "the rule covers every heap that is here" : "the rule covers some of the heaps")
+      ] + partial(missed, paths)
     }
-    return [
+    return partial(missed, paths) + [
       Finding(
         .warning, .udev, machine.rules.isApplied ? "udev.rule-not-applied" : "udev.not-running",
         seen:
-          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeMode.text(outcome.mode ?? 0o600))",
+          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeStatus.octal(outcome.mode ?? 0o600))",
         why: machine.rules.isApplied
           ? "udev applies a rule when the node appears: the rule came later, or failed"
           : "no udevd runs here to apply the rule",
@@ -43,11 +45,29 @@ enum UdevExamination {
     ]
   }
 
+  /// Told already where it is the cause.
+  private static func partial(_ missed: [HeapNode], _ paths: String) -> [Finding] {
+    let open = missed.filter(\.isOpen)
+    guard !open.isEmpty else { return [] }
+    return [
+      Finding(
+        .note, .udev, "udev.partial",
+        seen: "\(paths) does not speak of \(open.map(\.path).joined(separator: ", "))",
+        why: "the kernel makes a node root:root 0600: an ordinary user may not allocate from it",
+        fix: installRule(for: open.map(\.name)))
+    ]
+  }
+
   static let reload =
     "sudo udevadm control --reload && sudo udevadm trigger --settle --subsystem-match=dma_heap"
   static let start =
     "sudo systemctl start systemd-udevd && sudo udevadm trigger --settle --subsystem-match=dma_heap"
-  static let installRule =
-    "sudo groupadd -rf dmaheap && echo 'SUBSYSTEM==\"dma_heap\", GROUP=\"dmaheap\", MODE=\"0660\"'"
-    + " | sudo tee /etc/udev/rules.d/60-dma-heap.rules && \(reload)"
+  /// - Parameter heaps: None stands for all, those of modules that are loaded later too.
+  static func installRule(for heaps: [String] = []) -> String {
+    let which = heaps.isEmpty ? "" : ", KERNEL==\"\(heaps.joined(separator: "|"))\""
+    // Not the name of the package's file, which a file in /etc would hide (udev(7)).
+    return
+      "sudo groupadd -rf dmaheap && echo 'SUBSYSTEM==\"dma_heap\"\(which), GROUP=\"dmaheap\", MODE=\"0660\"'"
+      + " | sudo tee /etc/udev/rules.d/60-dma-heap-local.rules && \(reload)"
+  }
 }

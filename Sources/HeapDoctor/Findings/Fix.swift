@@ -24,4 +24,11 @@ enum Fix {
   static func join(_ group: String, _ user: String) -> String {
     "sudo usermod -aG \(group) \(user)  # then log in again"
   }
+
+  /// - Parameter kind: The devices' name in /proc/devices.
+  static func allowDevice(_ kind: String, _ paths: [String], _ machine: Machine) -> String {
+    machine.container == nil
+      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-\(kind) rw"
+      : "docker run \(paths.map { "--device \($0)" }.joined(separator: " ")) …"
+  }
 }

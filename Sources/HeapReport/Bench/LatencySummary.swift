@@ -16,15 +16,11 @@ package struct LatencySummary: Encodable, Sendable {
   /// - Parameter durations: At least one.
   package init(_ durations: [UInt64]) {
     let sorted = durations.sorted()
-    // The nearest rank: a duration that was measured, not one between two.
-    func percentile(_ percent: Int) -> UInt64 {
-      sorted[Swift.max(0, (sorted.count * percent + 99) / 100 - 1)]
-    }
     samples = sorted.count
-    p50 = percentile(50)
-    p95 = percentile(95)
-    p99 = percentile(99)
-    max = percentile(100)
+    p50 = sorted.nearestRank(50)
+    p95 = sorted.nearestRank(95)
+    p99 = sorted.nearestRank(99)
+    max = sorted.nearestRank(100)
     let powers = sorted.map { 63 - Swift.max($0, 1).leadingZeroBitCount }
     histogram = (powers[0]...powers[powers.count - 1]).map { power in
       Bucket(fromNanoseconds: 1 << UInt64(power), samples: powers.count { $0 == power })

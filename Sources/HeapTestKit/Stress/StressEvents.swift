@@ -42,7 +42,7 @@ final class StressEvents: Sendable {
 
   @discardableResult
   private static func poll(_ descriptor: CInt, for time: Duration) -> Bool {
-    let milliseconds = CInt(clamping: Int64((time / .milliseconds(1)).rounded(.up)))
+    let milliseconds = MonotonicTime.now.advanced(by: time).millisecondsFromNow
     var waited = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return unsafe Glibc.poll(&waited, 1, milliseconds) > 0
   }

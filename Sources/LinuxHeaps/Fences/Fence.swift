@@ -89,14 +89,3 @@ public struct Fence: ~Copyable, Sendable {
   /// Gives up the descriptor.
   public consuming func releaseDescriptor() -> OwnedFD { fd }
 }
-
-extension MonotonicTime {
-  fileprivate func advanced(by duration: Duration) -> MonotonicTime {
-    let (seconds, attoseconds) = duration.components
-    guard seconds >= 0, attoseconds >= 0 else { return self }
-    let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-    let (sum, overflowing) = nanoseconds.addingReportingOverflow(
-      overflow ? .max : whole + UInt64(attoseconds) / 1_000_000_000)
-    return MonotonicTime(nanoseconds: overflowing ? .max : sum)
-  }
-}

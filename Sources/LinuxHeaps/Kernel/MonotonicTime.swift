@@ -24,4 +24,10 @@ extension MonotonicTime {
     let rest = self > now ? nanoseconds - now.nanoseconds : 0
     return CInt(clamping: (rest + 999_999) / 1_000_000)
   }
+
+  /// Itself for a negative duration, and the last there is for one that is too long.
+  package func advanced(by duration: Duration) -> MonotonicTime {
+    let sum = Int128(nanoseconds) + max(0, duration.attoseconds / 1_000_000_000)
+    return MonotonicTime(nanoseconds: UInt64(clamping: sum))
+  }
 }

@@ -32,7 +32,9 @@ public struct NodeStatus: Hashable, Sendable {
 
 extension NodeStatus: CustomStringConvertible {
   /// The permission bits as chmod(1) takes them: `0660`.
-  public var octalMode: String {
+  public var octalMode: String { Self.octal(mode) }
+
+  package static func octal(_ mode: UInt32) -> String {
     let octal = String(mode, radix: 8)
     return String(repeating: "0", count: max(0, 4 - octal.count)) + octal
   }

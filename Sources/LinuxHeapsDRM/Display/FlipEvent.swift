@@ -14,14 +14,9 @@ public struct FlipEvent: Hashable, Sendable {
 extension DRMFile {
   /// The next flip's event; nil when the time is over.
   func nextFlip(within patience: Duration?) throws(Errno) -> FlipEvent? {
-    let deadline = patience.map { ContinuousClock.now + $0 }
+    let deadline = patience.map { MonotonicTime.now.advanced(by: $0) }
     while true {
-      var timeout: CInt = -1
-      if let deadline {
-        // Rounded up: 0 would end the wait before its time.
-        let left = max(.zero, deadline - .now) / Duration.milliseconds(1)
-        timeout = CInt(clamping: Int64(left.rounded(.up)))
-      }
+      let timeout = deadline?.millisecondsFromNow ?? -1
       var waited = pollfd(fd: fd.rawValue, events: Int16(POLLIN), revents: 0)
       if try call({ unsafe poll(&waited, 1, timeout) }) == 0 { return nil }
       if let event = try readEvents() { return event }

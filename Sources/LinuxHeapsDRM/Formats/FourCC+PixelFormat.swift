@@ -1,7 +1,8 @@
 public import LinuxHeaps
 
 extension FourCC {
-  /// The same format by sysmem's number (fuchsia.images2/PixelFormat); nil for one that DRM lacks.
+  /// The same format by sysmem's number (fuchsia.images2/PixelFormat); nil for one that is not in the
+  /// table here, though DRM may have it.
   public init?(_ format: PixelFormat) {
     guard let name = Self.names[format.rawValue] else { return nil }
     self.init(name)

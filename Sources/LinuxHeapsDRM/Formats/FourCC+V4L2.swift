@@ -1,11 +1,17 @@
 extension FourCC {
-  /// The same bytes by V4L2's number (linux/videodev2.h); the number itself where both agree.
+  /// The same bytes by V4L2's number (linux/videodev2.h); the number itself where both agree, or where
+  /// DRM has none.
   ///
-  /// Multi-planar formats are those of planes in one buffer here.
-  public init(v4l2 number: UInt32) {
+  /// Multi-planar formats are those of planes in one buffer here. Nil for a number that stands for other
+  /// bytes in DRM: `V4L2_PIX_FMT_SRGGB16`, of raw sensors, is the number of DRM's RGB565.
+  public init?(v4l2 number: UInt32) {
     let own = FourCC(rawValue: number)
+    if Self.otherInV4L2.contains(own) { return nil }
     self = Self.fromV4L2[own] ?? own
   }
+
+  /// `SRGGB16`, `SGRBG12`, `AYUV32` and `XYUV32` there.
+  private static let otherInV4L2 = Set(["RG16", "BA12", "AYUV", "XYUV"].map { FourCC($0) })
 
   private static let fromV4L2: [FourCC: FourCC] = {
     let names = [

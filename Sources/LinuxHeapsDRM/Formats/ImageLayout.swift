@@ -112,12 +112,13 @@ extension ImageFormatConstraints {
         of: (first.bytes * plane.across).divided(by: plane.bytes * first.across))
     }
     let pixels = try Checked(width).rounded(to: groups.across)
-    let least = try Checked(pixels / first.across) * first.bytes
+    let own = try Checked(pixels / first.across) * first.bytes
+    let least = max(own, UInt64(minBytesPerRow ?? 0))
     if let asked {
       guard asked >= least else { throw .rowTooLong(least, atMost: asked) }
       guard asked % divisor == 0 else { throw .rowNotAligned(asked, to: divisor) }
     }
-    let row = try Checked(asked ?? max(least, UInt64(minBytesPerRow ?? 0))).rounded(to: divisor)
+    let row = try Checked(asked ?? least).rounded(to: divisor)
     let limit = UInt64(maxBytesPerRow ?? .max)
     guard row <= limit else {
       if maxBytesPerRow == nil { throw .overflow }

@@ -127,7 +127,7 @@ struct Bench: AsyncParsableCommand {
 extension BenchReport.Row {
   fileprivate var cells: [String] {
     let times = nanoseconds
-    return [heap, sizeBytes.asByteCount, step]
+    return [heap.printable, sizeBytes.asByteCount, step]
       + [times.p50, times.p95, times.p99, times.max, times.histogram[0].fromNanoseconds]
       .map(\.asTime) + [times.bars]
   }

@@ -18,7 +18,11 @@ struct CameraScreen: ~Copyable {
   {
     let connector = try DisplayChoice.connector(name, of: device)
     let operation = "show \(format) at \(connector.name)"
-    let code = FourCC(v4l2: format.pixelFormat.rawValue)
+    guard let code = FourCC(v4l2: format.pixelFormat.rawValue) else {
+      throw HeapError(
+        .notSupported, operation, at: device.path,
+        cause: "the layout of V4L2's \(format.pixelFormat) is not known")
+    }
     let mode = try DisplayChoice.mode("\(format.width)x\(format.height)", of: connector, device)
     let laidOut: ImageLayout
     do throws(ImageLayoutError) {

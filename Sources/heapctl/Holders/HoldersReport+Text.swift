@@ -76,17 +76,3 @@ extension Int {
   /// `1 mapping`, `2 mappings`.
   func counted(_ one: String, _ many: String) -> String { "\(self) \(self == 1 ? one : many)" }
 }
-
-extension String {
-  /// Names come from other processes, which can put anything into them, also what a terminal obeys.
-  var printable: String {
-    String(
-      String.UnicodeScalarView(
-        unicodeScalars.map {
-          switch $0.properties.generalCategory {
-          case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: "?"
-          default: $0
-          }
-        }))
-  }
-}

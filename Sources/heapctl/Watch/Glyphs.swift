@@ -1,4 +1,5 @@
 internal import Glibc
+internal import LinuxHeaps
 
 /// The characters of the view beyond ASCII, and what stands for them where a terminal may lack them.
 struct Glyphs {

@@ -84,6 +84,12 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.remove("/proc/77")
       withoutService($0)
     },
+    .init("udevd is hidden", broken: ["udev.rule-not-applied"], asNobody: true) {
+      try closed($0)
+      $0.remove("/proc/77")
+      try $0.file("/run/udev/control", "")
+      withoutService($0)
+    },
     .init("the rule is hidden by one of /etc", broken: ["udev.no-rule"], asNobody: true) {
       try closed($0)
       try $0.file("/etc/udev/rules.d/60-dma-heap.rules", "# off\n")
@@ -139,7 +145,7 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/sys/kernel/mm/cma/reserved/available_pages", "100\n")
     },
     .init("a region in pieces", warnings: ["contiguous.fragmented"]) {
-      try $0.file("/sys/kernel/debug/cma/default_cma_region/maxchunk", "16\n")
+      try $0.file("/sys/kernel/debug/cma/reserved/maxchunk", "16\n")
     },
   ]
 
@@ -171,6 +177,9 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/proc/self/limits", "Max open files            16     1048576     files\n")
     },
     .init("no device that imports", warnings: ["import.no-device"]) { $0.remove("/dev/dri") },
+    .init("a device that opens for nobody", warnings: ["import.open-failed"]) {
+      try $0.link("/dev/video0", to: "video9")
+    },
     .init("a socket that nobody serves", warnings: ["service.dead"]) {
       try $0.file("/proc/net/unix", "Num RefCount Protocol Flags Type St Inode Path\n")
     },

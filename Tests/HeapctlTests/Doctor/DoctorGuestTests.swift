@@ -82,7 +82,11 @@ struct DoctorGuestTests {
 
   @Test func `a rule that no udevd applies`() throws {
     try expect(
-      ["udev.not-running"], Self.freshNodes + Self.withoutRules + "all\n" + Self.rule,
+      ["udev.not-running"],
+      Self.freshNodes + Self.withoutRules + "all\n" + Self.rule + """
+
+        if [ -d /run/udev ]; then mount -t tmpfs tmpfs /run/udev; fi
+        """,
       flags: ["--mount", "--pid", "--fork", "--mount-proc"], as: Prefix.nobody(in: Self.video))
   }
 

@@ -93,6 +93,20 @@ struct DoctorTreeTests {
     #expect(run.ids("warning") == [])
   }
 
+  @Test func `a rule for some heaps leaves the others to be named`() throws {
+    let tree = try MachineTree()
+    try tree.file(
+      "/etc/udev/rules.d/60-dma-heap.rules",
+      "SUBSYSTEM==\"dma_heap\", KERNEL==\"system\", GROUP=\"video\", MODE=\"0660\"\n")
+    let partial = try #require(try tree.run().finding("udev.partial"))
+    #expect(partial.severity == "note")
+    #expect(partial.seen.hasSuffix("does not speak of /dev/dma_heap/default_cma_region"))
+    let fix = try #require(partial.fix)
+    #expect(fix.contains("SUBSYSTEM==\"dma_heap\", KERNEL==\"default_cma_region\", GROUP"))
+    #expect(fix.contains("/etc/udev/rules.d/60-dma-heap-local.rules"))
+    #expect(try MachineTree().run().finding("udev.partial") == nil)
+  }
+
   @Test func `two names of one region are a note`() throws {
     let tree = try MachineTree()
     try tree.heap("reserved", minor: 7)

@@ -120,6 +120,11 @@ final class MachineTree {
     try Data(text.utf8).write(to: URL(fileURLWithPath: root + path))
   }
 
+  func link(_ path: String, to target: String) throws {
+    try FileManager.default.createSymbolicLink(
+      atPath: root + path, withDestinationPath: target)
+  }
+
   func remove(_ path: String) { try? FileManager.default.removeItem(atPath: root + path) }
 
   func mode(_ path: String, _ mode: mode_t) { unsafe _ = chmod(root + path, mode) }

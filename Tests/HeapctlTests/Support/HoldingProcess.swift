@@ -35,9 +35,12 @@ final class HoldingProcess {
 
   struct Failed: Error { let said: String }
 
-  func end() {
+  /// How it ended.
+  @discardableResult
+  func end() -> Int32 {
     try? input.fileHandleForWriting.close()
     process.waitUntilExit()
+    return process.terminationStatus
   }
 
   deinit { end() }

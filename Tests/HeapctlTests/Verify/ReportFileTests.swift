@@ -40,6 +40,14 @@ import Testing
     #expect(try folder.names == ["report"])
   }
 
+  @Test func `a page on which nothing could be measured tells why`() throws {
+    var report = Report.sample
+    report.latencies = [
+      Report.Latency(heap: "system", sizeBytes: 4096, nanoseconds: [], reason: "refused")
+    ]
+    #expect(try report.html.contains("was measured 0 times: refused"))
+  }
+
   @Test func `one report becomes every format`() throws {
     let folder = try Folder()
     try folder.put(try Report.sample.json, "report.json")

@@ -34,6 +34,7 @@ import Testing
       catalog.region(of: "vidmem@4f000000")
         == CMARegion(name: "vidmem@4f000000", total: 32 * pageSize, available: 8 * pageSize))
     #expect(catalog.region(of: "default_cma_region")?.name == "reserved")
+    #expect(catalog.heap("default_cma_region")?.region == "reserved")
   }
 
   @Test func `what is free may not be told`() throws {

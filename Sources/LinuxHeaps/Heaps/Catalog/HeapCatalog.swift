@@ -45,8 +45,8 @@ public struct HeapCatalog: Sendable {
       let region = role == .contiguous ? region(of: name, among: names, regions: regions) : nil
       return HeapEntry(
         name: name, path: FilePath(path(name)), role: role, duplicateOf: original,
-        kernels: KnownHeapName.named(name)?.kernels, node: node, capacity: region?.total,
-        free: region?.available)
+        kernels: KnownHeapName.named(name)?.kernels, node: node, region: region?.name,
+        capacity: region?.total, free: region?.available)
     }
   }
 

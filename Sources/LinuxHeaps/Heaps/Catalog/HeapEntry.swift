@@ -12,6 +12,8 @@ public struct HeapEntry: Sendable {
   public let kernels: String?
   /// Nil where the node went away meanwhile.
   public let node: NodeStatus?
+  /// The kernel's own name of its contiguous region; the heap's where the kernel tells none.
+  package let region: String?
   /// Bytes of its contiguous region; on kernels before 7.0 those of all regions together.
   public let capacity: UInt64?
   /// Bytes of its region that no driver holds; they need not lie together. Known from Linux 7.0 on.
