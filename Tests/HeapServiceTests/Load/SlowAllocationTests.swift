@@ -38,6 +38,7 @@ import Testing
     for (index, client) in slow.enumerated() { _ = try client.ask(for: UInt64(index)) }
     let client = try server.client(as: .second)
     for index in 0..<10 { #expect(try client.refusal(UInt64(index), of: 8) == nil) }
+    withExtendedLifetime(slow) {}
   }
 
   @Test func `a vmo whose client is gone is dropped, and its buffer with it`() throws {

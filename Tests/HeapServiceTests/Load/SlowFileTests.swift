@@ -70,6 +70,7 @@ struct SlowFileTests {
       slow.file = nil
       scene.daemon.resume()
       for _ in 0..<20 { _ = try scene.observer.status() }
+      withExtendedLifetime(readers) {}
     }
     slow.release()
     try scene.expectUnharmed()

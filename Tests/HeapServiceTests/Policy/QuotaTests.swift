@@ -89,6 +89,7 @@ import Testing
     try heap.sendDelete(0, buffers[0])
     try heap.sendDelete(1, buffers[1])
     #expect(try heap.epitaph() == .noResources)
+    withExtendedLifetime(buffers) {}
   }
 
   @Test func `what can never be served is no matter of quotas`() throws {

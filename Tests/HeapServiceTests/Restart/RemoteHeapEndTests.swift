@@ -86,20 +86,24 @@ import Testing
     }
   }
 
+  /// Until its deletion is answered the buffer is live, whatever became of who watches it.
+  private static func allocateAndDelete(_ path: String) -> Task<Void, any Error> {
+    Task {
+      let cleanups = Guarded(0)
+      let heap = try RemoteHeap(socket: path)
+      let vmo = try allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
+      #expect(heap.liveBufferCount == 1 && cleanups.withLock { $0 } == 0)
+      try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 1, vmo: vmo)
+      #expect(heap.liveBufferCount == 0 && cleanups.withLock { $0 } == 1)
+    }
+  }
+
   @Test(.timeLimit(.minutes(5)))
   func `a deletion that was answered ends, whatever became of the service after it`() async throws {
     let folder = try Daemon.newFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let cleanups = Guarded(0)
     let service = try ScriptedService(in: folder)
-    let path = service.path
-    let client = Task {
-      let heap = try RemoteHeap(socket: path)
-      let vmo = try Self.allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
-      try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
-      #expect(cleanups.withLock { $0 } == 1)
-      #expect(heap.liveBufferCount == 0)
-    }
+    let client = Self.allocateAndDelete(service.path)
     let heap = try service.acceptHeap()
     try heap.answerAllocation(try heap.takeRequest())
     do {
@@ -109,23 +113,14 @@ import Testing
     }
     try heap.answerDeletion(try heap.takeRequest())
     try await client.value
-    #expect(cleanups.withLock { $0 } == 1)
   }
 
   @Test(.timeLimit(.minutes(5)))
   func `a service that will not tell of a buffer's end has not told of it`() async throws {
     let folder = try Daemon.newFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let cleanups = Guarded(0)
     let service = try ScriptedService(in: folder)
-    let path = service.path
-    let client = Task {
-      let heap = try RemoteHeap(socket: path)
-      let vmo = try Self.allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
-      // The answer to the second request comes after that to the first.
-      #expect(heap.liveBufferCount == 1 && cleanups.withLock { $0 } == 0)
-      try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
-    }
+    let client = Self.allocateAndDelete(service.path)
     let heap = try service.acceptHeap()
     try heap.answerAllocation(try heap.takeRequest())
     let observer = try service.acceptObserver()
@@ -133,7 +128,6 @@ import Testing
     try observer.answerInfo(try observer.takeRequest())
     try heap.answerDeletion(try heap.takeRequest())
     try await client.value
-    #expect(cleanups.withLock { $0 } == 1)
   }
 
   @Test(.timeLimit(.minutes(5)))
