@@ -15,7 +15,8 @@ systemd-sysusers
 cp udev/60-dma-heap.rules /etc/udev/rules.d/
 udevadm control --reload
 udevadm trigger --settle --subsystem-match=dma_heap
-[ "$(systemctl is-active dev-dma_heap-system.device)" = active ] || fail "no device unit of a heap"
+# udevd is done by now, and systemd hears of it after that: to start a device's unit is to wait for it.
+timeout 60 systemctl start dev-dma_heap-system.device || fail "no device unit of a heap"
 state=$(systemctl is-system-running) ||
   fail "the machine is $state: $(systemctl --failed --plain --no-legend)"
 
