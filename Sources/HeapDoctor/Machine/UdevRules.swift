@@ -38,14 +38,14 @@ struct UdevRules: Sendable {
       }
       return (path, UdevRule.all(in: text))
     }
-    let isSeen = machine.entries("/proc").contains { process in
-      guard process.first?.isNumber == true, let name = machine.line("/proc/\(process)/comm") else {
-        return false
+    // udevd's socket first: a /proc that is mounted with hidepid shows no process of another user.
+    isApplied =
+      machine.exists("/run/udev/control")
+      || machine.entries("/proc").contains { process in
+        guard process.first?.isNumber == true, let name = machine.line("/proc/\(process)/comm")
+        else { return false }
+        return name == "systemd-udevd" || name == "udevd" || name == "mdev"
       }
-      return name == "systemd-udevd" || name == "udevd" || name == "mdev"
-    }
-    // udevd's socket: a /proc that is mounted with hidepid shows no process of another user.
-    isApplied = isSeen || machine.exists("/run/udev/control")
   }
 
   /// The files that speak of heaps.

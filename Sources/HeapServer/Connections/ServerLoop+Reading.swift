@@ -41,6 +41,17 @@ extension ServerLoop {
     }
   }
 
+  /// A refused request that costs no more than itself: a line of the log, or one more that the next tells.
+  func note(
+    _ refusal: @autoclosure () -> Logger.Message, _ connection: Connection,
+    _ facts: @autoclosure () -> Logger.Metadata = [:], at level: Logger.Level = .warning
+  ) {
+    connection.refusals.note { suppressed in
+      let who = connection.metadata.merging(["more": "\(suppressed)"]) { $1 }
+      log.log(level: level, refusal(), metadata: who.merging(facts()) { $1 })
+    }
+  }
+
   /// A message that is none: the connection ends, and no other is touched.
   func refuse(_ connection: Connection, _ status: HeapError.Code, _ reason: String) {
     metrics.refused.increment()

@@ -12,11 +12,9 @@ extension ServerLoop {
   func reportStatus(_ connection: Connection, _ transaction: UInt32) {
     if connection.requests == 0 && connection.hasReadAll { connection.unreadReports = 0 }
     guard connection.unreadReports < Self.mostUnreadReports, !isOutOfDescriptors else {
-      connection.refusals.note { suppressed in
-        log.warning(
-          "status refused: earlier reports are not read, or the server's descriptors are used up",
-          metadata: connection.metadata.merging(["more": "\(suppressed)"]) { $1 })
-      }
+      note(
+        "status refused: earlier reports are not read, or the server's descriptors are used up",
+        connection)
       return refuseStatus(connection, transaction, .noResources)
     }
     connection.unreadReports += 1

@@ -71,14 +71,9 @@ extension ServerLoop {
     } else {
       return nil
     }
-    connection.refusals.note { suppressed in
-      log.warning(
-        "allocation refused",
-        metadata: connection.metadata.merging([
-          "buffer": "\(key)", "size": "\(size.asByteCount)", "reason": "\(reason)",
-          "more": "\(suppressed)",
-        ]) { $1 })
-    }
+    note(
+      "allocation refused", connection,
+      ["buffer": "\(key)", "size": "\(size.asByteCount)", "reason": "\(reason)"])
     return status
   }
 
@@ -112,13 +107,7 @@ extension ServerLoop {
       _ = ledger.remove(ticket.key)
       metrics.failed(error.code)
       guard let connection else { return }
-      connection.refusals.note { suppressed in
-        log.warning(
-          "allocation failed",
-          metadata: connection.metadata.merging([
-            "buffer": "\(ticket.key)", "error": "\(error)", "more": "\(suppressed)",
-          ]) { $1 })
-      }
+      note("allocation failed", connection, ["buffer": "\(ticket.key)", "error": "\(error)"])
       reply(connection, ticket.transaction, error.code)
     }
   }
@@ -165,12 +154,8 @@ extension ServerLoop {
       if isFirst && ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
       dispose(handle, of: connection)
-      connection.refusals.note { suppressed in
-        log.notice(
-          "deletion of a buffer that is not there",
-          metadata: connection.metadata.merging(
-            ["buffer": "\(key)", "more": "\(suppressed)"]) { $1 })
-      }
+      note(
+        "deletion of a buffer that is not there", connection, ["buffer": "\(key)"], at: .notice)
       answerDeletion(connection, transaction)
     case .wrongHandle(let handle):
       dispose(handle, of: connection)

@@ -82,13 +82,9 @@ extension ServerLoop {
     let (user, disposer) = (connection.client.peer.user, self.disposer)
     if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
       dispose(handle, of: connection)
-      connection.refusals.note { suppressed in
-        log.warning(
-          "tracking refused: too many handles of the user wait",
-          metadata: connection.metadata.merging([
-            "collection": "\(request.bufferCollectionID)", "more": "\(suppressed)",
-          ]) { $1 })
-      }
+      note(
+        "tracking refused: too many handles of the user wait", connection,
+        ["collection": "\(request.bufferCollectionID)"])
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
       // Each of them is a descriptor of this process until it is due.
@@ -118,13 +114,9 @@ extension ServerLoop {
     }
     guard connection.waits < policy.limits.waits else {
       dispose(handle, of: connection)
-      connection.refusals.note { suppressed in
-        log.warning(
-          "watching refused: too many answers of the connection wait",
-          metadata: connection.metadata.merging([
-            "buffer": "\(key)", "more": "\(suppressed)",
-          ]) { $1 })
-      }
+      note(
+        "watching refused: too many answers of the connection wait", connection,
+        ["buffer": "\(key)"])
       return refuseToAwait(connection, transaction, .noResources)
     }
     _ = consume handle

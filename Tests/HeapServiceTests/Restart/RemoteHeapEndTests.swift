@@ -100,9 +100,7 @@ import Testing
 
   @Test(.timeLimit(.minutes(5)))
   func `a deletion that was answered ends, whatever became of the service after it`() async throws {
-    let folder = try Daemon.newFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let service = try ScriptedService(in: folder)
+    let service = try ScriptedService()
     let client = Self.allocateAndDelete(service.path)
     let heap = try service.acceptHeap()
     try heap.answerAllocation(try heap.takeRequest())
@@ -117,9 +115,7 @@ import Testing
 
   @Test(.timeLimit(.minutes(5)))
   func `a service that will not tell of a buffer's end has not told of it`() async throws {
-    let folder = try Daemon.newFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let service = try ScriptedService(in: folder)
+    let service = try ScriptedService()
     let client = Self.allocateAndDelete(service.path)
     let heap = try service.acceptHeap()
     try heap.answerAllocation(try heap.takeRequest())
@@ -132,9 +128,7 @@ import Testing
 
   @Test(.timeLimit(.minutes(5)))
   func `what was answered before the end arrives, though other requests were not read`() throws {
-    let folder = try Daemon.newFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let service = try ScriptedService(in: folder)
+    let service = try ScriptedService()
     let path = service.path
     let results = Guarded<[UInt64: HeapError.Code?]>([:])
     let remote = Guarded<RemoteHeap?>(nil)

@@ -7,11 +7,13 @@ import SystemPackage
 /// that a real one hits once in a thousand.
 final class ScriptedService {
   let path: String
+  private let folder: TemporaryFolder
   private let heapListener: OwnedFD
   private let observerListener: OwnedFD
 
-  init(in folder: String) throws {
-    path = folder + "/scripted.sock"
+  init() throws {
+    folder = try TemporaryFolder()
+    path = folder.path + "/scripted.sock"
     heapListener = try Self.listen(path)
     observerListener = try Self.listen(path + ".observer")
   }
