@@ -3,6 +3,8 @@
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
+# Warnings are errors in this package's own builds, and in nobody else's.
+export LINUXHEAPS_STRICT := 1
 KERNEL ?= next
 KERNELS := next lts stock stock-next
 HEAPCTL := .build/debug/heapctl
