@@ -19,11 +19,13 @@ KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-d
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
+SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
-.PHONY: help run run-vm test unit-test kernel-test systemd-test package-test sanitize bench lint docs build \
+.PHONY: help run run-vm test unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
+  sanitize bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
   setup-package-test setup-test clean
 
@@ -66,6 +68,14 @@ package-test: setup-systemd setup-package-test ship
 	  Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$$package"
 	packaging/ship.sh static
 	Tests/Kernel/static.sh $(SHIP)/static
+
+# The build and the tests with Debian sid's compiler, in a root of its own. 77: the archive has none, as is said.
+swift-6.2-test: setup-swift-6.2
+	Tests/Toolchains/swift-6.2.sh || [ $$? = 77 ]
+
+# A package that depends on this one, with the compiler that is found here.
+dependent-test: setup
+	Tests/Packaging/dependent.sh
 
 # The backtracer would wait for minutes on a sanitizer's report. An optimised build finds what a debug
 # build hides: use after free through raw pointers.
@@ -129,6 +139,9 @@ setup-ship:
 
 setup-package-test:
 	@Tests/Kernel/install.sh $(PACKAGE_TEST_PACKAGES)
+
+setup-swift-6.2:
+	@Tests/Kernel/install.sh $(SWIFT_6_2_PACKAGES)
 
 setup-systemd:
 	@Tests/Kernel/install.sh $(SYSTEMD_PACKAGES)

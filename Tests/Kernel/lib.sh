@@ -16,7 +16,6 @@ die() {
 }
 
 # apt with lists, cache and one more source of our own, so that the machine's apt is left as it is.
-# The backports line takes its mirror from the first Debian archive that the machine itself uses.
 private_apt() {
   local tool=$1
   shift
@@ -25,10 +24,8 @@ private_apt() {
     -o APT::Get::List-Cleanup=false -o Acquire::Retries=3 -q "$@"
 }
 
-prepare_apt() {
-  mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
-  # Once a day is often enough to learn of a newer kernel.
-  if [ -n "$(find "$cache/apt/updated" -mmin -1440 2>/dev/null)" ]; then return; fi
+# The first Debian archive that the machine itself uses.
+debian_mirror() {
   local mirror
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
   if [ -z "$mirror" ]; then
@@ -36,6 +33,15 @@ prepare_apt() {
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
   fi
   [ -n "$mirror" ] || die "apt knows no Debian archive: this machine's apt sources are empty"
+  echo "$mirror"
+}
+
+prepare_apt() {
+  mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
+  # Once a day is often enough to learn of a newer kernel.
+  if [ -n "$(find "$cache/apt/updated" -mmin -1440 2>/dev/null)" ]; then return; fi
+  local mirror
+  mirror=$(debian_mirror)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$cache/apt/backports.list"
   say "reading package lists (this machine's own apt sources and trixie-backports)"
   if private_apt apt-get update > "$cache/apt/update.log" 2>&1; then
