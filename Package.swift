@@ -183,25 +183,38 @@ let package = Package(
       ],
       swiftSettings: smallSettings, linkerSettings: linkerSettings),
 
+    // Clients of heapd that can be killed by the hundred.
+    .target(name: "CHeapClient", path: "Tests/CHeapClient", cSettings: cSettings),
+    // What several of the test targets need: the programs under test, a raw client, heaps by name.
+    .target(
+      name: "TestSupport",
+      dependencies: [
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    // What a kernel can change: these run here on what this machine has, and inside each test kernel.
+    .testTarget(
+      name: "KernelTests",
+      dependencies: [
+        "CHeapClient", "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit",
+        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     .testTarget(
       name: "LinuxHeapsTests",
       dependencies: [
-        "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "LinuxHeaps", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "LinuxHeapsDRMTests",
-      dependencies: [
-        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
+      name: "LinuxHeapsDRMTests", dependencies: ["LinuxHeaps", "LinuxHeapsDRM"],
       swiftSettings: settings),
     .testTarget(
       name: "LinuxHeapsV4L2Tests",
-      dependencies: [
-        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
+      dependencies: ["HeapTestKit", "LinuxHeaps", "LinuxHeapsV4L2"],
       swiftSettings: settings),
     .testTarget(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
@@ -215,13 +228,11 @@ let package = Package(
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
       swiftSettings: settings),
-    // Clients of heapd that can be killed by the hundred.
-    .target(name: "CHeapClient", path: "Tests/CHeapClient", cSettings: cSettings),
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
         "CHeapClient", "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
-        "HeapService", "HeapTestKit", "LinuxHeaps", "heapctl", "heapd",
+        "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -231,8 +242,8 @@ let package = Package(
     .testTarget(
       name: "HeapctlTests",
       dependencies: [
-        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "heapctl",
-        .product(name: "SystemPackage", package: "swift-system"),
+        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport",
+        "heapctl", "heapd", .product(name: "SystemPackage", package: "swift-system"),
       ],
       exclude: ["Verify/Golden"], swiftSettings: settings),
   ],

@@ -4,6 +4,7 @@ import LinuxHeaps
 import LinuxHeapsDRM
 import LinuxHeapsV4L2
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct CameraTests {
@@ -148,7 +149,7 @@ import Testing
     let screen = try #require(DRMNode.all().first { $0.driver == "vkms" && $0.kind == .primary })
     let file = SavedPicture()
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = [
       "camera", "--device", Self.cameras[1].path, "--frames", "40", "--size", "640x480", "--heap",
       "system", "--show", "--screen", screen.path.string, "--save", file.path,

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ColorTests {
@@ -9,7 +10,7 @@ import Testing
 
   /// What heapctl says on a terminal, which script(1) gives it.
   private func onTerminal(_ words: [String] = [], _ environment: String...) throws -> String {
-    let command = ([try Run.heapctlPath] + Self.words + words).joined(separator: " ")
+    let command = ([try Program.path("heapctl")] + Self.words + words).joined(separator: " ")
     return try Run.program(
       "/usr/bin/env",
       ["-u", "NO_COLOR", "TERM=xterm"] + environment

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct CompletionTests {
@@ -33,7 +34,7 @@ import Testing
       "$(complete -p heapctl | sed 's/.*-F \\([^ ]*\\).*/\\1/')" heapctl "${@: -1}" "${@: -2:1}"
       printf '%s\\n' "${COMPREPLY[@]}"
       """
-    let run = try Run.program("/bin/bash", ["-c", script, try Run.heapctlPath] + words)
+    let run = try Run.program("/bin/bash", ["-c", script, try Program.path("heapctl")] + words)
     #expect(run.status == 0, "\(run.error)")
     return run.output.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
   }

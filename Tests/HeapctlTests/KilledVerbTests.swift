@@ -2,6 +2,7 @@ import Foundation
 import LinuxHeaps
 import LinuxHeapsDRM
 import LinuxHeapsV4L2
+import TestSupport
 import Testing
 
 /// Whatever a verb is at when it is killed: the kernel takes back what it held.

@@ -3,6 +3,7 @@ import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite struct ShowTests {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A heapctl that shows a picture until it is told to end.
 final class Shown {
@@ -10,9 +11,7 @@ final class Shown {
 
   /// Returns when the picture is on the screen; nil where heapctl ended instead.
   init?(_ arguments: String...) throws {
-    let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    process.executableURL = URL(fileURLWithPath: bundle).deletingLastPathComponent()
-      .appendingPathComponent("heapctl")
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = ["show", "--json"] + arguments
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = output

@@ -1,6 +1,7 @@
 import Foundation
 import LinuxHeaps
 import LinuxHeapsDRM
+import TestSupport
 import Testing
 
 @Suite struct StressTests {
@@ -112,7 +113,7 @@ private final class RunningStress {
   private let error = Pipe()
 
   init(_ heap: String) throws {
-    process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = ["stress", "--heap", heap, "--seed", "5", "--seconds", "600"]
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = output

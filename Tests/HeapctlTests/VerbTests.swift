@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What holds for every verb, also for those that come later.
@@ -57,7 +58,7 @@ import Testing
       try #/commit (unknown|[0-9a-f]{40}( with changes)?|[^ ]+)/#.wholeMatch(in: lines[1]) != nil)
     #expect(try #/built with Swift 6\.[0-9.]+( or later)?/#.wholeMatch(in: lines[2]) != nil)
     let heapd = try Run.program(
-      URL(fileURLWithPath: try Run.heapctlPath).deletingLastPathComponent().path + "/heapd",
+      URL(fileURLWithPath: try Program.path("heapctl")).deletingLastPathComponent().path + "/heapd",
       ["--version"])
     #expect(
       heapd.output.split(separator: "\n").map(String.init) == ["heapd \(version)"] + lines[1...])

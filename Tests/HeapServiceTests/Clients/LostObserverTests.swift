@@ -1,5 +1,6 @@
 import HeapClient
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// A client whose second connection was refused, or ended.

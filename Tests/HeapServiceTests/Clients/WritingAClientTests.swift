@@ -1,6 +1,7 @@
 import Foundation
 import HeapProtocol
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// The page for authors of clients: its client works, and its bytes are those of the messages.

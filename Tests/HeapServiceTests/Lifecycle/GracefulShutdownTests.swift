@@ -4,6 +4,7 @@ import HeapService
 import LinuxHeaps
 import Logging
 import ServiceLifecycle
+import TestSupport
 import Testing
 
 /// A server in this process, among the services of a group.

@@ -1,5 +1,6 @@
 import HeapProtocol
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Clients that send files as fast as they can, or files that do not close.

@@ -2,6 +2,7 @@ import Glibc
 import HeapProtocol
 import HeapTestKit
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// A server that may open few files.

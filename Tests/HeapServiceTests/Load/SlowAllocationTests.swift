@@ -3,6 +3,7 @@ import HeapProtocol
 import HeapServer
 import LinuxHeaps
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Allocations that take the kernel long.

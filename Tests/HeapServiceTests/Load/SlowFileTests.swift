@@ -1,6 +1,7 @@
 import Glibc
 import HeapProtocol
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Files whose close takes for ever, in every way that they can come in. The server's loop, and with it

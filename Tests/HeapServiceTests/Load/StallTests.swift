@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import HeapProtocol
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @testable import HeapTestKit

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// What no client of the protocols sends, over the wire: only its sender notices.

@@ -2,6 +2,7 @@ import Glibc
 import HeapProtocol
 import LinuxHeaps
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Handles of what is no vmo, where a vmo belongs.

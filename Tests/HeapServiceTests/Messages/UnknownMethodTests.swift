@@ -1,5 +1,6 @@
 import HeapProtocol
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Heap is a closed protocol, Observer an open one.

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @testable import HeapServer
@@ -30,7 +31,7 @@ import Testing
 
   /// What follows would be missing, and a list of users with it.
   @Test func `a file that is too long is refused`() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let text = String(repeating: "# nothing\n", count: 7_000) + "allow-users = root\n"
     let path = try folder.file("heapd.conf", text)
     let error = #expect(throws: HeapError.self) { try Policy(file: path) }

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Who may connect how often. A refused client is told, and hears nothing else.

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// What a client may have: a refusal is NO_RESOURCES and a line of the log, and room comes back.

@@ -1,12 +1,13 @@
 import Foundation
 import Glibc
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @Suite struct CommandLineTests {
   private static func run(_ arguments: [String]) throws -> (text: String, status: Int32) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: try Daemon.program("heapd"))
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapd"))
     process.arguments = arguments
     let output = Pipe()
     process.standardOutput = output

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// heapctl, asking a service.
@@ -8,7 +9,7 @@ import Testing
     _ arguments: String...
   ) throws -> (output: String, error: String, status: Int32) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: try Daemon.program("heapctl"))
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = arguments
     let (output, error) = (Pipe(), Pipe())
     process.standardOutput = output
@@ -86,7 +87,7 @@ import Testing
     let folder = try TemporaryFolder()
     for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
       let process = Process()
-      process.executableURL = URL(fileURLWithPath: try Daemon.program("heapctl"))
+      process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
       process.arguments = arguments + ["--socket", folder.path + "/none"]
       let error = Pipe()
       process.standardError = error

@@ -1,5 +1,6 @@
 import HeapTestKit
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// What the log tells of buffers, by their ids.

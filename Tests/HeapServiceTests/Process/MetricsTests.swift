@@ -1,5 +1,6 @@
 import Foundation
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @Suite struct MetricsTests {

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @Suite struct SignalTests {

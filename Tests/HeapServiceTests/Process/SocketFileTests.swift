@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Files of sockets: made, replaced, removed, and never another's.
@@ -33,7 +34,7 @@ import Testing
   }
 
   @Test func `a file that is no socket stays`() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let file = try folder.file("precious", "data")
     let run = try Self.heapd(file)
     #expect(
@@ -48,7 +49,7 @@ import Testing
 
   @Test(arguments: [SOCK_STREAM, SOCK_DGRAM])
   func `a socket of another kind that is in use stays`(_ type: __socket_type) throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let path = folder.path + "/other.sock"
     let other = try SocketFile.bound(path, type)
     let run = try Self.heapd(path)
@@ -114,7 +115,7 @@ import Testing
   }
 
   @Test func `a group that is not there is named`() throws {
-    let folder = try Folder()
+    let folder = try TemporaryFolder()
     let run = try Self.heapd(folder.path + "/s", "--group", "no-such-group")
     #expect(
       run.error.contains(

@@ -3,6 +3,7 @@ import Glibc
 import HeapServer
 import LinuxHeaps
 import Logging
+import TestSupport
 
 /// A server in this process, of a heap that takes as long as a test likes; it ends with this value.
 final class GatedServer {

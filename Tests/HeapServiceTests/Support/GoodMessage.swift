@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// Requests as they should be, and how many handles go with them.

@@ -1,4 +1,5 @@
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// One change to a good message.

@@ -1,15 +1,16 @@
 import Foundation
 import Glibc
+import TestSupport
 
 /// Runs heapd as nobody, from a copy that everybody can reach. Only root can.
 struct OrdinaryUser {
-  let folder: Folder
+  let folder: TemporaryFolder
   private let copy: String
 
   init() throws {
-    folder = try Folder()
+    folder = try TemporaryFolder()
     copy = folder.path + "/heapd"
-    try FileManager.default.copyItem(atPath: Daemon.program("heapd"), toPath: copy)
+    try FileManager.default.copyItem(atPath: Program.path("heapd"), toPath: copy)
     unsafe chmod(copy, 0o755)
     unsafe chmod(folder.path, 0o777)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// One run of a program of this build, from start to end.
 struct ProgramRun {
@@ -7,7 +8,7 @@ struct ProgramRun {
   let status: Int32
 
   init(_ program: String, _ arguments: [String]) throws {
-    try self.init(words: [Daemon.program(program)] + arguments)
+    try self.init(words: [Program.path(program)] + arguments)
   }
 
   init(words: [String]) throws {

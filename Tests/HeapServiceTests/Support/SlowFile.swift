@@ -1,6 +1,7 @@
 import Glibc
 import LinuxHeaps
 import SystemPackage
+import TestSupport
 
 /// A file whose last close waits until this value ends, as one of a hung network or of a file system in
 /// user space would: a TCP connection with unsent data that lingers (`SO_LINGER`, socket(7)).

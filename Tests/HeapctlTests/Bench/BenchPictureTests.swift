@@ -1,6 +1,7 @@
 import Foundation
 import FoundationXML
 import HeapReport
+import TestSupport
 import Testing
 
 /// `bench --svg FILE`, read back by a parser of XML.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// What `heapctl doctor --json` found.
 struct DoctorRun {

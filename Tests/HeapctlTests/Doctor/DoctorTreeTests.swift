@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: MachineTree.isPossible, "needs root, to make device nodes"))

@@ -1,6 +1,7 @@
 import Foundation
 import LinuxHeaps
 import LinuxHeapsDRM
+import TestSupport
 import Testing
 
 @Suite struct HoldersTests {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A `heapctl alloc --hold` that holds one buffer of 1 MiB until this value goes.
 final class HoldingProcess {
@@ -15,7 +16,7 @@ final class HoldingProcess {
     _ = fcntl(input.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
     let output = Pipe()
     let error = Pipe()
-    process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = ["alloc", "--size", "1M", "--heap", heap, "--json", "--hold"]
     process.standardInput = input
     process.standardOutput = output

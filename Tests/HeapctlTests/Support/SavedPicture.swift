@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// A place for a PNG file, read by Python's zlib: another hand than the one that writes it.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// A terminal, which script(1) is.
@@ -9,7 +10,7 @@ enum Terminal {
   static func error(_ arguments: String, kind: String = "xterm") throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
-    let command = "TERM=\(kind) '\(try Run.heapctlPath)' \(arguments) > /dev/null"
+    let command = "TERM=\(kind) '\(try Program.path("heapctl"))' \(arguments) > /dev/null"
     process.arguments = ["--quiet", "--return", "--command", command, "/dev/null"]
     process.standardInput = FileHandle.nullDevice
     let output = Pipe()

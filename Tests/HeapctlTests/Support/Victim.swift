@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A heapctl that is to be killed, with the processes that it starts.
 final class Victim {
@@ -8,7 +9,7 @@ final class Victim {
   private let mark = "LINUXHEAPS_VICTIM=\(UUID().uuidString)"
 
   init(_ arguments: [String]) throws {
-    process.executableURL = URL(fileURLWithPath: try Run.heapctlPath)
+    process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
     process.arguments = arguments
     var environment = ProcessInfo.processInfo.environment
     let words = mark.split(separator: "=").map(String.init)

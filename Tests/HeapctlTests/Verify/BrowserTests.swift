@@ -1,6 +1,7 @@
 import Foundation
 import HeapReport
 import HeapTestKit
+import TestSupport
 import Testing
 
 /// The page, as Chromium shows it, against the JSON.

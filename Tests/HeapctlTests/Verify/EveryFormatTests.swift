@@ -3,6 +3,7 @@ import Glibc
 import HeapReport
 import HeapTestKit
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// The binary in each format, for root and for an ordinary user.

@@ -1,6 +1,7 @@
 import Foundation
 import HeapReport
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// What a report says of the machine is what the machine says.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import HeapReport
+import TestSupport
 import Testing
 
 /// `-o FILE` and `--from FILE`.

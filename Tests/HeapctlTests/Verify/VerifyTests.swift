@@ -1,6 +1,7 @@
 import Glibc
 import HeapTestKit
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @Suite struct VerifyTests {

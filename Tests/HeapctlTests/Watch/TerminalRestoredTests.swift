@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// The terminal is as it was, however heapctl ends.
@@ -39,7 +40,7 @@ import Testing
     let terminal = try PseudoTerminal()
     let modes = terminal.modes
     try terminal.show("board# heapctl watch")
-    try terminal.start([try Run.heapctlPath, "watch"] + words)
+    try terminal.start([try Program.path("heapctl"), "watch"] + words)
     try terminal.waitForLine("HELD BY")
     #expect(terminal.screen.isAlternate && !terminal.screen.showsCursor)
     #expect(terminal.modes != modes)
@@ -102,7 +103,7 @@ import Testing
       set -m; "$0" watch; echo stopped with $?; stty -a | grep -q ' echo ' && echo echoes; read -r word
       fg > /dev/null; echo ended with $?
       """
-    try terminal.start(["/bin/bash", "--norc", "-c", script, try Run.heapctlPath])
+    try terminal.start(["/bin/bash", "--norc", "-c", script, try Program.path("heapctl")])
     try terminal.waitForLine("HELD BY")
     try terminal.type("\u{1a}")
     try terminal.waitForLine("stopped with 148")

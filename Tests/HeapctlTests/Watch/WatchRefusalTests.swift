@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct WatchRefusalTests {
@@ -22,7 +23,7 @@ import Testing
     ])
   func `a terminal that is not enough is refused`(_ command: String, _ cause: String) throws {
     let terminal = try PseudoTerminal(rows: 10, columns: 200)
-    let command = command.replacing("heapctl", with: try Run.heapctlPath)
+    let command = command.replacing("heapctl", with: try Program.path("heapctl"))
     try terminal.start(["/bin/sh", "-c", command + " --color never"])
     #expect(try terminal.end() == .status(64))
     try terminal.wait(for: cause) {

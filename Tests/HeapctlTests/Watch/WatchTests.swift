@@ -1,5 +1,6 @@
 import Foundation
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// heapctl on a real terminal, by what stands there.
@@ -182,7 +183,7 @@ import Testing
     _ words: [String], _ environment: [String: String], _ isTinted: Bool
   ) throws {
     let terminal = try PseudoTerminal()
-    try terminal.start([try Run.heapctlPath, "watch"] + words, environment: environment)
+    try terminal.start([try Program.path("heapctl"), "watch"] + words, environment: environment)
     try terminal.waitForLine("HELD BY")
     try terminal.type("q")
     #expect(try terminal.end() == .status(0))

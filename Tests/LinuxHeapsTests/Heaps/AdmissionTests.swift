@@ -1,4 +1,5 @@
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import LinuxHeaps
@@ -117,5 +118,12 @@ import Testing
     #expect(error?.path?.string == "/proc/meminfo")
     #expect(admission.liveBytes == 0)
     #expect(Self.refusal(admission, mebibyte, from: .nothing) == nil)
+  }
+}
+
+extension Admission {
+  /// For a machine whose figures stay as they are.
+  convenience init(floor: UInt64? = 0, budget: UInt64? = nil, on machine: MachineMemory) {
+    self.init(floor: floor, budget: budget) { machine }
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// A terminal with a program on it, and what the program shows there.
@@ -42,7 +43,7 @@ final class PseudoTerminal {
   func start(
     _ words: String..., through prefix: [String] = [], environment: [String: String] = [:]
   ) throws {
-    try start(prefix + [try Run.heapctlPath] + words, environment: environment)
+    try start(prefix + [try Program.path("heapctl")] + words, environment: environment)
   }
 
   /// Starts a program in a session of its own, of which this is the terminal.

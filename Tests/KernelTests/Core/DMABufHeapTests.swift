@@ -1,0 +1,108 @@
+import TestSupport
+import Testing
+
+@testable import LinuxHeaps
+
+private let catalog = HeapCatalog()
+private let contiguous = catalog.names(of: .contiguous).first
+
+/// What a request for a kind of memory gets, on the heaps of a real kernel.
+@Suite(.serialized, .enabled(if: !catalog.heaps().isEmpty, "needs /dev/dma_heap"))
+struct DMABufHeapTests {
+  private static let secure = SingleBufferSettings(
+    bufferSettings: BufferMemorySettings(isSecure: true))
+
+  private func allocate(
+    _ size: UInt64, _ settings: SingleBufferSettings = SingleBufferSettings(), of heaps: [String]?
+  ) throws(HeapError) -> VMO {
+    try DMABufHeap(heaps: heaps).allocateVmo(
+      size: size, settings: settings, bufferCollectionID: 1, bufferIndex: 1)
+  }
+
+  private func refusal(
+    _ size: UInt64, _ settings: SingleBufferSettings = SingleBufferSettings(), of heaps: [String]?
+  ) -> HeapError? {
+    do throws(HeapError) {
+      _ = try allocate(size, settings, of: heaps)
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  @Test func `the system heap serves what is not asked to be contiguous`() throws {
+    #expect(try allocate(pageSize, of: nil).heapName == "system")
+  }
+
+  @Test func `the next heap serves when one is absent`() throws {
+    #expect(try allocate(pageSize, of: ["none,such@0", "system"]).heapName == "system")
+  }
+
+  @Test(arguments: ["", ".", "..", "../null", "a/b"])
+  func `what is no name of a node is no heap`(_ name: String) {
+    #expect(refusal(pageSize, of: [name])?.code == .notFound)
+  }
+
+  @Test func `contiguous memory is never replaced by other memory`() throws {
+    let error = try #require(refusal(pageSize, .contiguous, of: ["system"]))
+    #expect(error.code == .notSupported)
+    #expect(error.cause == "no contiguous heap: none of the heaps given is: system")
+    #expect(error.fix?.contains("cma=64M") == true)
+  }
+
+  @Test func `secure memory is refused where there is none`() {
+    #expect(refusal(pageSize, Self.secure, of: nil)?.code == .notSupported)
+    #expect(refusal(pageSize, Self.secure, of: ["system"])?.code == .notSupported)
+  }
+
+  @Test func `1 TiB is refused before the kernel is asked`() throws {
+    let error = try #require(refusal(1 << 40, of: nil))
+    #expect(error.code == .noMemory)
+    #expect(error.errno == nil)
+    #expect(error.cause.contains("are available, less a floor of"))
+  }
+
+  @Test func `a machine without a contiguous heap says so, and one with it serves`() throws {
+    guard let contiguous else {
+      #expect(refusal(pageSize, .contiguous, of: nil)?.code == .notSupported)
+      return
+    }
+    #expect(try allocate(pageSize, .contiguous, of: nil).heapName == contiguous)
+  }
+
+  @Test func `the next heap serves when one is full, and contiguous memory stays contiguous`()
+    throws
+  {
+    // Where there is no region, the heap that cannot serve is the one that is not there.
+    let small = contiguous ?? "default_cma_region"
+    let region = catalog.region(of: small)?.total ?? 64 << 20
+    #expect(try allocate(2 * region, of: [small, "system"]).heapName == "system")
+    guard contiguous != nil else { return }
+    let error = try #require(refusal(2 * region, .contiguous, of: [small, "system"]))
+    #expect(error.code == .noMemory)
+
+    // Full rather than too small: the kernel, or the region's figures, refuse.
+    let most = try DMABufHeap(heaps: [small]).allocateVmo(
+      size: region / 2, settings: .contiguous, bufferCollectionID: 1, bufferIndex: 1)
+    let rest = region / 2 + region / 4
+    #expect(refusal(rest, .contiguous, of: [small])?.code == .noMemory)
+    #expect(try allocate(rest, of: [small, "system"]).heapName == "system")
+    #expect(most.heapName == small)
+  }
+
+  @Test func `a budget holds for all heaps that share it`() throws {
+    let admission = Admission(budget: 3 * pageSize)
+    let heap = DMABufHeap(heaps: ["system"], admission: admission)
+    let vmo = try heap.allocateVmo(
+      size: 2 * pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 1)
+    var code: HeapError.Code?
+    do throws(HeapError) {
+      _ = try MemfdHeap(admission: admission).allocateVmo(
+        size: 2 * pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 1)
+    } catch {
+      code = error.code
+    }
+    #expect(code == .noMemory)
+    #expect(vmo.byteCount == 2 * pageSize)
+  }
+}

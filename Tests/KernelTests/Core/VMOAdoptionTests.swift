@@ -1,0 +1,111 @@
+import CLinuxHeaps
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct VMOAdoptionTests {
+  @Test func `a descriptor that is not open is a bad handle`() {
+    // Far above any limit on open files, so nobody gets the number meanwhile.
+    let error = refusal { () throws(HeapError) in try VMO(adopting: OwnedFD(adopting: .max)) }
+    #expect(error?.code == .badHandle)
+    #expect(error?.errno == .badFileDescriptor)
+  }
+
+  @Test func `a pipe is of the wrong type`() async throws {
+    var pipe = try Pipe()
+    let writing = SharedBox(pipe.takeWritingEnd())
+    let error = refusal { () throws(HeapError) in try VMO(adopting: writing.take()) }
+    #expect(error?.code == .wrongType)
+    #expect(error?.cause.hasPrefix("pipe:[") == true)
+    // Closed, although it was refused.
+    let isClosed = try await eventuallyHolds { pipe.isHungUp }
+    #expect(isClosed)
+  }
+
+  @Test(arguments: ["/proc/self/status", "/proc/self/exe", "/dev/null", "/proc/self", "/"])
+  func `a file, a device and a directory are of the wrong type`(_ path: String) throws {
+    let file = SharedBox(try OwnedFD.open(path, O_RDONLY))
+    let error = refusal { () throws(HeapError) in try VMO(adopting: file.take()) }
+    #expect(error?.code == .wrongType)
+  }
+
+  @Test func `a memfd of no size is refused`() throws {
+    let memfd = SharedBox(try Memfd.create("empty", size: 0))
+    let error = refusal { () throws(HeapError) in try VMO(adopting: memfd.take()) }
+    #expect(error?.code == .invalidArgs)
+  }
+
+  @Test(
+    arguments: [
+      (1, pageSize), (pageSize, pageSize), (3 * pageSize - 1, 3 * pageSize),
+    ] as [(UInt64, UInt64)])
+  func `a memfd from elsewhere is a vmo of whole pages`(
+    _ size: UInt64, _ byteCount: UInt64
+  ) throws {
+    let memfd = try Memfd.create("elsewhere", size: size)
+    let identity = VMOIdentity(try memfd.status())
+    let vmo = try VMO(adopting: memfd)
+    #expect(vmo.kind == .memfd)
+    #expect(vmo.offset == 0)
+    #expect(vmo.byteCount == byteCount)
+    #expect(vmo.identity == identity)
+    #expect(vmo.heapName == nil)
+    #expect(try vmo.name == "elsewhere")
+    #expect(try vmo.referenceCount == nil)
+    #expect(try vmo.exporterName == nil)
+  }
+
+  @Test func `a memfd sealed against writing is opaque`() throws {
+    let seals = CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_SEAL
+    let vmo = try VMO(adopting: Memfd.create("sealed", size: pageSize, seals: seals))
+    #expect(vmo.kind == .opaque)
+  }
+
+  @Test func `a vmo from elsewhere is of no heap's`() throws {
+    let heap = MemfdHeap()
+    let vmo = try VMO(adopting: Memfd.create("elsewhere", size: pageSize))
+    let error = refusal { () throws(HeapError) in try heap.info(of: vmo) }
+    #expect(error?.code == .notFound)
+  }
+
+  @Test func `a live buffer's descriptor is known again`() throws {
+    let heap = MemfdHeap()
+    let key = BufferKey.fresh(.max)
+    let vmo = try heap.allocate(key, size: 2 * pageSize)
+    let number = vmo.withDescriptor { $0 }
+    let dup = OwnedFD(adopting: try call { fcntl(number, F_DUPFD_CLOEXEC, 0) })
+    let adopted = try VMO(adopting: dup)
+    #expect(adopted.identity == vmo.identity)
+    #expect(adopted.byteCount == 2 * pageSize)
+    #expect(try heap.info(of: adopted) == key)
+    #expect(try heap.info(of: vmo) == key)
+  }
+
+  @Test func `a buffer lives on in an adopted descriptor, and ends with it`() async throws {
+    let heap = MemfdHeap()
+    let key = BufferKey.fresh()
+    let vmo = try heap.allocate(key)
+    let released = vmo.releaseDescriptor()
+    let adopted = try VMO(adopting: released)
+    #expect(try heap.info(of: adopted) == key)
+    #expect(heap.buffers.count == 1)
+    close(adopted)
+    #expect(try await eventuallyHolds { heap.buffers.count == 0 })
+  }
+
+  @Test func `a released descriptor is a holder like one in another process`() async throws {
+    let heap = MemfdHeap()
+    let diary = Diary()
+    let descriptor = try heap.allocate(.fresh(), cleanup: [{ diary.write("gone") }])
+      .releaseDescriptor()
+    // The reclaimer has looked at both when the second is gone.
+    let other = BufferKey.fresh()
+    try await heap.delete(other, try heap.allocate(other))
+    #expect(diary.entries == [])
+    _ = consume descriptor
+    #expect(try await eventuallyHolds { diary.entries == ["gone"] })
+  }
+}

@@ -1,0 +1,238 @@
+import Foundation
+import Glibc
+import HeapClient
+import HeapTestKit
+import LinuxHeaps
+import TestSupport
+import Testing
+
+/// What a client sees of its server's end.
+@Suite(.serialized) struct RemoteHeapEndTests {
+  private static let collection: UInt64 = 0xbee0_0000_0000_0007
+
+  private static func allocate(
+    _ heap: RemoteHeap, _ index: UInt64, cleanup: [CleanupAction] = []
+  ) throws(HeapError) -> VMO {
+    try heap.allocateVmo(
+      size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: collection,
+      bufferIndex: index, cleanup: cleanup)
+  }
+
+  @Test(.timeLimit(.minutes(5)))
+  func `calls under way fail with PEER_CLOSED, and leave neither files nor threads`() async throws {
+    let manager = try StandInManager(heap: MemfdHeap.name)
+    try manager.start()
+    // Some descriptors are opened at first use, and kept.
+    _ = try Self.allocate(try manager.connect(), 1)
+    let before = try OwnResources.atRest()
+    try await failAllCalls(manager)
+    // It has the stand-in let go of what nobody holds any more.
+    try manager.start()
+    #expect(
+      eventually { (try? OwnResources()) == before },
+      "\((try? OwnResources())?.description ?? ""), not \(before)")
+
+    let heap = try manager.connect()
+    let vmo = try Self.allocate(heap, 1)
+    try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
+  }
+
+  private func failAllCalls(_ manager: StandInManager) async throws {
+    let heap = try manager.connect()
+    let held = HeldVMO(try Self.allocate(heap, 2))
+    let other = try held.duplicate()
+    let deletion = Task { () -> HeapError.Code? in
+      guard let vmo = other?.take() else { return nil }
+      do throws(HeapError) {
+        try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 2, vmo: vmo)
+        return nil
+      } catch {
+        return error.code
+      }
+    }
+    // Until it is begun the service knows the buffer.
+    #expect(eventually { (try? held.info(from: heap)) == nil })
+    Glibc.kill(try #require(manager.process), SIGSTOP)
+    let codes = Guarded<[HeapError.Code?]>([])
+    for index in 0..<12 {
+      try KernelThread.start("caller") {
+        let code = Self.call(index, heap, held)
+        codes.withLock { $0.append(code) }
+      }
+    }
+    // Most of them are under way by then; the rest begin after the end.
+    usleep(20_000)
+    #expect(codes.withLock { $0.isEmpty })
+    manager.kill()
+    #expect(eventually { codes.withLock { $0.count } == 12 })
+    #expect(codes.withLock { $0 } == Array(repeating: .peerClosed, count: 12))
+    #expect(await deletion.value == .peerClosed)
+    let refusal = #expect(throws: HeapError.self) { _ = try heap.status() }
+    #expect(refusal?.code == .peerClosed)
+  }
+
+  /// One of several calls; answers how it failed.
+  private static func call(
+    _ number: Int, _ heap: RemoteHeap, _ held: HeldVMO
+  ) -> HeapError.Code? {
+    do throws(HeapError) {
+      switch number % 3 {
+      case 0: _ = try allocate(heap, 3 + UInt64(number))
+      case 1: _ = try heap.status()
+      default: _ = try held.info(from: heap)
+      }
+      return nil
+    } catch {
+      return error.code
+    }
+  }
+
+  /// Until its deletion is answered the buffer is live, whatever became of who watches it.
+  private static func allocateAndDelete(_ path: String) -> Task<Void, any Error> {
+    Task {
+      let cleanups = Guarded(0)
+      let heap = try RemoteHeap(socket: path)
+      let vmo = try allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
+      #expect(heap.liveBufferCount == 1 && cleanups.withLock { $0 } == 0)
+      try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 1, vmo: vmo)
+      #expect(heap.liveBufferCount == 0 && cleanups.withLock { $0 } == 1)
+    }
+  }
+
+  @Test(.timeLimit(.minutes(5)))
+  func `a deletion that was answered ends, whatever became of the service after it`() async throws {
+    let service = try ScriptedService()
+    let client = Self.allocateAndDelete(service.path)
+    let heap = try service.acceptHeap()
+    try heap.answerAllocation(try heap.takeRequest())
+    do {
+      // Who wants to know of the buffer's end is not told any more.
+      let observer = try service.acceptObserver()
+      _ = try observer.takeRequest()
+    }
+    try heap.answerDeletion(try heap.takeRequest())
+    try await client.value
+  }
+
+  @Test(.timeLimit(.minutes(5)))
+  func `a service that will not tell of a buffer's end has not told of it`() async throws {
+    let service = try ScriptedService()
+    let client = Self.allocateAndDelete(service.path)
+    let heap = try service.acceptHeap()
+    try heap.answerAllocation(try heap.takeRequest())
+    let observer = try service.acceptObserver()
+    try observer.refuseToTell(try observer.takeRequest())
+    try observer.answerInfo(try observer.takeRequest())
+    try heap.answerDeletion(try heap.takeRequest())
+    try await client.value
+  }
+
+  @Test(.timeLimit(.minutes(5)))
+  func `what was answered before the end arrives, though other requests were not read`() throws {
+    let service = try ScriptedService()
+    let path = service.path
+    let results = Guarded<[UInt64: HeapError.Code?]>([:])
+    let remote = Guarded<RemoteHeap?>(nil)
+    // Keeps the client's thread from hearing anything.
+    let gate = DispatchSemaphore(value: 0)
+    try KernelThread.start("caller") {
+      do throws(HeapError) {
+        let heap = try RemoteHeap(socket: path)
+        _ = try Self.allocate(heap, 0, cleanup: [{ gate.wait() }])
+        remote.withLock { $0 = heap }
+      } catch {
+        Issue.record(error)
+      }
+    }
+    let heap = try service.acceptHeap()
+    let observer = try service.acceptObserver()
+    try heap.answerAllocation(try heap.takeRequest())
+    let watch = try observer.takeRequest()
+    try observer.answerInfo(try observer.takeRequest())
+    #expect(eventually { remote.withLock { $0 != nil } })
+    try observer.tellReclaimed(watch)
+    for index in 1...2 as ClosedRange<UInt64> {
+      try KernelThread.start("caller") {
+        let heap = remote.withLock { $0 }
+        var code: HeapError.Code?
+        do throws(HeapError) { if let heap { _ = try Self.allocate(heap, index) } } catch {
+          code = error.code
+        }
+        results.withLock { $0[index] = .some(code) }
+      }
+      heap.waitForRequest()
+      if index == 1 { try heap.answerAllocation(try heap.takeRequest()) }
+    }
+    // Closed with the second request unread.
+    _ = consume heap
+    _ = consume observer
+    gate.signal()
+    #expect(eventually { results.withLock { $0.count } == 2 })
+    #expect(results.withLock { $0 } == [1: nil, 2: .peerClosed])
+  }
+
+  @Test(.timeLimit(.minutes(10)))
+  func `no call hangs while servers come and go`() async throws {
+    var seed = StormSeed()
+    let manager = try StandInManager(heap: MemfdHeap.name)
+    try manager.start()
+    _ = try Self.allocate(try manager.connect(), 1)
+    let before = try OwnResources.atRest()
+    let isOver = Guarded(false)
+    let socket = manager.socket
+    let clients = (0..<2 as Range<UInt64>).map { client in
+      Task { await Self.use(socket, client, until: isOver) }
+    }
+    for _ in 0..<40 {
+      usleep(.random(in: 0...20_000, using: &seed))
+      manager.kill()
+      try manager.start(awaitsReady: Bool.random(using: &seed))
+    }
+    isOver.withLock { $0 = true }
+    var lost = 0
+    for client in clients { lost += await client.value }
+    #expect(lost > 5, "\(seed)")
+    let heap = try manager.connect()
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 }, "\(seed)")
+    #expect(eventually { manager.store.entries.isEmpty }, "\(seed)")
+    _ = consume heap
+    #expect(
+      eventually { (try? OwnResources()) == before },
+      "\((try? OwnResources())?.description ?? ""), not \(before) \(seed)")
+  }
+
+  private static func use(_ heap: RemoteHeap, _ index: UInt64) async throws(HeapError) {
+    let vmo = try allocate(heap, index)
+    _ = try heap.info(of: vmo)
+    try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
+  }
+
+  /// Allocates and deletes with one connection; answers why it ended.
+  private static func end(
+    _ socket: String, _ index: inout UInt64, until isOver: Guarded<Bool>
+  ) async -> HeapError.Code? {
+    do throws(HeapError) {
+      let heap = try RemoteHeap(socket: socket)
+      while !isOver.withLock({ $0 }) {
+        index += 1
+        try await use(heap, index)
+      }
+      return nil
+    } catch {
+      return error.code
+    }
+  }
+
+  /// Answers how often its server ended.
+  private static func use(
+    _ socket: String, _ client: UInt64, until isOver: Guarded<Bool>
+  ) async -> Int {
+    var index = client << 32
+    var lost = 0
+    while let code = await end(socket, &index, until: isOver) {
+      #expect(code == .peerClosed)
+      lost += 1
+    }
+    return lost
+  }
+}

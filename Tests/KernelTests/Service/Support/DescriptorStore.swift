@@ -1,0 +1,149 @@
+import Glibc
+import LinuxHeaps
+import SystemPackage
+import TestSupport
+
+/// A service manager's notification socket and store of descriptors, as sd_notify(3) describes them.
+final class DescriptorStore: Sendable {
+  /// How the manager treats what it is handed.
+  struct Habits: Sendable {
+    /// `FileDescriptorStoreMax=`; what is one too many is closed.
+    var capacity = Int.max
+    /// How long after its answer to `BARRIER=1` it closes what it does not keep, in milliseconds.
+    /// systemd does that on another thread.
+    var lateness: UInt32 = 0
+  }
+
+  struct Entry: Sendable {
+    let name: String
+    let file: SharedFD
+  }
+
+  private struct State {
+    var habits: Habits
+    var entries: [Entry] = []
+    /// `READY=1` so far.
+    var readies = 0
+    /// The last message of its own that it read.
+    var mark = 0
+    /// Descriptors that it was handed to keep.
+    var offers = 0
+    /// What it lets go of late.
+    var letGo: [SharedFD] = []
+  }
+
+  let path: String
+  private let state: Guarded<State>
+  private let inbox: MessageSocket
+  private let outbox: MessageSocket
+
+  init(at path: String, _ habits: Habits = Habits()) throws {
+    self.path = path
+    state = Guarded(State(habits: habits))
+    inbox = MessageSocket(adopting: try SocketFile.bound(path, SOCK_DGRAM))
+    outbox = MessageSocket(adopting: try SocketFile.connected(path, SOCK_DGRAM))
+    try KernelThread.start("stand-in") { [self] in
+      while receive() {}
+    }
+  }
+
+  // MARK: Hearing
+
+  private func receive() -> Bool {
+    guard let message = try? inbox.receive() else { return true }
+    var descriptors = message.descriptors
+    var fields: [Substring: Substring] = [:]
+    for line in String(decoding: message.bytes, as: UTF8.self).split(separator: "\n") {
+      let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      fields[parts[0]] = parts.count > 1 ? parts[1] : ""
+    }
+    let name = fields["FDNAME"].map(String.init) ?? "stored"
+    if fields["FDSTORE"] != nil {
+      while let file = descriptors.next() { keep(SharedFD(file), name) }
+    }
+    if fields["FDSTOREREMOVE"] != nil { remove(name) }
+    state.withLock { state in
+      if fields["READY"] != nil { state.readies += 1 }
+      if let mark = fields["X_MARK"].flatMap({ Int($0) }) { state.mark = mark }
+    }
+    // What else came, e.g. with BARRIER=1, is closed with the message.
+    return fields["X_END"] == nil
+  }
+
+  private func keep(_ file: SharedFD, _ name: String) {
+    let isKept = state.withLock { state in
+      state.offers += 1
+      guard state.entries.count < state.habits.capacity else { return false }
+      state.entries.append(Entry(name: name, file: file))
+      return true
+    }
+    if !isKept { letGo([file]) }
+  }
+
+  private func remove(_ name: String) {
+    let files = state.withLock { state in
+      let files = state.entries.filter { $0.name == name }.map(\.file)
+      state.entries.removeAll { $0.name == name }
+      return files
+    }
+    letGo(files)
+  }
+
+  private func letGo(_ files: [SharedFD]) {
+    let lateness = state.withLock { state in
+      if state.habits.lateness > 0 { state.letGo += files }
+      return state.habits.lateness
+    }
+    guard lateness > 0 else { return }
+    try? KernelThread.start("stand-in-close") { [self] in
+      usleep(lateness * 1000)
+      let gone = state.withLock { state in
+        defer { state.letGo.removeAll { old in files.contains { $0 === old } } }
+        return files
+      }
+      _ = gone
+    }
+  }
+
+  // MARK: Asking
+
+  var entries: [Entry] { state.withLock { $0.entries } }
+  var readies: Int { state.withLock { $0.readies } }
+  var offers: Int { state.withLock { $0.offers } }
+
+  /// Puts something in that no service sent.
+  func insert(_ file: consuming OwnedFD, as name: String) {
+    let file = SharedFD(file)
+    state.withLock { $0.entries.append(Entry(name: name, file: file)) }
+  }
+
+  /// Has all it keeps under the name of the first.
+  func mixUp() {
+    state.withLock { state in
+      guard let name = state.entries.first?.name else { return }
+      state.entries = state.entries.map { Entry(name: name, file: $0.file) }
+    }
+  }
+
+  /// Lets go of what it has, and says so to nobody.
+  func lose() {
+    letGo(
+      state.withLock { state in
+        defer { state.entries = [] }
+        return state.entries.map(\.file)
+      })
+  }
+
+  /// Waits until all that was sent before is dealt with.
+  func catchUp() throws {
+    let mark = state.withLock { $0.mark } + 1
+    try outbox.send(Array("X_MARK=\(mark)".utf8))
+    while state.withLock({ $0.mark }) < mark { usleep(200) }
+  }
+
+  /// Lets go of everything, and of the socket.
+  func end() {
+    state.withLock { $0.entries = [] }
+    try? outbox.send(Array("X_END=1".utf8))
+  }
+}

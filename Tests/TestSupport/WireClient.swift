@@ -1,0 +1,169 @@
+import Glibc
+import HeapProtocol
+package import LinuxHeaps
+import SystemPackage
+
+/// A client that sends what it is told, well formed or not, and sees each message as it came.
+package final class WireClient {
+  private let socket: MessageSocket
+  package private(set) var lastTransaction: UInt32 = 0
+
+  /// Waits this long for a message; only a failure does.
+  private static let patience = timeval(tv_sec: 60, tv_usec: 0)
+
+  /// - Parameter user: Who connects, where that is not this process's user.
+  package init(to path: String, as user: TestUser? = nil) throws {
+    socket = try Self.make()
+    let number = descriptor
+    _ = unsafe try UnixAddress.use(path) { address, length in
+      if let user { return unsafe user.connect(number, address, length) }
+      return unsafe Glibc.connect(number, address, length)
+    }.get()
+  }
+
+  private static func make() throws(Errno) -> MessageSocket {
+    let descriptor = OwnedFD(
+      adopting: try call {
+        Glibc.socket(AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      })
+    let number = descriptor.rawValue
+    var patience = Self.patience
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+      _ = try call {
+        unsafe setsockopt(
+          number, SOL_SOCKET, option, &patience, socklen_t(MemoryLayout<timeval>.size))
+      }
+    }
+    return MessageSocket(adopting: descriptor)
+  }
+
+  /// One that has seen OnRegister.
+  package static func heap(_ daemon: Daemon, as user: TestUser? = nil) throws -> WireClient {
+    let client = try WireClient(to: daemon.socket, as: user)
+    let first = try client.receive()
+    guard first?.decode(OnRegisterEvent.self) != nil else {
+      throw Unexpected("OnRegister", first)
+    }
+    return client
+  }
+
+  package static func observer(_ daemon: Daemon, as user: TestUser? = nil) throws -> WireClient {
+    try WireClient(to: daemon.observer, as: user)
+  }
+
+  package var descriptor: CInt { socket.withDescriptor { $0 } }
+
+  /// Whether a message can be sent without waiting, for a while.
+  package var isWritable: Bool {
+    var event = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&event, 1, 200) == 1 && event.revents & Int16(POLLOUT) != 0
+  }
+
+  /// What the next call on the socket would fail with; it is taken by that (`SO_ERROR`, socket(7)).
+  package var pendingError: CInt {
+    var error: CInt = 0
+    var length = socklen_t(MemoryLayout<CInt>.size)
+    let number = descriptor
+    return unsafe getsockopt(number, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno
+  }
+
+  package func hangUp() { socket.hangUp() }
+
+  // MARK: Messages
+
+  /// A message of any bytes, with up to 253 descriptors (`SCM_MAX_FD`, unix(7)).
+  package func send(_ bytes: [UInt8], _ descriptors: [CInt] = []) throws {
+    if descriptors.count <= MessageSocket.mostDescriptors {
+      try socket.send(bytes, descriptors: descriptors)
+    } else {
+      try ManyDescriptors.send(descriptor, bytes, descriptors)
+    }
+  }
+
+  /// Sends the same message until the socket takes no more for a while: the server has stopped reading.
+  /// Answers how many it took.
+  package func sendWithoutReading(_ bytes: [UInt8], atMost limit: Int = .max) throws -> Int {
+    var sent = 0
+    var pauses = 0
+    let number = descriptor
+    while sent < limit {
+      let length = unsafe Glibc.send(
+        number, bytes, bytes.count, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
+      if length < 0 {
+        guard errno == EAGAIN else { throw Errno(rawValue: errno) }
+        pauses += 1
+        if pauses > 50 || limit < .max { break }
+        usleep(2_000)
+      } else {
+        sent += 1
+        pauses = 0
+      }
+    }
+    return sent
+  }
+
+  /// Nil at the end.
+  package func receive() throws -> Received? {
+    do { return try receiveOnce() } catch Errno.connectionReset {
+      // The server closed with messages unread. What it had sent comes after this report.
+      return try receiveOnce()
+    }
+  }
+
+  private func receiveOnce() throws -> Received? {
+    guard let message = try socket.receive() else { return nil }
+    return Received(message)
+  }
+
+  /// Whether a message, or the end, is there within this many milliseconds.
+  package func hasNews(within milliseconds: CInt) -> Bool {
+    var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&event, 1, milliseconds) == 1
+  }
+
+  /// The status of the server's last message; nothing but the end may follow. Nil where the next
+  /// message is no epitaph.
+  package func epitaph() throws -> HeapError.Code? {
+    guard let last = try receive(), let epitaph = last.decode(Epitaph.self) else { return nil }
+    if let more = try receive() { throw Unexpected("the end", more) }
+    return HeapError.Code(rawValue: epitaph.status)
+  }
+
+  package func nextTransaction() -> UInt32 {
+    lastTransaction += 1
+    return lastTransaction
+  }
+
+  /// Sends a request and takes the next message for its answer.
+  package func ask(
+    _ handle: SharedFD? = nil, _ encode: (UInt32, inout [UInt8]) -> Void
+  ) throws -> Received {
+    let transaction = try request(handle, encode)
+    guard let reply = try receive(), reply.header?.transactionID == transaction else {
+      throw Unexpected("the answer to \(transaction)", nil)
+    }
+    return reply
+  }
+
+  /// Sends a request; answers its transaction's number.
+  @discardableResult
+  package func request(
+    _ handle: SharedFD? = nil, _ encode: (UInt32, inout [UInt8]) -> Void
+  ) throws -> UInt32 {
+    let transaction = nextTransaction()
+    var bytes: [UInt8] = []
+    encode(transaction, &bytes)
+    try send(bytes, handle.map { [$0.fd.rawValue] } ?? [])
+    return transaction
+  }
+}
+
+/// What a server did in place of what was expected.
+package struct Unexpected: Error, CustomStringConvertible {
+  package let description: String
+
+  package init(_ expected: String, _ message: Received?) {
+    let came = message.map { "\($0.bytes.count) bytes: \($0.bytes.hex.prefix(64))" } ?? "nothing"
+    description = "expected \(expected), got \(came)"
+  }
+}
