@@ -1,6 +1,9 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 void CLinuxHeaps_name_this_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
@@ -13,4 +16,20 @@ void CLinuxHeaps_lock_released(const void *lock) { __tsan_release((void *)lock);
 void CLinuxHeaps_lock_acquired(const void *lock) { (void)lock; }
 void CLinuxHeaps_lock_released(const void *lock) { (void)lock; }
 #endif
+
+int CLinuxHeaps_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0) return -1;
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int CLinuxHeaps_next_signal(int signals) {
+    struct signalfd_siginfo information;
+    if (read(signals, &information, sizeof information) != sizeof information) return 0;
+    return (int)information.ssi_signo;
+}
 #endif
