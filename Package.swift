@@ -88,13 +88,20 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
+    // Who holds which buffer of the machine: /proc, debugfs, and a BPF iterator.
+    .target(
+      name: "HeapSurvey",
+      dependencies: [
+        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
 
     // The protocol's messages as bytes; nothing is sent or received here.
     .target(name: "HeapProtocol", dependencies: ["LinuxHeaps"], swiftSettings: settings),
     .target(
       name: "HeapServer",
       dependencies: [
-        "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
+        "CLinuxHeaps", "HeapProtocol", "HeapSurvey", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -152,8 +159,8 @@ let package = Package(
     .target(
       name: "HeapTestKit",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "HeapClient", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
-        .product(name: "SystemPackage", package: "swift-system"),
+        "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM",
+        "LinuxHeapsV4L2", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
 
@@ -176,8 +183,8 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "CTerminal", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapTestKit",
-        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "BuildFacts", "CTerminal", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapSurvey",
+        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -207,6 +214,12 @@ let package = Package(
       name: "LinuxHeapsTests",
       dependencies: [
         "LinuxHeaps", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HeapSurveyTests",
+      dependencies: [
+        "HeapSurvey", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     .testTarget(
@@ -242,8 +255,9 @@ let package = Package(
     .testTarget(
       name: "HeapctlTests",
       dependencies: [
-        "HeapReport", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport",
-        "heapctl", "heapd", .product(name: "SystemPackage", package: "swift-system"),
+        "HeapReport", "HeapSurvey", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "TestSupport", "heapctl", "heapd",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       exclude: ["Verify/Golden"], swiftSettings: settings),
   ],

@@ -93,7 +93,8 @@ import Testing
 
   @Test(arguments: [
     ("no,such@heap", "(/dev/dma_heap/no,such@heap): no such heap"),
-    ("../zero", "the name of a heap is one of a file"), ("", "the name of a heap is one of a file"),
+    ("../zero", "a heap's name must be a plain file name"),
+    ("", "a heap's name must be a plain file name"),
   ])
   func `a heap that is not there is named`(_ heap: String, _ cause: String) throws {
     let run = try Run.heapctl("alloc", "--size", "1M", "--heap", heap)

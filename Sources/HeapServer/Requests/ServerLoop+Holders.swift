@@ -1,3 +1,4 @@
+internal import HeapSurvey
 internal import LinuxHeaps
 internal import Logging
 
@@ -23,7 +24,7 @@ extension ServerLoop {
     guard isSearching else { return }
     let (log, mailbox) = (self.log, self.mailbox)
     workers.run(in: Workers.Lane(0, of: .server)) {
-      let holders = Holders.find(Set(buffers.map(\.0)))
+      let holders = Holder.find(Set(buffers.map(\.0)))
       for (identity, metadata) in buffers {
         let found = holders[identity]?.map(\.description).joined(separator: ", ")
         log.warning(

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeapSurvey
 public import LinuxHeaps
 internal import LinuxHeapsDRM
 internal import Synchronization

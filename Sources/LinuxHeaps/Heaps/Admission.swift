@@ -16,8 +16,25 @@ public final class Admission: Sendable {
     var underway: UInt64 = 0
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
-    var promises: [ObjectIdentifier: any Promise] = [:]
-    var reading: MemoryReading?
+    /// How many bytes of each promise have no page yet.
+    var promises: [ObjectIdentifier: @Sendable () -> UInt64] = [:]
+    var reading: Reading?
+  }
+
+  /// A reading of the kernel's figures, which costs more than a small allocation.
+  private struct Reading {
+    let memory: MachineMemory
+    /// Bytes admitted on its strength.
+    var spent: UInt64 = 0
+    private let time = MonotonicTime.now
+
+    init(_ memory: MachineMemory) { self.memory = memory }
+
+    /// A few small requests may lean on one reading: a sixteenth of the headroom, for 50 ms.
+    func covers(_ size: UInt64, headroom: UInt64) -> Bool {
+      let age = MonotonicTime.now.nanoseconds - time.nanoseconds
+      return age < 50_000_000 && size <= (headroom / 16).less(spent)
+    }
   }
 
   private let floor: UInt64?
@@ -55,23 +72,35 @@ public final class Admission: Sendable {
     /// There are none.
     case nothing
 
-    var isMovable: Bool { if case .pagesAtFirstUse = self { true } else { false } }
+    fileprivate var isMovable: Bool { if case .pagesAtFirstUse = self { true } else { false } }
   }
 
   func admit(
     _ size: UInt64, from source: Source, _ operation: @autoclosure () -> String,
     at path: String? = nil
   ) throws(HeapError) -> Grant {
+    func refusal(_ cause: String, fix: String) -> HeapError {
+      HeapError(.noMemory, operation(), at: path, cause: cause, fix: fix)
+    }
     try state.withLock { state throws(HeapError) in
-      if let refusal = overBudget(size, state) { throw refusal.error(operation(), at: path) }
+      let limit = budget ?? .max
+      if size > limit.less(state.live) {
+        throw refusal(
+          "the budget is \(limit.asByteCount), of which \(state.live.asByteCount) are live",
+          fix: "close buffers or raise the budget")
+      }
       switch source {
       case .pages, .pagesAtFirstUse:
-        try admitPages(size, movable: source.isMovable, &state, operation(), at: path)
-      case .region(let region):
-        if let refusal = Self.overRegion(size, region) {
-          throw refusal.error(operation(), at: path)
+        if let shortage = try shortage(size, source, &state, operation()) {
+          throw refusal(shortage, fix: "close buffers, ask for less, or lower the floor")
         }
-      case .nothing: break
+        state.underway += size
+      case .region(let region) where size > region.available ?? region.total:
+        throw refusal(
+          "the contiguous region \(region.name) has \(region.total.asByteCount)"
+            + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
+          fix: "close buffers, or boot with a larger region, e.g. cma=256M")
+      case .region, .nothing: break
       }
       state.live += size
     }
@@ -84,35 +113,11 @@ public final class Admission: Sendable {
     return Grant(self, size, .nothing)
   }
 
-  private struct Refusal {
-    let cause: String
-    let fix: String
-
-    func error(_ operation: String, at path: String?) -> HeapError {
-      HeapError(.noMemory, operation, at: path, cause: cause, fix: fix)
-    }
-  }
-
-  private func overBudget(_ size: UInt64, _ state: borrowing State) -> Refusal? {
-    let limit = budget ?? .max
-    guard size > limit.less(state.live) else { return nil }
-    return Refusal(
-      cause: "the budget is \(limit.asByteCount), of which \(state.live.asByteCount) are live",
-      fix: "close buffers or raise the budget")
-  }
-
-  private static func overRegion(_ size: UInt64, _ region: CMARegion) -> Refusal? {
-    guard size > region.available ?? region.total else { return nil }
-    return Refusal(
-      cause: "the contiguous region \(region.name) has \(region.total.asByteCount)"
-        + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
-      fix: "close buffers, or boot with a larger region, e.g. cma=256M")
-  }
-
-  private func admitPages(
-    _ size: UInt64, movable: Bool, _ state: inout State, _ operation: @autoclosure () -> String,
-    at path: String?
-  ) throws(HeapError) {
+  /// Why the machine cannot serve the pages; nil where it can.
+  private func shortage(
+    _ size: UInt64, _ source: Source, _ state: inout State, _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> String? {
+    let movable = source.isMovable
     func headroom(_ memory: MachineMemory, besides spoken: UInt64) -> UInt64 {
       memory.available(movable: movable).less(floor(of: memory)).less(spoken)
     }
@@ -121,25 +126,20 @@ public final class Admission: Sendable {
       reading.covers(size, headroom: headroom(reading.memory, besides: spoken))
     {
       state.reading?.spent += size
-      state.underway += size
-      return
+      return nil
     }
     let machine = try attempt(operation(), at: "/proc/meminfo") { () throws(Errno) in try memory() }
-    state.reading = MemoryReading(machine)
+    state.reading = Reading(machine)
     if size > headroom(machine, besides: spoken) {
       // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-      let open = state.promises.values.reduce(state.underway) { $0 + $1.untouchedBytes }
+      let open = state.promises.values.reduce(state.underway) { $0 + $1() }
       if size > headroom(machine, besides: open) {
-        let available = machine.available(movable: movable)
-        throw Refusal(
-          cause: "\(available.asByteCount) are available, less a floor of "
-            + floor(of: machine).asByteCount
-            + (open > 0 ? " and \(open.asByteCount) promised to others" : ""),
-          fix: "close buffers, ask for less, or lower the floor"
-        ).error(operation(), at: path)
+        return "\(machine.available(movable: movable).asByteCount) are available, less a floor of "
+          + floor(of: machine).asByteCount
+          + (open > 0 ? " and \(open.asByteCount) promised to others" : "")
       }
     }
-    state.underway += size
+    return nil
   }
 
   private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
@@ -170,15 +170,15 @@ public final class Admission: Sendable {
       }
     }
 
-    /// Lets admission ask how much of a promise is still open.
-    func watch(_ promise: any Promise) {
+    /// Lets admission ask how much of a promise is still open: for the bytes that have no page yet.
+    func watch(_ untouchedBytes: @escaping @Sendable () -> UInt64) {
       phase.withLock { phase in
         guard phase == .underway else { return }
         phase = .settled
         admission.state.withLock { state in
           state.underway -= size
           state.promised += size
-          state.promises[ObjectIdentifier(self)] = promise
+          state.promises[ObjectIdentifier(self)] = untouchedBytes
         }
       }
     }

@@ -1,4 +1,6 @@
-internal import SystemPackage
+internal import CLinuxHeaps
+internal import Glibc
+package import SystemPackage
 
 /// The kernel's dma-buf heaps, `/dev/dma_heap` (Documentation/userspace-api/dma-buf-heaps.rst).
 ///
@@ -28,7 +30,7 @@ public struct DMABufHeap: LocalHeap {
     self.catalog = catalog
     self.admission = admission
     buffers = LiveBuffers(reclaimer: reclaimer)
-    let roles = heaps?.map(catalog.role(of:)) ?? catalog.heaps().map(\.role)
+    let roles = heaps?.map { catalog.role(of: $0) } ?? catalog.heaps().map(\.role)
     // The processor's caches are kept in step by DMA_BUF_IOCTL_SYNC, whatever the domain is called.
     properties = HeapProperties(
       coherencyDomainSupport: CoherencyDomainSupport(
@@ -66,7 +68,7 @@ public struct DMABufHeap: LocalHeap {
     }
     throw HeapError(
       last.code, operation(), at: last.path?.string,
-      cause: "\(last.cause); passed over: "
+      cause: "\(last.cause); skipped: "
         + passed.joined(separator: ", "), errno: last.errno, fix: last.fix)
   }
 
@@ -77,7 +79,8 @@ public struct DMABufHeap: LocalHeap {
     let path = catalog.path(heap)
     guard !heap.isEmpty, heap != ".", heap != "..", !heap.utf8.contains(UInt8(ascii: "/")) else {
       throw HeapError(
-        .noSuchFileOrDirectory, operation(), at: path, cause: "the name of a heap is one of a file",
+        .noSuchFileOrDirectory, operation(), at: path,
+        cause: "a heap's name must be a plain file name",
         fix: advice)
     }
     let device = try open(path, operation())
@@ -89,7 +92,7 @@ public struct DMABufHeap: LocalHeap {
     do throws(Errno) {
       let parent = try DMABufParent(try device.allocate(size: size), name: name)
       return LiveBuffers.Memory(
-        parent: parent, child: try parent.openChild(), kind: .dmaBuf, heapName: heap, grant: grant)
+        parent: parent, child: try parent.openChild(), heapName: heap, grant: grant)
     } catch .noMemory {
       throw HeapError(
         .noMemory, operation(), at: path, cause: "the heap is full, or too fragmented",
@@ -110,7 +113,7 @@ public struct DMABufHeap: LocalHeap {
     }
   }
 
-  /// Throws where this process may not open a heap of this name.
+  /// - Throws: Why this process may not open a heap of this name.
   package func check(_ heap: String, _ operation: String) throws(HeapError) {
     _ = try open(catalog.path(heap), operation)
   }
@@ -179,5 +182,27 @@ extension HeapError {
   fileprivate var meansTryTheNextHeap: Bool {
     code == .noMemory || code == .notFound && errno != nil
       || errno == .noSuchAddressOrDevice || errno == .operationNotSupportedByDevice
+  }
+}
+
+/// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).
+package struct HeapDevice: ~Copyable {
+  private let fd: OwnedFD
+
+  /// Opens for reading, which is all that the kernel asks of an allocator.
+  package init(_ path: String) throws(Errno) {
+    fd = try .open(path, O_RDONLY)
+  }
+
+  /// A new dma-buf of `size` zeroed bytes; the kernel rounds up to whole pages.
+  ///
+  /// The request is made as it is. The system heap refuses none for being too large: it takes pages
+  /// until the out-of-memory killer runs, so ``Admission`` comes first.
+  package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
+    var data = dma_heap_allocation_data(
+      len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
+    let heap = fd.rawValue
+    _ = try call { unsafe CLinuxHeaps_dma_heap_alloc(heap, &data) }
+    return OwnedFD(adopting: CInt(bitPattern: data.fd))
   }
 }

@@ -21,9 +21,9 @@ public protocol Heap: Sendable {
   ///   - cleanup: Run once each, in order, when the last child is gone and before the parent closes.
   ///     Not run when the allocation throws.
   ///
-  /// Throws ``HeapError/Code/invalidArgs`` for size 0, ``HeapError/Code/outOfRange`` for one that
-  /// cannot be rounded to pages, ``HeapError/Code/alreadyExists`` while (collection, index) is taken,
-  /// ``HeapError/Code/noMemory`` when the heap, the machine or the budget cannot serve it.
+  /// - Throws: ``HeapError/Code/invalidArgs`` for size 0, ``HeapError/Code/outOfRange`` for one that
+  ///   cannot be rounded to pages, ``HeapError/Code/alreadyExists`` while (collection, index) is taken,
+  ///   ``HeapError/Code/noMemory`` when the heap, the machine or the budget cannot serve it.
   func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
@@ -34,23 +34,25 @@ public protocol Heap: Sendable {
   /// Other calls go on meanwhile. Where other children are left against the contract, it waits for
   /// them, however long; cancelling the task changes nothing, because the handle is closed already.
   ///
-  /// Throws ``HeapError/Code/notFound`` for a (collection, index) that is not live and
-  /// ``HeapError/Code/badHandle`` for a vmo of another buffer. Then neither buffer is touched, and the
-  /// vmo comes back in ``HeapError/returnedVMO``.
+  /// - Throws: ``HeapError/Code/notFound`` for a (collection, index) that is not live and
+  ///   ``HeapError/Code/badHandle`` for a vmo of another buffer. Then neither buffer is touched, and the
+  ///   vmo comes back in ``HeapError/returnedVMO``.
   func deleteVmo(
     bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
   ) async throws(HeapError)
 
   /// Which buffer a handle belongs to, whatever way it came (`GetVmoInfo`).
   ///
-  /// Throws ``HeapError/Code/notFound`` when it is none of this heap's, or its deletion has begun.
+  /// - Throws: ``HeapError/Code/notFound`` when it is none of this heap's, or its deletion has begun.
   func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey
 
   /// Closes `descriptor` as soon as at most `buffersRemaining` buffers of the collection are not fully
   /// reclaimed; at once where that is so already (`AttachLifetimeTracking`).
   ///
-  /// Its other end, e.g. of a socket or pipe, sees the hang-up. Throws only where the heap is in
-  /// another process and cannot be asked; then the descriptor is closed too.
+  /// Its other end, e.g. of a socket or pipe, sees the hang-up.
+  ///
+  /// - Throws: Only where the heap is in another process and cannot be asked; then the descriptor is
+  ///   closed too.
   func attachLifetimeTracking(
     _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
   ) throws(HeapError)
@@ -64,5 +66,43 @@ extension Heap {
     try allocateVmo(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex, cleanup: [])
+  }
+}
+
+/// `fuchsia.hardware.sysmem/HeapProperties`, sent with `OnRegister`.
+public struct HeapProperties: Hashable, Sendable {
+  /// The domains in which the heap's buffers can be used.
+  public var coherencyDomainSupport: CoherencyDomainSupport
+  /// Whether the caller has to zero a new buffer. No kernel heap needs it: it zeroes by itself.
+  public var needClear: Bool
+  /// Whether the caller has to flush the processor's caches after it cleared a new buffer.
+  public var needFlush: Bool
+
+  public init(
+    coherencyDomainSupport: CoherencyDomainSupport, needClear: Bool = false, needFlush: Bool = false
+  ) {
+    self.coherencyDomainSupport = coherencyDomainSupport
+    self.needClear = needClear
+    self.needFlush = needFlush
+  }
+}
+
+extension HeapProperties {
+  /// Whether its buffers have pages that a processor can reach.
+  package var hasMemory: Bool {
+    coherencyDomainSupport.cpuSupported || coherencyDomainSupport.ramSupported
+  }
+}
+
+/// `fuchsia.hardware.sysmem/CoherencyDomainSupport`.
+public struct CoherencyDomainSupport: Hashable, Sendable {
+  public var cpuSupported: Bool
+  public var ramSupported: Bool
+  public var inaccessibleSupported: Bool
+
+  public init(cpuSupported: Bool, ramSupported: Bool, inaccessibleSupported: Bool) {
+    self.cpuSupported = cpuSupported
+    self.ramSupported = ramSupported
+    self.inaccessibleSupported = inaccessibleSupported
   }
 }

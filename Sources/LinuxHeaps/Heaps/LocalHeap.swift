@@ -29,7 +29,7 @@ extension LocalHeap {
   }
 
   public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
-    try buffers.info(of: vmo)
+    try buffers.live(vmo, "ask which buffer a vmo is of").key
   }
 
   public func attachLifetimeTracking(

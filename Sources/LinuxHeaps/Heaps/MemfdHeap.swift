@@ -1,4 +1,3 @@
-internal import Glibc
 internal import SystemPackage
 
 /// Memory of memfds: the heap of a machine that has none, embedded in the process.
@@ -28,16 +27,24 @@ public struct MemfdHeap: LocalHeap {
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocate(key, size: size, cleanup: cleanup) {
-      (size, operation) throws(HeapError) in
-      let grant = try admission.admit(size, from: .pagesAtFirstUse, operation())
+    return try buffers.allocateMemfd(
+      key, size: size, kind: .memfd, admission: admission, cleanup: cleanup)
+  }
+}
+
+extension LiveBuffers {
+  /// Makes a memfd live, of the heap that is called as its kind is.
+  func allocateMemfd(
+    _ key: BufferKey, size: UInt64, kind: VMO.Kind, admission: Admission, cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    try allocate(key, size: size, cleanup: cleanup) { (size, operation) throws(HeapError) in
+      let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
+      let grant = try admission.admit(size, from: source, operation())
       return try attempt(operation()) { () throws(Errno) in
-        let parent = try MemfdParent(
-          try Memfd.create(key.description, size: size), mode: 0o600)
-        grant.watch(parent)
-        return LiveBuffers.Memory(
-          parent: parent, child: try parent.openChild(O_RDWR), kind: .memfd, heapName: Self.name,
-          grant: grant)
+        let parent = try MemfdParent(key.description, size: size, kind: kind)
+        if kind != .opaque { grant.watch { parent.untouchedBytes } }
+        return Memory(
+          parent: parent, child: try parent.openChild(), heapName: kind.rawValue, grant: grant)
       }
     }
   }

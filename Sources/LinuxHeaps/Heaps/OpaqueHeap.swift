@@ -1,7 +1,3 @@
-internal import CLinuxHeaps
-internal import Glibc
-internal import SystemPackage
-
 /// Vmos with a size and an identity, and no pages: names for memory that only a device has.
 ///
 /// A vmo is a memfd that is sealed against every write and handed out open for writing only, so read,
@@ -29,18 +25,7 @@ public struct OpaqueHeap: LocalHeap {
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocate(key, size: size, cleanup: cleanup) {
-      (size, operation) throws(HeapError) in
-      let grant = try admission.admit(size, from: .nothing, operation())
-      return try attempt(operation()) { () throws(Errno) in
-        let seals =
-          CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_FUTURE_WRITE | CLinuxHeaps_F_SEAL_SEAL
-        let parent = try MemfdParent(
-          try Memfd.create(key.description, size: size, seals: seals), mode: 0o200)
-        return LiveBuffers.Memory(
-          parent: parent, child: try parent.openChild(O_WRONLY), kind: .opaque,
-          heapName: Self.name, grant: grant)
-      }
-    }
+    return try buffers.allocateMemfd(
+      key, size: size, kind: .opaque, admission: admission, cleanup: cleanup)
   }
 }

@@ -48,8 +48,7 @@ public struct UDMABufHeap: LocalHeap {
           try device.create(memfd.fd, offset: 0, byteCount: size), name: key.description,
           pages: .init(memfd: memfd, offset: 0))
         return LiveBuffers.Memory(
-          parent: parent, child: try parent.openChild(), kind: .dmaBuf, heapName: Self.name,
-          grant: grant)
+          parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
       }
     }
   }
@@ -57,36 +56,37 @@ public struct UDMABufHeap: LocalHeap {
   /// A dma-buf of its own over a part of `vmo`'s pages: its holder can map no other.
   ///
   /// It is a child of the same buffer, counted, asked for and reclaimed with it.
-  /// Throws what ``VMO/slice(offset:byteCount:)`` throws, and ``HeapError/Code/notFound`` for a vmo
-  /// that is of no live buffer of this heap.
+  ///
+  /// - Throws: What ``VMO/slice(offset:byteCount:)`` throws, and ``HeapError/Code/notFound`` for a vmo
+  ///   that is of no live buffer of this heap.
   public func isolatedSlice(
     of vmo: borrowing VMO, offset: UInt64, byteCount: UInt64
   ) throws(HeapError) -> VMO {
     try vmo.checkSlice(offset: offset, byteCount: byteCount)
     let operation = "make a dma-buf of \(byteCount.asByteCount) of a vmo"
-    let key = try info(of: vmo)
+    let (key, buffer) = try buffers.live(vmo, operation)
     let device = try Self.open(operation)
-    return try buffers.addChild(to: vmo, operation) {
-      (parent, buffer) throws(HeapError) in
-      guard let pages = (parent as? DMABufParent)?.pages else {
-        throw HeapError(.badState, operation, cause: "the buffer is being reclaimed")
-      }
-      let start = pages.offset + vmo.offset + offset
-      return try attempt(operation, at: UDMABufDevice.path) { () throws(Errno) in
-        let parent = try DMABufParent(
-          try device.create(pages.memfd.fd, offset: start, byteCount: byteCount),
-          name: key.description, pages: .init(memfd: pages.memfd, offset: start))
-        return LiveBuffers.NewChild(
-          parent: parent,
-          vmo: VMO(
-            ChildFD(try parent.openChild(), of: buffer), kind: .dmaBuf, identity: parent.identity,
-            offset: 0,
-            byteCount: byteCount, heapName: Self.name))
-      }
+    let identity = vmo.identity
+    let whole = buffer.parents.first { $0.identity == identity } as? DMABufParent
+    guard let pages = whole?.pages else {
+      throw HeapError(.badState, operation, cause: "the buffer is being reclaimed")
+    }
+    let start = pages.offset + vmo.offset + offset
+    do throws(Errno) {
+      let parent = try DMABufParent(
+        try device.create(pages.memfd.fd, offset: start, byteCount: byteCount),
+        name: key.description, pages: .init(memfd: pages.memfd, offset: start))
+      let child = ChildFD(try parent.openChild(), of: buffer)
+      buffers.add(parent, to: buffer, key)
+      return VMO(
+        fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
+        heapName: Self.name)
+    } catch {
+      throw HeapError(error, operation, at: UDMABufDevice.path)
     }
   }
 
-  /// Throws where this process can make none.
+  /// - Throws: Why this process can make none.
   package static func check(_ operation: String) throws(HeapError) { _ = try open(operation) }
 
   private static func open(_ operation: String) throws(HeapError) -> UDMABufDevice {
@@ -95,5 +95,32 @@ public struct UDMABufHeap: LocalHeap {
         opening: UDMABufDevice.path, operation, error, absent: "this kernel has no udmabuf device",
         fix: "load the module: modprobe udmabuf")
     }
+  }
+}
+
+/// `/dev/udmabuf`, which makes dma-bufs of memfd pages (linux/udmabuf.h).
+private struct UDMABufDevice: ~Copyable {
+  static let path = "/dev/udmabuf"
+
+  private let fd: OwnedFD
+
+  init() throws(Errno) { fd = try .open(Self.path, O_RDONLY) }
+
+  /// A dma-buf of the memfd's pages from `offset`; both numbers in whole pages. It pins them.
+  ///
+  /// The memfd has to be sealed against shrinking.
+  func create(
+    _ memfd: borrowing OwnedFD, offset: UInt64, byteCount: UInt64
+  ) throws(Errno) -> OwnedFD {
+    let device = fd.rawValue
+    let pages = memfd.rawValue
+    return OwnedFD(
+      adopting: try call { CLinuxHeaps_udmabuf_create(device, pages, offset, byteCount) })
+  }
+
+  /// The most bytes that the driver puts into one dma-buf, nil where it does not tell: 64 MiB by
+  /// default on 6.12, on 7.3 as good as none.
+  static var sizeLimit: UInt64? {
+    SmallFile.number("/sys/module/udmabuf/parameters/size_limit_mb").map { $0 << 20 }
   }
 }

@@ -35,30 +35,19 @@ struct CloseEvents: ~Copyable, Sendable {
   func read() throws(Errno) -> [Watch]? {
     var watches: [Watch] = []
     var lost = false
-    let header = MemoryLayout<inotify_event>.size
     let number = fd.rawValue
     while true {
-      var length = 0
       // Watches on files report no names, so each event is its header alone.
-      let capacity = header * 64
-      let buffer = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
-        length = unsafe Glibc.read(number, buffer.baseAddress!, capacity)
-        count = max(length, 0)
-      }
+      var events = [inotify_event](repeating: inotify_event(), count: 64)
+      let capacity = events.count * MemoryLayout<inotify_event>.stride
+      let length = unsafe Glibc.read(number, &events, capacity)
       if length <= 0 { break }
-      let bytes = unsafe buffer.span.bytes
-      var offset = 0
-      while offset + header <= length {
-        // struct inotify_event: int wd; uint32_t mask, cookie, len.
-        let watch = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: CInt.self)
-        let mask = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
-        let name = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset + 12, as: UInt32.self)
-        if mask & UInt32(IN_Q_OVERFLOW) != 0 {
+      for event in events.prefix(length / MemoryLayout<inotify_event>.stride) {
+        if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
           lost = true
-        } else if mask & UInt32(IN_IGNORED) == 0 {
-          watches.append(Watch(number: watch))
+        } else if event.mask & UInt32(IN_IGNORED) == 0 {
+          watches.append(Watch(number: event.wd))
         }
-        offset += header + Int(name)
       }
       // Less than there was room for: the queue is empty, no need to be told so.
       if length < capacity { break }

@@ -24,3 +24,81 @@ enum DMABuf {
     }
   }
 }
+
+/// What `/proc/self/fdinfo/N` says of a dma-buf (Documentation/filesystems/proc.rst).
+package struct FDInfo: Equatable {
+  /// Bytes.
+  var size: UInt64
+  /// References to the open file in the whole system: descriptors in every process, mappings,
+  /// messages in flight, imports of devices. The one that the reading itself takes is not in it.
+  package var count: Int
+  /// The heap that made it, or another exporter, e.g. `udmabuf`.
+  package var exporter: String
+  /// Nil until someone sets it.
+  package var name: String?
+}
+
+extension FDInfo {
+  /// `/proc/self/fdinfo`, kept open: one descriptor for all buffers, and a shorter path to each.
+  ///
+  /// A failure to open it is not kept: a process that is out of descriptors now may have some later.
+  private static let directory = Guarded<SharedFD?>(nil)
+
+  /// Of a descriptor of this process; nil when it is no dma-buf.
+  static func read(_ number: CInt) throws(Errno) -> FDInfo? {
+    let directory = try Self.directory.withLock { directory throws(Errno) in
+      if let directory { return directory }
+      let opened = SharedFD(try .open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY))
+      directory = opened
+      return opened
+    }
+    return FDInfo(parsing: try SmallFile.read("\(number)", in: directory.fd))
+  }
+
+  /// Nil where the text has no `exp_name`: the descriptor is no dma-buf.
+  ///
+  /// Done with the C library's searches, because it is most of what a look at a buffer costs.
+  package init?(parsing text: String) {
+    let parsed = unsafe ("\n" + text).withCString { text -> FDInfo? in
+      guard let size = unsafe Self.number("size", text),
+        let count = unsafe Self.number("count", text),
+        let exporter = unsafe Self.field("exp_name", text)
+      else { return nil }
+      return unsafe FDInfo(
+        size: size, count: Int(clamping: count),
+        exporter: Self.string(exporter, upTo: strchr(exporter, Self.newline)),
+        // The kernel's last line, and any holder may have put line breaks into it.
+        name: Self.field("name", text).map {
+          unsafe Self.string($0, upTo: strrchr($0, Self.newline))
+        })
+    }
+    guard let parsed else { return nil }
+    self = parsed
+  }
+
+  private static let newline = CInt(UInt8(ascii: "\n"))
+
+  /// What stands behind `key` and one tab, at the key's first place: a later one is part of a name.
+  private static func field(_ key: String, _ text: UnsafePointer<CChar>) -> UnsafePointer<CChar>? {
+    let start = "\n\(key):\t"
+    return unsafe strstr(text, start).map { unsafe UnsafePointer($0 + start.utf8.count) }
+  }
+
+  private static func number(_ key: String, _ text: UnsafePointer<CChar>) -> UInt64? {
+    guard let digits = unsafe field(key, text), unsafe isdigit(CInt(digits.pointee)) != 0 else {
+      return nil
+    }
+    var end: UnsafeMutablePointer<CChar>?
+    let number = unsafe strtoull(digits, &end, 10)
+    guard let end = unsafe end, unsafe CInt(end.pointee) == newline else { return nil }
+    return UInt64(number)
+  }
+
+  private static func string(
+    _ start: UnsafePointer<CChar>, upTo end: UnsafeMutablePointer<CChar>?
+  ) -> String {
+    let count = unsafe end.map { unsafe UnsafePointer($0) - start } ?? strlen(start)
+    let bytes = unsafe UnsafeRawBufferPointer(start: start, count: count)
+    return unsafe String(decoding: bytes, as: UTF8.self)
+  }
+}

@@ -27,20 +27,18 @@ package enum KernelThread {
   package static func start(
     _ name: String, _ body: @escaping @Sendable () -> Void
   ) throws(Errno) {
-    let error = startDetached(Start(name, body))
-    if error != 0 { throw Errno(rawValue: error) }
-  }
-
-  private static func startDetached(_ start: Start) -> CInt {
-    let argument = unsafe Unmanaged.passRetained(start)
+    let start = unsafe Unmanaged.passRetained(Start(name, body))
     var thread = pthread_t()
     let error = unsafe pthread_create(
       &thread, nil,
       { argument in
         unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue().run()
         return nil
-      }, argument.toOpaque())
-    if error != 0 { unsafe argument.release() } else { pthread_detach(thread) }
-    return error
+      }, start.toOpaque())
+    guard error == 0 else {
+      unsafe start.release()
+      throw Errno(rawValue: error)
+    }
+    pthread_detach(thread)
   }
 }

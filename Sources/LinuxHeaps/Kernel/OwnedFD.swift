@@ -2,6 +2,19 @@ internal import Glibc
 
 public import struct SystemPackage.Errno
 
+/// Makes a system call that answers -1 on failure, and makes it again when a signal cut it short.
+///
+/// `errno` is read before anything else can change it. `close(2)` must not come through here: on
+/// Linux the descriptor is gone even when it answers EINTR.
+package func call<Result: SignedInteger>(_ body: () -> Result) throws(Errno) -> Result {
+  while true {
+    let result = body()
+    if result != -1 { return result }
+    let error = Errno(rawValue: errno)
+    if error != .interrupted { throw error }
+  }
+}
+
 /// A file descriptor that has one owner and is closed exactly once.
 ///
 /// Copying is a named act, ``duplicate()``; giving up ownership is another, ``release()``.

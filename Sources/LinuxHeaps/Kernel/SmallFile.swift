@@ -8,36 +8,14 @@ package enum SmallFile {
     try text(of: try .open(path, O_RDONLY), limit: limit)
   }
 
-  /// The bytes of a file that holds no text, at most `limit` of them.
-  static func bytes(_ path: String, limit: Int) throws(Errno) -> [UInt8] {
-    let file = try OwnedFD.open(path, O_RDONLY)
-    let number = file.rawValue
-    var bytes = [UInt8](repeating: 0, count: limit)
-    var filled = 0
-    while filled < limit {
-      let offset = filled
-      let count = try call {
-        unsafe bytes.withUnsafeMutableBytes {
-          unsafe Glibc.read(number, $0.baseAddress! + offset, limit - offset)
-        }
-      }
-      if count == 0 { break }
-      filled += count
-    }
-    return Array(bytes.prefix(filled))
-  }
-
   /// The text of a file of any length.
   package static func readAll(_ path: String) throws(Errno) -> String {
-    let file = try OwnedFD.open(path, O_RDONLY)
     var limit = 64 << 10
     while true {
-      let text = try text(of: try file.duplicate(), limit: limit)
+      // From its start each time: what follows at another offset would be of another moment.
+      let text = try read(path, limit: limit)
       if text.utf8.count < limit { return text }
-      // Made anew: at another offset it would be of another moment.
       limit *= 4
-      let number = file.rawValue
-      _ = try call { lseek(number, 0, SEEK_SET) }
     }
   }
 
@@ -112,3 +90,7 @@ package enum SmallFile {
     return text
   }
 }
+
+/// The running kernel's release, as `uname -r` shows it; empty where /proc does not tell.
+public let kernelRelease = String(
+  ((try? SmallFile.read("/proc/sys/kernel/osrelease")) ?? "").prefix { $0 != "\n" })

@@ -37,7 +37,7 @@ final class Buffer: Sendable {
   /// The caller holds a reference, so no reclaiming goes on.
   func add(_ parent: any Parent) {
     state.withLock { $0.append(parent) }
-    LocalBuffers.shared.insert(self, as: parent.identity)
+    register(parent)
   }
 
   var isReferencedHere: Bool { localReferences.load(ordering: .acquiring) > 0 }
@@ -55,7 +55,7 @@ final class Buffer: Sendable {
   /// Where the kernel reports closes there is nothing to look at until it does.
   func endLocalReferenceLeavingOpen() {
     let isLast = localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
-    if isLast, parents.contains(where: { !$0.reportsCloses }) { reclaimer.check(self) }
+    if isLast, parents.contains(where: { $0.watchedDescriptor == nil }) { reclaimer.check(self) }
   }
 
   /// Ends a reference that the caller itself follows with ``ReclaimerCore/look(at:)``.
@@ -90,28 +90,33 @@ final class Buffer: Sendable {
   /// Called once, by whoever took the buffer off the reclaimer's list, after ``children()`` was none.
   func reclaim() {
     for action in cleanup { action() }
-    closeParents()
-    reclaimed()
+    abandon()
   }
 
   /// Called in place of ``reclaim()`` where nobody will ask any more whether there are children. Those
   /// that there are keep the memory; clean-up actions, which are for its end, do not run.
   func abandon() {
-    closeParents()
-    reclaimed()
-  }
-
-  private func closeParents() {
     let parents = state.withLock { parents in
       defer { parents = [] }
       return parents
     }
     for parent in parents {
       // Before the close: with it the kernel may give the inode's number to another buffer.
-      LocalBuffers.shared.remove(parent.identity)
+      Self.live.withLock { _ = $0.removeValue(forKey: parent.identity) }
       parent.close()
     }
+    reclaimed()
   }
+
+  /// The live buffers of this process by identity, so that a descriptor that comes back from foreign
+  /// code, or from another process, is known again.
+  private static let live = Guarded<[VMOIdentity: Buffer]>([:])
+
+  /// The live buffer of this process that a descriptor is of.
+  static func of(_ identity: VMOIdentity) -> Buffer? { live.withLock { $0[identity] } }
+
+  /// Makes it the buffer of what has this parent's identity.
+  func register(_ parent: any Parent) { Self.live.withLock { $0[parent.identity] = self } }
 }
 
 /// Something that belongs to a buffer and ends with it; runs exactly once, on the reclaimer's thread or

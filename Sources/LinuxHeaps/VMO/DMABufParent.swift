@@ -20,6 +20,8 @@ final class DMABufParent: Parent {
   }
 
   let identity: VMOIdentity
+  let kind = VMO.Kind.dmaBuf
+  let watchedDescriptor: CInt? = nil
   private let state: Guarded<State?>
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
@@ -28,9 +30,7 @@ final class DMABufParent: Parent {
   init(_ descriptor: consuming OwnedFD, name: String, pages: Pages? = nil) throws(Errno) {
     try DMABuf.setName(name, of: descriptor.rawValue)
     identity = VMOIdentity(try descriptor.status())
-    guard try FDInfoDirectory.shared.get().read(descriptor.rawValue) != nil else {
-      throw .inappropriateIOCTLForDevice
-    }
+    if try FDInfo.read(descriptor.rawValue) == nil { throw .inappropriateIOCTLForDevice }
     state = Guarded(State(fd: descriptor, pages: pages))
   }
 
@@ -44,29 +44,16 @@ final class DMABufParent: Parent {
     }
   }
 
-  var childEvents: ChildEvents { .none }
-
   func eventsAreWatched() {}
 
-  var pages: Pages? {
-    state.withLock { state in
-      switch state {
-      case .some(let state): state.pages
-      case .none: nil
-      }
-    }
-  }
+  var pages: Pages? { state.withLock { $0?.pages } }
 
   func referenceCount() throws(Errno) -> Int? {
-    let fdinfo = try FDInfoDirectory.shared.get()
-    return try state.withLock { state throws(Errno) in
-      switch state {
-      case .some(let state):
-        // What cannot be read must not be taken for free.
-        guard let info = try fdinfo.read(state.fd.rawValue) else { throw .ioError }
-        return info.count
-      case .none: return nil
-      }
+    try state.withLock { state throws(Errno) in
+      guard let number = state?.fd.rawValue else { return nil }
+      // What cannot be read must not be taken for free.
+      guard let info = try FDInfo.read(number) else { throw .ioError }
+      return info.count
     }
   }
 

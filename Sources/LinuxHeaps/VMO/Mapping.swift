@@ -40,9 +40,14 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
   let syncDescriptor: CInt
   private let reference: LocalReference
 
-  init(_ vmo: borrowing VMO, _ operation: String) throws(HeapError) {
+  fileprivate init(_ vmo: borrowing VMO) throws(HeapError) {
+    if vmo.kind == .opaque {
+      throw HeapError(
+        .notSupported, vmo.mapOperation, cause: "an opaque vmo has a size and no pages")
+    }
     guard let length = Int(exactly: vmo.byteCount) else {
-      throw HeapError(.outOfRange, operation, cause: "this process's addresses cannot hold it")
+      throw HeapError(
+        .outOfRange, vmo.mapOperation, cause: "it does not fit the address space")
     }
     do throws(Errno) {
       var sync: OwnedFD?
@@ -60,7 +65,7 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
       reference = vmo.fd.reference.another()
       syncDescriptor = sync.take()?.release() ?? -1
     } catch {
-      throw HeapError(error, operation)
+      throw HeapError(error, vmo.mapOperation)
     }
   }
 
@@ -76,7 +81,7 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
 
   /// Begins reading.
   ///
-  /// Throws what the exporter answers to `DMA_BUF_IOCTL_SYNC`.
+  /// - Throws: What the exporter answers to `DMA_BUF_IOCTL_SYNC`.
   @_lifetime(borrow self)
   public borrowing func readAccess() throws(HeapError) -> CPUAccess<ReadOnly> {
     try CPUAccess(self)
@@ -86,7 +91,7 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
 extension Mapping where Rights == ReadWrite {
   /// Begins reading and writing.
   ///
-  /// Throws what the exporter answers to `DMA_BUF_IOCTL_SYNC`.
+  /// - Throws: What the exporter answers to `DMA_BUF_IOCTL_SYNC`.
   @_lifetime(borrow self)
   public borrowing func writeAccess() throws(HeapError) -> CPUAccess<ReadWrite> {
     try CPUAccess(self)
@@ -96,22 +101,72 @@ extension Mapping where Rights == ReadWrite {
 extension VMO {
   /// Maps the range for reading and writing.
   ///
-  /// Throws ``HeapError/Code/notSupported`` for an opaque vmo, which has no pages, and
-  /// ``HeapError/Code/accessDenied`` for a descriptor that was opened for less.
+  /// - Throws: ``HeapError/Code/notSupported`` for an opaque vmo, which has no pages, and
+  ///   ``HeapError/Code/accessDenied`` for a descriptor that was opened for less.
   public func map() throws(HeapError) -> Mapping<ReadWrite> {
-    try Mapping(self, try mapOperation())
+    try Mapping(self)
   }
 
   /// Maps the range for reading.
   public func mapReadOnly() throws(HeapError) -> Mapping<ReadOnly> {
-    try Mapping(self, try mapOperation())
+    try Mapping(self)
   }
 
-  private func mapOperation() throws(HeapError) -> String {
-    let operation = "map \(byteCount.asByteCount) of a \(kind.rawValue)"
-    if kind == .opaque {
-      throw HeapError(.notSupported, operation, cause: "an opaque vmo has a size and no pages")
+  fileprivate var mapOperation: String { "map \(byteCount.asByteCount) of a \(kind.rawValue)" }
+}
+
+/// A time in which the processor works on a mapping's bytes; it cannot outlive the mapping.
+///
+/// For a dma-buf it stands between the two calls of `DMA_BUF_IOCTL_SYNC` that make the processor's
+/// caches agree with the devices, and that wait for the fences of devices still at work. The same
+/// flags go with both. Others can write to the memory meanwhile: read a value once and check the copy.
+@safe
+public struct CPUAccess<Rights: AccessRights>: ~Copyable, ~Escapable {
+  private let memory: UnsafeMutableRawBufferPointer
+  private let syncDescriptor: CInt
+
+  @_lifetime(borrow mapping)
+  init<Mapped: AccessRights>(_ mapping: borrowing Mapping<Mapped>) throws(HeapError) {
+    unsafe memory = mapping.bytes
+    syncDescriptor = mapping.syncDescriptor
+    if syncDescriptor >= 0 {
+      let descriptor = syncDescriptor
+      try attempt("begin CPU access to a dma-buf") { () throws(Errno) in
+        try DMABuf.sync(descriptor, Rights.bits.sync | UInt64(DMA_BUF_SYNC_START))
+      }
     }
-    return operation
+  }
+
+  deinit { try? Self.endSync(syncDescriptor) }
+
+  /// Ends the access and says whether the kernel took it; going out of scope ends it too.
+  public consuming func end() throws(HeapError) {
+    let descriptor = syncDescriptor
+    discard self
+    try attempt("end CPU access to a dma-buf") { () throws(Errno) in try Self.endSync(descriptor) }
+  }
+
+  private static func endSync(_ descriptor: CInt) throws(Errno) {
+    if descriptor >= 0 {
+      try DMABuf.sync(descriptor, Rights.bits.sync | UInt64(DMA_BUF_SYNC_END))
+    }
+  }
+
+  public var bytes: RawSpan {
+    @_lifetime(borrow self)
+    get {
+      let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(memory))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+}
+
+extension CPUAccess where Rights == ReadWrite {
+  public var mutableBytes: MutableRawSpan {
+    @_lifetime(&self)
+    mutating get {
+      let span = unsafe MutableRawSpan(_unsafeBytes: memory)
+      return unsafe _overrideLifetime(span, mutating: &self)
+    }
   }
 }

@@ -9,37 +9,39 @@ internal import SystemPackage
 /// writing or for reading. A read lease would overlook those that a holder reopened for reading.
 final class MemfdParent: Parent {
   let identity: VMOIdentity
-  let childEvents: ChildEvents
+  let kind: VMO.Kind
+  let watchedDescriptor: CInt?
   private let size: UInt64
-  private let mode: mode_t
   private let fd: Guarded<OwnedFD?>
 
-  /// Keeps a new memfd. Its first open file is closed: leases do not see it.
-  ///
-  /// - Parameter mode: The permission bits that decide how holders can reopen the file.
-  convenience init(_ memfd: consuming OwnedFD, mode: mode_t) throws(Errno) {
-    try Self.leases.get()
-    try self.init(keeping: try memfd.reopened(O_RDONLY), mode: mode)
+  /// The permission bits that decide how holders can reopen the file.
+  private var mode: mode_t { kind == .opaque ? 0o200 : 0o600 }
+
+  /// Makes a memfd and keeps it, as a second open file: leases do not see the first.
+  convenience init(_ name: String, size: UInt64, kind: VMO.Kind) throws(Errno) {
+    try Self.checkLeases()
+    let memfd = try Memfd.create(name, size: size, isOpaque: kind == .opaque)
+    try self.init(keeping: try memfd.reopened(O_RDONLY), kind)
   }
 
   /// Keeps the open file of a parent that another process made. A file opened anew would be seen as a
   /// child by leases on the other's copy, and that by this one's.
-  convenience init(inherited descriptor: consuming OwnedFD, mode: mode_t) throws(Errno) {
+  convenience init(inherited descriptor: consuming OwnedFD, kind: VMO.Kind) throws(Errno) {
     let number = descriptor.rawValue
     // To be watched it has to be readable; it is closed to readers again right after.
-    _ = try call { fchmod(number, mode | 0o400) }
-    try self.init(keeping: descriptor, mode: mode)
+    _ = try call { fchmod(number, 0o600) }
+    try self.init(keeping: descriptor, kind)
   }
 
-  private init(keeping descriptor: consuming OwnedFD, mode: mode_t) throws(Errno) {
+  private init(keeping descriptor: consuming OwnedFD, _ kind: VMO.Kind) throws(Errno) {
     let number = descriptor.rawValue
     _ = try call { CLinuxHeaps_set_lease_signal(number, Self.leaseSignal) }
     let status = try descriptor.status()
     identity = VMOIdentity(status)
     size = UInt64(status.st_size)
-    childEvents = .closeOf(descriptor: number)
+    watchedDescriptor = number
     fd = Guarded(descriptor)
-    self.mode = mode
+    self.kind = kind
   }
 
   /// Only now, because a watch needs the right to read (inotify_add_watch(2)).
@@ -52,10 +54,10 @@ final class MemfdParent: Parent {
   }
 
   /// A new child: an open file of its own, so that its last close is an event.
-  func openChild(_ flags: CInt) throws(Errno) -> OwnedFD {
+  func openChild() throws(Errno) -> OwnedFD {
     try fd.withLock { fd throws(Errno) in
       switch fd {
-      case .some(let fd): try fd.reopened(flags)
+      case .some(let fd): try fd.reopened(kind == .opaque ? O_WRONLY : O_RDWR)
       case .none: throw .badFileDescriptor
       }
     }
@@ -63,10 +65,8 @@ final class MemfdParent: Parent {
 
   func children() throws(Errno) -> Children {
     try fd.withLock { fd throws(Errno) in
-      switch fd {
-      case .some(let fd): try Self.isOpenElsewhere(fd) ? .some : .none
-      case .none: .none
-      }
+      guard let number = fd?.rawValue else { return .none }
+      return try Self.isOpenElsewhere(number) ? .some : .none
     }
   }
 
@@ -81,21 +81,38 @@ final class MemfdParent: Parent {
 
   func close() { fd.withLock { $0 = nil } }
 
+  /// Bytes that have no page yet: a memfd takes each page at its first use.
+  var untouchedBytes: UInt64 {
+    fd.withLock { fd in
+      switch fd {
+      case .some(let fd):
+        // st_blocks counts 512 bytes each, whatever the page size (stat(2)).
+        size.less((try? fd.status()).map { UInt64($0.st_blocks) * 512 } ?? 0)
+      case .none: 0
+      }
+    }
+  }
+
   // MARK: Leases
 
   /// Who opens the file while the lease is held breaks it, and its owner is told by a signal. The
   /// usual SIGIO would end the process; this one is ignored where nobody asks for it.
   private static let leaseSignal = SIGURG
 
-  /// Whether leases work here. Where they do not, a buffer could never be seen to be free again.
-  private static let leases = FirstSuccess { () throws(Errno) in
-    // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
-    let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
-    if try isOpenElsewhere(file) { throw .notSupported }
+  /// Whether leases were seen to work here. Where they do not, a buffer could never be seen to be free again.
+  private static let leasesWork = Guarded(false)
+
+  private static func checkLeases() throws(Errno) {
+    try leasesWork.withLock { isKnown throws(Errno) in
+      if isKnown { return }
+      // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
+      let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
+      if try isOpenElsewhere(file.rawValue) { throw .notSupported }
+      isKnown = true
+    }
   }
 
-  private static func isOpenElsewhere(_ file: borrowing OwnedFD) throws(Errno) -> Bool {
-    let number = file.rawValue
+  private static func isOpenElsewhere(_ number: CInt) throws(Errno) -> Bool {
     do throws(Errno) {
       _ = try call { CLinuxHeaps_set_lease(number, F_WRLCK) }
     } catch .resourceTemporarilyUnavailable {
@@ -103,19 +120,5 @@ final class MemfdParent: Parent {
     }
     _ = try call { CLinuxHeaps_set_lease(number, F_UNLCK) }
     return false
-  }
-}
-
-extension MemfdParent: Promise {
-  /// A memfd takes each page at its first use.
-  var untouchedBytes: UInt64 {
-    fd.withLock { fd in
-      switch fd {
-      case .some(let fd):
-        // st_blocks counts 512 bytes each, whatever the page size (stat(2)).
-        size - min(size, (try? fd.status()).map { UInt64($0.st_blocks) * 512 } ?? 0)
-      case .none: 0
-      }
-    }
   }
 }

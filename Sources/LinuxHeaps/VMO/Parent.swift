@@ -6,8 +6,11 @@ protocol Parent: AnyObject, Sendable {
   /// What the children of this parent have in common with it.
   var identity: VMOIdentity { get }
 
-  /// Whether the kernel tells of the last child's end.
-  var childEvents: ChildEvents { get }
+  var kind: VMO.Kind { get }
+
+  /// The descriptor by which inotify reports the close of each child's open file; nil where the kernel
+  /// does not tell of a last child's end, so that the references have to be counted again.
+  var watchedDescriptor: CInt? { get }
 
   /// Told when its events are watched, and before its first child is handed out.
   func eventsAreWatched() throws(Errno)
@@ -31,10 +34,6 @@ protocol Parent: AnyObject, Sendable {
   func close()
 }
 
-extension Parent {
-  var reportsCloses: Bool { if case .closeOf = childEvents { true } else { false } }
-}
-
 /// What is left of a buffer besides its parent.
 enum Children: Comparable {
   /// This is ZERO_CHILDREN: from now on no child can come to be, because the parent is the only thing
@@ -44,12 +43,4 @@ enum Children: Comparable {
   /// closed them without a word, so there may be children in their place.
   case copies
   case some
-}
-
-/// How the end of a last child in another process is noticed.
-enum ChildEvents {
-  /// Not at all: the reference count has to be read again.
-  case none
-  /// inotify reports the close of an open file of this inode, by this descriptor's path.
-  case closeOf(descriptor: CInt)
 }

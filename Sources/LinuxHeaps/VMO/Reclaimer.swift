@@ -1,3 +1,4 @@
+internal import Glibc
 package import SystemPackage
 
 public import struct Swift.Duration
@@ -48,18 +49,18 @@ public final class Reclaimer: Sendable {
   }
 
   /// Does a slow piece of work away from the thread that drives the reclaimer.
-  package typealias Elsewhere = @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
+  package typealias Offload = @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
 
   /// Driven by its caller, who has an event loop: no thread is started.
   ///
   /// The caller calls ``turn()`` at first, whenever one of ``descriptors`` is readable, and when the
   /// time comes that ``nextTurn`` names; always on the same thread.
   ///
-  /// - Parameter elsewhere: Where buffers are reclaimed that may take long: large ones, and those with
+  /// - Parameter offload: Where buffers are reclaimed that may take long: large ones, and those with
   ///   clean-up actions.
-  package init(drivenByCaller recheck: Recheck, elsewhere: @escaping Elsewhere) throws(Errno) {
-    let events = try ReclaimerEvents.make()
-    core = ReclaimerCore(recheck, events: events, elsewhere: elsewhere)
+  package init(drivenByCaller recheck: Recheck, offload: @escaping Offload) throws(Errno) {
+    let events = try ReclaimerEvents()
+    core = ReclaimerCore(recheck, events: events, offload: offload)
     descriptors = [events.wakeUp.descriptor, events.closes.descriptor]
   }
 
@@ -74,7 +75,7 @@ public final class Reclaimer: Sendable {
 
   /// Looks at these buffers now, of whichever heap.
   package func recheck(_ identities: some Sequence<VMOIdentity>) {
-    for identity in identities { LocalBuffers.shared[identity].map(core.check) }
+    for identity in identities { Buffer.of(identity).map(core.check) }
   }
 
   /// Closes the parents of all buffers, whoever holds children: the caller will not call ``turn()`` any
@@ -88,4 +89,26 @@ public final class Reclaimer: Sendable {
   /// Looks at every buffer now: to be called when a peer hung up, a process ended, or a GEM handle
   /// was closed by other code in this process.
   public func recheckNow() { core.checkAll() }
+}
+
+/// What ends the wait of the thread that takes buffers back.
+final class ReclaimerEvents: Sendable {
+  let wakeUp: WakeUp
+  let closes: CloseEvents
+
+  init() throws(Errno) {
+    let wakeUp = try WakeUp()
+    let closes = try CloseEvents()
+    self.wakeUp = wakeUp
+    self.closes = closes
+  }
+
+  func wait(until moment: MonotonicTime?) {
+    var descriptors = [
+      pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: closes.descriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    let milliseconds = moment?.millisecondsFromNow ?? -1
+    unsafe poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+  }
 }

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import SystemPackage
 
@@ -22,15 +23,18 @@ final class ReclaimerCore: Sendable {
     /// Entries without a watch.
     var unwatched = 0
     var events: ReclaimerEvents?
+    /// The thread that waits for `events`.
+    var waiter: pthread_t?
     /// The waiter was called and has not looked yet: no need to call it again.
     var called = false
     var finishing = false
     var counters = Reclaimer.Counters()
 
     mutating func startOver(_ id: ObjectIdentifier, at now: MonotonicTime) {
-      guard entries[id] != nil else { return }
+      guard let schedule = entries[id]?.schedule else { return }
+      // What is due is in the queue already.
+      if !schedule.isDue(at: now) { queue.addNow(id) }
       entries[id]?.schedule.startOver(at: now)
-      queue.addNow(id)
     }
 
     mutating func startAllOver(at now: MonotonicTime) {
@@ -39,22 +43,19 @@ final class ReclaimerCore: Sendable {
   }
 
   private let recheck: Reclaimer.Recheck
-  private let elsewhere: Reclaimer.Elsewhere?
+  private let offload: Reclaimer.Offload
   /// In one turn: whose thread turns may have others to serve.
   private static let mostLooks = 64
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
-  init(_ recheck: Reclaimer.Recheck) {
+  /// - Parameter events: Whose caller drives the reclaimer; nil for a thread of its own.
+  init(
+    _ recheck: Reclaimer.Recheck, events: ReclaimerEvents? = nil,
+    offload: @escaping Reclaimer.Offload = { $0() }
+  ) {
     self.recheck = recheck
-    elsewhere = nil
-    state = Guarded(State())
-  }
-
-  /// Driven by its caller.
-  init(_ recheck: Reclaimer.Recheck, events: ReclaimerEvents, elsewhere: Reclaimer.Elsewhere?) {
-    self.recheck = recheck
-    self.elsewhere = elsewhere
+    self.offload = offload
     var state = State()
     state.events = events
     self.state = Guarded(state)
@@ -77,7 +78,7 @@ final class ReclaimerCore: Sendable {
       var entry = Entry(buffer: buffer, schedule: RecheckSchedule(recheck))
       do throws(Errno) {
         for parent in parents {
-          if case .closeOf(let descriptor) = parent.childEvents {
+          if let descriptor = parent.watchedDescriptor {
             entry.watch = try events.closes.watch(descriptor)
           }
           try parent.eventsAreWatched()
@@ -89,13 +90,15 @@ final class ReclaimerCore: Sendable {
       if let watch = entry.watch { state.watched[watch] = id } else { state.unwatched += 1 }
       state.entries[id] = entry
     }
-    for parent in parents { LocalBuffers.shared.insert(buffer, as: parent.identity) }
+    for parent in parents { buffer.register(parent) }
   }
 
   private func running(_ state: inout State) throws(Errno) -> ReclaimerEvents {
     if let events = state.events { return events }
-    let events = try ReclaimerEvents.make()
-    try ReclaimerThread.start(self, events)
+    let events = try ReclaimerEvents()
+    try KernelThread.start("heap-reclaimer") { [self] in
+      while turn() { events.wait(until: nextTurn) }
+    }
     state.events = events
     return events
   }
@@ -128,27 +131,22 @@ final class ReclaimerCore: Sendable {
 
   /// Not needed where the waiter itself asks: it looks for the next due time at its turn's end.
   private func call(_ state: inout State) {
-    guard let events = state.events, !state.called, !events.isCurrent else { return }
+    guard let events = state.events, !state.called, state.waiter != pthread_self() else { return }
     state.called = true
     events.wakeUp.signal()
   }
 
   // MARK: On the waiter's thread
 
-  enum Next {
-    case sleep(until: MonotonicTime?)
-    case end
-  }
-
-  /// One turn: hears what was closed, and looks at the buffers that are due.
-  func turn() -> Next {
+  /// One turn: hears what was closed, and looks at the buffers that are due. False when it was the last.
+  func turn() -> Bool {
     let due: [Buffer] = state.withLock { state in
       // Read under the lock: what was scheduled before this turn must not lie in its future, because
       // the turn takes it off the queue.
       let now = MonotonicTime.now
       state.counters.wakeups += 1
       guard let events = state.events else { return [] }
-      events.isWaitedForHere()
+      state.waiter = pthread_self()
       if state.called { events.wakeUp.clear() }
       state.called = false
       if let closed = (try? events.closes.read()) ?? nil {
@@ -162,17 +160,20 @@ final class ReclaimerCore: Sendable {
         state.startAllOver(at: now)
       }
       return state.queue.takeDue(at: now, atMost: Self.mostLooks).compactMap { id in
+        // What was scheduled anew stands in two places.
         guard let entry = state.entries[id], entry.schedule.isDue(at: now) else { return nil }
+        state.entries[id]?.schedule.pause()
         return entry.buffer
       }
     }
     for buffer in due { look(at: buffer) }
     return state.withLock { state in
-      if state.entries.isEmpty && state.finishing {
+      let isLast = state.entries.isEmpty && state.finishing
+      if isLast {
         state.events = nil
-        return .end
+        state.waiter = nil
       }
-      return .sleep(until: state.queue.next)
+      return !isLast
     }
   }
 
@@ -199,19 +200,11 @@ final class ReclaimerCore: Sendable {
     }
     switch children {
     case .some: waitForChildren(id)
-    case .copies: withdrawCopies(of: buffer)
+    case .copies:
+      // Whoever keeps them is another process. Only a count without them proves that no child is left.
+      offload { [self] in if buffer.withdrawCopies() { look(at: buffer) } }
     case .none: if takeOffList(id) { reclaim(buffer) }
     }
-  }
-
-  /// Looks again when the copies are gone: only a count without them proves that no child is left.
-  private func withdrawCopies(of buffer: Buffer) {
-    guard let elsewhere else {
-      if buffer.withdrawCopies() { look(at: buffer) }
-      return
-    }
-    // Whoever keeps them is another process.
-    elsewhere { [self] in if buffer.withdrawCopies() { look(at: buffer) } }
   }
 
   private func waitForChildren(_ id: ObjectIdentifier) {
@@ -259,12 +252,76 @@ final class ReclaimerCore: Sendable {
   }
 
   private func reclaim(_ buffer: Buffer) {
-    guard let elsewhere, buffer.isSlowToReclaim else { return finish(buffer) }
-    elsewhere { [self] in finish(buffer) }
+    let finish: @Sendable () -> Void = { [self] in
+      buffer.reclaim()
+      state.withLock { $0.counters.reclaimed += 1 }
+    }
+    if buffer.isSlowToReclaim { offload(finish) } else { finish() }
+  }
+}
+
+/// When to ask the kernel about one buffer again.
+struct RecheckSchedule: Sendable {
+  private let first: UInt64
+  private let longest: UInt64
+  private var interval: UInt64
+
+  /// Nil while something else will tell.
+  private(set) var due: MonotonicTime?
+
+  init(_ recheck: Reclaimer.Recheck) {
+    first = UInt64(recheck.first.attoseconds / 1_000_000_000)
+    longest = UInt64(recheck.longest.attoseconds / 1_000_000_000)
+    interval = first
   }
 
-  private func finish(_ buffer: Buffer) {
-    buffer.reclaim()
-    state.withLock { $0.counters.reclaimed += 1 }
+  func isDue(at now: MonotonicTime) -> Bool { due.map { $0 <= now } ?? false }
+
+  mutating func startOver(at now: MonotonicTime) {
+    interval = first
+    due = now
+  }
+
+  /// Waits for the interval, and then twice as long. Answers until when.
+  ///
+  /// The moment is a whole multiple of the interval, so that all buffers that wait equally long are
+  /// asked about in one wake-up.
+  ///
+  /// - Parameter buffers: How many there are to ask about. At 400 µs for each, the longest wait keeps
+  ///   all the asking near one percent of a processor.
+  mutating func backOff(from now: MonotonicTime, among buffers: Int = 1) -> MonotonicTime {
+    let moment = MonotonicTime(nanoseconds: (now.nanoseconds / interval + 1) * interval)
+    due = moment
+    interval = min(interval * 2, max(longest, UInt64(buffers) * 400_000))
+    return moment
+  }
+
+  mutating func pause() { due = nil }
+}
+
+/// Which buffers are to be asked about, and when.
+///
+/// Waits that grow by doubling, at whole multiples of themselves, give a handful of moments for any
+/// number of buffers: a bucket for each. What was rescheduled meanwhile stays in its old bucket, and
+/// whoever empties that asks the buffer's own schedule.
+struct RecheckQueue {
+  private var buckets: [MonotonicTime: [ObjectIdentifier]] = [:]
+  private static let now = MonotonicTime(nanoseconds: 0)
+
+  /// When to empty the next bucket; nil for never.
+  var next: MonotonicTime? { buckets.keys.min() }
+
+  mutating func addNow(_ buffer: ObjectIdentifier) { add(buffer, at: Self.now) }
+
+  mutating func add(_ buffer: ObjectIdentifier, at moment: MonotonicTime) {
+    buckets[moment, default: []].append(buffer)
+  }
+
+  /// Takes from the buckets whose time has come; what is beyond `most` stays due.
+  mutating func takeDue(at time: MonotonicTime, atMost most: Int = .max) -> [ObjectIdentifier] {
+    let moments = buckets.keys.filter { $0 <= time }.sorted()
+    let due = moments.flatMap { buckets.removeValue(forKey: $0)! }
+    if due.count > most { buckets[Self.now] = Array(due[most...]) }
+    return Array(due.prefix(most))
   }
 }

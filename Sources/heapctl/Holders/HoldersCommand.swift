@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Glibc
+internal import HeapSurvey
 internal import LinuxHeaps
 
 struct HoldersCommand: ParsableCommand {

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeapSurvey
 internal import LinuxHeaps
 internal import SystemPackage
 

@@ -1,3 +1,4 @@
+internal import HeapSurvey
 internal import LinuxHeaps
 
 /// One picture of the whole screen.

@@ -1,4 +1,5 @@
 import Foundation
+import HeapSurvey
 import LinuxHeaps
 import LinuxHeapsDRM
 import TestSupport

@@ -1,4 +1,3 @@
-import Glibc
 import TestSupport
 import Testing
 
@@ -79,9 +78,9 @@ import Testing
 
   @Test func `a promise counts as far as it was not kept`() throws {
     let admission = Admission(on: .of(available: 100))
-    let parent = try MemfdParent(Memfd.create("promise", size: 64 * mebibyte), mode: 0o600)
+    let parent = try MemfdParent("promise", size: 64 * mebibyte, kind: .memfd)
     let grant = try Self.admit(admission, 64, from: .pagesAtFirstUse)
-    grant.watch(parent)
+    grant.watch { parent.untouchedBytes }
     #expect(parent.untouchedBytes == 64 * mebibyte)
     #expect(Self.isRefused(admission, 64))
     #expect(!Self.isRefused(admission, 36))
@@ -103,7 +102,7 @@ import Testing
   }
 
   @Test func `a promise of a closed parent is kept`() throws {
-    let parent = try MemfdParent(Memfd.create("promise", size: mebibyte), mode: 0o600)
+    let parent = try MemfdParent("promise", size: mebibyte, kind: .memfd)
     parent.close()
     #expect(parent.untouchedBytes == 0)
   }
@@ -122,7 +121,7 @@ import Testing
   }
 
   private static func touch(_ parent: MemfdParent, mebibytes: Int) throws {
-    let file = SharedBox(try parent.openChild(O_RDWR))
+    let file = SharedBox(try parent.openChild())
     let vmo = try VMO(adopting: file.take())
     let mapping = try vmo.slice(offset: 0, byteCount: UInt64(mebibytes) * mebibyte).map()
     for offset in stride(from: 0, to: mebibytes << 20, by: Int(pageSize)) {

@@ -1,4 +1,4 @@
-internal import SystemPackage
+public import struct SystemPackage.FilePath
 
 /// Which dma-buf heaps this machine has.
 ///
@@ -31,7 +31,7 @@ public struct HeapCatalog: Sendable {
   /// The heaps, those of known names first. Empty where the kernel has none.
   public func heaps() -> [HeapEntry] {
     let names = self.names
-    let regions = CMARegion.names(in: regionDirectory)
+    let regions = self.regions
     var devices: [UInt64: String] = [:]
     return names.map { name in
       let node = NodeStatus("\(directory)/\(name)")
@@ -57,8 +57,13 @@ public struct HeapCatalog: Sendable {
     heaps().filter { $0.role == role && $0.duplicateOf == nil }.map(\.name)
   }
 
-  func role(of name: String) -> HeapRole {
-    role(of: name, regions: CMARegion.names(in: regionDirectory))
+  /// By the table, else by the region of exactly the same name, else unknown.
+  ///
+  /// - Parameter regions: Nil to look them up only where the table does not know: it is asked at each
+  ///   allocation.
+  func role(of name: String, regions: Set<String>? = nil) -> HeapRole {
+    if let known = KnownHeapName.named(name) { return known.role }
+    return (regions ?? self.regions).contains(name) ? .contiguous : .other
   }
 
   /// The contiguous region behind a heap, as far as this kernel tells of it.
@@ -67,7 +72,7 @@ public struct HeapCatalog: Sendable {
   ///   the machine boots.
   func region(of name: String, known: String? = nil) -> CMARegion? {
     if let known, let region = CMARegion.read(known, in: regionDirectory) { return region }
-    return region(of: name, among: names, regions: CMARegion.names(in: regionDirectory))
+    return region(of: name, among: names, regions: regions)
   }
 
   // MARK: Names and regions
@@ -79,11 +84,8 @@ public struct HeapCatalog: Sendable {
     }
   }
 
-  /// By the table, else by the region of exactly the same name, else unknown.
-  ///
-  /// The regions are looked up only where the table does not know: it is asked at each allocation.
-  private func role(of name: String, regions: @autoclosure () -> Set<String>) -> HeapRole {
-    KnownHeapName.named(name)?.role ?? (regions().contains(name) ? .contiguous : .other)
+  private var regions: Set<String> {
+    Set((try? SmallFile.entries(of: regionDirectory)) ?? [])
   }
 
   /// The preferred name of the default region, where `name` is another name of it.
@@ -112,5 +114,86 @@ public struct HeapCatalog: Sendable {
       return nil
     }
     return CMARegion(name: own ?? name, total: memory.contiguousTotal, available: nil)
+  }
+}
+
+/// A dma-buf heap of this machine.
+public struct HeapEntry: Sendable {
+  /// The node's name, whole; it may hold commas and `@`.
+  public let name: String
+  public let path: FilePath
+  public let role: HeapRole
+  /// The preferred name of the same memory, nil where this is it.
+  public let duplicateOf: String?
+  /// The kernels that use this name; nil for a name that is not known.
+  public let kernels: String?
+  /// Nil where the node went away meanwhile.
+  public let node: NodeStatus?
+  /// The kernel's own name of its contiguous region; the heap's where the kernel tells none.
+  package let region: String?
+  /// Bytes of its contiguous region; on kernels before 7.0 those of all regions together.
+  public let capacity: UInt64?
+  /// Bytes of its region that no driver holds; they need not lie together. Known from Linux 7.0 on.
+  public let free: UInt64?
+
+  /// Whether the name is one that kernels give their default contiguous region.
+  package var isDefaultRegion: Bool { KnownHeapName.named(name)?.isDefaultRegion == true }
+}
+
+/// What a heap's memory is, as far as its name or its region tells.
+public enum HeapRole: String, Hashable, Sendable {
+  /// Single pages from the page allocator: not contiguous.
+  case system
+  /// Physically contiguous.
+  case contiguous
+  /// Out of the processor's reach (TEE heaps).
+  case protected
+  /// Not told; used where a person names it.
+  case other
+}
+
+/// A heap name that kernels are known to use, whole: no part of a name means anything.
+struct KnownHeapName {
+  let name: String
+  let role: HeapRole
+  /// A name of the kernel's default contiguous region.
+  var isDefaultRegion = false
+  /// The kernels that have it.
+  let kernels: String
+
+  /// In the order of preference within a role.
+  static let table: [KnownHeapName] = [
+    .init(name: "system", role: .system, kernels: "5.6 and later"),
+    .init(
+      name: "default_cma_region", role: .contiguous, isDefaultRegion: true,
+      kernels: "6.17 and later"),
+    // What the region itself is called. Before 6.17 it was the heap's only name; from 7.0 on it
+    // stands beside `default_cma_region`: the same memory twice.
+    .init(
+      name: "linux,cma", role: .contiguous, isDefaultRegion: true,
+      kernels: "5.6 and later, region from the device tree"),
+    .init(
+      name: "reserved", role: .contiguous, isDefaultRegion: true,
+      kernels: "5.6 and later, region from cma= or the kernel's configuration"),
+    .init(
+      name: "default-pool", role: .contiguous, isDefaultRegion: true,
+      kernels: "5.6 and later, some device trees"),
+    // drivers/tee/tee_heap.c
+    .init(name: "protected,secure-video", role: .protected, kernels: "6.18 and later"),
+    .init(name: "protected,trusted-ui", role: .protected, kernels: "6.18 and later"),
+    .init(name: "protected,secure-video-record", role: .protected, kernels: "6.18 and later"),
+    .init(
+      name: "system_cc_shared", role: .other, kernels: "7.x, confidential virtual machines"),
+    // Cached differently from what their plain kin promise: only where a person asks for them.
+    .init(name: "system-uncached", role: .other, kernels: "Android and vendor kernels"),
+    .init(name: "cma-uncached", role: .other, kernels: "vendor kernels"),
+    .init(name: "vidbuf_cached", role: .other, kernels: "Raspberry Pi, a symbolic link"),
+  ]
+
+  static func named(_ name: String) -> KnownHeapName? { table.first { $0.name == name } }
+
+  /// Where a name stands in the table; the unknown come last.
+  static func preference(_ name: String) -> Int {
+    table.firstIndex { $0.name == name } ?? table.count
   }
 }

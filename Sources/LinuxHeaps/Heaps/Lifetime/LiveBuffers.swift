@@ -8,7 +8,7 @@ public typealias BufferKey = BufferName
 /// It keeps the parents, gives out the first children, and forgets a buffer when the reclaimer has
 /// taken it back.
 public final class LiveBuffers: Sendable {
-  enum Stage {
+  private enum Stage {
     /// The memory is being made; its (collection, index) is taken.
     case allocating
     case live(Buffer)
@@ -20,7 +20,7 @@ public final class LiveBuffers: Sendable {
   /// is told.
   package typealias Waiter = @Sendable () -> Void
 
-  struct Record {
+  private struct Record {
     var stage: Stage
     /// One, and one more for each isolated slice.
     var identities: [VMOIdentity] = []
@@ -29,7 +29,7 @@ public final class LiveBuffers: Sendable {
     var deletions: [Waiter] = []
   }
 
-  struct State {
+  private struct State {
     var records: [BufferKey: Record] = [:]
     var keys: [VMOIdentity: BufferKey] = [:]
     var collections = CollectionLifetimes()
@@ -42,8 +42,8 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  let state = Guarded(State())
-  let reclaimer: Reclaimer
+  private let state = Guarded(State())
+  private let reclaimer: Reclaimer
 
   /// - Parameter reclaimer: Whose thread watches the buffers.
   public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
@@ -58,7 +58,6 @@ public final class LiveBuffers: Sendable {
     let parent: any Parent
     /// The first child's descriptor.
     let child: OwnedFD
-    let kind: VMO.Kind
     let heapName: String
     let grant: Admission.Grant
   }
@@ -79,24 +78,24 @@ public final class LiveBuffers: Sendable {
     }
     do throws(HeapError) {
       let memory = try make(size, operation)
-      let kind = memory.kind
+      let parent = memory.parent
       let heapName = memory.heapName
-      let identity = memory.parent.identity
-      let buffer = buffer(key, memory.parent, size, memory.grant, cleanup)
+      let buffer = buffer(key, parent, size, memory.grant, cleanup)
       // The child counts as a reference here, so the buffer cannot go before it is on record.
       let child = ChildFD(memory.child, of: buffer)
       try attempt(operation()) { () throws(Errno) in try reclaimer.core.add(buffer) }
       memory.grant.settle()
-      record(key, buffer, identity)
+      record(key, buffer, parent.identity)
       return VMO(
-        child, kind: kind, identity: identity, offset: 0, byteCount: size, heapName: heapName)
+        fd: child, kind: parent.kind, identity: parent.identity, offset: 0, byteCount: size,
+        heapName: heapName)
     } catch {
       forget(key)
       throw error
     }
   }
 
-  func buffer(
+  private func buffer(
     _ key: BufferKey, _ parent: any Parent, _ size: UInt64, _ grant: Admission.Grant,
     _ cleanup: [CleanupAction]
   ) -> Buffer {
@@ -106,7 +105,7 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  func reserve(_ key: BufferKey) -> Bool {
+  private func reserve(_ key: BufferKey) -> Bool {
     state.withLock { state in
       guard state.records[key] == nil else { return false }
       state.records[key] = Record(stage: .allocating)
@@ -115,50 +114,37 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
+  private func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
     state.withLock { state in
       state.records[key] = Record(stage: .live(buffer), identities: [identity])
       state.keys[identity] = key
     }
   }
 
-  /// Adds a child with an identity of its own to a live buffer; it shares the buffer's lifetime.
+  /// Adds the parent of children that have an identity of their own to a live buffer, whose lifetime
+  /// they share.
   ///
-  /// - Parameter make: Gets the parent of `vmo`, gives the new child and the child's parent.
-  func addChild(
-    to vmo: borrowing VMO, _ operation: String,
-    make: (_ parent: any Parent, Buffer) throws(HeapError) -> NewChild
-  ) throws(HeapError) -> VMO {
-    let identity = vmo.identity
-    guard let buffer = state.withLock({ $0.live(identity)?.buffer }),
-      let parent = buffer.parents.first(where: { $0.identity == identity })
-    else { throw Self.notLive(operation) }
-    let new = try make(parent, buffer)
-    let added = new.parent
-    // `vmo` is borrowed until here, so the buffer cannot have been reclaimed; its deletion can have
-    // begun, and will wait for the new child as it waits for all.
-    buffer.add(added)
+  /// The caller holds a child, so the buffer cannot have been reclaimed; its deletion can have begun,
+  /// and will wait for the new children as it waits for all.
+  func add(_ parent: any Parent, to buffer: Buffer, _ key: BufferKey) {
+    buffer.add(parent)
     state.withLock { state in
-      guard let key = state.keys[identity] else { return }
-      state.records[key]?.identities.append(added.identity)
-      state.keys[added.identity] = key
+      state.records[key]?.identities.append(parent.identity)
+      state.keys[parent.identity] = key
     }
-    return new.vmo
-  }
-
-  struct NewChild: ~Copyable {
-    let parent: any Parent
-    let vmo: VMO
   }
 
   // MARK: Asking
 
-  func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+  /// The buffer that a vmo is of.
+  func live(
+    _ vmo: borrowing VMO, _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> (key: BufferKey, buffer: Buffer) {
     let identity = vmo.identity
-    guard let key = state.withLock({ $0.live(identity)?.key }) else {
-      throw Self.notLive("ask which buffer a vmo is of")
-    }
-    return key
+    if let found = state.withLock({ $0.live(identity) }) { return found }
+    throw HeapError(
+      .notFound, operation(),
+      cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
   }
 
   /// What the kernel counts on a buffer: every reference in the whole system, the parent's own
@@ -200,15 +186,9 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  private static func notLive(_ operation: String) -> HeapError {
-    HeapError(
-      .notFound, operation,
-      cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
-  }
-
   // MARK: Going
 
-  func forget(_ key: BufferKey) {
+  private func forget(_ key: BufferKey) {
     let (record, due) = state.withLock { state in
       let record = state.records.removeValue(forKey: key)
       for identity in record?.identities ?? [] { state.keys[identity] = nil }
@@ -228,5 +208,192 @@ public final class LiveBuffers: Sendable {
       descriptor, buffersRemaining: buffersRemaining, closing: closing)
     let isDue = state.withLock { $0.collections.attach(tracker, to: bufferCollectionID) }
     if isDue { tracker.close() }
+  }
+}
+
+// Handles that come back.
+
+extension LiveBuffers {
+  func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
+    switch beginDeletion(key, vmo.identity) {
+    case .begun(let buffer):
+      drop(consume vmo, of: buffer)
+      await end(of: buffer, key)
+    case let refusal:
+      let isUnknown = if case .wrongHandle = refusal { false } else { true }
+      throw HeapError(
+        isUnknown ? .notFound : .badHandle,
+        "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
+        cause: isUnknown
+          ? "this heap has no such buffer, or its deletion has begun"
+          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+    }
+  }
+
+  /// How a deletion by descriptor begins; a refused one gives the descriptor back.
+  package enum Deletion: ~Copyable {
+    case begun
+    case unknown(OwnedFD)
+    case wrongHandle(OwnedFD)
+  }
+
+  /// Takes the last handle back, as a descriptor of this identity; ``whenReclaimed(_:_:)`` tells the end,
+  /// at once where this handle was the last. Where the deletion has begun before, it joins.
+  package func delete(
+    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity
+  ) -> Deletion {
+    switch beginDeletion(key, identity, joins: true) {
+    case .begun(let buffer):
+      drop(consume descriptor, of: buffer)
+      return .begun
+    case .unknown: return .unknown(descriptor)
+    case .wrongHandle: return .wrongHandle(descriptor)
+    }
+  }
+
+  private enum Beginning {
+    case begun(Buffer)
+    case unknown
+    case wrongHandle
+  }
+
+  private func beginDeletion(
+    _ key: BufferKey, _ identity: VMOIdentity, joins: Bool = false
+  ) -> Beginning {
+    state.withLock { state in
+      let found: Buffer
+      switch (state.records[key]?.stage, joins) {
+      case (.live(let buffer), _), (.deleting(let buffer), true): found = buffer
+      case (.allocating, true): return .wrongHandle
+      default: return .unknown
+      }
+      guard state.keys[identity] == key else { return .wrongHandle }
+      state.records[key]?.stage = .deleting(found)
+      return .begun(found)
+    }
+  }
+
+  /// Closes a handle and looks at its buffer, so that in the contract's own case, where the handle was
+  /// the last, all is gone on return.
+  ///
+  /// Holds one more reference meanwhile, so that the close itself wakes nobody.
+  private func drop<Handle: ~Copyable>(_ handle: consuming Handle, of buffer: Buffer) {
+    buffer.beginLocalReference()
+    _ = consume handle
+    buffer.endLocalReferenceUnnoticed()
+    reclaimer.core.look(at: buffer)
+  }
+
+  private func end(of buffer: Buffer, _ key: BufferKey) async {
+    await withCheckedContinuation { continuation in
+      let isGone = state.withLock { state in
+        // Its (collection, index) may be another buffer's by now.
+        guard case .deleting(let waiting) = state.records[key]?.stage, waiting === buffer else {
+          return true
+        }
+        state.records[key]?.deletions.append { continuation.resume() }
+        return false
+      }
+      if isGone { continuation.resume() }
+    }
+  }
+}
+
+// Copies of parents' descriptors that are kept elsewhere, and are no children.
+
+extension LiveBuffers {
+  private func parent(_ identity: VMOIdentity) -> (any Parent)? {
+    Buffer.of(identity)?.parents.first { $0.identity == identity }
+  }
+
+  /// Lends a live buffer's own descriptor, e.g. to send a copy of it.
+  package func withParentDescriptor(_ identity: VMOIdentity, _ body: (CInt) -> Void) {
+    parent(identity)?.withDescriptor(body)
+  }
+
+  /// Whether a copy of its parent's descriptor looks like a child (a dma-buf's) or not (a memfd's).
+  package func countsReferences(_ identity: VMOIdentity) -> Bool {
+    (try? parent(identity)?.referenceCount()) != nil
+  }
+
+  /// Takes every reference besides the parent and so many children for a copy.
+  ///
+  /// - Parameters:
+  ///   - children: All there are; the caller has them.
+  ///   - withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
+  package func settleCopies(
+    _ identity: VMOIdentity, besides children: Int, withdrawal: @escaping CleanupAction
+  ) {
+    guard let parent = parent(identity), let count = try? parent.referenceCount() else { return }
+    Buffer.of(identity)?.setWithdrawal(withdrawal)
+    parent.setCopies(max(0, count - 1 - children))
+  }
+}
+
+extension LiveBuffers {
+  /// Takes a buffer over whose parent another process kept, e.g. a server before this one.
+  ///
+  /// - Parameters:
+  ///   - parent: A descriptor of the parent's own open file.
+  ///   - copies: How many more of it there are that are no children.
+  ///   - withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
+  /// - Returns: Its size, and whether it has memory: an opaque vmo has none. Its children are looked for at
+  ///   once.
+  /// - Throws: ``HeapError/Code/alreadyExists`` while (collection, index) is taken,
+  ///   ``HeapError/Code/wrongType`` for what is neither a dma-buf nor a memfd.
+  package func takeOver(
+    _ key: BufferKey, parent descriptor: consuming OwnedFD, copies: Int,
+    withdrawal: @escaping CleanupAction, cleanup: [CleanupAction], admission: Admission,
+    waiter: @escaping Waiter
+  ) throws(HeapError) -> (byteCount: UInt64, hasMemory: Bool) {
+    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+    guard reserve(key) else {
+      throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
+    }
+    do throws(HeapError) {
+      let (parent, size) = try inherited(descriptor, named: key.description, operation)
+      parent.setCopies(copies)
+      let buffer = buffer(key, parent, size, admission.take(size), cleanup)
+      buffer.setWithdrawal(withdrawal)
+      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
+      record(key, buffer, parent.identity)
+      _ = whenReclaimed(parent.identity, waiter)
+      reclaimer.core.check(buffer)
+      return (size, parent.kind != .opaque)
+    } catch {
+      forget(key)
+      throw error
+    }
+  }
+
+  /// A parent that another process made, by what its descriptor tells.
+  private func inherited(
+    _ descriptor: consuming OwnedFD, named name: String, _ operation: String
+  ) throws(HeapError) -> (any Parent, size: UInt64) {
+    do throws(Errno) {
+      if let (kind, size) = try VMO.examine(descriptor), size > 0 {
+        if kind == .dmaBuf { return (try DMABufParent(descriptor, name: name), size) }
+        return (try MemfdParent(inherited: descriptor, kind: kind), size)
+      }
+    } catch {
+      throw HeapError(error, operation)
+    }
+    throw HeapError(.wrongType, operation, cause: "it is neither a dma-buf nor a memfd with a size")
+  }
+}
+
+extension UInt64 {
+  /// The size of an allocation in whole pages.
+  package func checkedAsVmoSize() throws(HeapError) -> UInt64 {
+    guard self > 0 else {
+      throw HeapError(
+        .invalidArgs, "allocate 0 bytes", cause: "a buffer has at least one page",
+        fix: "ask for 1 byte or more")
+    }
+    guard let pages = roundedUpToPages else {
+      throw HeapError(
+        .outOfRange, "allocate \(self) bytes", cause: "rounded up to pages that is over 2^63 - 1")
+    }
+    return pages
   }
 }

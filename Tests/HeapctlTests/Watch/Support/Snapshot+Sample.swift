@@ -1,3 +1,4 @@
+import HeapSurvey
 import LinuxHeaps
 import SystemPackage
 

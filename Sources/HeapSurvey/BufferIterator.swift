@@ -1,5 +1,6 @@
 internal import CLinuxHeaps
 internal import Glibc
+internal import LinuxHeaps
 internal import SystemPackage
 
 /// The kernel's iterator of dma-bufs (Linux 6.16, kernel/bpf/dmabuf_iter.c): the list that debugfs has too, for who
@@ -28,8 +29,7 @@ enum BufferIterator {
   static func layout() throws(HeapError) -> BufferLayout {
     let bytes: [UInt8]
     do throws(Errno) {
-      let size = Int(try OwnedFD.open(typesPath, O_RDONLY).status().st_size)
-      bytes = try SmallFile.bytes(typesPath, limit: min(size, 256 << 20))
+      bytes = try all(of: .open(typesPath, O_RDONLY))
     } catch {
       throw HeapError(
         error, operation, at: typesPath, fix: "a kernel with CONFIG_DEBUG_INFO_BTF")
@@ -101,5 +101,82 @@ enum BufferIterator {
       if count == 0 { return bytes }
       bytes += piece.prefix(count)
     }
+  }
+}
+
+/// Where the running kernel keeps what the iterator's program reads, by its BTF.
+struct BufferLayout: Equatable {
+  /// A value in a struct, as one instruction loads it.
+  struct Field: Equatable {
+    let offset: Int16
+    /// 1, 2, 4 or 8 bytes.
+    let size: Int
+  }
+
+  /// The number of `bpf_iter_dmabuf`, which programs for the iterator are attached to.
+  let function: UInt32
+  /// `bpf_iter_meta.seq`.
+  let output: Field
+  /// `dma_buf.size`, `exp_name`, `name` and `file`.
+  let size: Field
+  let exporter: Field
+  let name: Field
+  let file: Field
+  /// `file.f_inode` and `inode.i_ino`.
+  let inode: Field
+  let inodeNumber: Field
+  /// `file.f_ref`, or `f_count` before Linux 6.13.
+  let references: Field
+  /// What the kernel's number is without the iterator's own reference. `f_ref` is one less than the
+  /// references (`file_ref_t`), `f_count` is as many; and the iterator holds the buffer that it shows.
+  let ownReferences: Int
+
+  /// Nil where the kernel has no such iterator.
+  init?(_ types: BTF) throws(BTF.Malformed) {
+    guard let function = try types.function(named: "bpf_iter_dmabuf") else { return nil }
+    self.function = UInt32(function)
+    let parameters = try types.parameters(of: function)
+    guard parameters.count == 2 else {
+      throw BTF.Malformed("bpf_iter_dmabuf has \(parameters.count) parameters, not 2")
+    }
+    output = try types.field(["seq"], behind: parameters[0]).field
+    size = try types.field(["size"], behind: parameters[1]).field
+    exporter = try types.field(["exp_name"], behind: parameters[1]).field
+    name = try types.field(["name"], behind: parameters[1]).field
+    let file = try types.field(["file"], behind: parameters[1])
+    self.file = file.field
+    let inode = try types.field(["f_inode"], behind: file.type)
+    self.inode = inode.field
+    inodeNumber = try types.field(["i_ino"], behind: inode.type).field
+    if try types.member("f_ref", of: try types.pointee(of: file.type)) != nil {
+      references = try types.field(["f_ref", "refcnt", "counter"], behind: file.type).field
+      ownReferences = 0
+    } else {
+      references = try types.field(["f_count", "counter"], behind: file.type).field
+      ownReferences = 1
+    }
+  }
+}
+
+extension BTF {
+  /// A value by the names that lead to it from the struct that a pointer points to.
+  fileprivate func field(
+    _ path: [String], behind pointer: Int
+  ) throws(Malformed) -> (field: BufferLayout.Field, type: Int) {
+    var type = try pointee(of: pointer)
+    var offset = 0
+    for name in path {
+      guard let member = try member(name, of: type) else {
+        throw Malformed("it has no \(path.joined(separator: "."))")
+      }
+      offset += member.offset
+      type = member.type
+    }
+    let size = try size(of: type)
+    guard let short = Int16(exactly: offset), [1, 2, 4, 8].contains(size) else {
+      throw Malformed(
+        "\(path.joined(separator: ".")) has \(size) bytes at \(offset), which no instruction loads")
+    }
+    return (BufferLayout.Field(offset: short, size: size), type)
   }
 }

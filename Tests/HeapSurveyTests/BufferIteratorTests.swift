@@ -2,6 +2,7 @@ import Glibc
 import SystemPackage
 import Testing
 
+@testable import HeapSurvey
 @testable import LinuxHeaps
 
 @Suite(.serialized) struct BufferIteratorTests {

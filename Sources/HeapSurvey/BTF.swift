@@ -9,14 +9,13 @@ struct BTF {
     init(_ description: String) { self.description = description }
   }
 
-  private let bytes: BTFBytes
+  private let bytes: [UInt8]
   private let strings: Range<Int>
   /// Where each type stands. The first has the number 1; 0 is `void`.
   private let places: [Int]
 
   /// In the byte order of this machine, as `/sys/kernel/btf/vmlinux` is.
-  init(_ text: [UInt8]) throws(Malformed) {
-    let bytes = BTFBytes(text)
+  init(_ bytes: [UInt8]) throws(Malformed) {
     guard try bytes.half(at: 0) == 0xeb9f else { throw Malformed("it does not begin as BTF does") }
     let version = try bytes.byte(at: 2)
     guard version == 1 else { throw Malformed("it is BTF of version \(version), not 1") }
@@ -153,5 +152,103 @@ struct BTF {
       }
     }
     return nil
+  }
+}
+
+/// The fixed part of a type in BTF (`struct btf_type`, linux/btf.h).
+struct BTFType {
+  enum Kind: UInt8 {
+    case integer = 1
+    case pointer, array, structure, union, enumeration, forward, alias, volatile, const, restrict
+    case function, prototype, variable, section, float, declarationTag, typeTag, wideEnumeration
+  }
+
+  /// Nil for one of a later kernel.
+  let kind: Kind?
+  private let rawKind: UInt8
+  /// Where its name begins among the strings.
+  let name: Int
+  /// Members, parameters or the like.
+  let count: Int
+  let flag: Bool
+  /// A type's number, or a size: the kind decides.
+  let target: Int
+  /// Where what follows it begins.
+  let details: Int
+
+  init(at place: Int, in bytes: [UInt8]) throws(BTF.Malformed) {
+    name = try bytes.word(at: place)
+    let information = try bytes.word(at: place + 4)
+    target = try bytes.word(at: place + 8)
+    // Of later kernels; earlier ones use 5 bits and 16, and leave the others 0.
+    rawKind = UInt8(truncatingIfNeeded: information >> 24 & 0x7f)
+    kind = Kind(rawValue: rawKind)
+    count = information & 0xff_ffff
+    flag = information >> 31 != 0
+    details = place + 12
+  }
+
+  /// Another name or a qualifier of the type that it refers to.
+  var isAlias: Bool {
+    switch kind {
+    case .alias, .volatile, .const, .restrict, .typeTag: true
+    default: false
+    }
+  }
+
+  /// Bytes, with what follows it.
+  func length(by layouts: Range<Int>, in bytes: [UInt8]) throws(BTF.Malformed) -> Int {
+    switch kind {
+    case .pointer, .forward, .alias, .volatile, .const, .restrict, .function, .float, .typeTag: 12
+    case .integer, .variable, .declarationTag: 16
+    case .array: 24
+    case .structure, .union, .section, .wideEnumeration: 12 + 12 * count
+    case .enumeration, .prototype: 12 + 8 * count
+    case nil: try lengthOfUnknown(by: layouts, in: bytes)
+    }
+  }
+
+  /// By `struct btf_layout`: a byte for what follows once, and a byte for what follows `count` times.
+  private func lengthOfUnknown(
+    by layouts: Range<Int>, in bytes: [UInt8]
+  ) throws(BTF.Malformed) -> Int {
+    let place = layouts.lowerBound + 4 * Int(rawKind)
+    guard rawKind > 0, place + 4 <= layouts.upperBound else {
+      throw BTF.Malformed("it has types of kind \(rawKind), which this program does not know")
+    }
+    return 12 + Int(try bytes.byte(at: place)) + count * Int(try bytes.byte(at: place + 1))
+  }
+}
+
+/// The bytes of a description, read only where there are some.
+extension [UInt8] {
+  fileprivate func byte(at place: Int) throws(BTF.Malformed) -> UInt8 { try load(at: place) }
+  fileprivate func half(at place: Int) throws(BTF.Malformed) -> UInt16 { try load(at: place) }
+  fileprivate func word(at place: Int) throws(BTF.Malformed) -> Int {
+    Int(try load(at: place) as UInt32)
+  }
+
+  private func load<Value: FixedWidthInteger & BitwiseCopyable>(
+    at place: Int
+  ) throws(BTF.Malformed) -> Value {
+    guard place >= 0, place <= count - MemoryLayout<Value>.size else {
+      throw BTF.Malformed("it ends at byte \(count), before what should be at byte \(place)")
+    }
+    return unsafe withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: place, as: Value.self)
+    }
+  }
+
+  /// Whether the string, which ends with a NUL, is this one.
+  fileprivate func string(
+    at offset: Int, in strings: Range<Int>, is wanted: [UInt8]
+  ) throws(BTF.Malformed) -> Bool {
+    let start = strings.lowerBound + offset
+    guard start < strings.upperBound else {
+      throw BTF.Malformed("a name of it begins at byte \(offset) of \(strings.count)")
+    }
+    let end = start + wanted.count
+    guard end < strings.upperBound, self[end] == 0 else { return false }
+    return self[start..<end].elementsEqual(wanted)
   }
 }

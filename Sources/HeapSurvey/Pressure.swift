@@ -1,3 +1,4 @@
+internal import LinuxHeaps
 package import SystemPackage
 
 /// The share of time in which work stood still for want of a resource
@@ -41,25 +42,18 @@ package struct Pressure: Equatable, Sendable {
 
   /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and likewise `full`.
   package init?(parsing text: String) {
-    var shares: [Substring: Share] = [:]
-    for line in text.split(separator: "\n") {
-      let words = line.split(separator: " ")
-      guard let kind = words.first, let share = Share(words.dropFirst()) else { continue }
-      shares[kind] = share
+    func share(_ kind: String) -> Share? {
+      let line = text.split(separator: "\n").first { $0.hasPrefix("\(kind) ") }
+      func figure(_ name: String) -> Percentage? {
+        let word = line?.split(separator: " ").first { $0.hasPrefix(name) }
+        return word.flatMap { Percentage($0.dropFirst(name.count)) }
+      }
+      guard let tenSeconds = figure("avg10="), let minute = figure("avg60=") else { return nil }
+      return Share(tenSeconds: tenSeconds, minute: minute)
     }
-    guard let some = shares["some"] else { return nil }
+    guard let some = share("some") else { return nil }
     self.some = some
-    full = shares["full"]
-  }
-}
-
-extension Pressure.Share {
-  fileprivate init?(_ words: ArraySlice<Substring>) {
-    func figure(_ name: String) -> Pressure.Percentage? {
-      words.first { $0.hasPrefix(name) }.flatMap { Pressure.Percentage($0.dropFirst(name.count)) }
-    }
-    guard let tenSeconds = figure("avg10="), let minute = figure("avg60=") else { return nil }
-    self.init(tenSeconds: tenSeconds, minute: minute)
+    full = share("full")
   }
 }
 

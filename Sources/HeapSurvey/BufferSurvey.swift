@@ -1,4 +1,5 @@
 internal import Glibc
+package import LinuxHeaps
 internal import SystemPackage
 
 /// Who holds which buffer, as far as this user may know: every process's descriptors and mappings, and
@@ -40,11 +41,11 @@ package struct BufferSurvey: Sendable {
   private static func add(
     _ references: ProcessReferences, to found: inout [HeldBuffer.Key: HeldBuffer]
   ) {
-    var descriptors: [HeldBuffer.Key: Int] = [:]
-    var mappings: [HeldBuffer.Key: Int] = [:]
+    for (key, count) in references.counted(by: { note($0, in: &found) }) {
+      found[key]?.holders.append(Holder(references, count))
+    }
     for descriptor in references.descriptors {
-      guard let key = note(descriptor.file, in: &found) else { continue }
-      descriptors[key, default: 0] += 1
+      let key = descriptor.file.key
       guard key.kind == .dmaBuf, found[key]?.count == nil else { continue }
       let path = "/proc/\(references.process)/fdinfo/\(descriptor.number)"
       if let info = (try? SmallFile.read(path)).flatMap(FDInfo.init(parsing:)) {
@@ -53,22 +54,13 @@ package struct BufferSurvey: Sendable {
         found[key]?.count = info.count
       }
     }
-    for mapping in references.mappings {
-      guard let key = note(mapping, in: &found) else { continue }
-      mappings[key, default: 0] += 1
-    }
-    for key in Set(descriptors.keys).union(mappings.keys) {
-      found[key]?.holders.append(
-        Holders.Holder(
-          references, descriptors: descriptors[key] ?? 0, mappings: mappings[key] ?? 0))
-    }
   }
 
   /// Nil for a file that is no buffer: the memfd under a udmabuf, whose dma-buf is listed itself.
   private static func note(
     _ file: BufferFile, in found: inout [HeldBuffer.Key: HeldBuffer]
   ) -> HeldBuffer.Key? {
-    let key = HeldBuffer.Key(kind: file.kind, inode: file.identity.inode)
+    let key = file.key
     if file.kind == .memfd, let mode = file.mode, mode & 0o111 != 0 { return nil }
     var buffer = found[key] ?? HeldBuffer(key)
     buffer.isInProcesses = true
@@ -96,4 +88,48 @@ package struct BufferSurvey: Sendable {
       found[key] = buffer
     }
   }
+}
+
+/// One buffer of the machine, and who holds it.
+package struct HeldBuffer: Sendable {
+  /// What the kernel knows it by: dma-bufs share one file system, memfds another.
+  package struct Key: Hashable, Sendable {
+    let kind: BufferFile.Kind
+    package let inode: UInt64
+  }
+
+  package let key: Key
+  /// The exporter of a dma-buf; `memfd` or `opaque`; nil where nothing tells it.
+  package internal(set) var heap: String?
+  /// Bytes; nil where only a mapping told of the buffer.
+  package internal(set) var size: UInt64?
+  /// Its name in the kernel.
+  package internal(set) var name: String?
+  /// References to a dma-buf in the whole system; the kernel tells none of a memfd.
+  package internal(set) var count: Int?
+  /// The devices that imported it, where debugfs could be read.
+  package internal(set) var devices: [String] = []
+  package internal(set) var holders: [Holder] = []
+  /// Found in a process.
+  package internal(set) var isInProcesses = false
+  /// Found in the kernel's own list; nil where there is none to look into.
+  package internal(set) var isInList: Bool?
+
+  init(_ key: Key) { self.key = key }
+
+  package var isDMABuf: Bool { key.kind == .dmaBuf }
+
+  /// What this package's heaps call it; any holder of a dma-buf can change its name.
+  package var label: BufferName? { name.flatMap(BufferName.init(parsing:)) }
+
+  /// References that processes hold.
+  package var seen: Int { holders.reduce(0) { $0 + $1.descriptors + $1.mappings } }
+
+  /// References that no process was seen to hold. The figures are of moments close to each other, so
+  /// what changes hands meanwhile can be missed or counted twice.
+  package var beyond: Int? { count.map { max(0, $0 - seen) } }
+}
+
+extension BufferFile {
+  fileprivate var key: HeldBuffer.Key { HeldBuffer.Key(kind: kind, inode: identity.inode) }
 }

@@ -1,6 +1,7 @@
+import LinuxHeaps
 import Testing
 
-@testable import LinuxHeaps
+@testable import HeapSurvey
 
 @Suite struct BufferListTests {
   /// As Linux 7.3 writes it.

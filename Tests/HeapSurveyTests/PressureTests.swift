@@ -1,7 +1,7 @@
 import SystemPackage
 import Testing
 
-@testable import LinuxHeaps
+@testable import HeapSurvey
 
 @Suite struct PressureTests {
   @Test func `both lines are read, to the hundredth`() throws {

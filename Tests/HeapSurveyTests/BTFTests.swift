@@ -1,7 +1,7 @@
 import Glibc
 import Testing
 
-@testable import LinuxHeaps
+@testable import HeapSurvey
 
 @Suite struct BTFTests {
   /// A description in the order of the bytes that it has.

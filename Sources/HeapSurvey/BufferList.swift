@@ -1,3 +1,4 @@
+package import LinuxHeaps
 package import SystemPackage
 
 /// Every dma-buf of the machine, as the kernel lists them for root.
