@@ -1,3 +1,4 @@
+internal import Glibc
 internal import HeapProtocol
 public import LinuxHeaps
 internal import SystemPackage
@@ -16,25 +17,24 @@ public final class RemoteHeap: Heap {
   private let heap: Connection
   private let observer: Connection
   private let buffers = RemoteBuffers()
-  private let thread: ListeningThread
+  private let thread: ReceivingThread
 
   /// Connects, and waits for the service to tell the heap's properties.
   ///
   /// - Parameters:
   ///   - socket: Where `heapd --socket` serves.
   ///   - observerSocket: Nil for the same path and `.observer`.
-  /// Throws `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
-  /// user is not on the service's list.
+  /// - Throws: `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
+  ///   user is not on the service's list.
   public init(socket: String, observerSocket: String? = nil) throws(HeapError) {
     let operation = "connect to the heap service"
     heap = try Connection(to: socket)
     observer = try Connection(to: observerSocket ?? socket + ".observer")
-    let first = try heap.firstMessage(operation)
-    let event = first.decode(as: OnRegisterEvent.self)
-    guard let event else { throw RemoteError.nonsense(operation, heap.path) }
+    let event = try heap.firstMessage(operation).decode(as: OnRegisterEvent.self)
+    guard let event else { throw heap.malformed(operation) }
     properties = event.properties
     let connections = [heap, observer]
-    thread = try attempt(operation) { () throws(Errno) in try ListeningThread(connections) }
+    thread = try attempt(operation) { () throws(Errno) in try ReceivingThread(connections) }
   }
 
   deinit {
@@ -45,31 +45,32 @@ public final class RemoteHeap: Heap {
 
   public var liveBufferCount: Int { buffers.count }
 
+  // MARK: Allocation
+
   public func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let operation = "allocate \(size.asByteCount)"
-    if let excess = settings.excess {
-      throw HeapError(.invalidArgs, operation, at: heap.path, cause: excess)
-    }
     let request = AllocateVmoRequest(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex)
-    let reply = try heap.ask(operation) { request.encode(transactionID: $0, into: &$1) }
-    let result = reply.decode(as: AllocateVmoResult.self)
-    switch result {
+    do throws(WireError) { try request.checkBounds() } catch {
+      // A heap in this process has no such bounds.
+      throw heap.error(
+        .invalidArgs, operation, cause: "\(error.field) has more elements than a message can carry")
+    }
+    let reply = try heap.ask(request, operation)
+    switch reply.decode(as: AllocateVmoResult.self) {
     case .vmo(let index):
       let vmo = try VMO(adopting: reply.takeHandle(index))
-      watch(
-        BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo, cleanup)
+      watch(request.key, vmo, cleanup)
       // The service has closed what it got with the watch when it answers: the vmo is the only child.
       // Without that connection nothing was sent.
       _ = try? info(of: vmo)
       return vmo
-    case .status(let status):
-      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, heap.path)
-    case nil: throw RemoteError.nonsense(operation, heap.path)
+    case .status(let status): throw heap.refusal(status, operation)
+    case nil: throw heap.malformed(operation)
     }
   }
 
@@ -79,9 +80,7 @@ public final class RemoteHeap: Heap {
     let id = buffers.insert(key, vmo.identity, cleanup)
     let buffers = self.buffers
     vmo.withDescriptor { number in
-      observer.send(
-        passing: number, { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
-      ) { answer in
+      observer.send(AwaitReclaimedRequest(), passing: number) { answer in
         // A connection that is over tells nothing of the buffer, and neither does a refusal.
         if case .message(let message) = answer,
           case .success = message.decode(as: AwaitReclaimedReply.self)?.result
@@ -94,26 +93,34 @@ public final class RemoteHeap: Heap {
     }
   }
 
+  // MARK: Deletion
+
   public func deleteVmo(
     bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
   ) async throws(HeapError) {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    let request = DeleteVmoRequest(
+      bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     let operation = "delete buffer \(bufferIndex) of collection \(bufferCollectionID)"
     let own: RemoteBuffers.ID?
-    switch try beginDeletion(of: key, vmo) {
+    switch try beginDeletion(of: request.key, vmo) {
     case .begun(let id): own = id
     case .unknown: own = nil
     case .refused(let code):
-      throw HeapError(
-        code, operation, at: heap.path,
+      throw heap.error(
+        code, operation,
         cause: code == .notFound
           ? "this heap has no such buffer, or its deletion has begun"
           : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
     }
-    let answer = Reply()
-    send(key, vmo, answer)
-    try await answer.wait(operation, heap)
-    if let own { await ended(own) }
+    let answer = AwaitedAnswer()
+    send(request, vmo, answer)
+    let reply = try heap.message(await answer.get(), operation)
+    if reply.decode(as: DeleteVmoReply.self) == nil { throw heap.malformed(operation) }
+    if let own {
+      await withCheckedContinuation { continuation in
+        buffers.whenEnded(own) { continuation.resume() }
+      }
+    }
   }
 
   /// The service closes the connection of who passes a wrong handle, so it is asked before.
@@ -129,43 +136,29 @@ public final class RemoteHeap: Heap {
     }
   }
 
-  private func send(_ key: BufferKey, _ vmo: consuming VMO, _ answer: Reply) {
-    let request = DeleteVmoRequest(
-      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
-    vmo.withDescriptor { number in
-      heap.send(
-        passing: number, { request.encode(transactionID: $0, into: &$1) }, answer.come)
-    }
+  /// The vmo is closed here: its service waits for the last handle.
+  private func send(_ request: DeleteVmoRequest, _ vmo: consuming VMO, _ answer: AwaitedAnswer) {
+    vmo.withDescriptor { heap.send(request, passing: $0, answer.set) }
   }
 
-  private func ended(_ id: RemoteBuffers.ID) async {
-    await withCheckedContinuation { continuation in
-      buffers.whenEnded(id) { continuation.resume() }
-    }
-  }
+  // MARK: The observer
 
   public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
     let operation = "ask which buffer a vmo is of"
     let reply = try vmo.withDescriptor { number throws(HeapError) in
-      try observer.ask(passing: number, operation) {
-        GetVmoInfoRequest().encode(transactionID: $0, into: &$1)
-      }
+      try observer.ask(GetVmoInfoRequest(), passing: number, operation)
     }
-    let result = reply.decode(as: GetVmoInfoReply.self)?.result
-    switch result {
-    case .success(let info):
-      return BufferKey(
-        bufferCollectionID: info.bufferCollectionID, bufferIndex: info.bufferIndex)
+    switch reply.decode(as: GetVmoInfoReply.self)?.result {
+    case .success(let key): return key
     case .failure(.notFound):
-      throw HeapError(
-        .notFound, operation, at: observer.path,
+      throw observer.error(
+        .notFound, operation,
         cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
     case .failure(let error):
-      throw HeapError(
-        .internal, operation, at: observer.path, cause: "the service answers error \(error)")
-    case .frameworkError(let status):
-      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, observer.path)
-    case nil: throw RemoteError.nonsense(operation, observer.path)
+      throw observer.error(
+        .internal, operation, cause: "the service answers sysmem error \(error.rawValue)")
+    case .frameworkError(let status): throw observer.refusal(status, operation)
+    case nil: throw observer.malformed(operation)
     }
   }
 
@@ -175,20 +168,44 @@ public final class RemoteHeap: Heap {
     let operation = "watch collection \(bufferCollectionID)"
     let request = AttachLifetimeTrackingRequest(
       buffersRemaining: buffersRemaining, bufferCollectionID: bufferCollectionID)
-    let reply = try observer.ask(passing: descriptor.rawValue, operation) {
-      request.encode(transactionID: $0, into: &$1)
-    }
-    let result = reply.decode(as: AttachLifetimeTrackingReply.self)?.result
-    switch result {
+    let reply = try observer.ask(request, passing: descriptor.rawValue, operation)
+    switch reply.decode(as: AttachLifetimeTrackingReply.self)?.result {
     case .success: return
     case .failure(let status), .frameworkError(let status):
-      throw RemoteError.refusal(HeapError.Code(rawValue: status), operation, observer.path)
-    case nil: throw RemoteError.nonsense(operation, observer.path)
+      throw observer.refusal(status, operation)
+    case nil: throw observer.malformed(operation)
     }
   }
 
-  /// What the service tells of itself, as JSON: connections, quotas and buffers.
+  /// Asks the service for its connections, quotas and buffers.
+  ///
+  /// - Returns: One JSON object.
   public func status() throws(HeapError) -> String {
-    try ServiceStatus.read(observer)
+    let operation = "ask the service for its status"
+    let reply = try observer.ask(GetStatusRequest(), operation)
+    switch reply.decode(as: GetStatusReply.self)?.result {
+    case .success(let status) where status.size <= Self.longestStatus:
+      return try Self.text(of: reply.takeHandle(status.report), Int(status.size), operation)
+    case .failure(let status), .frameworkError(let status):
+      throw observer.refusal(status, operation)
+    default: throw observer.malformed(operation)
+    }
+  }
+
+  /// Bytes; a larger report is malformed.
+  private static let longestStatus: UInt64 = 64 << 20
+
+  private static func text(
+    of file: consuming OwnedFD, _ size: Int, _ operation: String
+  ) throws(HeapError) -> String {
+    let number = file.rawValue
+    var bytes = [UInt8](repeating: 0, count: size)
+    let count = try attempt(operation) { () throws(Errno) in
+      try call { unsafe pread(number, &bytes, size, 0) }
+    }
+    guard count == size else {
+      throw HeapError(.io, operation, cause: "the report is shorter than it is said to be")
+    }
+    return String(decoding: bytes, as: UTF8.self)
   }
 }

@@ -14,6 +14,43 @@ public struct WireError: Error, Hashable, Sendable {
   /// What is wrong there.
   public let fault: Fault
 
+  /// Each way in which a message can be malformed, in plain words.
+  public enum Fault: String, Hashable, Sendable, CaseIterable {
+    /// The message ends inside an object, or before it.
+    case truncated = "the message ends too early"
+    case trailingBytes = "bytes follow the last object"
+    /// Of ``WireLimits/maxBytes``.
+    case tooManyBytes = "more than 65536 bytes"
+    /// Of ``WireLimits/maxHandles``.
+    case tooManyHandles = "more than 64 handles"
+    /// Of ``WireLimits/maxDepth``.
+    case tooDeep = "more than 32 objects inside one another"
+    case wrongMagic = "the magic number is not 1"
+    case wrongAtRestFlags = "the wire format is not version 2"
+    /// It was decoded as another message than it is.
+    case wrongOrdinal = "the ordinal is that of another message"
+    /// A byte that only fills up.
+    case nonzeroPadding = "padding is not 0"
+    case invalidBool = "a bool is neither 0 nor 1"
+    case invalidPresence = "a presence is neither 0 nor all ones"
+    case unexpectedNull = "null where a value is obligatory"
+    /// A table's, without which the message means nothing.
+    case absent = "an obligatory field is absent"
+    case unknownMember = "the union has no such member"
+    case invalidEnvelopeFlags = "an envelope's flags are neither 0 nor 1"
+    case notInlined = "a value of at most 4 bytes stands outside its envelope"
+    case inlined = "a value of more than 4 bytes claims to stand in its envelope"
+    case envelopeByteCount = "an envelope's count of bytes is not that of its contents"
+    case envelopeHandleCount = "an envelope's count of handles is not that of its contents"
+    /// A string's or a vector's.
+    case countOverBound = "a count is over its bound"
+    case invalidUTF8 = "a string is not UTF-8"
+    /// One that is mentioned did not travel with the message.
+    case missingHandle = "a handle is missing"
+    /// One that travelled with the message.
+    case surplusHandle = "a handle is not mentioned"
+  }
+
   init(_ fault: Fault, at offset: Int, in field: String = "") {
     self.field = field
     self.offset = offset
@@ -28,5 +65,5 @@ public struct WireError: Error, Hashable, Sendable {
 }
 
 extension WireError: CustomStringConvertible {
-  public var description: String { "\(field), at byte \(offset): \(fault)" }
+  public var description: String { "\(field), at byte \(offset): \(fault.rawValue)" }
 }

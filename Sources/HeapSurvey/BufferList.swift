@@ -47,7 +47,7 @@ package struct BufferList: Sendable {
   /// How many carry the name of a collection's buffer; any holder can change a name.
   package func count(ofCollection id: UInt64) -> Int {
     entries.count { entry in
-      entry.name.flatMap(BufferName.init(parsing:))?.bufferCollectionID == id
+      entry.name.flatMap(BufferKey.init(parsing:))?.bufferCollectionID == id
     }
   }
 

@@ -120,7 +120,7 @@ package struct HeldBuffer: Sendable {
   package var isDMABuf: Bool { key.kind == .dmaBuf }
 
   /// What this package's heaps call it; any holder of a dma-buf can change its name.
-  package var label: BufferName? { name.flatMap(BufferName.init(parsing:)) }
+  package var label: BufferKey? { name.flatMap(BufferKey.init(parsing:)) }
 
   /// References that processes hold.
   package var seen: Int { holders.reduce(0) { $0 + $1.descriptors + $1.mappings } }

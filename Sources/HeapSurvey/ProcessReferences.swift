@@ -101,7 +101,7 @@ struct BufferFile {
     if link.hasPrefix("/dmabuf:") {
       kind = .dmaBuf
       name = link == "/dmabuf:" ? nil : String(link.dropFirst(8))
-    } else if let label = Memfd.name(link: link), BufferName(parsing: label) != nil {
+    } else if let label = Memfd.name(link: link), BufferKey(parsing: label) != nil {
       kind = .memfd
       name = label
     } else {

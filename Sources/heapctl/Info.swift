@@ -21,55 +21,12 @@ struct Info: AsyncParsableCommand {
       show(text)
       return
     }
-    let status = try JSONDecoder().decode(Status.self, from: Data(text.utf8))
+    let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
     for line in status.lines { show(line) }
-  }
-
-  /// As the service tells it.
-  struct Status: Decodable {
-    struct Quota: Decodable {
-      let buffers: UInt64
-      let bytes: UInt64
-      let maxBuffers: UInt64
-      let maxBytes: UInt64
-    }
-
-    struct User: Decodable {
-      let user: UInt64
-      let connections: UInt64
-      let quota: Quota
-    }
-
-    struct Connection: Decodable {
-      let id: UInt64
-      let `protocol`: String
-      let process: UInt64
-      let user: UInt64
-      let requests: UInt64
-      let waits: UInt64
-      let quota: Quota
-    }
-
-    struct Buffer: Decodable {
-      let collection: UInt64
-      let index: UInt64
-      let bytes: UInt64
-      let heap: String
-      let user: UInt64
-      let process: UInt64?
-      let orphan: Bool
-    }
-
-    let heap: String
-    let quota: Quota
-    let orphans: UInt64
-    let users: [User]
-    let connections: [Connection]
-    let buffers: [Buffer]
   }
 }
 
-extension Info.Status {
+extension ServiceStatus {
   fileprivate var lines: [String] {
     ["\(heap): \(quota.text), \(orphans) orphans", ""]
       + Table(
@@ -95,7 +52,7 @@ extension Info.Status {
   }
 }
 
-extension Info.Status.Quota {
+extension ServiceStatus.Quota {
   fileprivate var cells: [String] {
     ["\(buffers) of \(maxBuffers)", "\(bytes.asByteCount) of \(maxBytes.asByteCount)"]
   }

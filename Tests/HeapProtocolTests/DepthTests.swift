@@ -18,39 +18,18 @@ private struct Nest: Hashable {
   }
 }
 
-extension Nest: WireTable {
-  init(from decoder: inout WireDecoder, at offset: Int) throws(WireError) {
-    self.init(levels: 0)
-    var table = try decoder.table(at: offset)
-    while let field = decoder.nextField(&table) {
-      switch field.ordinal {
-      case 1: inner = [try decoder.field(field, "inner")]
-      case 2: name = try decoder.string(field, "name", atMost: 8)
-      case 3: id = try decoder.field(field, "id")
-      case 4: others = try decoder.vector(field, "others", atMost: 64)
-      default: try decoder.skip(field)
-      }
-    }
-  }
+extension Nest: WireBody, WireTable {
+  static var ordinal: MessageOrdinal { .getStatus }
 
-  func encodeFields(to encoder: inout WireEncoder) {
-    encoder.field(1, inner.first)
-    encoder.string(2, name, atMost: 8)
-    encoder.field(3, id)
-    encoder.vector(4, others, atMost: 64)
-  }
+  init() { self.init(levels: 0) }
 
-  func bytes() -> [UInt8] {
-    var buffer: [UInt8] = []
-    let header = MessageHeader(transactionID: 1, ordinal: .getStatus)
-    WireEncoder.write(header, body: self, into: &buffer)
-    return buffer
-  }
-
-  init(_ bytes: [UInt8]) throws(WireError) {
-    var decoder = try WireDecoder(bytes.message, handleCount: 0, of: .getStatus)
-    self = try decoder.body()
-    try decoder.finish()
+  mutating func fields(_ coder: inout WireCoder) throws(WireError) {
+    var first = inner.first
+    try coder.field(1, "inner", &first)
+    inner = first.map { [$0] } ?? []
+    try coder.string(2, "name", &name, atMost: 8)
+    try coder.field(3, "id", &id)
+    try coder.vector(4, "others", &others, atMost: 64)
   }
 }
 
@@ -59,7 +38,7 @@ extension Nest: WireTable {
   // envelopes are level 1 + 2 × 15.
   @Test(arguments: [Nest(levels: 15, id: 7), Nest(levels: 14, name: "x")])
   private func `contents 32 deep are read`(_ nest: Nest) throws {
-    #expect(try Nest(nest.bytes()) == nest)
+    #expect(try Nest(nest.encoded(), handles: 0) == nest)
   }
 
   @Test(
@@ -72,7 +51,7 @@ extension Nest: WireTable {
   private func `contents 33 deep are refused`(
     _ nest: Nest, _ offset: Int, _ levels: Int, _ leaf: String
   ) throws {
-    let error = #expect(throws: WireError.self) { try Nest(nest.bytes()) }
+    let error = #expect(throws: WireError.self) { try Nest(nest.encoded(), handles: 0) }
     #expect(error?.fault == .tooDeep)
     #expect(error?.offset == offset)
     #expect(
@@ -84,6 +63,6 @@ extension Nest: WireTable {
     other.others = [Nest(levels: 1, name: "y"), Nest(levels: 0, id: 8)]
     var nest = Nest(levels: 0)
     nest.others = Array(repeating: other, count: 64)
-    #expect(try Nest(nest.bytes()) == nest)
+    #expect(try Nest(nest.encoded(), handles: 0) == nest)
   }
 }

@@ -61,7 +61,8 @@ import Testing
   func `any number arrives`(_ number: UInt64) throws {
     let delete = DeleteVmoRequest(bufferCollectionID: number, bufferIndex: ~number)
     #expect(try DeleteVmoRequest(delete.encoded(), handles: 1) == delete)
-    let info = GetVmoInfoReply(.success(VmoInfo(bufferCollectionID: number, bufferIndex: ~number)))
+    let info = GetVmoInfoReply(
+      .success(BufferKey(bufferCollectionID: number, bufferIndex: ~number)))
     #expect(try GetVmoInfoReply(info.encoded(), handles: 0) == info)
     let status = GetStatusReply(.success(StatusReport(size: number)))
     #expect(try GetStatusReply(status.encoded(), handles: 1) == status)

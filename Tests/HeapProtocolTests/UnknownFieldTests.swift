@@ -106,7 +106,8 @@ import Testing
     let bytes =
       Array(Sample.status.bytes.prefix(16))
       + [UInt8](1, 2 << 32 | 48, 3, .max, known, 8, known, 1234)
-    let expected = StatusReport(report: HandleIndex(rawValue: 0), size: 1234)
+    var expected = StatusReport(size: 1234)
+    expected.report = HandleIndex(rawValue: 0)
     #expect(try GetStatusReply(bytes, handles: 2).result == .success(expected))
   }
 }

@@ -31,11 +31,11 @@ import Testing
 
   @Test func `a method that is not known is answered in kind`() throws {
     var buffer: [UInt8] = []
-    UnknownMethodReply(to: MessageOrdinal(rawValue: 0x0123_4567_89ab_cdef))
-      .encode(transactionID: 10, into: &buffer)
+    MessageHeader(transactionID: 10, ordinal: MessageOrdinal(rawValue: 0x0123_4567_89ab_cdef))
+      .encodeUnknownMethodReply(into: &buffer)
     let expected = "0a00000002008001efcdab89674523010300000000000000feffffff00000100"
     #expect(buffer.hex == expected)
-    UnknownMethodReply(to: .getStatus).encode(transactionID: 10, into: &buffer)
+    MessageHeader(transactionID: 10, ordinal: .getStatus).encodeUnknownMethodReply(into: &buffer)
     #expect(try GetStatusReply(buffer, handles: 0).result == .frameworkError(-2))
   }
 

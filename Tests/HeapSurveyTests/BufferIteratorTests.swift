@@ -56,7 +56,7 @@ import Testing
       #expect(entry.size == UInt64(size))
       #expect(entry.count == count)
       #expect(entry.devices == [])
-      #expect(BufferName(parsing: entry.name ?? "")?.bufferCollectionID == 9001)
+      #expect(BufferKey(parsing: entry.name ?? "")?.bufferCollectionID == 9001)
     }
     // Of a moment at which nothing else changes.
     func debugfs() throws(Errno) -> [BufferList.Entry] {

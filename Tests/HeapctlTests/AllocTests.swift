@@ -30,7 +30,7 @@ import Testing
     // They change from run to run.
     #expect(try #require(buffer.removeValue(forKey: "inode") as? UInt64) > 0)
     let name = try #require(buffer.removeValue(forKey: "name") as? String)
-    #expect(BufferName(parsing: name)?.bufferIndex == 0)
+    #expect(BufferKey(parsing: name)?.bufferIndex == 0)
     json["buffer"] = buffer
     var expected: [String: Any] = [
       "heap": heap, "kind": TestHeaps.kind(of: heap), "sizeBytes": 1 << 20,

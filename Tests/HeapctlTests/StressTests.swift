@@ -151,7 +151,7 @@ private final class RunningStress {
   }
 
   /// What the machine has of its buffers, as far as /proc and debugfs tell.
-  func buffers() -> [BufferName] {
+  func buffers() -> [BufferKey] {
     BufferSurvey().buffers.compactMap(\.label)
       .filter { $0.bufferCollectionID >> 32 == UInt64(process.processIdentifier) }
   }

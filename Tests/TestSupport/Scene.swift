@@ -35,7 +35,7 @@ package final class Scene {
   package func expectUnharmed(sourceLocation: SourceLocation = #_sourceLocation) throws {
     let info = try observer.info(buffer)
     #expect(
-      info == VmoInfo(bufferCollectionID: Self.collection, bufferIndex: 0),
+      info == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 0),
       sourceLocation: sourceLocation)
     try allocateAndDelete()
     try daemon.expectDescriptorCount(descriptorCount, sourceLocation: sourceLocation)

@@ -1,4 +1,4 @@
-package import HeapProtocol
+import HeapProtocol
 package import LinuxHeaps
 
 // The protocols' own requests, well formed.
@@ -72,7 +72,7 @@ extension WireClient {
   }
 
   /// The key of the buffer that a handle is of; nil where there is none.
-  package func info(_ handle: SharedFD) throws -> VmoInfo? {
+  package func info(_ handle: SharedFD) throws -> BufferKey? {
     let reply = try ask(handle) { GetVmoInfoRequest().encode(transactionID: $0, into: &$1) }
     switch reply.decode(GetVmoInfoReply.self)?.result {
     case .success(let info): return info

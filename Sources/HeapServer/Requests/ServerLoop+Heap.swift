@@ -34,8 +34,7 @@ extension ServerLoop {
   private func allocate(
     _ connection: Connection, _ transaction: UInt32, _ request: AllocateVmoRequest
   ) {
-    let key = BufferKey(
-      bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
+    let key = request.key
     let ticket = Ticket(connection: connection.id, transaction: transaction, key: key)
     let refusal: HeapError.Code
     do throws(HeapError) {
@@ -138,8 +137,7 @@ extension ServerLoop {
     _ handles: consuming ReceivedDescriptors
   ) {
     let handle = handles.take(at: request.vmo.rawValue)
-    let key = BufferKey(
-      bufferCollectionID: request.bufferCollectionID, bufferIndex: request.bufferIndex)
+    let key = request.key
     guard connection.waits < policy.limits.waits else {
       dispose(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")

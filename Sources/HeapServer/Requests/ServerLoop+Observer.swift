@@ -56,8 +56,7 @@ extension ServerLoop {
     }
     // One way: nobody waits for an answer.
     if header.transactionID == 0 { return }
-    UnknownMethodReply(to: header.ordinal).encode(
-      transactionID: header.transactionID, into: &output)
+    header.encodeUnknownMethodReply(into: &output)
     send(to: connection)
   }
 
@@ -66,10 +65,7 @@ extension ServerLoop {
   ) {
     let key = (try? VMOIdentity(of: handle)).flatMap { heap.buffers.key(of: $0) }
     if key == nil { dispose(handle, of: connection) } else { _ = consume handle }
-    let info = key.map {
-      VmoInfo(bufferCollectionID: $0.bufferCollectionID, bufferIndex: $0.bufferIndex)
-    }
-    GetVmoInfoReply(info.map { .success($0) } ?? .failure(.notFound)).encode(
+    GetVmoInfoReply(key.map { .success($0) } ?? .failure(.notFound)).encode(
       transactionID: transaction, into: &output)
     send(to: connection)
   }

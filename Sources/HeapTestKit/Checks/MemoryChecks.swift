@@ -97,8 +97,8 @@ extension HeapCheck {
       let vmo = try bench.allocate(index: .max)
       let name = try vmo.duplicate().name
       try expectEqual(
-        name.flatMap(BufferName.init(parsing:)),
-        BufferName(bufferCollectionID: CheckBench.collection, bufferIndex: .max), "the name")
+        name.flatMap(BufferKey.init(parsing:)),
+        BufferKey(bufferCollectionID: CheckBench.collection, bufferIndex: .max), "the name")
       if vmo.kind == .dmaBuf {
         let longest = String(repeating: "n", count: 31)
         try vmo.setName(longest)

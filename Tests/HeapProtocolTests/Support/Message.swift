@@ -1,31 +1,8 @@
 import HeapProtocol
 
-/// What all messages can do.
-protocol Message: Hashable, Sendable {
-  init(decoding message: RawSpan, handleCount: Int) throws(WireError)
-  func encode(transactionID: UInt32, into buffer: inout [UInt8])
-}
+typealias Message = WireMessage
 
-extension AllocateVmoRequest: Message {}
-extension AllocateVmoResult: Message {}
-extension DeleteVmoRequest: Message {}
-extension DeleteVmoReply: Message {}
-extension GetVmoInfoRequest: Message {}
-extension GetVmoInfoReply: Message {}
-extension AttachLifetimeTrackingRequest: Message {}
-extension AttachLifetimeTrackingReply: Message {}
-extension AwaitReclaimedRequest: Message {}
-extension AwaitReclaimedReply: Message {}
-extension GetStatusRequest: Message {}
-extension GetStatusReply: Message {}
-extension OnRegisterEvent: Message {
-  func encode(transactionID: UInt32, into buffer: inout [UInt8]) { encode(into: &buffer) }
-}
-extension Epitaph: Message {
-  func encode(transactionID: UInt32, into buffer: inout [UInt8]) { encode(into: &buffer) }
-}
-
-extension Message {
+extension WireMessage {
   init(_ bytes: [UInt8], handles: Int) throws(WireError) {
     try self.init(decoding: bytes.message, handleCount: handles)
   }

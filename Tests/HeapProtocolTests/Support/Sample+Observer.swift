@@ -1,4 +1,5 @@
 import HeapProtocol
+import LinuxHeaps
 
 extension Sample {
   static let observer: [Sample] = [
@@ -16,7 +17,7 @@ extension Sample {
 
   static let vmoInfo = Sample(
     "GetVmoInfo's response",
-    GetVmoInfoReply(.success(VmoInfo(bufferCollectionID: 0x1122, bufferIndex: 3))),
+    GetVmoInfoReply(.success(BufferKey(bufferCollectionID: 0x1122, bufferIndex: 3))),
     6,
     """
     0600000002008001f9dda00a1281a821010000000000000030000000000000000200000000000000

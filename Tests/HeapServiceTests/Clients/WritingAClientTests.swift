@@ -80,7 +80,7 @@ import Testing
     },
     Vector("GetVmoInfo") { GetVmoInfoRequest().encode(transactionID: 6, into: &$0) },
     Vector("GetVmoInfo's answer") {
-      GetVmoInfoReply(.success(VmoInfo(bufferCollectionID: 0x1122, bufferIndex: 3)))
+      GetVmoInfoReply(.success(BufferKey(bufferCollectionID: 0x1122, bufferIndex: 3)))
         .encode(transactionID: 6, into: &$0)
     },
     Vector("AttachLifetimeTracking") {

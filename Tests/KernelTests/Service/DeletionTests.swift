@@ -8,8 +8,8 @@ import Testing
 
 /// DeleteVmo: the handle is the authority, and the answer is a fence.
 @Suite struct DeletionTests {
-  private static func key(_ index: UInt64) -> VmoInfo {
-    VmoInfo(bufferCollectionID: 7, bufferIndex: index)
+  private static func key(_ index: UInt64) -> BufferKey {
+    BufferKey(bufferCollectionID: 7, bufferIndex: index)
   }
 
   @Test func `an answered deletion has left nothing`() throws {

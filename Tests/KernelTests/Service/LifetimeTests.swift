@@ -35,7 +35,7 @@ import Testing
       let vmo = try ofAClientThatIsGone(scene)
       #expect(try vmo.read(5) == Array("hello".utf8))
       let info = try scene.observer.info(vmo)
-      #expect(info == VmoInfo(bufferCollectionID: 7, bufferIndex: 1))
+      #expect(info == BufferKey(bufferCollectionID: 7, bufferIndex: 1))
       let status = try scene.observer.status()
       let buffer = try #require(status.buffers.first { $0.collection == 7 })
       #expect(buffer.orphan && buffer.process == getpid() && buffer.heap == ServedHeaps.first)
@@ -65,7 +65,7 @@ import Testing
   @Test func `every handle of a buffer tells its key until its deletion begins`() throws {
     let scene = try Scene()
     let vmo = try scene.heap.allocate(.max, of: .max)
-    let key = VmoInfo(bufferCollectionID: .max, bufferIndex: .max)
+    let key = BufferKey(bufferCollectionID: .max, bufferIndex: .max)
     let path = "/proc/self/fd/\(vmo.fd.rawValue)"
     let handles = [vmo, try vmo.duplicate(), try OddFile.open(path, OddFile.pathOnly)]
     for handle in handles { #expect(try scene.observer.info(handle) == key) }

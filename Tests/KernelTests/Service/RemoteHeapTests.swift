@@ -33,7 +33,8 @@ import Testing
     settings.imageFormatConstraints?.colorSpaces = Array(repeating: 1, count: 33)
     let error = #expect(throws: HeapError.self) { try allocate() }
     #expect(error?.code == .invalidArgs)
-    #expect(error?.cause == "a message has room for 32 color spaces, not for 33")
+    let field = "settings.image_format_constraints.color_spaces"
+    #expect(error?.cause == "\(field) has more elements than a message can carry")
     settings.imageFormatConstraints?.colorSpaces = Array(repeating: 1, count: 32)
     try allocate()
   }

@@ -1,8 +1,5 @@
 internal import SystemPackage
 
-/// A buffer's name within its heap.
-public typealias BufferKey = BufferName
-
 /// The buffers of one heap that are not fully reclaimed, by (collection, index).
 ///
 /// It keeps the parents, gives out the first children, and forgets a buffer when the reclaimer has

@@ -80,7 +80,7 @@ extension MessageSocket {
   /// Answers GetVmoInfo, as of any buffer.
   func answerInfo(_ request: MessageHeader) throws {
     var bytes: [UInt8] = []
-    GetVmoInfoReply(.success(VmoInfo(bufferCollectionID: 0, bufferIndex: 0))).encode(
+    GetVmoInfoReply(.success(BufferKey(bufferCollectionID: 0, bufferIndex: 0))).encode(
       transactionID: request.transactionID, into: &bytes)
     try send(bytes)
   }

@@ -1,11 +1,12 @@
-/// The name that a buffer carries in the kernel: who it is, for every tool that lists dma-bufs.
+/// Which buffer of its heap a buffer is: its collection, and its place there. Any two numbers.
 ///
-/// `lh:COLLECTION.INDEX`, both in base 36: two 64-bit numbers have at most 13 digits each, and the
+/// As text it is the name that the buffer carries in the kernel, for every tool that lists dma-bufs:
+/// `lh:COLLECTION.INDEX`, both in base 36. Two 64-bit numbers have at most 13 digits each, and the
 /// 30 bytes fit the 31 of `DMA_BUF_SET_NAME`. Any holder of a dma-buf can change its name, so a name
-/// tells; ``Heap/info(of:)`` knows.
-public struct BufferName: Hashable, Sendable {
-  public let bufferCollectionID: UInt64
-  public let bufferIndex: UInt64
+/// is a hint; ``Heap/info(of:)`` is certain.
+public struct BufferKey: Hashable, Sendable {
+  public var bufferCollectionID: UInt64
+  public var bufferIndex: UInt64
 
   public init(bufferCollectionID: UInt64, bufferIndex: UInt64) {
     self.bufferCollectionID = bufferCollectionID
@@ -25,7 +26,7 @@ public struct BufferName: Hashable, Sendable {
   }
 }
 
-extension BufferName: CustomStringConvertible {
+extension BufferKey: CustomStringConvertible {
   public var description: String {
     "lh:\(String(bufferCollectionID, radix: 36)).\(String(bufferIndex, radix: 36))"
   }

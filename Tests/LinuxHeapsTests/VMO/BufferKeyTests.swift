@@ -2,7 +2,7 @@ import Testing
 
 @testable import LinuxHeaps
 
-@Suite struct BufferNameTests {
+@Suite struct BufferKeyTests {
   @Test(
     arguments: [
       (0, 0, "lh:0.0"), (0, .max, "lh:0.3w5e11264sgsf"), (.max, 0, "lh:3w5e11264sgsf.0"),
@@ -11,9 +11,9 @@ import Testing
       (7, 1 << 32, "lh:7.1z141z4"),
     ] as [(UInt64, UInt64, String)])
   func `a name is written and read`(_ id: UInt64, _ index: UInt64, _ text: String) {
-    let name = BufferName(bufferCollectionID: id, bufferIndex: index)
+    let name = BufferKey(bufferCollectionID: id, bufferIndex: index)
     #expect(name.description == text)
-    #expect(BufferName(parsing: text) == name)
+    #expect(BufferKey(parsing: text) == name)
     #expect(text.utf8.count <= DMABuf.longestName)
   }
 
@@ -26,6 +26,6 @@ import Testing
     "lh:3w5e11264sgsg.0", "lh:0.3w5e11264sgsg",
   ])
   func `another spelling is another's name`(_ text: String) {
-    #expect(BufferName(parsing: text) == nil)
+    #expect(BufferKey(parsing: text) == nil)
   }
 }

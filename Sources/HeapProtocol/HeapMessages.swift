@@ -1,0 +1,151 @@
+public import struct LinuxHeaps.BufferKey
+public import struct LinuxHeaps.HeapProperties
+public import struct LinuxHeaps.SingleBufferSettings
+
+// fuchsia.hardware.sysmem/Heap
+
+/// `fuchsia.hardware.sysmem/Heap.AllocateVmo`: asks for a buffer.
+///
+/// The reply is an ``AllocateVmoResult``.
+public struct AllocateVmoRequest: WireMessage, WireBody {
+  /// Bytes, a multiple of the page size from the known caller; not checked here.
+  public var size: UInt64 = 0
+  /// What is asked of the memory; a heap looks at what it depends on. May be empty.
+  public var settings = SingleBufferSettings()
+  /// Any two numbers.
+  public var key = BufferKey()
+
+  init() {}
+
+  public init(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64
+  ) {
+    self.size = size
+    self.settings = settings
+    key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+  }
+
+  /// Throws where the settings exceed a bound, and names the field.
+  package func checkBounds() throws(WireError) {
+    var buffer: [UInt8] = []
+    try checkedEncode(transactionID: 0, into: &buffer)
+  }
+
+  static var ordinal: MessageOrdinal { .allocateVmo }
+  static var byteCount: Int { 40 }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) throws(WireError) {
+    coder.number(&size, at: offset)
+    try coder.field("settings", &settings, at: offset + 8)
+    coder.key(&key, at: offset + 24)
+  }
+}
+
+/// The reply to an ``AllocateVmoRequest``.
+public enum AllocateVmoResult: WireMessage, WireBody {
+  /// The buffer.
+  case vmo(HandleIndex)
+  /// Why there is none: a `zx.Status`.
+  case status(Int32)
+
+  static var ordinal: MessageOrdinal { .allocateVmo }
+  static var byteCount: Int { 16 }
+
+  init() { self = .status(0) }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) throws(WireError) {
+    let (member, vmo, status): (UInt64, HandleIndex?, Int32?) =
+      switch self {
+      case .vmo(let vmo): (1, vmo, nil)
+      case .status(let status): (2, nil, status)
+      }
+    switch try coder.union(member, at: offset) {
+    case 1: self = .vmo(try coder.member("response.vmo", vmo, at: offset))
+    case 2: self = .status(try coder.member("err", status, at: offset))
+    default: throw WireError(.unknownMember, at: offset)
+    }
+  }
+}
+
+/// `fuchsia.hardware.sysmem/Heap.DeleteVmo`: gives a buffer's last handle back.
+///
+/// The reply is a ``DeleteVmoReply``.
+public struct DeleteVmoRequest: WireMessage, WireBody {
+  /// Any two numbers.
+  public var key = BufferKey()
+  /// The vmo of the reply to AllocateVmo.
+  public var vmo = HandleIndex.first
+
+  init() {}
+
+  public init(bufferCollectionID: UInt64, bufferIndex: UInt64) {
+    key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+  }
+
+  static var ordinal: MessageOrdinal { .deleteVmo }
+  static var byteCount: Int { 20 }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) throws(WireError) {
+    coder.key(&key, at: offset)
+    try coder.field("vmo", &vmo, at: offset + 16)
+  }
+}
+
+/// The reply to a ``DeleteVmoRequest``: the buffer's resources are free. There is no error.
+public struct DeleteVmoReply: WireMessage, WireBody {
+  package init() {}
+
+  static var ordinal: MessageOrdinal { .deleteVmo }
+  static var byteCount: Int { 0 }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) {}
+}
+
+/// `fuchsia.hardware.sysmem/Heap.OnRegister`: the server's first message on a channel.
+///
+/// `need_flush` may be absent, which means no; the other properties are obligatory.
+public struct OnRegisterEvent: WireMessage, WireBody {
+  /// Those of the heap behind the channel.
+  public var properties: HeapProperties
+
+  package init(properties: HeapProperties) { self.properties = properties }
+
+  package func encode(into buffer: inout [UInt8]) { encode(transactionID: 0, into: &buffer) }
+
+  static var ordinal: MessageOrdinal { .onRegister }
+  static var byteCount: Int { HeapProperties.byteCount }
+
+  init() { properties = HeapProperties() }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) throws(WireError) {
+    try coder.field("properties", &properties, at: offset)
+  }
+}
+
+/// The last message of a server that closes a channel, and why.
+public struct Epitaph: WireMessage, WireBody {
+  /// A `zx.Status`.
+  public var status: Int32 = 0
+
+  init() {}
+
+  package init(status: Int32) { self.status = status }
+
+  package func encode(into buffer: inout [UInt8]) { encode(transactionID: 0, into: &buffer) }
+
+  static var ordinal: MessageOrdinal { .epitaph }
+  static var byteCount: Int { Int32.byteCount }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) throws(WireError) {
+    try coder.field("error", &status, at: offset)
+  }
+}
+
+extension WireCoder {
+  /// A key in line, as the Heap protocol's requests have it; in the observer's reply it is a table.
+  @_lifetime(self: copy self)
+  fileprivate mutating func key(_ key: inout BufferKey, at offset: Int) {
+    number(&key.bufferCollectionID, at: offset)
+    number(&key.bufferIndex, at: offset + 8)
+  }
+}
