@@ -174,17 +174,15 @@ let package = Package(
       ],
       swiftSettings: smallSettings),
 
-    // The process that gives a terminal back when `heapctl watch` is killed.
-    .target(name: "CTerminal", cSettings: cSettings),
-
     // What a run of checks found, in every format; nothing is read or run here.
     .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: smallSettings),
 
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "CTerminal", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapSurvey",
-        "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapSurvey",
+        "HeapTestKit",
+        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

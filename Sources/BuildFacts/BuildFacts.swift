@@ -1,14 +1,14 @@
 internal import CBuildFacts
 
 /// What a program's `--version` tells.
-public enum BuildFacts {
-  public static let version = "0.1.0"
+package enum BuildFacts {
+  private static let version = "0.1.0"
 
   /// `unknown` where the sources are in no repository.
-  public static let commit = unsafe String(cString: CBuildFacts_commit())
+  private static let commit = unsafe String(cString: CBuildFacts_commit())
 
   /// The compiler answers questions about its version, and tells it in no other way.
-  public static let toolchain: String = {
+  private static let toolchain: String = {
     #if compiler(>=6.4)
       "Swift 6.4 or later"
     #elseif compiler(>=6.3.2)
@@ -23,7 +23,7 @@ public enum BuildFacts {
   }()
 
   /// As GNU's programs put it: the first line's last word is the version.
-  public static func text(of program: String) -> String {
+  package static func text(of program: String) -> String {
     """
     \(program) \(version)
     commit \(commit)

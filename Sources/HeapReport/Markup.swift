@@ -1,3 +1,5 @@
+internal import LinuxHeaps
+
 /// Text of HTML or XML. What a literal says is markup; a string put into it is escaped, so that
 /// forgetting to escape does not compile.
 struct Markup: ExpressibleByStringInterpolation {

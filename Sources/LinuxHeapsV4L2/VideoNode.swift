@@ -146,5 +146,5 @@ private let v4l2_field_none = V4L2_FIELD_NONE.rawValue
 func text<Field: BitwiseCopyable>(_ field: Field) -> String {
   unsafe withUnsafeBytes(of: field) { bytes in
     unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-  }.printable
+  }.visible
 }

@@ -20,27 +20,14 @@ struct Alloc: AsyncParsableCommand {
   @Flag(help: "Keep the buffer until standard input ends, or until SIGINT or SIGTERM.")
   var hold = false
 
-  @Flag(help: "Print JSON.")
-  var json = false
-
-  @OptionGroup var color: ColorChoice
-
-  struct Row: Encodable {
-    let heap: String
-    let kind: String
-    let sizeBytes: UInt64
-    let contiguous: Bool
-    let name: String?
-    let inode: UInt64
-    let referenceCount: Int?
-  }
+  @OptionGroup var output: OutputChoice
 
   func validate() throws {
     try service.validate(against: choice)
     if choice.names.count > 1,
-      let name = choice.names.first(where: { HeapChoice.builtIn[$0] != nil })
+      let name = choice.names.first(where: { NamedHeap([$0]).isBuiltIn })
     {
-      throw ValidationError("the built-in heap '\(name)' stands alone, not in a list of heaps")
+      throw ValidationError("the built-in heap '\(name)' cannot be combined with other heaps")
     }
   }
 
@@ -51,59 +38,57 @@ struct Alloc: AsyncParsableCommand {
     let settings = SingleBufferSettings(
       bufferSettings: BufferMemorySettings(
         sizeBytes: size.bytes, isPhysicallyContiguous: contiguous))
-    let key = BufferKey(bufferCollectionID: UInt64(getpid()), bufferIndex: 0)
+    let collection = UInt64(getpid())
     let vmo = try heap.allocateVmo(
-      size: size.bytes, settings: settings, bufferCollectionID: key.bufferCollectionID,
-      bufferIndex: key.bufferIndex)
+      size: size.bytes, settings: settings, bufferCollectionID: collection, bufferIndex: 0)
     let row = Row(
       heap: vmo.heapName ?? service.socket ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
       contiguous: contiguous, name: try vmo.name, inode: vmo.identity.inode,
       referenceCount: try vmo.referenceCount)
-    if json { try JSONReport(body: row, name: "buffer").show() } else { show(row) }
+    if output.json { try showJSON(row, named: "buffer") } else { row.lines.forEach(show) }
     if hold {
-      let end = try EndSignal()
+      let end = try SignalPipe()
       tell("held by process \(getpid()); end of input, SIGINT or SIGTERM gives it back")
       end.wait(forEndOf: STDIN_FILENO)
     }
-    try await heap.deleteVmo(
-      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+    try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 0, vmo: vmo)
     tell("given back and reclaimed")
   }
 
   private func heap() throws -> any Heap {
     if let socket = service.socket { return try RemoteHeap(socket: socket) }
-    guard let name = choice.names.first else {
-      // A node that this user may not open has to say so, rather than be passed over.
-      guard HeapCatalog().heaps().isEmpty else { return DMABufHeap() }
-      let chosen = DefaultHeap()
-      try refuseContiguous(of: MemfdHeap.name, because: ", and this machine has no /dev/dma_heap")
-      tell("using \(chosen.reason)")
-      return chosen.heap
+    let isNamed = !choice.names.isEmpty
+    // A node that this user may not open has to say so, rather than be passed over.
+    let heap =
+      isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : NamedHeap()
+    if heap.isBuiltIn, contiguous {
+      complain(
+        "allocate contiguous memory: the \(heap.names[0]) heap has none"
+          + (isNamed ? "" : ", and this machine has no /dev/dma_heap")
+          + ". To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA")
+      throw Ending.noHeap
     }
-    guard HeapChoice.builtIn[name] != nil else { return DMABufHeap(heaps: choice.names) }
-    try refuseContiguous(of: name, because: "")
-    switch name {
-    case UDMABufHeap.name: return UDMABufHeap()
-    case OpaqueHeap.name: return OpaqueHeap()
-    default: return MemfdHeap()
-    }
+    if heap.isBuiltIn && !isNamed { tell("using \(heap.reason)") }
+    return heap.make()
   }
 
-  private func refuseContiguous(of name: String, because reason: String) throws {
-    guard contiguous else { return }
-    complain(
-      "allocate contiguous memory: the \(name) heap has none\(reason). "
-        + "To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA")
-    throw Ending.noHeap
-  }
+  private struct Row: Encodable {
+    let heap: String
+    let kind: String
+    let sizeBytes: UInt64
+    let contiguous: Bool
+    let name: String?
+    let inode: UInt64
+    let referenceCount: Int?
 
-  private func show(_ row: Row) {
-    let kind = row.kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(row.kind)"
-    heapctl.show(
-      "\(row.sizeBytes.asByteCount) of \(row.heap.printable): \(kind), inode \(row.inode)")
-    if let name = row.name { heapctl.show("  name in the kernel: \(name.printable)") }
-    if let count = row.referenceCount {
-      heapctl.show("  references: \(count) (the heap's parent, and this process)")
+    var lines: [String] {
+      let what = kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(kind)"
+      var lines = ["\(sizeBytes.asByteCount) of \(heap.visible): \(what), inode \(inode)"]
+      if let name { lines.append("  name in the kernel: \(name.visible)") }
+      if let referenceCount {
+        lines.append("  references: \(referenceCount) (the heap's parent, and this process)")
+      }
+      return lines
     }
   }
 }

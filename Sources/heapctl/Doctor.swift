@@ -4,14 +4,11 @@ internal import LinuxHeaps
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tells why allocation fails here, or could fail, and how to mend it.",
+    abstract: "Tells why allocation fails here, or could fail, and how to fix it.",
     discussion: """
       Exit status: 1 when something is broken, 0 otherwise. Run it as the user that shall allocate; \
       root sees more and may more.
       """)
-
-  @Flag(help: "Print JSON.")
-  var json = false
 
   @Flag(name: .shortAndLong, help: "Show all findings, those that are as they should be too.")
   var verbose = false
@@ -26,9 +23,9 @@ struct Doctor: ParsableCommand {
       visibility: .hidden))
   var root = ""
 
-  @OptionGroup var color: ColorChoice
+  @OptionGroup var output: OutputChoice
 
-  struct Report: Encodable {
+  private struct Report: Encodable {
     let kernel: String
     let user: String
     let container: String?
@@ -39,14 +36,54 @@ struct Doctor: ParsableCommand {
 
   func run() throws {
     let diagnosis = Diagnosis(of: Machine(root: root), probing: probe)
-    if json {
+    if output.json {
       let report = Report(
         kernel: diagnosis.kernel, user: diagnosis.user, container: diagnosis.container,
         severity: diagnosis.findings.map(\.severity).max() ?? .ok, findings: diagnosis.findings)
-      try JSONReport(body: report, name: "doctor").show()
+      try showJSON(report, named: "doctor")
     } else {
-      for line in DoctorText(diagnosis, verbose: verbose).lines { show(line) }
+      lines(diagnosis).forEach(show)
     }
     if diagnosis.isBroken { throw Ending.refused }
+  }
+
+  /// One for each area that is all right, and more where something is not.
+  private func lines(_ diagnosis: Diagnosis) -> [String] {
+    let place = diagnosis.container.map { " in a container (\($0))" } ?? ""
+    let indent = String(repeating: " ", count: 21)
+    var lines = ["heapctl doctor on Linux \(diagnosis.kernel), as \(diagnosis.user)\(place)", ""]
+    for area in Area.allCases {
+      let findings = diagnosis.findings(in: area)
+      let shown = verbose ? findings : findings.filter { $0.severity >= .warning }
+      if shown.isEmpty, let first = findings.min(by: { $0.severity < $1.severity }) {
+        lines.append(Self.line(first, area))
+      }
+      for finding in shown {
+        lines.append(Self.line(finding, area))
+        if finding.severity == .ok { continue }
+        lines.append("\(indent)why: \(finding.why.visible)")
+        if let fix = finding.fix { lines.append("\(indent)fix: \(fix.visible)") }
+        lines.append("\(indent)id:  \(finding.id)")
+      }
+    }
+    let summary =
+      "\(diagnosis.count(.broken)) broken, "
+      + diagnosis.count(.warning).counted("warning", "warnings") + ", "
+      + diagnosis.count(.note).counted("note", "notes")
+    return lines + ["", summary + (verbose ? "" : " (--verbose shows all)")]
+  }
+
+  private static func line(_ finding: Finding, _ area: Area) -> String {
+    let tint: Tint? =
+      switch finding.severity {
+      case .ok: .good
+      case .note: nil
+      case .warning: .doubtful
+      case .broken: .bad
+      }
+    let word = finding.severity == .broken ? "BROKEN" : finding.severity.rawValue
+    let cell = word.padded(to: 9)
+    return (tint.map { cell.painted($0) } ?? cell) + area.rawValue.padded(to: 12)
+      + finding.seen.visible
   }
 }

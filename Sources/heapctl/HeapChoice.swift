@@ -1,9 +1,8 @@
 internal import ArgumentParser
 internal import HeapTestKit
 internal import LinuxHeaps
-internal import SystemPackage
 
-/// The heap that a command works on.
+/// The heaps that a command works on.
 struct HeapChoice: ParsableArguments {
   @Option(
     name: .customLong("heap"),
@@ -11,10 +10,6 @@ struct HeapChoice: ParsableArguments {
       "A heap by its whole name, or one built in: memfd, udmabuf, opaque. May be repeated.",
       valueName: "name"))
   var names: [String] = []
-
-  static let builtIn: [String: HeapUnderTest] = [
-    MemfdHeap.name: .memfd, UDMABufHeap.name: .udmabuf, OpaqueHeap.name: .opaque,
-  ]
 
   /// A heap of its own, and what to ask of it.
   struct Chosen {
@@ -35,18 +30,48 @@ struct HeapChoice: ParsableArguments {
       ? usable.map(\.name) + (UDMABufHeap.isUsable ? [UDMABufHeap.name] : []) + [MemfdHeap.name]
       : self.names
     return names.map { name in
-      let entry = entries.first { $0.name == name }
-      let heap: any LocalHeap =
-        switch name {
-        case MemfdHeap.name: MemfdHeap()
-        case UDMABufHeap.name: UDMABufHeap()
-        case OpaqueHeap.name: OpaqueHeap()
-        default: DMABufHeap(heaps: [name])
-        }
+      let entry = entries.first { $0.name == name && $0.role == .contiguous }
       return Chosen(
-        name: name, heap: heap,
-        settings: entry?.role == .contiguous ? .contiguous : SingleBufferSettings(),
-        capacity: entry?.role == .contiguous ? entry?.capacity : nil)
+        name: name, heap: NamedHeap([name]).make(),
+        settings: entry == nil ? SingleBufferSettings() : .contiguous, capacity: entry?.capacity)
     }
+  }
+
+  /// Those that were named, to be checked, else all. Throws where one that was named cannot be used.
+  func heapsUnderTest() throws(HeapError) -> [HeapUnderTest] {
+    if names.isEmpty { return HeapUnderTest.all() }
+    let entries = HeapCatalog().heaps()
+    var heaps: [HeapUnderTest] = []
+    for name in names {
+      try NamedHeap([name]).check("verify")
+      let builtIn = [HeapUnderTest.udmabuf, .memfd, .opaque].first { $0.name == name }
+      let role = entries.first { $0.name == name }?.role ?? .other
+      heaps.append(builtIn ?? .dmaHeap(name, role: role))
+    }
+    return heaps
+  }
+}
+
+/// The service to ask in place of this machine's own heaps.
+struct ServiceChoice: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("Ask the heap service (heapd) at this socket.", valueName: "path"))
+  var socket: String?
+
+  func validate(against choice: HeapChoice) throws {
+    if socket != nil && !choice.names.isEmpty {
+      throw ValidationError(
+        "--heap cannot be combined with --socket: the service has its own heap")
+    }
+  }
+}
+
+/// A size as a person writes it: `4096`, `64K`, `8M`, `1G`; the units are powers of 1024.
+struct ByteSize: ExpressibleByArgument {
+  let bytes: UInt64
+
+  init?(argument: String) {
+    guard let bytes = UInt64(byteSize: argument) else { return nil }
+    self.bytes = bytes
   }
 }

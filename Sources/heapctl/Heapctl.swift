@@ -1,5 +1,7 @@
 internal import ArgumentParser
 internal import BuildFacts
+internal import Glibc
+internal import LinuxHeaps
 
 @main
 struct Heapctl: AsyncParsableCommand {
@@ -27,4 +29,58 @@ struct Heapctl: AsyncParsableCommand {
       Completion.self,
       DemoPartnerProcess.self,
     ])
+}
+
+/// How heapctl ends, by sysexits(3).
+enum Ending {
+  static let refused = ExitCode(1)
+  static let wrongUsage = ExitCode(EX_USAGE)
+  static let noHeap = ExitCode(EX_UNAVAILABLE)
+  static let noPermission = ExitCode(EX_NOPERM)
+}
+
+/// Says what went wrong and ends with the status for it.
+func reporting(_ body: () async throws -> Void) async throws {
+  do {
+    try await body()
+  } catch let error as HeapError {
+    complain("\(error)")
+    switch error.code {
+    case .accessDenied: throw Ending.noPermission
+    case .notFound, .notSupported: throw Ending.noHeap
+    default: throw Ending.refused
+    }
+  } catch let fault as FileFault {
+    complain("\(fault)")
+    throw fault.isForbidden ? Ending.noPermission : Ending.refused
+  }
+}
+
+struct Completion: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Prints the script that completes heapctl's words in a shell.",
+    discussion: """
+      For one user: heapctl completion bash > ~/.local/share/bash-completion/completions/heapctl; \
+      heapctl completion fish > ~/.config/fish/completions/heapctl.fish; in zsh into a file _heapctl \
+      of a folder in $fpath.
+      """)
+
+  enum Shell: String, ExpressibleByArgument, CaseIterable {
+    case bash, zsh, fish
+  }
+
+  @Argument(help: "bash, zsh or fish.")
+  var shell: Shell
+
+  @OptionGroup var color: ColorChoice
+
+  func run() {
+    let script: CompletionShell =
+      switch shell {
+      case .bash: .bash
+      case .zsh: .zsh
+      case .fish: .fish
+      }
+    show(Heapctl.completionScript(for: script))
+  }
 }

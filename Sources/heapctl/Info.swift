@@ -10,37 +10,33 @@ struct Info: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The service's socket.", valueName: "path"))
   var socket: String
 
-  @Flag(help: "Print JSON.")
-  var json = false
-
-  @OptionGroup var color: ColorChoice
+  @OptionGroup var output: OutputChoice
 
   func run() async throws {
-    let text = try await reporting { try RemoteHeap(socket: socket).status() }
-    if json {
-      show(text)
-      return
+    try await reporting {
+      let text = try RemoteHeap(socket: socket).status()
+      if output.json { return show(text) }
+      let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
+      status.lines.forEach(show)
     }
-    let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
-    for line in status.lines { show(line) }
   }
 }
 
 extension ServiceStatus {
   fileprivate var lines: [String] {
     ["\(heap): \(quota.text), \(orphans) orphans", ""]
-      + Table(
+      + table(
         ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
         users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells }
-      ).lines + [""]
-      + Table(
+      ) + [""]
+      + table(
         ["CONNECTION", "PROTOCOL", "PROCESS", "USER", "REQUESTS", "WAITS", "BUFFERS", "BYTES"],
         connections.map {
           ["\($0.id)", $0.protocol, "\($0.process)", "\($0.user)", "\($0.requests)", "\($0.waits)"]
             + $0.quota.cells
         }
-      ).lines + [""]
-      + Table(
+      ) + [""]
+      + table(
         ["COLLECTION", "INDEX", "SIZE", "HEAP", "USER", "PROCESS", "ORPHAN"],
         buffers.map {
           [
@@ -48,7 +44,7 @@ extension ServiceStatus {
             $0.process.map { "\($0)" } ?? "-", $0.orphan ? "yes" : "no",
           ]
         }
-      ).lines
+      )
   }
 }
 

@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import HeapTestKit
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -7,72 +6,54 @@ struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the heaps of this machine, those of the kernel and those built in.")
 
-  @Flag(help: "Print JSON.")
-  var json = false
-
-  @OptionGroup var color: ColorChoice
-
-  struct Row: Encodable {
-    let name: String
-    let kind: String
-    let path: String?
-    let roles: [String]
-    let duplicateOf: String?
-    let mode: String?
-    let owner: String?
-    let group: String?
-    let usable: Bool
-    let capacityBytes: UInt64?
-    let freeBytes: UInt64?
-    let kernels: String?
-  }
+  @OptionGroup var output: OutputChoice
 
   func run() throws {
     let heaps = HeapCatalog().heaps()
-    let rows = heaps.map(Row.init) + Row.builtIn
-    if json {
-      try JSONReport(body: rows, name: "heaps").show()
-      return
-    }
+    let builtIn: [(name: String, role: HeapRole, isUsable: Bool)] = [
+      (UDMABufHeap.name, .system, UDMABufHeap.isUsable), (MemfdHeap.name, .system, true),
+      (OpaqueHeap.name, .other, true),
+    ]
+    let rows =
+      heaps.map { heap in
+        Row(
+          name: heap.name, kind: "dma-heap", path: heap.path.string, roles: [heap.role.rawValue],
+          duplicateOf: heap.duplicateOf, mode: heap.node?.octalMode, owner: heap.node?.owner,
+          group: heap.node?.group, usable: heap.node?.isUsable ?? false,
+          capacityBytes: heap.capacity, freeBytes: heap.free, kernels: heap.kernels)
+      }
+      + builtIn.map { Row(name: $0, kind: $0, roles: [$1.rawValue], usable: $2) }
+    if output.json { return try showJSON(rows, named: "heaps") }
     let heads = ["NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH"]
-    for line in Table(heads, rows.map(\.cells)).lines { show(line) }
+    table(heads, rows.map(\.cells)).forEach(show)
     if heaps.isEmpty {
       tell(
         "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a contiguous one too)"
       )
     }
   }
-}
 
-extension List.Row {
-  init(_ entry: HeapEntry) {
-    self.init(
-      name: entry.name, kind: "dma-heap", path: entry.path.string, roles: [entry.role.rawValue],
-      duplicateOf: entry.duplicateOf,
-      mode: entry.node?.octalMode, owner: entry.node?.owner, group: entry.node?.group,
-      usable: entry.node?.isUsable ?? false, capacityBytes: entry.capacity,
-      freeBytes: entry.free, kernels: entry.kernels)
-  }
+  private struct Row: Encodable {
+    let name: String
+    let kind: String
+    var path: String?
+    let roles: [String]
+    var duplicateOf: String?
+    var mode: String?
+    var owner: String?
+    var group: String?
+    let usable: Bool
+    var capacityBytes: UInt64?
+    var freeBytes: UInt64?
+    var kernels: String?
 
-  private init(builtIn name: String, roles: [HeapRole], usable: Bool = true) {
-    self.init(
-      name: name, kind: name, path: nil, roles: roles.map(\.rawValue), duplicateOf: nil, mode: nil,
-      owner: nil, group: nil, usable: usable, capacityBytes: nil, freeBytes: nil, kernels: nil)
-  }
-
-  static let builtIn = [
-    Self(builtIn: UDMABufHeap.name, roles: [.system], usable: UDMABufHeap.isUsable),
-    Self(builtIn: MemfdHeap.name, roles: [.system]),
-    Self(builtIn: OpaqueHeap.name, roles: [.other]),
-  ]
-
-  var cells: [String] {
-    let who = owner.map { "\($0):\(group ?? "")" }
-    return [
-      name.printable, roles.joined(separator: ","), duplicateOf?.printable ?? "-", mode ?? "-",
-      who ?? "-",
-      usable ? "yes" : "no", capacityBytes?.asByteCount ?? "-", freeBytes?.asByteCount ?? "-",
-      path?.printable ?? "built in",
-    ]
+    var cells: [String] {
+      [
+        name.visible, roles.joined(separator: ","), duplicateOf?.visible ?? "-", mode ?? "-",
+        owner.map { "\($0):\(group ?? "")" } ?? "-", usable ? "yes" : "no",
+        capacityBytes?.asByteCount ?? "-", freeBytes?.asByteCount ?? "-",
+        path?.visible ?? "built in",
+      ]
+    }
   }
 }

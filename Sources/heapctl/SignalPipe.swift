@@ -3,21 +3,21 @@ internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
 
-/// Signals as something to wait for. One in a process.
+/// Signals as something to wait for, so that what is shown or held is given back. One in a process.
 ///
 /// By a pipe and a handler, not by signalfd(2): the library's threads would have to block the
 /// signals too.
 struct SignalPipe {
+  /// Readable when a signal has come.
+  ///
   /// Open as long as this process lives, as the handler's end is: a signal that comes late must not
   /// find a pipe without a reader (SIGPIPE).
-  ///
-  /// Readable when a signal has come.
   let descriptor: CInt
 
   /// Where the handler writes.
   private static let writer = Atomic<CInt>(-1)
 
-  init(_ signals: [CInt]) throws(HeapError) {
+  init(_ signals: [CInt] = [SIGINT, SIGTERM, SIGHUP]) throws(HeapError) {
     descriptor = try attempt("wait for signals") { () throws(Errno) in
       var ends: [CInt] = [-1, -1]
       _ = try call { unsafe pipe(&ends) }
@@ -33,7 +33,7 @@ struct SignalPipe {
   }
 
   /// From now on the signal does nothing but arrive.
-  func watch(for signal: CInt) {
+  private func watch(for signal: CInt) {
     var action = sigaction()
     unsafe action.__sigaction_handler.sa_handler = { signal in
       var byte = UInt8(truncatingIfNeeded: signal)
@@ -66,5 +66,32 @@ struct SignalPipe {
     var byte: UInt8 = 0
     let count = try? call { () -> Int in unsafe read(descriptor, &byte, 1) }
     return count == 1 ? CInt(byte) : nil
+  }
+
+  /// Waits until a signal has come, at most for that time. A signal that came before counts.
+  ///
+  /// - Returns: Whether one has come.
+  @discardableResult
+  func wait(for patience: Duration?) -> Bool {
+    let deadline = patience.map { MonotonicTime.now.advanced(by: $0) }
+    while true {
+      var waited = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let ready = unsafe poll(&waited, 1, deadline?.millisecondsFromNow ?? -1)
+      if ready >= 0 || errno != EINTR { return ready > 0 }
+    }
+  }
+
+  /// Waits until a signal has come, or until that input has no more to read.
+  func wait(forEndOf input: CInt) {
+    while true {
+      var waited = [
+        pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: input, events: Int16(POLLIN), revents: 0),
+      ]
+      if unsafe poll(&waited, 2, -1) < 0 && errno == EINTR { continue }
+      if waited[0].revents != 0 { return }
+      var byte: UInt8 = 0
+      if unsafe read(input, &byte, 1) <= 0 { return }
+    }
   }
 }

@@ -39,8 +39,8 @@ enum Heapd {
     // Its faults come before anything is made.
     let policy = try options.policy()
     let signals = try Signals { () throws(HeapError) in try options.policy() }
-    let choice = try HeapSelection(options.heaps)
-    log.notice("serving \(choice.reason)")
+    let heap = try chosenHeap(options.heaps)
+    log.notice("serving \(heap.reason)")
     var inherited = InheritedDescriptors()
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
     let sockets = try options.sockets(&inherited) { registry.text() }
@@ -49,9 +49,29 @@ enum Heapd {
       // A manager that hands over what it kept can be told to let go of it.
       manager: ServiceManager(
         keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty),
-      inherited: inherited.buffers, log: log, heapName: choice.name,
-      makeHeap: choice.make)
+      inherited: inherited.buffers, log: log,
+      heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
+      makeHeap: { heap.make(reclaimer: $0) })
     try server.run(signals)
+  }
+
+  /// - Parameter names: As on the command line: `auto`, one of those built in, or names of nodes.
+  private static func chosenHeap(_ names: [String]) throws(HeapError) -> NamedHeap {
+    guard names == ["auto"] else {
+      let heap = NamedHeap(names)
+      try heap.check("serve")
+      return heap
+    }
+    let heap = NamedHeap()
+    // Clients would get other memory than this machine has, for as long as the server runs. At boot
+    // the nodes are open only once udev has come to them.
+    guard !heap.isBuiltIn || HeapCatalog().heaps().isEmpty else {
+      throw HeapError(
+        .accessDenied, "serve the kernel's heaps",
+        cause: "they are closed to this user; without them it would be \(heap.reason)",
+        fix: "join their group (udev/60-dma-heap.rules), or ask for --heap memfd")
+    }
+    return heap
   }
 
   private static func tell(_ text: String) { write(text, to: STDERR_FILENO) }

@@ -123,7 +123,7 @@ import Testing
     #expect(run.error.contains("are available, less a floor of"))
   }
 
-  @Test func `a built-in heap stands alone`() throws {
+  @Test func `a built-in heap is not combined with others`() throws {
     let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "memfd", "--heap", "system")
     #expect(run.status == 64)
   }

@@ -45,7 +45,7 @@ import Testing
       let names = (verb.arguments ?? []).flatMap { $0.names ?? [] }.map(\.name)
       #expect(
         names.contains("color"),
-        "\(verb.commandName) lacks `@OptionGroup var color: ColorChoice`")
+        "\(verb.commandName) lacks an `OutputChoice` or a `ColorChoice`")
     }
   }
 

@@ -20,12 +20,5 @@ package enum TestHeaps {
   package static let mappable = names.filter { $0 != "opaque" }
 
   /// Of this process.
-  package static func make(_ name: String) -> any LocalHeap {
-    switch name {
-    case "memfd": MemfdHeap()
-    case "opaque": OpaqueHeap()
-    case "udmabuf": UDMABufHeap()
-    default: DMABufHeap(heaps: [name])
-    }
-  }
+  package static func make(_ name: String) -> any LocalHeap { NamedHeap([name]).make() }
 }

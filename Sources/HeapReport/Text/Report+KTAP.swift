@@ -1,3 +1,5 @@
+internal import LinuxHeaps
+
 extension Report {
   /// The Kernel Test Anything Protocol, version 1 (Documentation/dev-tools/ktap.rst): a test for each
   /// heap, a subtest for each check.
@@ -37,3 +39,11 @@ extension Report.Result {
 }
 
 private func indented(_ line: String) -> String { "  " + line }
+
+extension String {
+  /// Visible, and without `#`, which begins a directive in KTAP.
+  fileprivate var visibleWithoutHash: String {
+    // By scalar: a `#` with an accent is another character to Swift, and still a `#` to a parser.
+    visible.unicodeScalars.map { $0 == "#" ? "\\u{23}" : String($0) }.joined()
+  }
+}

@@ -1,3 +1,5 @@
+internal import LinuxHeaps
+
 extension Report {
   /// A line for each result, one for each device that it is about, and one that sums up.
   package var text: String {

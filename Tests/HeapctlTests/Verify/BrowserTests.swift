@@ -1,6 +1,7 @@
 import Foundation
 import HeapReport
 import HeapTestKit
+import LinuxHeaps
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import Foundation
 import HeapReport
+import LinuxHeaps
 import Testing
 
 /// What harnesses read out of KTAP and JUnit is what the report says.

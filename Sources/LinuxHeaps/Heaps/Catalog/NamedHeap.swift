@@ -1,0 +1,69 @@
+internal import SystemPackage
+
+/// The heap that a command line asks for.
+package struct NamedHeap: Sendable {
+  /// One of those built in, or nodes of `/dev/dma_heap` in the order in which they are tried. Without any,
+  /// the catalog chooses by role.
+  package let names: [String]
+  /// One line that says which, and why.
+  package let reason: String
+
+  /// Those that have no node.
+  private static let builtIn = [MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
+
+  package init(_ names: [String]) {
+    self.names = names
+    reason = "the heap\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")), as asked"
+  }
+
+  /// The heap of a machine where nobody named one: the kernel's, else the embedded memfd heap.
+  package init() {
+    let entries = HeapCatalog().heaps()
+    if entries.contains(where: { $0.node?.isUsable == true }) {
+      names = []
+      let list = entries.map { "\($0.name) (\($0.role.rawValue))" }.joined(separator: ", ")
+      reason = "the kernel's dma-buf heaps, because this machine has them: \(list)"
+    } else {
+      names = [MemfdHeap.name]
+      let cause =
+        entries.first.map {
+          "this user may not open \($0.path.string), which is "
+            + ($0.node.map { "\($0)" } ?? "gone")
+        } ?? "this machine has no /dev/dma_heap"
+      reason = "the embedded memfd heap, because \(cause)"
+    }
+  }
+
+  package var isBuiltIn: Bool { names.count == 1 && Self.builtIn.contains(names[0]) }
+
+  package func make(reclaimer: Reclaimer = .shared) -> any LocalHeap {
+    switch names {
+    case [MemfdHeap.name]: MemfdHeap(reclaimer: reclaimer)
+    case [UDMABufHeap.name]: UDMABufHeap(reclaimer: reclaimer)
+    case [OpaqueHeap.name]: OpaqueHeap(reclaimer: reclaimer)
+    default: DMABufHeap(heaps: names.isEmpty ? nil : names, reclaimer: reclaimer)
+    }
+  }
+
+  /// Finds out whether this process can use each of the names, without an allocation.
+  ///
+  /// - Parameter verb: What is to be done with the heap, for the error: `serve`.
+  /// - Throws: ``HeapError/Code/notFound`` where there is no such heap,
+  ///   ``HeapError/Code/accessDenied`` where this process may not open it.
+  package func check(_ verb: String) throws(HeapError) {
+    let known = HeapCatalog().heaps().map(\.name)
+    for name in names {
+      let operation = "\(verb) heap '\(name)'"
+      if isBuiltIn {
+        if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
+      } else if known.contains(name) {
+        try DMABufHeap().check(name, operation)
+      } else {
+        throw HeapError(
+          .notFound, operation, cause: "there is no such heap",
+          fix: "use \(Self.builtIn.joined(separator: ", ")), or a node of /dev/dma_heap: "
+            + (known.isEmpty ? "this machine has none" : known.joined(separator: " ")))
+      }
+    }
+  }
+}

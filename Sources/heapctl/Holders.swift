@@ -1,0 +1,201 @@
+internal import ArgumentParser
+internal import Glibc
+internal import HeapSurvey
+internal import LinuxHeaps
+internal import SystemPackage
+
+struct HoldersCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "holders",
+    abstract: "Shows every buffer of this machine, and who holds it.",
+    discussion: """
+      Reads each process's descriptors and mappings from /proc and, as root, the kernel's own list \
+      of dma-bufs from debugfs or, since Linux 6.16, by a BPF iterator. References that no process was \
+      seen to hold are shown as such.
+      """)
+
+  @Option(help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
+  var pid: Int32?
+
+  @OptionGroup var output: OutputChoice
+
+  func run() throws {
+    if let pid { try Self.expectVisible(pid) }
+    let report = HoldersReport(BufferSurvey(), heldBy: pid)
+    if output.json { try showJSON(report, named: "holders") } else { report.lines().forEach(show) }
+  }
+
+  static func expectVisible(_ process: pid_t) throws {
+    guard process > 0, unsafe access("/proc/\(process)", F_OK) == 0 else {
+      complain("look into process \(process) (/proc/\(process)): no such process")
+      throw Ending.refused
+    }
+    guard unsafe access("/proc/\(process)/fd", R_OK | X_OK) == 0 else {
+      complain(
+        "look into process \(process) (/proc/\(process)/fd): permission denied: it is another user's. "
+          + "To fix it: run as that user, or as root")
+      throw Ending.noPermission
+    }
+  }
+}
+
+/// What `heapctl holders` tells, as text and as JSON.
+struct HoldersReport: Encodable {
+  struct Holder: Encodable {
+    let process: Int32
+    let program: String
+    let descriptors: Int
+    let mappings: Int
+  }
+
+  struct Buffer: Encodable {
+    let kind: String
+    let heap: String?
+    let inode: UInt64
+    let sizeBytes: UInt64?
+    let name: String?
+    let collection: UInt64?
+    let index: UInt64?
+    /// References in the whole system; absent for a memfd, of which the kernel tells none.
+    let referenceCount: Int?
+    let heldByProcesses: Int
+    /// What is left of the count: devices, messages in flight, processes that were not seen.
+    let heldBeyond: Int?
+    /// Those that imported it, as far as debugfs tells.
+    let devices: [String]
+    /// Where it was found: `proc`, and `debugfs` or `bpf`, the kernel's own lists.
+    let foundIn: [String]
+    let holders: [Holder]
+  }
+
+  struct HeapTotal: Encodable {
+    let heap: String
+    let buffers: Int
+    let sizeBytes: UInt64
+  }
+
+  struct ProcessTotal: Encodable {
+    let process: Int32
+    let program: String
+    let buffers: Int
+    /// Each buffer in full, also where others hold it too.
+    let sizeBytes: UInt64
+  }
+
+  /// What this user could not see.
+  struct Unseen: Encodable {
+    let processes: Int
+    /// Why neither of the kernel's own lists was read; absent where one was.
+    var debugfs: String?
+    var bpf: String?
+
+    fileprivate init(_ survey: BufferSurvey) {
+      processes = survey.unseenProcesses
+      guard case .failure(let failure) = survey.list else { return }
+      debugfs = "\(BufferList.path): \(failure.debugfs)"
+      bpf = (failure.bpf.path.map { "\($0): " } ?? "") + failure.bpf.cause
+    }
+  }
+
+  let buffers: [Buffer]
+  let heaps: [HeapTotal]
+  let processes: [ProcessTotal]
+  let unseen: Unseen
+
+  init(_ survey: BufferSurvey, heldBy process: pid_t? = nil) {
+    let found = survey.buffers.filter { buffer in
+      process.map { process in buffer.holders.contains { $0.process == process } } ?? true
+    }
+    let source = try? survey.list.get()
+    buffers = found.map { Buffer($0, listedBy: source) }
+    heaps = Dictionary(grouping: found) { $0.heap ?? "?" }.sorted { $0.key < $1.key }
+      .map { heap, buffers in
+        HeapTotal(
+          heap: heap, buffers: buffers.count, sizeBytes: buffers.reduce(0) { $0.plus($1.size ?? 0) }
+        )
+      }
+    var totals: [pid_t: ProcessTotal] = [:]
+    for buffer in found {
+      for holder in buffer.holders {
+        let total = totals[holder.process]
+        totals[holder.process] = ProcessTotal(
+          process: holder.process, program: holder.name, buffers: (total?.buffers ?? 0) + 1,
+          sizeBytes: (total?.sizeBytes ?? 0).plus(buffer.size ?? 0))
+      }
+    }
+    processes = totals.values.sorted { $0.process < $1.process }
+    unseen = Unseen(survey)
+  }
+
+  /// The buffers, what each heap and each process has, and what this user could not see.
+  func lines(sortedBy order: BufferOrder? = nil) -> [String] {
+    guard !buffers.isEmpty else { return ["no buffers"] + (notes.isEmpty ? [] : [""] + notes) }
+    let buffers = order?.sorted(buffers) ?? buffers
+    let rows = table(
+      ["HEAP", "SIZE", "INODE", "COUNT", "COLLECTION", "INDEX", "NAME"], buffers.map(\.cells))
+    var lines = [rows[0]]
+    for (row, buffer) in zip(rows.dropFirst(), buffers) {
+      lines += [row] + buffer.holderLines(unseen.processes)
+    }
+    let heapRows = heaps.map { [$0.heap, "\($0.buffers)", $0.sizeBytes.asByteCount] }
+    lines += [""] + table(["HEAP", "BUFFERS", "BYTES"], heapRows)
+    let processRows = processes.map {
+      ["\($0.process)", $0.program.visible, "\($0.buffers)", $0.sizeBytes.asByteCount]
+    }
+    lines += [""] + table(["PROCESS", "PROGRAM", "BUFFERS", "BYTES"], processRows)
+    return lines + (notes.isEmpty ? [] : [""] + notes)
+  }
+
+  private var notes: [String] {
+    var notes: [String] = []
+    if unseen.processes > 0 {
+      notes.append("not seen: \(unseen.processes.counted("process", "processes")) of other users")
+    }
+    for failure in [unseen.debugfs, unseen.bpf].compactMap({ $0 }) {
+      notes.append("not seen: the kernel's own list of dma-bufs (\(failure))")
+    }
+    return notes
+  }
+}
+
+extension HoldersReport.Buffer {
+  fileprivate init(_ buffer: HeldBuffer, listedBy source: BufferList.Source?) {
+    self.init(
+      kind: buffer.isDMABuf ? "dma-buf" : "memfd", heap: buffer.heap, inode: buffer.key.inode,
+      sizeBytes: buffer.size, name: buffer.name, collection: buffer.label?.bufferCollectionID,
+      index: buffer.label?.bufferIndex, referenceCount: buffer.count, heldByProcesses: buffer.seen,
+      heldBeyond: buffer.beyond, devices: buffer.devices,
+      foundIn: (buffer.isInProcesses ? ["proc"] : [])
+        + (buffer.isInList == true ? source.map { [$0.rawValue] } ?? [] : []),
+      holders: buffer.holders.map {
+        HoldersReport.Holder(
+          process: $0.process, program: $0.name, descriptors: $0.descriptors, mappings: $0.mappings)
+      })
+  }
+
+  fileprivate var cells: [String] {
+    [
+      heap ?? "?", sizeBytes?.asByteCount ?? "?", "\(inode)", referenceCount.map { "\($0)" } ?? "-",
+      collection.map { "\($0)" } ?? "-", index.map { "\($0)" } ?? "-", name?.visible ?? "-",
+    ]
+  }
+
+  fileprivate func holderLines(_ unseenProcesses: Int) -> [String] {
+    var lines = holders.map {
+      "  process \($0.process) (\($0.program.visible)): "
+        + $0.descriptors.counted("descriptor", "descriptors") + ", "
+        + $0.mappings.counted("mapping", "mappings")
+    }
+    let imports = devices.isEmpty ? nil : "imported by \(devices.joined(separator: ", "))"
+    if let heldBeyond, heldBeyond > 0 {
+      let who =
+        imports
+        ?? "a device's import, a message in flight"
+        + (unseenProcesses > 0 ? ", or a process of another user" : "")
+      lines.append("  beyond processes: \(heldBeyond.counted("reference", "references")), \(who)")
+    } else if let imports {
+      lines.append("  \(imports)")
+    }
+    return lines
+  }
+}
