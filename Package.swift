@@ -194,7 +194,7 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
+        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/TestSupport", swiftSettings: settings),
@@ -202,8 +202,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "CHeapClient", "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit",
-        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
+        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
+        "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
@@ -242,7 +242,7 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "CHeapClient", "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
+        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
         "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),

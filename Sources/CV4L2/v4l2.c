@@ -40,7 +40,6 @@ static void read_image(const struct v4l2_format *format, struct CV4L2_image *ima
             .width = pixels->width,
             .height = pixels->height,
             .pixel_format = pixels->pixelformat,
-            .field = pixels->field,
             .planes = pixels->num_planes,
             .bytes_per_line = pixels->plane_fmt[0].bytesperline,
             .size = pixels->plane_fmt[0].sizeimage,
@@ -51,7 +50,6 @@ static void read_image(const struct v4l2_format *format, struct CV4L2_image *ima
             .width = pixels->width,
             .height = pixels->height,
             .pixel_format = pixels->pixelformat,
-            .field = pixels->field,
             .planes = 1,
             .bytes_per_line = pixels->bytesperline,
             .size = pixels->sizeimage,
@@ -75,7 +73,7 @@ int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_imag
         pixels->width = image->width;
         pixels->height = image->height;
         pixels->pixelformat = image->pixel_format;
-        pixels->field = image->field;
+        pixels->field = V4L2_FIELD_NONE;
         // The driver's own lengths.
         pixels->num_planes = 0;
         memset(pixels->plane_fmt, 0, sizeof pixels->plane_fmt);
@@ -84,7 +82,7 @@ int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_imag
         pixels->width = image->width;
         pixels->height = image->height;
         pixels->pixelformat = image->pixel_format;
-        pixels->field = image->field;
+        pixels->field = V4L2_FIELD_NONE;
         pixels->bytesperline = 0;
         pixels->sizeimage = 0;
     }

@@ -1,3 +1,5 @@
+internal import LinuxHeaps
+
 /// What one run of checks found, and on what machine: the value that every format is made of.
 package struct Report: Codable, Equatable, Sendable {
   /// Rises when a field changes its meaning or goes away.
@@ -26,9 +28,7 @@ package struct Report: Codable, Equatable, Sendable {
     self.results = results
     self.latencies = latencies
   }
-}
 
-extension Report {
   /// How a check ended, by the word that every format has for it.
   package enum Outcome: String, Codable, Sendable {
     case pass
@@ -118,5 +118,83 @@ extension Array where Element: Hashable {
   var withoutRepetition: [Element] {
     var seen: Set<Element> = []
     return filter { seen.insert($0).inserted }
+  }
+}
+
+extension Report {
+  /// What a reader of a bug report asks about the machine first. Nil is what it did not tell.
+  package struct Machine: Codable, Equatable, Sendable {
+    /// `/proc/version`, with compiler and date of build.
+    package var kernelVersion: String?
+    package var commandLine: String?
+    package var architecture: String?
+    /// The board, by its device tree or its firmware.
+    package var model: String?
+    package var processor: String?
+    package var processors: Int?
+    package var pageBytes: UInt64?
+    package var memoryBytes: UInt64?
+    package var availableBytes: UInt64?
+    /// All contiguous regions together.
+    package var contiguousBytes: UInt64?
+    package var contiguousFreeBytes: UInt64?
+    package var distribution: String?
+    package var user: String?
+    /// The file that the options are from.
+    package var optionsSource: String?
+    /// Kernel options by their names without `CONFIG_`; `n` for what is not set.
+    package var options: [String: String]
+
+    package init(options: [String: String] = [:]) { self.options = options }
+  }
+
+  /// A heap that was checked, or that is here and could not be.
+  package struct Heap: Codable, Equatable, Sendable {
+    package var name: String
+    package var role: String?
+    package var kind: String
+    package var path: String?
+    package var duplicateOf: String?
+    package var mode: String?
+    package var owner: String?
+    package var group: String?
+    package var usable: Bool
+    package var capacityBytes: UInt64?
+    package var freeBytes: UInt64?
+
+    package init(name: String, kind: String, usable: Bool = true) {
+      self.name = name
+      self.kind = kind
+      self.usable = usable
+    }
+  }
+}
+
+extension Report.Machine {
+  /// What the machine told, each as one line.
+  var facts: [(id: String, label: String, value: String)] {
+    let candidates: [(String, String, String?)] = [
+      ("model", "Machine", model),
+      ("architecture", "Architecture", architecture),
+      ("processor", "Processor", processor.map(withCount)),
+      ("memory", "Memory", amount(memoryBytes, availableBytes, "available")),
+      ("contiguous", "Contiguous memory", amount(contiguousBytes, contiguousFreeBytes, "free")),
+      ("pageSize", "Page size", pageBytes?.asByteCount),
+      ("distribution", "Distribution", distribution),
+      ("user", "Run by", user),
+      ("kernelVersion", "Kernel", kernelVersion),
+      ("commandLine", "Kernel command line", commandLine),
+    ]
+    return candidates.compactMap { id, label, value in
+      value.map { (id, label, $0) }
+    }
+  }
+
+  private func withCount(_ name: String) -> String { processors.map { "\($0) × \(name)" } ?? name }
+
+  private func amount(_ total: UInt64?, _ rest: UInt64?, _ word: String) -> String? {
+    guard let total else { return nil }
+    if total == 0 { return "none" }
+    return total.asByteCount + (rest.map { ", \($0.asByteCount) \(word)" } ?? "")
   }
 }

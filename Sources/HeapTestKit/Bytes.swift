@@ -44,6 +44,7 @@ extension VMO {
 }
 
 extension CPUAccess where Rights == ReadWrite {
+  @_lifetime(self: copy self)
   mutating func fill(_ value: UInt8) {
     var span = mutableBytes
     unsafe span.withUnsafeMutableBytes { bytes in
@@ -51,6 +52,7 @@ extension CPUAccess where Rights == ReadWrite {
     }
   }
 
+  @_lifetime(self: copy self)
   mutating func store(_ value: UInt8, at offset: Int) {
     var span = mutableBytes
     span.storeBytes(of: value, toByteOffset: offset, as: UInt8.self)

@@ -19,25 +19,20 @@ struct CameraTrial {
   }
 
   /// With what the camera is set to.
-  init(_ device: borrowing CaptureDevice) throws(HeapError) {
-    let format = try device.format()
-    path = device.path
-    driver = device.device.driver
-    (width, height, pixelFormat) = (format.width, format.height, format.pixelFormat)
-  }
-
-  /// With frames of several MiB, where it has such: the system heap gives out pieces of 1 MiB, which
-  /// may lie side by side by luck.
-  init(large device: borrowing CaptureDevice) throws(HeapError) {
-    let offered = device.device.formats
-    let pixelFormat =
-      if offered.contains(.xr24) { VideoFourCC.xr24 } else { try device.format().pixelFormat }
+  ///
+  /// - Parameter isLarge: With frames of several MiB instead, where it has such: the system heap gives
+  ///   out pieces of 1 MiB, which may lie side by side by luck.
+  init(_ path: String, isLarge: Bool = false) throws(HeapError) {
+    let device = try CaptureDevice(path)
     let present = try device.format()
-    path = device.path
+    let hasXR24 = device.device.formats.contains(.xr24)
+    let pixelFormat = isLarge && hasXR24 ? .xr24 : present.pixelFormat
+    self.path = path
+    self.pixelFormat = pixelFormat
     driver = device.device.driver
     (width, height) =
-      Self.size(of: device.sizes(of: pixelFormat)) ?? (present.width, present.height)
-    self.pixelFormat = pixelFormat
+      (isLarge ? Self.size(of: device.sizes(of: pixelFormat)) : nil)
+      ?? (present.width, present.height)
   }
 
   /// Of 1280x720 pixels, or the next that is offered: the largest of a range can be more than a region
@@ -57,7 +52,7 @@ struct CameraTrial {
   /// The first camera that refuses memory which is in pieces.
   static func demanding() throws -> CameraTrial? {
     for path in paths() {
-      let trial = try large(path)
+      let trial = try CameraTrial(path, isLarge: true)
       let bench = try CheckBench(try scattered())
       if try trial.run(bench) == .refused { return trial }
     }
@@ -75,16 +70,6 @@ struct CameraTrial {
           + "(modprobe udmabuf)")
     }
     return .dmaHeap(system.name, role: .system)
-  }
-
-  static func present(_ path: String) throws -> CameraTrial {
-    let device = try CaptureDevice(path)
-    return try CameraTrial(device)
-  }
-
-  private static func large(_ path: String) throws -> CameraTrial {
-    let device = try CaptureDevice(path)
-    return try CameraTrial(large: device)
   }
 
   /// Streams two frames into two buffers of the bench's heap, lets go of all, and leaves the camera

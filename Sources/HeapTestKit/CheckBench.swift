@@ -1,6 +1,8 @@
 internal import Glibc
 internal import LinuxHeaps
 
+package import struct SystemPackage.Errno
+
 /// What a check works with: a heap of its own, and the means to ask for memory and to wait.
 final class CheckBench: Sendable {
   let subject: HeapUnderTest
@@ -16,6 +18,8 @@ final class CheckBench: Sendable {
     self.seed = seed
     heap = try subject.make()
   }
+
+  var isMappable: Bool { HeapCheck.mappable.contains(subject.kind) }
 
   /// Several pages, so that it can be sliced, and small enough for every heap.
   static let size = 16 * pageSize
@@ -93,20 +97,24 @@ final class CheckBench: Sendable {
       // Longer than the service waits between two looks.
       usleep(300_000)
     } else {
-      try lookAgain()
+      let reclaimer = Reclaimer.shared
+      for _ in 0..<3 {
+        let wakeups = reclaimer.counters.wakeups
+        reclaimer.recheckNow()
+        try eventually("the reclaimer looks again") { reclaimer.counters.wakeups > wakeups }
+      }
     }
     try expectEqual(heap.liveBufferCount, 1, "the count of live buffers while \(holder)")
   }
 }
 
-extension CheckBench {
-  private func lookAgain() throws {
-    let reclaimer = Reclaimer.shared
-    for _ in 0..<3 {
-      let wakeups = reclaimer.counters.wakeups
-      reclaimer.recheckNow()
-      try eventually("the reclaimer looks again") { reclaimer.counters.wakeups > wakeups }
+extension MessageSocket {
+  /// The descriptor in the next message.
+  func receiveDescriptor() throws -> OwnedFD {
+    guard var message = try receive(), let descriptor = message.descriptors.next() else {
+      throw Broken(description: "the descriptor does not arrive")
     }
+    return descriptor
   }
 }
 
@@ -115,4 +123,16 @@ final class Tally: Sendable {
   private let cell = Guarded(0)
   var count: Int { cell.withLock { $0 } }
   func add() { cell.withLock { $0 += 1 } }
+}
+
+/// This process's open descriptors, as /proc/self/fd lists them.
+package enum OpenDescriptors {
+  package static func count() throws(Errno) -> Int {
+    try SmallFile.entries(of: "/proc/self/fd").count { number in
+      // Gone: the listing's own. And libdispatch, under Swift's tasks, opens the `stat` of its threads
+      // once a second, for a moment (event/workqueue.c).
+      guard let target = try? SmallFile.link("/proc/self/fd/\(number)") else { return false }
+      return !target.hasSuffix("/stat")
+    }
+  }
 }

@@ -27,8 +27,9 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   let make: @Sendable () throws -> any Heap
 
   init(
-    name: String, kind: Kind, settings: SingleBufferSettings, isRemote: Bool = false,
-    patience: Duration = .seconds(60), make: @escaping @Sendable () throws -> any Heap
+    name: String, kind: Kind, settings: SingleBufferSettings = SingleBufferSettings(),
+    isRemote: Bool = false, patience: Duration = .seconds(60),
+    make: @escaping @Sendable () throws -> any Heap
   ) {
     self.name = name
     self.kind = kind
@@ -53,17 +54,9 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     }
   }
 
-  public static let udmabuf = HeapUnderTest(
-    name: UDMABufHeap.name, kind: .udmabuf, settings: SingleBufferSettings()
-  ) { UDMABufHeap() }
-
-  public static let memfd = HeapUnderTest(
-    name: MemfdHeap.name, kind: .memfd, settings: SingleBufferSettings()
-  ) { MemfdHeap() }
-
-  public static let opaque = HeapUnderTest(
-    name: OpaqueHeap.name, kind: .opaque, settings: SingleBufferSettings()
-  ) { OpaqueHeap() }
+  public static let udmabuf = Self(name: UDMABufHeap.name, kind: .udmabuf) { UDMABufHeap() }
+  public static let memfd = Self(name: MemfdHeap.name, kind: .memfd) { MemfdHeap() }
+  public static let opaque = Self(name: OpaqueHeap.name, kind: .opaque) { OpaqueHeap() }
 
   /// The heap that a service serves, found out by asking it for a page.
   ///
@@ -74,10 +67,9 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     _ settings: SingleBufferSettings, socket: String
   ) async throws(HeapError) -> HeapUnderTest {
     let heap = try RemoteHeap(socket: socket)
-    let key = BufferKey(bufferCollectionID: UInt64(getpid()) << 32, bufferIndex: .max)
+    let collection = UInt64(getpid()) << 32
     let vmo = try heap.allocateVmo(
-      size: 1, settings: settings, bufferCollectionID: key.bufferCollectionID,
-      bufferIndex: key.bufferIndex)
+      size: 1, settings: settings, bufferCollectionID: collection, bufferIndex: .max)
     let kind: Kind =
       switch vmo.kind {
       case .dmaBuf: try vmo.exporterName == UDMABufHeap.name ? .udmabuf : .dmaHeap
@@ -85,8 +77,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
       case .opaque: .opaque
       }
     let name = try vmo.exporterName ?? vmo.kind.rawValue
-    try await heap.deleteVmo(
-      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+    try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: .max, vmo: vmo)
     return HeapUnderTest(
       name: "\(name), served at \(socket)", kind: kind, settings: settings, isRemote: true
     ) { try RemoteHeap(socket: socket) }
@@ -98,5 +89,32 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     let nodes = catalog.heaps().filter { $0.node?.isUsable == true && $0.role != .protected }
     return nodes.map { .dmaHeap($0.name, role: $0.role) }
       + (UDMABufHeap.isUsable ? [.udmabuf] : []) + [.memfd, .opaque]
+  }
+
+  /// How long one allocation of a heap takes.
+  ///
+  /// Each buffer is given back before the next is asked for, so that one buffer's room is enough. The
+  /// first allocation is not counted: it pays for what is set up once.
+  ///
+  /// - Returns: A time for each allocation that was made, and the refusal that ended them early.
+  public func allocationTimes(
+    of size: UInt64, count: Int
+  ) async -> (times: [Duration], refusal: HeapError?) {
+    var times: [Duration] = []
+    do {
+      let bench = try CheckBench(self)
+      for index in 0...UInt64(count) {
+        let start = ContinuousClock.now
+        let vmo = try bench.allocate(size, index: index)
+        let time = ContinuousClock.now - start
+        if index > 0 { times.append(time) }
+        try await bench.delete(vmo, index: index)
+      }
+      return (times, nil)
+    } catch let error as HeapError {
+      return (times, error)
+    } catch {
+      preconditionFailure("a heap threw no HeapError: \(error)")
+    }
   }
 }

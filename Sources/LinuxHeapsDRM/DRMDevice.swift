@@ -11,16 +11,28 @@ public struct DRMDevice: ~Copyable, Sendable {
   public var path: String { file.path }
   let file: DRMFile
 
-  /// Opens a node, e.g. `/dev/dri/renderD128`. It does not take the display from anybody.
+  /// Opens a node, e.g. `/dev/dri/renderD128`; whoever uses its displays keeps them.
+  ///
+  /// - Throws: `HeapError.Code.wrongType` for a file that is no DRM device, and what open(2) answers.
   public init(path: String) throws(HeapError) {
+    let operation = "open a DRM device"
     let file: DRMFile
-    do throws(Errno) { file = try DRMFile(path) } catch {
-      throw HeapError(opening: path, error)
+    do throws(Errno) {
+      file = try DRMFile(path)
+    } catch .noSuchFileOrDirectory {
+      throw HeapError(
+        .noSuchFileOrDirectory, operation, at: path, cause: "there is no such node",
+        fix: DRMNode.advice)
+    } catch  where error == .permissionDenied || error == .notPermitted {
+      throw HeapError(
+        error, operation, at: path, cause: "this user may not open the node",
+        fix: "join its group: usermod -aG video USER (or render), and log in again")
+    } catch {
+      throw HeapError(error, operation, at: path)
     }
     guard let driver = file.driver else {
       throw HeapError(
-        .wrongType, "open a DRM device", at: path, cause: "the file is no DRM device",
-        fix: DRMNode.advice)
+        .wrongType, operation, at: path, cause: "the file is not a DRM device", fix: DRMNode.advice)
     }
     self.driver = driver
     self.file = file
@@ -55,28 +67,69 @@ public struct DRMDevice: ~Copyable, Sendable {
   }
 }
 
-extension HeapError {
-  fileprivate init(opening path: String, _ errno: Errno) {
-    switch errno {
-    case .noSuchFileOrDirectory:
-      self.init(
-        errno, "open a DRM device", at: path, cause: "there is no such node",
-        fix: DRMNode.advice)
-    case .permissionDenied, .notPermitted:
-      self.init(
-        errno, "open a DRM device", at: path, cause: "this user may not open the node",
-        fix: "join its group: usermod -aG video USER (or render), and log in again")
-    default: self.init(errno, "open a DRM device", at: path)
-    }
-  }
-}
-
 extension DRMNode {
-  /// For who named a node that is none.
+  /// For somebody who named a wrong node.
   fileprivate static var advice: String {
     let nodes = all().map(\.path.string)
     return nodes.isEmpty
       ? "load the display's driver, or modprobe vkms"
       : "use one of: \(nodes.joined(separator: " "))"
+  }
+}
+
+/// A device's own reference to a buffer, closed when it goes out of scope.
+public struct GEMHandle: ~Copyable, Sendable {
+  let file: DRMFile
+  /// The number that stands for the buffer in this open file of the device.
+  public let rawValue: UInt32
+
+  init(_ file: DRMFile, _ rawValue: UInt32) {
+    self.file = file
+    self.rawValue = rawValue
+  }
+
+  deinit { file.close(rawValue) }
+}
+
+/// A buffer of the device's own making, linear, that the processor can fill (drm_mode_create_dumb).
+///
+/// The driver chooses the length of its rows and its size.
+public struct DumbBuffer: ~Copyable, Sendable {
+  public let handle: GEMHandle
+  public let bytesPerRow: UInt32
+  public let byteCount: UInt64
+
+  /// Another handle to it, for access through a mapping, or for another device.
+  public func export() throws(HeapError) -> VMO {
+    let file = handle.file
+    let fd = try attempt("export a dumb buffer", at: file.path) { () throws(Errno) in
+      var number: CInt = -1
+      try drmCall {
+        unsafe drmPrimeHandleToFD(
+          file.fd.rawValue, handle.rawValue, UInt32(DRM_CLOEXEC | DRM_RDWR), &number)
+      }
+      return OwnedFD(adopting: number)
+    }
+    return try VMO(adopting: fd)
+  }
+}
+
+extension DRMDevice {
+  /// Makes a dumb buffer of so many pixels; its memory is zero.
+  public func dumbBuffer(
+    width: UInt32, height: UInt32, bitsPerPixel: UInt32
+  ) throws(HeapError) -> DumbBuffer {
+    let file = self.file
+    return try attempt(
+      "make a dumb buffer of \(width)x\(height) pixels of \(bitsPerPixel) bits", at: path
+    ) { () throws(Errno) in
+      var (handle, row, size): (UInt32, UInt32, UInt64) = (0, 0, 0)
+      try drmCall {
+        unsafe drmModeCreateDumbBuffer(
+          file.fd.rawValue, width, height, bitsPerPixel, 0, &handle, &row, &size)
+      }
+      file.adopt(handle)
+      return DumbBuffer(handle: GEMHandle(file, handle), bytesPerRow: row, byteCount: size)
+    }
   }
 }

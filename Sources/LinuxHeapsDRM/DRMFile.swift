@@ -16,7 +16,7 @@ final class DRMFile: Sendable {
     fd = try .open(path, O_RDWR)
     self.path = path
     // The first to open a primary node becomes its master and keeps all others from the display. Who
-    // only imports has no use for that; a scan-out asks for it. Refused to who is none: all the better.
+    // only imports has no use for that; a scan-out asks for it. The kernel refuses this to other files.
     _ = drmDropMaster(fd.rawValue)
   }
 

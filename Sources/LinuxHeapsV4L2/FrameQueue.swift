@@ -5,9 +5,9 @@ internal import SystemPackage
 
 /// A device's queue of dma-bufs (Documentation/userspace-api/media/v4l/dmabuf.rst).
 ///
-/// A queued buffer is the queue's: it is handed over, and comes back with its frame. So nobody maps it
-/// through that handle while the device writes. The device keeps a buffer that it has had attached, and
-/// with it the buffer's memory, until the queue goes out of scope, whoever has closed it meanwhile.
+/// A queued buffer belongs to the queue and comes back with its frame, so nobody maps it through that
+/// handle while the device writes. The device keeps each buffer that was attached, and its memory, until
+/// the queue goes out of scope.
 public struct FrameQueue: ~Copyable, Sendable {
   private struct Slot {
     /// Set while the buffer is with the device.
@@ -49,7 +49,7 @@ public struct FrameQueue: ~Copyable, Sendable {
     } catch .invalidArgument {
       throw HeapError(
         .notSupported, operation, at: node.path,
-        cause: "its driver takes no dma-bufs (V4L2_MEMORY_DMABUF)", errno: .invalidArgument)
+        cause: "its driver does not accept dma-bufs (V4L2_MEMORY_DMABUF)", errno: .invalidArgument)
     } catch {
       throw HeapError(error, operation, at: node.path)
     }
@@ -75,9 +75,9 @@ public struct FrameQueue: ~Copyable, Sendable {
   ///
   /// - Parameters:
   ///   - vmo: A whole dma-buf.
-  ///   - bytesUsed: Of what goes into a memory-to-memory device; a camera tells it itself.
-  /// Throws `HeapError.Code.notSupported` where the device cannot use such memory. The buffer is in
-  /// the error's `HeapError.returnedVMO`.
+  ///   - bytesUsed: Of what goes into a memory-to-memory device; a camera sets it itself.
+  /// - Throws: `HeapError.Code.notSupported` where the device cannot use such memory. The buffer is in
+  ///   the error's `HeapError.returnedVMO`.
   public mutating func enqueue(_ vmo: consuming VMO, bytesUsed: UInt64 = 0) throws(HeapError) {
     let heap = vmo.heapName ?? vmo.kind.rawValue
     let operation = "queue \(vmo.byteCount.asByteCount) of \(heap)"
@@ -99,7 +99,7 @@ public struct FrameQueue: ~Copyable, Sendable {
         cause: "a frame of \(format) has \(format.byteCount) bytes", returning: ReturnedVMO(vmo))
     }
     let identity = vmo.identity
-    // At its former place nothing needs to be attached anew.
+    // At its former place it is attached already.
     guard
       let index = slots.firstIndex(where: { $0.vmo == nil && $0.identity == identity })
         ?? slots.firstIndex(where: { $0.vmo == nil && $0.identity == nil })
@@ -171,7 +171,8 @@ public struct FrameQueue: ~Copyable, Sendable {
     let index = Int(buffer.index)
     guard slots.indices.contains(index), let vmo = slots[index].vmo?.take() else {
       throw HeapError(
-        .internal, operation, at: node.path, cause: "the driver gives back what it was not given")
+        .internal, operation, at: node.path,
+        cause: "the driver returned a buffer that was not queued")
     }
     slots[index].vmo = nil
     return Frame(
@@ -182,8 +183,8 @@ public struct FrameQueue: ~Copyable, Sendable {
 
   /// Waits for the next frame.
   ///
-  /// Throws `HeapError.Code.timedOut` when none is done by then, and `HeapError.Code.badState`
-  /// where none can be: nothing is queued, or the device does not stream.
+  /// - Throws: `HeapError.Code.timedOut` when none is done by then, and `HeapError.Code.badState`
+  ///   where none can be: nothing is queued, or the device does not stream.
   public mutating func dequeue(for limit: Duration) throws(HeapError) -> Frame {
     // -1: poll(2) passes over it.
     try dequeue(for: limit, unlessReadable: -1)!
@@ -216,7 +217,7 @@ public struct FrameQueue: ~Copyable, Sendable {
       // The device failed, and has no frame from before that.
       if entries[0].revents & Int16(POLLERR) != 0, entries[0].revents & pollEvents == 0 {
         throw HeapError(
-          .io, operation, at: node.path, cause: "the device gave up",
+          .io, operation, at: node.path, cause: "the device failed",
           fix: "see the kernel's messages: dmesg")
       }
     }
@@ -231,4 +232,20 @@ public struct FrameQueue: ~Copyable, Sendable {
   ) throws(Failure) -> Result {
     try body(node.fd.rawValue)
   }
+}
+
+/// A buffer that came back from a queue.
+public struct Frame: ~Copyable, Sendable {
+  /// The buffer, which is the caller's again.
+  public let vmo: VMO
+  /// Counted by the device; a gap tells of frames that found no buffer.
+  public let sequence: UInt32
+  public let bytesUsed: UInt64
+  /// When it was taken, in microseconds of the device's clock, most often the monotonic one.
+  public let microseconds: Int64
+  /// The device says that the contents are damaged (`V4L2_BUF_FLAG_ERROR`).
+  public let isDamaged: Bool
+
+  /// The buffer alone, e.g. to queue it again.
+  public consuming func takeVMO() -> VMO { vmo }
 }

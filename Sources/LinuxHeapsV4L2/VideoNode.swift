@@ -35,7 +35,7 @@ final class VideoNode: Sendable {
       _ = try call { unsafe CV4L2_capabilities(number, &capability) }
     } catch {
       throw HeapError(
-        .wrongType, operation, at: path, cause: "it is no V4L2 device", errno: error,
+        .wrongType, operation, at: path, cause: "it is not a V4L2 device", errno: error,
         fix: "use a /dev/videoN")
     }
     self.capability = capability
@@ -98,7 +98,6 @@ final class VideoNode: Sendable {
     image.width = UInt32(clamping: width)
     image.height = UInt32(clamping: height)
     image.pixel_format = pixelFormat.rawValue
-    image.field = v4l2_field_none
     let number = fd.rawValue
     do throws(Errno) {
       _ = try call { unsafe CV4L2_set_format(number, type, isTrial, &image) }
@@ -138,9 +137,6 @@ final class VideoNode: Sendable {
     return capabilities == 0 ? nil : capabilities & UInt32(V4L2_BUF_CAP_SUPPORTS_DMABUF) != 0
   }
 }
-
-/// `V4L2_FIELD_NONE`: whole frames.
-private let v4l2_field_none = V4L2_FIELD_NONE.rawValue
 
 /// The text of a field of fixed size, which ends at its NUL. In one is what a USB device says of itself.
 func text<Field: BitwiseCopyable>(_ field: Field) -> String {

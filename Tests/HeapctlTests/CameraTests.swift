@@ -36,7 +36,7 @@ import Testing
       other
         == Run(
           output: "",
-          error: "heapctl: open a video device (/dev/null): it is no V4L2 device "
+          error: "heapctl: open a video device (/dev/null): it is not a V4L2 device "
             + "[Inappropriate ioctl for device, errno 25]; WRONG_TYPE. "
             + "To fix it: use a /dev/videoN\n", status: 1))
   }

@@ -37,7 +37,7 @@ import Testing
     #expect(run.status == 1)
     #expect(
       run.error.hasPrefix(
-        "heapctl: open a DRM device (/dev/null): the file is no DRM device; WRONG_TYPE. To fix it: "
+        "heapctl: open a DRM device (/dev/null): the file is not a DRM device; WRONG_TYPE. To fix it: "
       ))
   }
 
@@ -212,7 +212,7 @@ struct ShowOnScreenTests {
     var bytes = access.mutableBytes
     try #require(Painter(layout)).paint(pattern, into: &bytes)
     try access.end()
-    try scanout.show(try device.framebuffer(of: dumb, layout))
+    try scanout.show(try device.framebuffer(of: dumb.handle, layout))
     let sum = try DisplayCRC(of: device.path).next()
     _ = consume scanout
     return sum

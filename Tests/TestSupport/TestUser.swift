@@ -1,4 +1,4 @@
-package import CHeapPeer
+package import CHeapClient
 import Glibc
 
 /// Another user than root, who connects: the kernel notes the calling thread's user (unix(7)).
@@ -23,7 +23,7 @@ package struct TestUser: Sendable {
   func connect(
     _ socket: CInt, _ address: UnsafePointer<sockaddr>, _ length: socklen_t
   ) -> CInt {
-    unsafe CHeapPeer_connect_as(
+    unsafe CHeapClient_connect_as(
       user, group, supplementaryGroups, supplementaryGroups.count, socket, address, length)
   }
 }

@@ -4,12 +4,11 @@
 #ifdef __linux__
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
 // The other process of the checks: it holds descriptors and mappings, and does as it is told.
 //
-// It is this program again, started anew, so that it inherits no buffer, and taken over before `main`
+// It is this program again, newly started so that it inherits no buffer, and taken over before `main`
 // by a constructor. The first such process, the nursery, forks one peer at each request.
 
 /// One order to a peer; a descriptor may come with it. Each is answered by a `CHeapPeer_reply`.
@@ -60,11 +59,6 @@ int CHeapPeer_start_nursery(int socket, pid_t *_Nonnull pid);
 
 /// pidfd_open(2): readable when the process has ended and let go of all that it held. Close-on-exec.
 int CHeapPeer_pidfd_open(pid_t process);
-
-/// connect(2) as another user, whom the server sees (`SO_PEERCRED`, unix(7)). The calling thread must be
-/// root's, and is again on return.
-int CHeapPeer_connect_as(uid_t user, gid_t group, const gid_t *_Nonnull groups, size_t count, int socket,
-                         const struct sockaddr *_Nonnull address, socklen_t length);
 
 /// ioctl(2) as it is, for requests that no header knows.
 int CHeapPeer_ioctl(int descriptor, unsigned long request, void *_Nonnull argument);

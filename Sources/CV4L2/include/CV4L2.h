@@ -15,7 +15,6 @@ struct CV4L2_image {
     uint32_t width;
     uint32_t height;
     uint32_t pixel_format;
-    uint32_t field;
     /// Buffers for each frame.
     uint32_t planes;
     uint32_t bytes_per_line;
@@ -46,7 +45,8 @@ int CV4L2_enumerate_size(int device, uint32_t pixel_format, uint32_t index, uint
 /// `VIDIOC_G_FMT`.
 int CV4L2_get_format(int device, uint32_t type, struct CV4L2_image *_Nonnull image);
 
-/// `VIDIOC_S_FMT`, or `VIDIOC_TRY_FMT`: the driver changes what it cannot do.
+/// `VIDIOC_S_FMT`, or `VIDIOC_TRY_FMT`, for whole frames (`V4L2_FIELD_NONE`): the driver changes what it
+/// cannot do.
 int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_image *_Nonnull image);
 
 /// `VIDIOC_REQBUFS` for `V4L2_MEMORY_DMABUF`. `capabilities` is 0 before Linux 4.20.

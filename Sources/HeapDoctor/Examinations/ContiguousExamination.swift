@@ -16,10 +16,10 @@ enum ContiguousExamination {
   // MARK: None
 
   private static let why =
-    "a device without an IOMMU, as most cameras and displays of boards are, takes no other buffer; requests with --contiguous fail"
+    "a device without an IOMMU, as most cameras and displays of boards are, accepts no other buffer; requests with --contiguous fail"
 
   private static func absence(_ machine: Machine) -> Finding? {
-    // Told already: the kernel has it, and its node is missing.
+    // Reported already: the kernel has it, and its node is missing.
     let regions = Set(machine.files.entries("/sys/kernel/mm/cma"))
     let known = ["default_cma_region", "linux,cma", "reserved", "default-pool"]
     let isMissing = machine.heaps.contains {
@@ -118,12 +118,13 @@ enum ContiguousExamination {
           why: "one picture of 1920×1080 XR24 takes 7.9 MiB, and a stream needs three or more",
           fix: Fix.bootParameter("cma=64M", machine.files)))
     }
-    return findings + fragmentation(of: heap, entry, machine, trial, probing: probing)
+    let shape = fragmentation(of: heap, entry, machine, trial, probing: probing)
+    return findings + (shape.map { [$0] } ?? [])
   }
 
   private static func fragmentation(
     of heap: HeapNode, _ entry: HeapEntry, _ machine: Machine, _ trial: Trial, probing: Bool
-  ) -> [Finding] {
+  ) -> Finding? {
     let largest: UInt64
     let source: String
     if probing, trial.working.contains(where: { $0.name == heap.name }),
@@ -136,32 +137,45 @@ enum ContiguousExamination {
       // CONFIG_CMA_DEBUGFS, in pages.
       (largest, source) = (chunk * pageSize, "/sys/kernel/debug/cma")
     } else {
-      return FreeBlocks(machine.files).map { blocks in
-        [
-          Finding(
-            .note, .contiguous, "contiguous.free-blocks",
-            seen:
-              "free contiguous pages lie in blocks of up to \(blocks.largest.asByteCount): \(blocks.inLargest.asByteCount) of \(blocks.total.asByteCount) (/proc/pagetypeinfo)",
-            why:
-              "blocks side by side serve larger buffers; movable pages in between are moved away at need",
-            fix: "heapctl doctor --probe  # finds the largest buffer by allocating it")
-        ]
-      } ?? []
+      return freeBlocks(machine.files)
     }
     let free = entry.free ?? entry.capacity ?? 0
     let seen =
       "\(heap.name): the largest buffer to be had is \(largest.asByteCount) of \(free.asByteCount) (\(source))"
-    return [
-      largest < free / 2
-        ? Finding(
-          .warning, .contiguous, "contiguous.fragmented", seen: seen,
-          why: "buffers that live on lie between the free pieces",
-          fix:
-            "sudo sh -c 'echo 1 > /proc/sys/vm/compact_memory'  # moves what can be moved; else restart the holders, or boot with a larger cma="
-        )
-        : Finding(
-          .ok, .contiguous, "contiguous.largest", seen: seen, why: "the region is in one piece")
-    ]
+    return largest < free / 2
+      ? Finding(
+        .warning, .contiguous, "contiguous.fragmented", seen: seen,
+        why: "buffers that live on lie between the free pieces",
+        fix:
+          "sudo sh -c 'echo 1 > /proc/sys/vm/compact_memory'  # moves what can be moved; else restart the holders, or boot with a larger cma="
+      )
+      : Finding(
+        .ok, .contiguous, "contiguous.largest", seen: seen, why: "the region is in one piece")
+  }
+
+  /// Free pages of the migrate type CMA, by /proc/pagetypeinfo, which only root may read.
+  private static func freeBlocks(_ files: MachineFiles) -> Finding? {
+    var counts: [UInt64] = []
+    for line in (files.text("/proc/pagetypeinfo") ?? "").split(separator: "\n") {
+      // `Node 0, zone DMA32, type CMA 0 0 1 …`: blocks of 1, 2, 4 … pages.
+      let words = line.split(separator: " ")
+      guard let type = words.firstIndex(of: "CMA"), words.first == "Node", words.contains("type")
+      else { continue }
+      for (order, word) in words[(type + 1)...].enumerated() {
+        if order == counts.count { counts.append(0) }
+        counts[order] += UInt64(word) ?? 0
+      }
+    }
+    guard let order = counts.lastIndex(where: { $0 > 0 }) else { return nil }
+    let largest = pageSize << UInt64(order)
+    let total = counts.enumerated().reduce(0) { $0 + $1.element * (pageSize << UInt64($1.offset)) }
+    return Finding(
+      .note, .contiguous, "contiguous.free-blocks",
+      seen:
+        "free contiguous pages lie in blocks of up to \(largest.asByteCount): \((counts[order] * largest).asByteCount) of \(total.asByteCount) (/proc/pagetypeinfo)",
+      why:
+        "blocks side by side serve larger buffers; movable pages in between are moved away at need",
+      fix: "heapctl doctor --probe  # finds the largest buffer by allocating it")
   }
 
   /// The largest buffer, to a page, that the heap gives now.

@@ -1,16 +1,17 @@
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// The nodes: there, the right ones, openable by who asks, and giving pages.
+/// The nodes: whether they exist, are the right ones, can be opened by this user, and give pages.
 enum HeapExamination {
   static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
-    guard !machine.heaps.isEmpty else { return legacy(machine) }
-    var refusals: [HeapRefusal] = []
+    let legacy = legacy(machine).map { [$0] } ?? []
+    guard !machine.heaps.isEmpty else { return legacy }
+    var refusals: [(heap: HeapNode, cause: Finding)] = []
     var served: [String] = []
     var findings: [Finding] = []
     for heap in machine.heaps {
-      if let refusal = HeapRefusal(heap, machine) {
-        refusals.append(refusal)
+      if let cause = HeapRefusal.cause(heap, machine) {
+        refusals.append((heap, cause))
       } else if let failure = failure(heap, trial, machine) {
         findings.append(failure)
       } else {
@@ -28,7 +29,7 @@ enum HeapExamination {
             ? "each was opened, and gave a page where it is not protected" : "each was opened"),
         at: 0)
     }
-    return findings + openToAll(machine) + names(machine) + legacy(machine)
+    return findings + (openToAll(machine).map { [$0] } ?? []) + names(machine) + legacy
   }
 
   /// Openable, and yet nothing comes of it. A full contiguous region is examined as such.
@@ -46,20 +47,17 @@ enum HeapExamination {
     )
   }
 
-  private static func openToAll(_ machine: Machine) -> [Finding] {
+  private static func openToAll(_ machine: Machine) -> Finding? {
     let open = machine.heaps.filter {
       $0.status?.device != nil && ($0.status?.mode ?? 0) & 0o004 != 0
     }
-    guard !open.isEmpty else { return [] }
+    guard !open.isEmpty else { return nil }
     let paths = open.map(\.path).joined(separator: " ")
-    return [
-      Finding(
-        .warning, .heaps, "heap.open-to-all",
-        seen: "every user may open \(paths)",
-        why:
-          "heap memory is charged to nobody, so any of them can take all of it, and the out-of-memory killer ends others",
-        fix: "sudo chmod o-rwx \(paths)")
-    ]
+    return Finding(
+      .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
+      why:
+        "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
+      fix: "sudo chmod o-rwx \(paths)")
   }
 
   private static func names(_ machine: Machine) -> [Finding] {
@@ -88,14 +86,12 @@ enum HeapExamination {
     return findings
   }
 
-  private static func legacy(_ machine: Machine) -> [Finding] {
-    guard machine.files.exists("/dev/ion") else { return [] }
-    return [
-      Finding(
-        .warning, .heaps, "heap.ion",
-        seen: "/dev/ion is there: the allocator that heaps replaced, gone since Linux 5.11",
-        why: "programs for it find other names and ioctls than /dev/dma_heap has",
-        fix: "grep -rl /dev/ion /etc /opt  # what still asks for it; use /dev/dma_heap there")
-    ]
+  private static func legacy(_ machine: Machine) -> Finding? {
+    guard machine.files.exists("/dev/ion") else { return nil }
+    return Finding(
+      .warning, .heaps, "heap.ion",
+      seen: "/dev/ion is there: the allocator that heaps replaced, gone since Linux 5.11",
+      why: "programs for it find other names and ioctls than /dev/dma_heap has",
+      fix: "grep -rl /dev/ion /etc /opt  # what still asks for it; use /dev/dma_heap there")
   }
 }

@@ -4,8 +4,10 @@ internal import LinuxHeaps
 enum LimitExamination {
   static func findings(_ machine: Machine) -> [Finding] {
     let limits = machine.files.text("/proc/self/limits") ?? ""
-    return descriptors(soft("Max open files", limits))
-      + addressSpace(soft("Max address space", limits))
+    let found = [
+      descriptors(soft("Max open files", limits)), addressSpace(soft("Max address space", limits)),
+    ]
+    return found.compactMap { $0 }
   }
 
   /// The soft limit; nil for none.
@@ -15,33 +17,24 @@ enum LimitExamination {
       .flatMap { UInt64($0) }
   }
 
-  private static func descriptors(_ limit: UInt64?) -> [Finding] {
-    // A buffer takes a descriptor in the heap, one in its holder's hands and one for each slice.
+  private static func descriptors(_ limit: UInt64?) -> Finding {
     let why =
       "each buffer takes two descriptors of the process that allocates, and one for each slice"
     guard let limit, limit < 256 else {
-      return [
-        Finding(
-          .ok, .limits, "limits.descriptors",
-          seen: "\(limit.map { "\($0)" } ?? "any number of") descriptors", why: why)
-      ]
+      return Finding(
+        .ok, .limits, "limits.descriptors",
+        seen: "\(limit.map { "\($0)" } ?? "any number of") descriptors", why: why)
     }
-    return [
-      Finding(
-        limit < 32 ? .broken : .warning, .limits, "limits.descriptors",
-        seen: "this process may open \(limit) descriptors", why: why + ": then EMFILE",
-        fix: "ulimit -n 4096  # or LimitNOFILE=4096 in the unit")
-    ]
+    return Finding(
+      limit < 32 ? .broken : .warning, .limits, "limits.descriptors",
+      seen: "this process may open \(limit) descriptors", why: why + ": then EMFILE",
+      fix: "ulimit -n 4096  # or LimitNOFILE=4096 in the unit")
   }
 
-  private static func addressSpace(_ limit: UInt64?) -> [Finding] {
-    guard let limit else { return [] }
-    return [
-      Finding(
-        .warning, .limits, "limits.address-space",
-        seen: "this process may map \(limit.asByteCount)",
-        why: "mapped buffers count: mmap(2) fails with ENOMEM beyond it", fix: "ulimit -v unlimited"
-      )
-    ]
+  private static func addressSpace(_ limit: UInt64?) -> Finding? {
+    guard let limit else { return nil }
+    return Finding(
+      .warning, .limits, "limits.address-space", seen: "this process may map \(limit.asByteCount)",
+      why: "mapped buffers count: mmap(2) fails with ENOMEM beyond it", fix: "ulimit -v unlimited")
   }
 }

@@ -3,39 +3,30 @@ internal import LinuxHeaps
 
 /// heapd, which allocates for users that may not open the heaps.
 enum ServiceExamination {
-  static let socket = "/run/heapd/heap.sock"
+  private static let socket = "/run/heapd/heap.sock"
 
-  static func findings(_ machine: Machine) -> [Finding] {
+  static func finding(_ machine: Machine) -> Finding {
     guard let node = NodeStatus(machine.files.path(socket)) else {
-      return [
-        Finding(
-          .note, .service, "service.absent", seen: "no heapd serves at \(socket)",
-          why: "it would let users allocate with quotas, without a right on the heaps",
-          fix: "sudo systemctl enable --now heapd.socket  # where heapd is installed")
-      ]
+      return Finding(
+        .note, .service, "service.absent", seen: "no heapd serves at \(socket)",
+        why: "it would let users allocate with quotas, without a right on the heaps",
+        fix: "sudo systemctl enable --now heapd.socket  # where heapd is installed")
     }
     guard isListening(machine) else {
-      return [
-        Finding(
-          .warning, .service, "service.dead", seen: "\(socket) is there, and nobody listens at it",
-          why: "clients get ECONNREFUSED: the service ended without removing it",
-          fix: "sudo systemctl restart heapd.socket")
-      ]
+      return Finding(
+        .warning, .service, "service.dead", seen: "\(socket) exists, but no process listens on it",
+        why: "clients get ECONNREFUSED: the service ended without removing it",
+        fix: "sudo systemctl restart heapd.socket")
     }
     guard mayConnect(machine) else {
-      return [
-        Finding(
-          .note, .service, "service.closed",
-          seen: "\(socket) is \(node), and \(machine.identity.name) may not connect",
-          why: "its group may allocate through it", fix: Fix.join(node.group, machine.identity.name)
-        )
-      ]
+      return Finding(
+        .note, .service, "service.closed",
+        seen: "\(socket) is \(node), and \(machine.identity.name) may not connect",
+        why: "its group may allocate through it", fix: Fix.join(node.group, machine.identity.name))
     }
-    return [
-      Finding(
-        .ok, .service, "service.usable", seen: "heapd listens at \(socket)",
-        why: "heapctl alloc --socket \(socket) allocates through it")
-    ]
+    return Finding(
+      .ok, .service, "service.usable", seen: "heapd listens at \(socket)",
+      why: "heapctl alloc --socket \(socket) allocates through it")
   }
 
   static func isUsable(_ machine: Machine) -> Bool {

@@ -4,21 +4,17 @@ internal import LinuxHeaps
 enum UDMABufExamination {
   static let path = "/dev/udmabuf"
 
-  static func findings(_ machine: Machine) -> [Finding] {
-    guard let node = NodeStatus(machine.files.path(path)) else { return [absence(machine)] }
+  private static let why = "dma-bufs of memfd pages, which need no heap, cannot be made"
+
+  static func finding(_ machine: Machine) -> Finding {
+    guard let node = NodeStatus(machine.files.path(path)) else { return absence(machine) }
     if let error = machine.files.openingError(path) {
-      return [
-        Finding(
-          .note, .udmabuf, "udmabuf.closed",
-          seen: "\(path) is \(node), and \(machine.identity.name) may not open it (\(error))",
-          why: "dma-bufs of memfd pages, which need no heap, cannot be made",
-          fix: node.mode & 0o040 != 0 && node.groupID != 0
-            ? Fix.join(node.group, machine.identity.name) : "sudo chmod 660 \(path)")
-      ]
+      return Finding(
+        .note, .udmabuf, "udmabuf.closed",
+        seen: "\(path) is \(node), and \(machine.identity.name) may not open it (\(error))",
+        why: why, fix: Fix.access(to: [path], node, machine))
     }
-    return [
-      Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
-    ]
+    return Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
   }
 
   private static func limits(_ machine: Machine) -> String {
@@ -34,7 +30,6 @@ enum UDMABufExamination {
   }
 
   private static func absence(_ machine: Machine) -> Finding {
-    let why = "dma-bufs of memfd pages, which need no heap, cannot be made"
     switch machine.configuration?["CONFIG_UDMABUF"] {
     case .off:
       return Finding(

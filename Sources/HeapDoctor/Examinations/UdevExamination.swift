@@ -1,6 +1,6 @@
 internal import LinuxHeaps
 
-/// The udev rules for heaps. One that shuts this user out is told of as the cause by the heaps' examination.
+/// The udev rules for heaps. One that shuts this user out is reported by the heaps' examination.
 enum UdevExamination {
   static func findings(_ machine: Machine) -> [Finding] {
     let nodes = machine.heaps.filter { $0.status?.device != nil }
@@ -9,15 +9,14 @@ enum UdevExamination {
       machine.rules.outcome(for: heap.name).map { (heap, $0) }
     }
     guard !ruled.isEmpty else {
-      // Told already where it is the cause.
+      // Reported already where it is the cause.
       guard nodes.contains(where: \.isOpen) else { return [] }
       return [
         Finding(
           .note, .udev, "udev.none",
           seen:
             "no udev rule speaks of heaps: their nodes are as the kernel makes them, root:root 0600",
-          why: "an ordinary user may not allocate",
-          fix: installRule())
+          why: "an ordinary user may not allocate", fix: installRule())
       ]
     }
     let differing = ruled.filter { heap, outcome in
@@ -33,19 +32,32 @@ enum UdevExamination {
             ? "the rule covers every heap that is here" : "the rule covers some of the heaps")
       ] + partial(missed, paths)
     }
-    return partial(missed, paths) + [
-      Finding(
-        .warning, .udev, machine.rules.isApplied ? "udev.rule-not-applied" : "udev.not-running",
-        seen:
-          "\(heap.path) is \(status), and \(paths) says \(outcome.owner):\(outcome.group ?? "root") \(NodeStatus.octal(outcome.mode ?? 0o600))",
-        why: machine.rules.isApplied
-          ? "udev applies a rule when the node appears: the rule came later, or failed"
-          : "no udevd runs here to apply the rule",
-        fix: machine.rules.isApplied ? Self.reload : Self.start)
-    ]
+    let found = unapplied(outcome, status, .warning, of: "\(heap.path) ", by: paths, machine)
+    return partial(missed, paths) + [found]
   }
 
-  /// Told already where it is the cause.
+  /// A node that is not as a rule would have it.
+  static func unapplied(
+    _ wanted: UdevRules.Outcome, _ status: NodeStatus, _ severity: Severity, of node: String = "",
+    by rule: String, _ machine: Machine
+  ) -> Finding {
+    let mode = NodeStatus.octal(wanted.mode ?? 0o600)
+    let seen =
+      "\(node)is \(status), and \(rule) says \(wanted.owner):\(wanted.group ?? "root") \(mode)"
+    return machine.rules.isApplied
+      ? Finding(
+        severity, .udev, "udev.rule-not-applied", seen: seen,
+        why: "udev applies a rule when the node appears: the rule came later, or failed",
+        fix: reload)
+      : Finding(
+        severity, .udev, "udev.not-running", seen: seen,
+        why: "no udevd runs here to apply the rule",
+        fix:
+          "sudo systemctl start systemd-udevd && sudo udevadm trigger --settle --subsystem-match=dma_heap"
+      )
+  }
+
+  /// Reported already where it is the cause.
   private static func partial(_ missed: [HeapNode], _ paths: String) -> [Finding] {
     let open = missed.filter(\.isOpen)
     guard !open.isEmpty else { return [] }
@@ -58,10 +70,9 @@ enum UdevExamination {
     ]
   }
 
-  static let reload =
+  private static let reload =
     "sudo udevadm control --reload && sudo udevadm trigger --settle --subsystem-match=dma_heap"
-  static let start =
-    "sudo systemctl start systemd-udevd && sudo udevadm trigger --settle --subsystem-match=dma_heap"
+
   /// - Parameter heaps: None stands for all, those of modules that are loaded later too.
   static func installRule(for heaps: [String] = []) -> String {
     let which = heaps.isEmpty ? "" : ", KERNEL==\"\(heaps.joined(separator: "|"))\""

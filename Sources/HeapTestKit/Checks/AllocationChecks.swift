@@ -74,13 +74,18 @@ extension HeapCheck {
     HeapCheck("at-once", "100 threads allocate at the same time, each its own buffer") { bench in
       let identities = Guarded<Set<VMOIdentity>>([])
       let gate = Guarded<[ReturnedVMO]>([])
-      onThreads(100) { index in
-        guard let vmo = try? bench.allocate(index: UInt64(index)) else { return }
-        let identity = vmo.identity
-        identities.withLock { _ = $0.insert(identity) }
-        let box = ReturnedVMO(vmo)
-        gate.withLock { $0.append(box) }
+      let ended = Tally()
+      for index in 0..<UInt64(100) {
+        try KernelThread.start("heap-check") {
+          defer { ended.add() }
+          guard let vmo = try? bench.allocate(index: index) else { return }
+          let identity = vmo.identity
+          identities.withLock { _ = $0.insert(identity) }
+          let box = ReturnedVMO(vmo)
+          gate.withLock { $0.append(box) }
+        }
       }
+      try bench.eventually("every thread ends") { ended.count == 100 }
       try expectEqual(identities.withLock { $0.count }, 100, "the count of different buffers")
       gate.withLock { $0 = [] }
       try bench.eventuallyReclaimed("all 100 are closed")
@@ -92,9 +97,7 @@ extension HeapCheck {
         let vmo = try bench.allocate()
         let slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
         try pair.near.send([0], passing: slice)
-        guard var message = try pair.far.receive(), let arrived = message.descriptors.next()
-        else { throw Broken(description: "the descriptor does not arrive") }
-        _ = try VMO(adopting: arrived)
+        _ = try VMO(adopting: try pair.far.receiveDescriptor())
         _ = consume slice
         try await bench.delete(vmo)
       }

@@ -126,7 +126,7 @@ extension HeapCheck {
       let peer = try Peer()
       let vmo = try bench.allocate()
       try peer.hold(vmo)
-      let isMapped = HeapCheck.mappable.contains(bench.subject.kind)
+      let isMapped = bench.isMappable
       if isMapped { try peer.map(byteCount: CheckBench.size) }
       let count = try bench.referenceCount(of: vmo)
       try peer.forkHolder()
@@ -143,9 +143,7 @@ extension HeapCheck {
       let peer = try Peer()
       let vmo = try bench.allocate()
       try peer.hold(vmo)
-      if HeapCheck.mappable.contains(bench.subject.kind) {
-        try peer.map(byteCount: CheckBench.size)
-      }
+      if bench.isMappable { try peer.map(byteCount: CheckBench.size) }
       _ = consume vmo
       try bench.expectStillLive(while: "the process runs")
       try peer.kill()

@@ -52,17 +52,18 @@ extension HeapCheck {
       let first = try bench.allocate(index: 1)
       let second = try bench.allocate(index: 2)
       let third = try bench.allocate(index: 3)
-      let tracker = try MessageSocket.Pair()
-      try bench.heap.attachLifetimeTracking(
-        tracker.far.release(), bufferCollectionID: CheckBench.collection, buffersRemaining: 1)
+      func track() throws -> MessageSocket {
+        try MessageSocket.Pair().give { (far: consuming OwnedFD) throws(HeapError) in
+          try bench.heap.attachLifetimeTracking(
+            far, bufferCollectionID: CheckBench.collection, buffersRemaining: 1)
+        }
+      }
+      let tracker = try track()
       try await bench.delete(first, index: 1)
-      try expect(!tracker.near.isHungUp, "with two buffers left it is open")
+      try expect(!tracker.isHungUp, "with two buffers left it is open")
       try await bench.delete(second, index: 2)
-      try expect(tracker.near.isHungUp, "with one buffer left it is closed")
-      let late = try MessageSocket.Pair()
-      try bench.heap.attachLifetimeTracking(
-        late.far.release(), bufferCollectionID: CheckBench.collection, buffersRemaining: 1)
-      try expect(late.near.isHungUp, "where that is so already, it is closed at once")
+      try expect(tracker.isHungUp, "with one buffer left it is closed")
+      try expect(try track().isHungUp, "where that is so already, it is closed at once")
       _ = consume third
       try bench.eventuallyReclaimed("the last is closed")
     },

@@ -43,19 +43,20 @@ extension HeapCheck {
         }
         throw Broken(description: "the deletion was not refused")
       }
+      func taken(_ vmo: ReturnedVMO?) throws(Broken) -> VMO {
+        guard let vmo = vmo?.take() else {
+          throw Broken(description: "the vmo does not come back")
+        }
+        return vmo
+      }
       let wrong = try await refusal(second, index: 1)
       try expectEqual(wrong.code, .badHandle, "the refusal")
-      guard let returned = wrong.returnedVMO?.take() else {
-        throw Broken(description: "the vmo does not come back")
-      }
+      let returned = try taken(wrong.returnedVMO)
       try expectEqual(returned.identity, identity, "the vmo that comes back")
       try expectEqual(bench.heap.liveBufferCount, 2, "the count of live buffers")
       let unknown = try await refusal(returned, index: 3)
       try expectEqual(unknown.code, .notFound, "the refusal of an unknown index")
-      guard let again = unknown.returnedVMO?.take() else {
-        throw Broken(description: "the vmo does not come back")
-      }
-      try await bench.delete(again, index: 2)
+      try await bench.delete(try taken(unknown.returnedVMO), index: 2)
       try await bench.delete(first, index: 1)
     },
 
@@ -64,10 +65,7 @@ extension HeapCheck {
       let vmo = try bench.allocate(index: 1 << 40)
       let slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
       try pair.near.send([0], passing: slice)
-      guard var message = try pair.far.receive(), let arrived = message.descriptors.next() else {
-        throw Broken(description: "the descriptor does not arrive")
-      }
-      let adopted = try VMO(adopting: arrived)
+      let adopted = try VMO(adopting: try pair.far.receiveDescriptor())
       try expectEqual(try bench.heap.info(of: vmo).bufferIndex, 1 << 40, "the vmo's index")
       try expectEqual(try bench.heap.info(of: slice).bufferIndex, 1 << 40, "the slice's index")
       try expectEqual(

@@ -22,8 +22,8 @@ extension HeapCheck {
         ("a nonzero fd", .init(len: 1, fd: 1, fd_flags: readWrite, heap_flags: 0)),
       ]
       for (name, request) in refused {
-        let outcome = heap.allocate(request, structSize: 24)
-        try expectEqual(outcome, .refused(.invalidArgument), "the answer to \(name)")
+        let answer = Answer(of: heap.rawValue, to: request)
+        try expectEqual(answer, .refused(.invalidArgument), "the answer to \(name)")
       }
     },
 
@@ -37,7 +37,7 @@ extension HeapCheck {
       // 16 bytes end before heap_flags, which then count as 0; 64 have fields of the future.
       for size in [16, 64] {
         try expectEqual(
-          heap.allocate(request, structSize: size), .served(pageSize),
+          Answer(of: heap.rawValue, to: request, structSize: size), .served(pageSize),
           "the answer to a struct of \(size) bytes")
       }
     },
@@ -49,11 +49,11 @@ extension HeapCheck {
       let request = dma_heap_allocation_data(len: 1, fd: 0, fd_flags: 0, heap_flags: 0)
       try vmo.withDescriptor { buffer throws(Broken) in
         try expectEqual(
-          RawHeap.allocate(buffer, request, structSize: 24),
-          .refused(.inappropriateIOCTLForDevice), "a dma-buf's answer")
+          Answer(of: buffer, to: request), .refused(.inappropriateIOCTLForDevice),
+          "a dma-buf's answer")
       }
       try expectEqual(
-        RawHeap.allocate(-1, request, structSize: 24), .refused(.badFileDescriptor),
+        Answer(of: -1, to: request), .refused(.badFileDescriptor),
         "the answer of a descriptor that is not open")
     },
 
@@ -90,41 +90,32 @@ extension HeapCheck {
   ]
 }
 
-/// A heap's node, for requests that the library would not make.
-private struct RawHeap: ~Copyable {
-  enum Answer: Equatable {
-    /// The size of the buffer.
-    case served(UInt64)
-    case refused(Errno)
-  }
+/// What the kernel answers to a request that the library would not make.
+private enum Answer: Equatable {
+  /// The size of the buffer.
+  case served(UInt64)
+  case refused(Errno)
 
-  let fd: OwnedFD
-
-  func allocate(_ request: dma_heap_allocation_data, structSize: Int) -> Answer {
-    Self.allocate(fd.rawValue, request, structSize: structSize)
-  }
-
-  static func allocate(
-    _ descriptor: CInt, _ request: dma_heap_allocation_data, structSize: Int
-  ) -> Answer {
+  init(of heap: CInt, to request: dma_heap_allocation_data, structSize: Int = 24) {
     var bytes = unsafe withUnsafeBytes(of: request) { unsafe [UInt8]($0) }
     bytes += [UInt8](repeating: 0, count: max(0, structSize - bytes.count))
     let number = CHeapPeer_dma_heap_alloc_request(UInt32(structSize))
-    guard unsafe CHeapPeer_ioctl(descriptor, number, &bytes) == 0 else {
-      return .refused(Errno(rawValue: errno))
+    do throws(Errno) {
+      _ = try call { unsafe CHeapPeer_ioctl(heap, number, &bytes) }
+    } catch {
+      self = .refused(error)
+      return
     }
     let answer = unsafe bytes.withUnsafeBytes {
       unsafe $0.loadUnaligned(as: dma_heap_allocation_data.self)
     }
     let buffer = OwnedFD(adopting: CInt(bitPattern: answer.fd))
-    return .served(UInt64(lseek(buffer.rawValue, 0, SEEK_END)))
+    self = .served(UInt64(lseek(buffer.rawValue, 0, SEEK_END)))
   }
 }
 
 extension CheckBench {
-  fileprivate func openDevice() throws -> RawHeap {
-    let number = unsafe open("/dev/dma_heap/\(subject.name)", O_RDONLY | O_CLOEXEC)
-    guard number >= 0 else { throw Errno(rawValue: errno) }
-    return RawHeap(fd: OwnedFD(adopting: number))
+  fileprivate func openDevice() throws(Errno) -> OwnedFD {
+    try .open("/dev/dma_heap/\(subject.name)", O_RDONLY)
   }
 }

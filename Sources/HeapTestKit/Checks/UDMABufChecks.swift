@@ -1,3 +1,4 @@
+internal import Glibc
 internal import LinuxHeaps
 
 extension HeapCheck {
@@ -6,7 +7,7 @@ extension HeapCheck {
       "isolated-slice", "a slice can be a dma-buf of its own, which shows its pages and no others",
       on: [.udmabuf], isLocal: true
     ) { bench in
-      guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
+      let heap = bench.heap as! UDMABufHeap
       let vmo = try bench.allocate(index: 5)
       let slice = try heap.isolatedSlice(of: vmo, offset: 2 * pageSize, byteCount: 4 * pageSize)
       try expect(slice.identity != vmo.identity, "the slice is a buffer of its own to the kernel")
@@ -26,7 +27,7 @@ extension HeapCheck {
       "isolated-slice-bounds", "misaligned, partial and foreign slices are refused", on: [.udmabuf],
       isLocal: true
     ) { bench in
-      guard let heap = bench.heap as? UDMABufHeap else { throw Broken(description: "not udmabuf") }
+      let heap = bench.heap as! UDMABufHeap
       let vmo = try bench.allocate()
       let refused: [(UInt64, UInt64, HeapError.Code)] = [
         (1, pageSize, .invalidArgs), (0, 100, .invalidArgs), (0, 0, .invalidArgs),
@@ -43,5 +44,34 @@ extension HeapCheck {
         _ = try heap.isolatedSlice(of: stranger, offset: 0, byteCount: pageSize)
       }
     },
+  ]
+}
+
+extension HeapCheck {
+  static let opaque: [HeapCheck] = [
+    HeapCheck(
+      "no-access", "a vmo without pages has a size, and cannot be read, written or mapped",
+      on: [.opaque]
+    ) { bench in
+      let vmo = try bench.allocate()
+      try bench.expectRefusal(.notSupported, "a mapping") { _ = try vmo.map() }
+      try bench.expectRefusal(.notSupported, "a mapping for reading") { _ = try vmo.mapReadOnly() }
+      let adopted = try VMO(adopting: try vmo.duplicate().releaseDescriptor())
+      try expectEqual(adopted.kind, .opaque, "the kind of an adopted descriptor")
+      try vmo.withDescriptor { descriptor throws(Broken) in
+        var byte: UInt8 = 1
+        try expect(unsafe read(descriptor, &byte, 1) == -1, "read(2) fails")
+        try expect(unsafe write(descriptor, &byte, 1) == -1, "write(2) fails")
+        for protection in [PROT_READ, PROT_WRITE, PROT_NONE] {
+          let address = unsafe mmap(
+            nil, Int(pageSize), protection, MAP_SHARED, descriptor, 0)
+          try expect(unsafe address == MAP_FAILED, "mmap(2) with protection \(protection) fails")
+        }
+        var status = stat()
+        unsafe fstat(descriptor, &status)
+        try expectEqual(UInt64(status.st_size), CheckBench.size, "its size")
+        try expectEqual(status.st_blocks, 0, "its blocks")
+      }
+    }
   ]
 }

@@ -1,4 +1,3 @@
-import HeapTestKit
 import LinuxHeaps
 import SystemPackage
 import TestSupport

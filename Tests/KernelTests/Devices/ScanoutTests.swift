@@ -1,4 +1,3 @@
-import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
 import TestSupport
@@ -49,7 +48,7 @@ struct ScanoutTests {
           width: mode.size.width, height: mode.size.height, bitsPerPixel: bits)
         let own = try ImageLayout(what.format, size: mode.size, bytesPerRow: dumb.bytesPerRow)
         try dumb.export().paint(pattern, own)
-        try scanout.show(try device.framebuffer(of: dumb, own))
+        try scanout.show(try device.framebuffer(of: dumb.handle, own))
         seen.append(try DisplayCRC(of: device.path).next())
       }
       let vmo = try heap.buffer(layout.byteCount)
@@ -155,7 +154,7 @@ struct ScanoutTests {
         // A row of the least that holds all: the driver rounds up to pages.
         let buffer = try device.dumbBuffer(
           width: UInt32((layout.byteCount + 3) / 4), height: 1, bitsPerPixel: 32)
-        _ = try device.framebuffer(of: buffer, layout)
+        _ = try device.framebuffer(of: buffer.handle, layout)
         let spare = buffer.byteCount - layout.byteCount
         expect(.invalidArgs) { () throws(HeapError) in
           _ = try device.framebuffer(of: buffer.handle, layout, at: spare + 1)

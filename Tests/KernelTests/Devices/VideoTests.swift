@@ -3,6 +3,7 @@ import HeapTestKit
 import LinuxHeaps
 import LinuxHeapsDRM
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import LinuxHeapsV4L2
@@ -99,7 +100,7 @@ struct CaptureTests {
     let dumb = try device.dumbBuffer(width: 640, height: 480, bitsPerPixel: 32)
     let own = try ImageLayout(.xr24, size: mode.size, bytesPerRow: dumb.bytesPerRow)
     try #require(dumb.bytesPerRow == UInt32(format.bytesPerLine))
-    let copy = try device.framebuffer(of: dumb, own)
+    let copy = try device.framebuffer(of: dumb.handle, own)
     try scanout.show(copy)
     let black = try DisplayCRC(of: device.path).next()
     try scanout.show(try device.framebuffer(of: frame.vmo, layout))

@@ -1,0 +1,147 @@
+internal import LinuxHeaps
+
+/// All that was found on a machine.
+package struct Diagnosis: Sendable {
+  package let findings: [Finding]
+  /// The release of the machine that was examined.
+  package let kernel: String
+  package let user: String
+  package let container: String?
+
+  /// - Parameter probing: Whether the largest free piece of each contiguous region is found out by
+  ///   allocating it.
+  package init(of machine: Machine, probing: Bool = false) {
+    kernel = machine.release.text
+    user = machine.identity.name
+    container = machine.container
+    let trial = Trial(of: machine)
+    findings =
+      KernelExamination.findings(machine)
+      + HeapExamination.findings(machine, trial)
+      + ContiguousExamination.findings(machine, trial, probing: probing)
+      + UdevExamination.findings(machine)
+      + MemoryExamination.findings(machine)
+      + LimitExamination.findings(machine)
+      + [UDMABufExamination.finding(machine)]
+      + ImporterExamination.findings(machine, trial)
+      + [ServiceExamination.finding(machine)]
+  }
+
+  package func findings(in area: Area) -> [Finding] { findings.filter { $0.area == area } }
+
+  package func count(_ severity: Severity) -> Int { findings.count { $0.severity == severity } }
+
+  package var isBroken: Bool { count(.broken) > 0 }
+}
+
+/// One thing that was seen on a machine, and what it means for allocation.
+package struct Finding: Equatable, Sendable, Encodable {
+  /// Stays the same from version to version: `area.cause`.
+  package let id: String
+  package let severity: Severity
+  package let area: Area
+  /// The fact, with names and figures.
+  package let seen: String
+  /// What follows from it.
+  package let why: String
+  /// A command that mends it; nil where nothing needs mending.
+  package let fix: String?
+
+  init(
+    _ severity: Severity, _ area: Area, _ id: String, seen: String, why: String, fix: String? = nil
+  ) {
+    self.id = id
+    self.severity = severity
+    self.area = area
+    self.seen = seen
+    self.why = why
+    self.fix = fix
+  }
+}
+
+/// How much a finding matters, the least first.
+package enum Severity: String, CaseIterable, Comparable, Sendable, Encodable {
+  /// As it should be.
+  case ok
+  /// Worth knowing; allocation works.
+  case note
+  /// Some requests fail, or may fail later.
+  case warning
+  /// Requests fail now.
+  case broken
+
+  package static func < (left: Severity, right: Severity) -> Bool {
+    allCases.firstIndex(of: left)! < allCases.firstIndex(of: right)!
+  }
+}
+
+/// What is examined, in the order of a report.
+package enum Area: String, CaseIterable, Sendable, Encodable {
+  case kernel
+  case heaps
+  case contiguous
+  case udev
+  case memory
+  case limits
+  case udmabuf
+  case importers
+  case service
+}
+
+/// Commands that several findings give.
+enum Fix {
+  static func kernelOptions(_ names: [String]) -> String {
+    "scripts/config " + names.map { "-e \($0)" }.joined(separator: " ")
+      + "  # in the kernel's source tree; then build, install and boot it"
+  }
+
+  /// Puts a word on the kernel's command line, where this machine's boot loader reads it.
+  static func bootParameter(_ word: String, _ files: MachineFiles) -> String {
+    if files.exists("/boot/firmware/cmdline.txt") {
+      return "sudo sed -i '1s/$/ \(word)/' /boot/firmware/cmdline.txt  # then reboot"
+    }
+    if files.exists("/etc/default/grub") {
+      return
+        "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&\(word) /' /etc/default/grub && sudo update-grub  # then reboot"
+    }
+    if files.exists("/boot/extlinux/extlinux.conf") {
+      return
+        "sudo sed -i '/^ *append /Is/$/ \(word)/' /boot/extlinux/extlinux.conf  # then reboot"
+    }
+    return "cat /proc/cmdline  # add \(word) to it in your boot loader's settings, then reboot"
+  }
+
+  static func join(_ group: String, _ user: String) -> String {
+    "sudo usermod -aG \(group) \(user)  # then log in again"
+  }
+
+  /// Lets this user open nodes of one owner, group and mode.
+  static func access(to paths: [String], _ node: NodeStatus, _ machine: Machine) -> String {
+    node.mode & 0o040 != 0 && node.groupID != 0
+      ? join(node.group, machine.identity.name)
+      : "sudo chmod 660 \(paths.joined(separator: " "))"
+  }
+
+  /// - Parameter kind: The devices' name in /proc/devices.
+  static func allowDevice(_ kind: String, _ paths: [String], _ machine: Machine) -> String {
+    machine.container == nil
+      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-\(kind) rw"
+      : "docker run \(paths.map { "--device \($0)" }.joined(separator: " ")) …"
+  }
+}
+
+extension Array {
+  /// Elements of the same key together, the groups in the order of their first.
+  func grouped(by key: (Element) -> String) -> [[Element]] {
+    var groups: [(key: String, elements: [Element])] = []
+    for element in self {
+      let key = key(element)
+      if let index = groups.firstIndex(where: { $0.key == key }) {
+        groups[index].elements.append(element)
+      } else {
+        groups.append((key, [element]))
+      }
+    }
+    return groups.map(\.elements)
+  }
+}

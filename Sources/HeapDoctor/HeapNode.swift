@@ -1,0 +1,64 @@
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// A heap as the machine shows it: a node in /dev, an entry in sysfs, or both.
+struct HeapNode: Sendable {
+  static let directory = "/dev/dma_heap"
+  private static let registry = "/sys/class/dma_heap"
+
+  let name: String
+  var path: String { "\(Self.directory)/\(name)" }
+  /// What the catalogue says of it; nil where there is no node.
+  let entry: HeapEntry?
+  /// `MAJOR:MINOR` of the heap that the kernel has under this name, nil where it has none.
+  let registered: String?
+  /// What open(2) answers, nil where it succeeds.
+  let openingError: Errno?
+
+  var status: NodeStatus? { entry?.node }
+  var isOpen: Bool { entry != nil && openingError == nil }
+
+  static func all(_ files: MachineFiles) -> [HeapNode] {
+    let entries = HeapCatalog(root: files.root).heaps()
+    let missing = files.entries(registry).filter { name in !entries.contains { $0.name == name } }
+    return (entries.map(\.name) + missing).map { name in
+      let entry = entries.first { $0.name == name }
+      return HeapNode(
+        name: name, entry: entry, registered: files.line("\(registry)/\(name)/dev"),
+        openingError: entry == nil
+          ? .noSuchFileOrDirectory : files.openingError("\(directory)/\(name)"))
+    }
+  }
+}
+
+/// What came of asking each heap that may be opened for a page: the proof that no file can give.
+///
+/// Nothing is asked of a tree, and nothing of protected heaps, whose memory is for their firmware.
+struct Trial: Sendable {
+  private let failures: [String: Errno]
+  /// The heaps that gave a page.
+  let working: [HeapNode]
+
+  init(of machine: Machine) {
+    var failures: [String: Errno] = [:]
+    var working: [HeapNode] = []
+    for heap in machine.heaps
+    where machine.isRunning && heap.isOpen && heap.entry?.role != .protected {
+      do throws(Errno) {
+        _ = try Self.buffer(of: heap, size: pageSize)
+        working.append(heap)
+      } catch {
+        failures[heap.name] = error
+      }
+    }
+    self.failures = failures
+    self.working = working
+  }
+
+  func failure(of heap: HeapNode) -> Errno? { failures[heap.name] }
+
+  /// Straight from the kernel, so that it is gone as soon as the descriptor is.
+  static func buffer(of heap: HeapNode, size: UInt64) throws(Errno) -> OwnedFD {
+    try HeapDevice(heap.path).allocate(size: size)
+  }
+}
