@@ -26,7 +26,7 @@ public struct VideoDevice: Hashable, Sendable {
   }
 
   public let path: String
-  /// A person's name for the device, with `?` for control characters: a USB device chooses it.
+  /// A person's name for the device, with control characters as `\u{…}`: a USB device chooses it.
   public let card: String
   public let driver: String
   /// Where it is, e.g. `platform:vivid-000`.
