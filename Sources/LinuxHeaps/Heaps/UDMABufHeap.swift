@@ -25,7 +25,7 @@ public struct UDMABufHeap: LocalHeap {
   }
 
   /// Whether this process may open the device.
-  public static var isUsable: Bool { NodeStatus(UDMABufDevice.path)?.isUsable == true }
+  public static var isUsable: Bool { NodeStatus(Self.path)?.isUsable == true }
 
   public func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
@@ -35,18 +35,17 @@ public struct UDMABufHeap: LocalHeap {
     return try buffers.allocate(key, size: size, cleanup: cleanup) {
       (size, operation) throws(HeapError) in
       let device = try Self.open(operation())
-      if let limit = UDMABufDevice.sizeLimit, size > limit {
+      if let limit = Self.sizeLimit, size > limit {
         throw HeapError(
-          .noMemory, operation(), at: UDMABufDevice.path,
+          .noMemory, operation(), at: Self.path,
           cause: "the driver makes buffers of at most \(limit.asByteCount)",
           fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
       }
-      let grant = try admission.admit(size, from: .pages, operation(), at: UDMABufDevice.path)
-      return try attempt(operation(), at: UDMABufDevice.path) { () throws(Errno) in
+      let grant = try admission.admit(size, from: .pages, operation(), at: Self.path)
+      return try attempt(operation(), at: Self.path) { () throws(Errno) in
         let memfd = SharedFD(try Memfd.create(key.description, size: size))
-        let parent = try DMABufParent(
-          try device.create(memfd.fd, offset: 0, byteCount: size), name: key.description,
-          pages: .init(memfd: memfd, offset: 0))
+        let parent = try Self.create(
+          device, memfd, offset: 0, byteCount: size, name: key.description)
         return LiveBuffers.Memory(
           parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
       }
@@ -73,54 +72,48 @@ public struct UDMABufHeap: LocalHeap {
     }
     let start = pages.offset + vmo.offset + offset
     do throws(Errno) {
-      let parent = try DMABufParent(
-        try device.create(pages.memfd.fd, offset: start, byteCount: byteCount),
-        name: key.description, pages: .init(memfd: pages.memfd, offset: start))
+      let parent = try Self.create(
+        device, pages.memfd, offset: start, byteCount: byteCount, name: key.description)
       let child = ChildFD(try parent.openChild(), of: buffer)
       buffers.add(parent, to: buffer, key)
       return VMO(
         fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
         heapName: Self.name)
     } catch {
-      throw HeapError(error, operation, at: UDMABufDevice.path)
+      throw HeapError(error, operation, at: Self.path)
     }
   }
 
   /// - Throws: Why this process can make none.
   package static func check(_ operation: String) throws(HeapError) { _ = try open(operation) }
 
-  private static func open(_ operation: String) throws(HeapError) -> UDMABufDevice {
-    do throws(Errno) { return try UDMABufDevice() } catch {
+  // MARK: The device (linux/udmabuf.h)
+
+  private static let path = "/dev/udmabuf"
+
+  /// The most bytes that the driver puts into one dma-buf, nil where it does not tell: 64 MiB by
+  /// default on 6.12, on 7.3 as good as none.
+  private static var sizeLimit: UInt64? {
+    SmallFile.number("/sys/module/udmabuf/parameters/size_limit_mb").map { $0 << 20 }
+  }
+
+  private static func open(_ operation: String) throws(HeapError) -> OwnedFD {
+    do throws(Errno) { return try .open(path, O_RDONLY) } catch {
       throw HeapError(
-        opening: UDMABufDevice.path, operation, error, absent: "this kernel has no udmabuf device",
+        opening: path, operation, error, absent: "this kernel has no udmabuf device",
         fix: "load the module: modprobe udmabuf")
     }
   }
-}
-
-/// `/dev/udmabuf`, which makes dma-bufs of memfd pages (linux/udmabuf.h).
-private struct UDMABufDevice: ~Copyable {
-  static let path = "/dev/udmabuf"
-
-  private let fd: OwnedFD
-
-  init() throws(Errno) { fd = try .open(Self.path, O_RDONLY) }
 
   /// A dma-buf of the memfd's pages from `offset`; both numbers in whole pages. It pins them.
   ///
   /// The memfd has to be sealed against shrinking.
-  func create(
-    _ memfd: borrowing OwnedFD, offset: UInt64, byteCount: UInt64
-  ) throws(Errno) -> OwnedFD {
-    let device = fd.rawValue
-    let pages = memfd.rawValue
-    return OwnedFD(
-      adopting: try call { CLinuxHeaps_udmabuf_create(device, pages, offset, byteCount) })
-  }
-
-  /// The most bytes that the driver puts into one dma-buf, nil where it does not tell: 64 MiB by
-  /// default on 6.12, on 7.3 as good as none.
-  static var sizeLimit: UInt64? {
-    SmallFile.number("/sys/module/udmabuf/parameters/size_limit_mb").map { $0 << 20 }
+  private static func create(
+    _ device: borrowing OwnedFD, _ memfd: SharedFD, offset: UInt64, byteCount: UInt64, name: String
+  ) throws(Errno) -> DMABufParent {
+    let (number, pages) = (device.rawValue, memfd.fd.rawValue)
+    let descriptor = OwnedFD(
+      adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, offset, byteCount) })
+    return try DMABufParent(descriptor, name: name, pages: .init(memfd: memfd, offset: offset))
   }
 }

@@ -6,28 +6,22 @@ package import SystemPackage
 /// threads.
 package enum KernelThread {
   private final class Start: Sendable {
-    let name: String
-    let body: @Sendable () -> Void
-
-    init(_ name: String, _ body: @escaping @Sendable () -> Void) {
-      self.name = name
-      self.body = body
-    }
-
-    func run() {
-      var all = sigset_t()
-      unsafe sigfillset(&all)
-      unsafe pthread_sigmask(SIG_SETMASK, &all, nil)
-      unsafe CLinuxHeaps_name_this_thread(name)
-      body()
-    }
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
   /// - Parameter name: At most 15 bytes, as ps(1) shows it.
   package static func start(
     _ name: String, _ body: @escaping @Sendable () -> Void
   ) throws(Errno) {
-    let start = unsafe Unmanaged.passRetained(Start(name, body))
+    let start = unsafe Unmanaged.passRetained(
+      Start {
+        var all = sigset_t()
+        unsafe sigfillset(&all)
+        unsafe pthread_sigmask(SIG_SETMASK, &all, nil)
+        unsafe CLinuxHeaps_name_this_thread(name)
+        body()
+      })
     var thread = pthread_t()
     let error = unsafe pthread_create(
       &thread, nil,

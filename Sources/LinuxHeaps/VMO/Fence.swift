@@ -115,13 +115,13 @@ public struct FenceInfo: Hashable, Sendable {
   /// The kernel leaves out those that were signalled when fences were merged.
   public let points: [Point]
 
-  static func count(_ fence: CInt) throws(Errno) -> UInt32 {
+  fileprivate static func count(_ fence: CInt) throws(Errno) -> UInt32 {
     var information = sync_file_info()
     _ = try call { unsafe CLinuxHeaps_fence_info(fence, &information, nil, 0) }
     return information.num_fences
   }
 
-  init(_ fence: CInt) throws(Errno) {
+  fileprivate init(_ fence: CInt) throws(Errno) {
     // The number of a sync_file's points never changes.
     var points = [sync_fence_info](repeating: sync_fence_info(), count: Int(try Self.count(fence)))
     var information = sync_file_info()

@@ -37,7 +37,7 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
   /// Bytes.
   public let byteCount: Int
   /// -1 where the kernel needs no bracket.
-  let syncDescriptor: CInt
+  fileprivate let syncDescriptor: CInt
   private let reference: LocalReference
 
   fileprivate init(_ vmo: borrowing VMO) throws(HeapError) {
@@ -126,7 +126,7 @@ public struct CPUAccess<Rights: AccessRights>: ~Copyable, ~Escapable {
   private let syncDescriptor: CInt
 
   @_lifetime(borrow mapping)
-  init<Mapped: AccessRights>(_ mapping: borrowing Mapping<Mapped>) throws(HeapError) {
+  fileprivate init<Mapped: AccessRights>(_ mapping: borrowing Mapping<Mapped>) throws(HeapError) {
     unsafe memory = mapping.bytes
     syncDescriptor = mapping.syncDescriptor
     if syncDescriptor >= 0 {
