@@ -11,7 +11,7 @@ struct Peer: ~Copyable {
     let nursery = try Nursery.shared.get()
     let pair = try MessageSocket.Pair()
     try nursery.makePeer(pair.far)
-    socket = pair.near
+    socket = pair.keepingNear()
   }
 
   /// Has it hold a descriptor, in one of `CHeapPeer_SLOTS` places.
@@ -64,7 +64,7 @@ final class Nursery: Sendable {
     var process = pid_t()
     let error = pair.far.withDescriptor { unsafe CHeapPeer_start_nursery($0, &process) }
     if error != 0 { throw Errno(rawValue: error) }
-    socket = pair.near
+    socket = pair.keepingNear()
   }
 
   /// Checks run one at a time, so orders do too.

@@ -13,7 +13,7 @@ struct DemoPartner: ~Copyable {
     do throws(Errno) {
       let pair = try MessageSocket.Pair()
       process = try Self.spawn(pair.far)
-      socket = pair.near
+      socket = pair.keepingNear()
     } catch {
       throw HeapError(error, Self.operation)
     }

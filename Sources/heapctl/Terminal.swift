@@ -115,7 +115,7 @@ struct Terminal: ~Copyable {
   /// Serial lines report none, 0 by 0: then what terminals have had since the VT100.
   var size: (rows: Int, columns: Int) {
     var window = winsize()
-    unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &window)
+    _ = unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &window)
     return (
       window.ws_row == 0 ? 24 : Int(window.ws_row), window.ws_col == 0 ? 80 : Int(window.ws_col)
     )

@@ -35,7 +35,7 @@ import Testing
       ([0, .max], 32, "buffer_collection_id"),
     ] as [([UInt64], UInt64, String)])
   func `a vmo's info is whole`(_ table: [UInt64], _ byteCount: UInt64, _ field: String) {
-    let words = [1, table.reduce(0) { count, _ in count + 8 }] + table
+    let words: [UInt64] = [1, table.reduce(0) { count, _ in count + 8 }] + table
     let bytes =
       Array(Sample.vmoInfo.bytes.prefix(16)) + words.flatMap { [UInt8]($0) }
     let error = GetVmoInfoReply.refusal(bytes, handles: 0)

@@ -22,10 +22,16 @@ package enum OddFile {
     return (SharedFD(OwnedFD(adopting: numbers[0])), SharedFD(OwnedFD(adopting: numbers[1])))
   }
 
-  package static func unixSocket() throws(Errno) -> SharedFD {
-    let pair = try MessageSocket.Pair()
-    return SharedFD(pair.near.release())
+  package static func socketPair() throws(Errno) -> (near: SharedFD, far: SharedFD) {
+    var numbers: [CInt] = [-1, -1]
+    _ = try call {
+      unsafe socketpair(
+        AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0, &numbers)
+    }
+    return (SharedFD(OwnedFD(adopting: numbers[0])), SharedFD(OwnedFD(adopting: numbers[1])))
   }
+
+  package static func unixSocket() throws(Errno) -> SharedFD { try socketPair().near }
 
   package static func epoll() throws(Errno) -> SharedFD {
     SharedFD(OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) }))

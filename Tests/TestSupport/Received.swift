@@ -8,13 +8,9 @@ package struct Received {
 
   package init(_ message: consuming MessageSocket.Message) {
     bytes = message.bytes
-    handles = Self.take(message.descriptors)
-  }
-
-  private static func take(_ descriptors: consuming ReceivedDescriptors) -> [SharedFD] {
     var handles: [SharedFD] = []
-    while let handle = descriptors.next() { handles.append(SharedFD(handle)) }
-    return handles
+    while let handle = message.descriptors.next() { handles.append(SharedFD(handle)) }
+    self.handles = handles
   }
 
   package var header: MessageHeader? { try? MessageHeader(decoding: unsafe bytes.span.bytes) }

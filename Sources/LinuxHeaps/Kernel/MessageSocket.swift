@@ -31,6 +31,9 @@ public struct MessageSocket: ~Copyable, Sendable {
       near = MessageSocket(adopting: OwnedFD(adopting: numbers.0))
       far = MessageSocket(adopting: OwnedFD(adopting: numbers.1))
     }
+
+    /// Closes the far end here.
+    package consuming func keepingNear() -> MessageSocket { near }
   }
 
   /// Sends one message. Descriptors that go along are dups: the sender keeps its own.

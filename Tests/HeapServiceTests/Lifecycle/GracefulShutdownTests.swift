@@ -18,7 +18,7 @@ import Testing
     let group = ServiceGroup(
       services: [HeapService(try Self.server(at: path))],
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    async let run: Void = group.run()
+    let run = Task { try await group.run() }
     let heap = try RemoteHeap(socket: path)
     let vmo = try heap.allocateVmo(
       size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: Self.collection,
@@ -27,7 +27,7 @@ import Testing
     #expect(try heap.status().contains("\"schemaVersion\":1"))
     #expect(try Self.openBuffers() == 2)
     await group.triggerGracefulShutdown()
-    try await run
+    try await run.value
     #expect(throws: HeapError.self) {
       _ = try heap.allocateVmo(
         size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: Self.collection,

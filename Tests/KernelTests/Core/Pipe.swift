@@ -11,8 +11,12 @@ struct Pipe: ~Copyable {
     var ends: [CInt] = [-1, -1]
     _ = try call { unsafe pipe(&ends) }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    reading = OwnedFD(adopting: ends[0])
-    writing = OwnedFD(adopting: ends[1])
+    self.init(reading: OwnedFD(adopting: ends[0]), writing: OwnedFD(adopting: ends[1]))
+  }
+
+  private init(reading: consuming OwnedFD, writing: consuming OwnedFD?) {
+    self.reading = reading
+    self.writing = writing
   }
 
   mutating func takeWritingEnd() -> OwnedFD { writing.take()! }

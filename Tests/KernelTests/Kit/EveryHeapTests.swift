@@ -25,7 +25,13 @@ struct Case: CustomTestStringConvertible, Sendable {
     switch await test.check.run(on: test.heap) {
     case .passed: break
     case .failed(let reason): Issue.record("\(reason)")
-    case .skipped(let reason): try Test.cancel("\(reason)")
+    case .skipped(let reason):
+      #if compiler(>=6.3)
+        try Test.cancel("\(reason)")
+      #else
+        // Swift 6.2 has no test that skips itself: it passes, and says why.
+        print("\(test) skipped: \(reason)")
+      #endif
     }
   }
 

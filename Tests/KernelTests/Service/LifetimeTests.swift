@@ -145,10 +145,9 @@ import Testing
   }
 
   private func track(_ scene: Scene, remaining: UInt32) throws -> SharedFD {
-    let pair = try MessageSocket.Pair()
-    try scene.observer.attach(
-      SharedFD(pair.far.release()), to: 7, remaining: remaining)
-    return SharedFD(pair.near.release())
+    let pair = try OddFile.socketPair()
+    try scene.observer.attach(pair.far, to: 7, remaining: remaining)
+    return pair.near
   }
 
   @Test func `with no more buffers than that it is closed at once`() throws {
@@ -177,9 +176,9 @@ import Testing
   }
 
   private func ofAnObserverThatIsGone(_ scene: Scene) throws -> SharedFD {
-    let pair = try MessageSocket.Pair()
+    let pair = try OddFile.socketPair()
     let observer = try WireClient.observer(scene.daemon)
-    try observer.attach(SharedFD(pair.far.release()), to: 7, remaining: 0)
-    return SharedFD(pair.near.release())
+    try observer.attach(pair.far, to: 7, remaining: 0)
+    return pair.near
   }
 }

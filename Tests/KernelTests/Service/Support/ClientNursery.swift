@@ -18,7 +18,7 @@ final class ClientNursery: Sendable {
     var process = pid_t()
     let error = pair.far.withDescriptor { unsafe CHeapClient_start_nursery($0, &process) }
     if error != 0 { throw Errno(rawValue: error) }
-    socket = pair.near
+    socket = pair.keepingNear()
   }
 
   /// Clients from now on use this service; what others did is forgotten.

@@ -50,8 +50,7 @@ final class DescriptorStore: Sendable {
   // MARK: Hearing
 
   private func receive() -> Bool {
-    guard let message = try? inbox.receive() else { return true }
-    var descriptors = message.descriptors
+    guard var message = try? inbox.receive() else { return true }
     var fields: [Substring: Substring] = [:]
     for line in String(decoding: message.bytes, as: UTF8.self).split(separator: "\n") {
       let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -59,7 +58,7 @@ final class DescriptorStore: Sendable {
     }
     let name = fields["FDNAME"].map(String.init) ?? "stored"
     if fields["FDSTORE"] != nil {
-      while let file = descriptors.next() { keep(SharedFD(file), name) }
+      while let file = message.descriptors.next() { keep(SharedFD(file), name) }
     }
     if fields["FDSTOREREMOVE"] != nil { remove(name) }
     state.withLock { state in
