@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs inside the booted kernel, in the package's folder: the tests that a kernel can change, heapctl's
+# guest.sh KERNEL [all]: runs inside the booted kernel, in the package's folder: the tests that a kernel can change, heapctl's
 # checks on every heap, and then the question whether the kernel has a dma-buf or a complaint left.
 set -uo pipefail
-kernel=$1
+kernel=$1 mode=${2:-}
 failed=0
 fail() {
   echo "kernel-test $kernel: FAILED: $*"
@@ -28,26 +28,32 @@ stock) LINUXHEAPS_SERVED_HEAPS="udmabuf" ;;
 esac
 export LINUXHEAPS_HEAPS LINUXHEAPS_SERVED_HEAPS SWIFT_BACKTRACE=enable=no
 
-# What no kernel can change runs outside only. heapctl's verbs run on `next`; the other kernels have them in
-# the lines below, and in screen.sh and static.sh.
-outside='^(HeapProtocolTests|PrometheusTextTests)[.]|[.](DoctorTree|Completion|Verb|Color|ReadmeCommand|Golden|MachineFormat|StressModel|StressScript)Tests'
-outside="$outside|[.](EveryFormat|ReportFile|Progress|WatchFrame|WatchText|WatchRefusal|KeyParser|Screen|TerminalRestored)Tests"
-outside="$outside|[.](Configuration|SocketFile|ConnectionLimit|Metrics|BTF)Tests"
-[ "$kernel" = next ] || outside="$outside|^HeapctlTests[.]"
+# The tests that a kernel can change, with storms of a tenth; with `all` whole storms, and on `next` the other tests too,
+# but those of a browser, which takes minutes to start here.
+tests='^KernelTests[.]'
+if [ "$mode" = all ]; then
+  [ "$kernel" != next ] || tests='^(KernelTests|HeapctlTests|HeapServiceTests)[.]'
+else
+  export LINUXHEAPS_STORM_SHARE=10
+fi
 
 log=$(mktemp)
 echo "== $kernel: $(uname -r), test bundle"
 # Suites of ten seconds and more are told as they end: that is where the time goes, and where it stops.
-"$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel --skip "$outside" 2>&1 |
+"$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel --filter "$tests" 2>&1 |
   sed -u 's/\x1b\[[0-9;]*m//g' | tee "$log" |
   grep --line-buffered -E '^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run|Fatal error|^✔ Suite .* after [0-9]{2,}[.]'
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the test bundle"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
-# A browser takes minutes to start here; `make test` runs its tests outside. iterator.sh has a kernel with BTF.
+# iterator.sh has a kernel with BTF.
 elsewhere="a browser runs outside the test kernels|needs the kernel's iterator of dma-bufs"
 if [ "$kernel" = next ] && grep -E '^➜ ' "$log" | grep -qvE "$elsewhere"; then
   fail "a test skipped"
 fi
+
+echo "== $kernel: heapctl, verb by verb"
+Tests/Kernel/smoke.sh "$build/heapctl" > "$log" 2>&1 || fail "heapctl, verb by verb"
+grep -v '^pass' "$log"
 
 echo "== $kernel: heapctl verify"
 "$build/heapctl" verify > "$log" 2>&1 || fail "heapctl verify"

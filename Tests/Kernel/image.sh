@@ -20,7 +20,7 @@ newest_image() {
 }
 
 build() {
-  local package=$1 version=$2 target=$3
+  local package=$1 target=$2
   local tree log=$target.log
   fetch_package "$package" "$work/package"
   say "unpacking the source of $version"
@@ -95,16 +95,30 @@ stock-next) package=$(newest_image) ;;
 *) die "no kernel '$kernel': next, lts, stock or stock-next" ;;
 esac
 version=$(candidate_version "${package:-none}")
-[ -n "$version" ] && [ "$version" != "(none)" ] || die "no package for '$kernel' in this machine's archive (${package:-none of its kind})"
-
 case $kernel in
-stock*)
-  target=$cache/kernels/$kernel-$version
-  [ -d "$target" ] || unpack_stock "$package" "$target"
-  ;;
-*)
-  target=$cache/kernels/$kernel-$version-$(sha256sum "$here/options.config" | cut -c1-12)
-  [ -d "$target" ] || build "$package" "$version" "$target"
-  ;;
+stock*) options= ;;
+*) options=-$(sha256sum "$here/options.config" | cut -c1-12) ;;
 esac
+target=$cache/kernels/$kernel-$version$options
+if [ ! -d "$target" ]; then
+  if [ -n "$version" ] && [ "$version" != "(none)" ]; then
+    make=unpack_stock
+    [ -z "$options" ] || make=build
+    # In a process of its own: what it cannot download ends it, and not this script.
+    set +e
+    (set -e && "$make" "$package" "$target")
+    set -e
+  else
+    say "no package for '$kernel' in this machine's archive (${package:-none of its kind})"
+  fi
+fi
+if [ ! -d "$target" ]; then
+  target=$(newest_cached "$cache/kernels/$kernel")
+  case $target in
+  *"$options") ;;
+  *) target= ;;
+  esac
+  [ -n "$target" ] || die "'$kernel' can be neither made nor found in $cache/kernels"
+  say "warning: going on with $(basename "$target"), which is at hand"
+fi
 echo "$target"

@@ -14,7 +14,8 @@ root=()
 echo "installing: ${missing[*]}" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! { "${root[@]}" apt-get update -q &&
+# Lists that cannot be refreshed may still serve.
+if ! { "${root[@]}" apt-get update -q || echo "apt-get update failed, going on with the lists at hand"
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } > "$log" 2>&1; then
   tail -n 20 "$log" >&2
   echo "error: apt-get could not install ${missing[*]}; install them by hand and try again" >&2

@@ -16,12 +16,13 @@ die() {
 }
 
 # apt with lists, cache and one more source of our own, so that the machine's apt is left as it is.
+# A mirror that is refreshed too seldom has lists whose date has passed: they are signed all the same, and serve a test.
 private_apt() {
   local tool=$1
   shift
   "$tool" -o "Dir::State::Lists=$cache/apt/lists" -o "Dir::Cache=$cache/apt/cache" \
     -o "Dir::Etc::SourceList=$cache/apt/backports.list" -o APT::Sandbox::User=root \
-    -o APT::Get::List-Cleanup=false -o Acquire::Retries=3 -q "$@"
+    -o APT::Get::List-Cleanup=false -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -q "$@"
 }
 
 # The first Debian archive that the machine itself uses.
@@ -39,7 +40,9 @@ debian_mirror() {
 prepare_apt() {
   mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
   # Once a day is often enough to learn of a newer kernel.
-  if [ -n "$(find "$cache/apt/updated" -mmin -1440 2>/dev/null)" ]; then return; fi
+  if [ -n "$(find "$cache/apt/updated" "$cache/apt/tried" -mmin -1440 2>/dev/null)" ]; then return; fi
+  # Without a network this takes a while, and one warning a day is enough.
+  touch "$cache/apt/tried"
   local mirror
   mirror=$(debian_mirror)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$cache/apt/backports.list"
@@ -63,3 +66,38 @@ fetch_package() {
 }
 
 candidate_version() { private_apt apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
+
+# The newest folder of this name in the cache, for a machine whose archive cannot be reached.
+newest_cached() { ls -d "$1"-[0-9]* 2> /dev/null | grep -v '[.]log$' | sort -V | tail -n 1; }
+
+# Whether this machine's processor runs guests itself. /dev/kvm can be there and of no use, so a small guest is started: the
+# image's kernel without a file system, which has to come as far as to panic for want of one. Asked once a boot.
+has_virtualisation() {
+  local image=$1 answer console
+  answer=$cache/virtualisation-$(cat /proc/sys/kernel/random/boot_id)
+  if [ ! -f "$answer" ]; then
+    rm -f "$cache"/virtualisation-*
+    console=$(mktemp)
+    if [ -w /dev/kvm ]; then
+      # In a shell of its own, which says to nobody that QEMU was aborted.
+      (
+        timeout --kill-after=1 20 qemu-system-x86_64 -M q35 -accel kvm -cpu host -m 256M -nodefaults -display none -nic none \
+          -no-reboot -kernel "$image/vmlinuz" -append "console=ttyS0 panic=-1" -serial "file:$console" < /dev/null
+        true
+      ) > /dev/null 2>&1
+    fi
+    if grep -q 'VFS: Unable to mount root' "$console"; then echo yes; else echo no; fi > "$answer"
+    rm -f "$console"
+    if [ "$(cat "$answer")" = yes ]; then
+      say "guests run with hardware virtualisation"
+    else
+      say "guests run emulated: no guest starts with this machine's hardware virtualisation"
+    fi
+  fi
+  [ "$(cat "$answer")" = yes ]
+}
+
+# QEMU's machine for the scripts that start it themselves.
+qemu_machine() {
+  if has_virtualisation "$1"; then echo "-M q35 -accel kvm -cpu host"; else echo "-M q35 -accel tcg,thread=multi -cpu max"; fi
+}

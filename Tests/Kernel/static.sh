@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# static.sh FOLDER: boots Debian's kernel as it is with an initramfs of heapctl and heapd (FOLDER's, as
+# static.sh FOLDER [stock]: boots Debian's newest kernel, or its older one, as it is with an initramfs of heapctl and heapd (FOLDER's, as
 # `make static` makes them) and a small first process, and of nothing else: no shell, no library, no
 # file that says who is root. Checks what heapctl says there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-programs=$(cd "${1:?usage: static.sh FOLDER}" && pwd)
-image=$("$here/image.sh" stock)
+programs=$(cd "${1:?usage: static.sh FOLDER [stock]}" && pwd)
+image=$("$here/image.sh" "${2:-stock-next}")
+machine_options=$(qemu_machine "$image")
 work=$(mktemp -d "$cache/static.XXXXXX")
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -40,8 +41,8 @@ ORDERS
 
 begin=$SECONDS
 say "booting $(cat "$image/release") with nothing but $(ls "$work/root" | xargs)"
-timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-300}" qemu-system-x86_64 \
-  -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1G -nodefaults -display none -nic none -no-reboot \
+timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-600}" qemu-system-x86_64 \
+  $machine_options -smp "${LINUXHEAPS_PROCESSORS:-1}" -m 1G -nodefaults -display none -nic none -no-reboot \
   -kernel "$image/vmlinuz" -initrd "$work/initramfs" -append "console=ttyS0 quiet panic=-1" \
   -serial "file:$work/console" < /dev/null &
 machine=$!

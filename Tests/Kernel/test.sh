@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# test.sh KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh, one after the other: an emulated
-# machine of two processors wants both of the host's.
+# test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh. With --all whole storms, and on `next`
+# every test that can run there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+mode=
+if [ "${1:-}" = --all ]; then
+  mode=all
+  shift
+fi
 failed=0
 for kernel in "$@"; do
   begin=$SECONDS
-  guest=(Tests/Kernel/guest.sh "$kernel")
+  guest=(Tests/Kernel/guest.sh "$kernel" $mode)
   [ "$kernel" != stock-next ] || guest=(Tests/Kernel/iterator.sh)
   "$here/boot.sh" "$kernel" "${guest[@]}" || failed=1
   say "kernel $kernel took $((SECONDS - begin)) s"

@@ -1,26 +1,20 @@
 #!/usr/bin/env bash
 # boot.sh COMMAND...: boots the kernel `next` with a real systemd, runs the command there as a unit
 # once the machine is up, shows its output as it comes and ends with its exit status.
-# Inside, the package's folder is /package and the Swift runtime where it is here, both read-only;
-# the rest is thrown away after the run. No network and no hardware virtualisation: times inside are
-# those of an emulated processor. What hangs is ended after $LINUXHEAPS_BOOT_LIMIT seconds (300).
+# Inside, the package's folder is /package, read-only, and there is no Swift runtime: the programs have it inside;
+# the rest is thrown away after the run. No network; where the machine is emulated, so are times inside. What hangs is
+# ended after $LINUXHEAPS_BOOT_LIMIT seconds (600).
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 [ $# -ge 1 ] || die "usage: boot.sh COMMAND..."
 [ -n "$(command -v qemu-system-x86_64)" ] || die "QEMU is missing: run 'make setup-systemd'"
-limit=${LINUXHEAPS_BOOT_LIMIT:-300}
+limit=${LINUXHEAPS_BOOT_LIMIT:-600}
 image=$("$here/image.sh" next)
 root=$("$here/systemd/root.sh")
+machine_options=$(qemu_machine "$image")
 work=$(mktemp -d "$cache/run.XXXXXX")
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
-
-# The first folder that swiftc names; empty on a machine without it.
-swift_runtime() {
-  swiftc -print-target-info 2>/dev/null |
-    sed -n '/"runtimeLibraryPaths"/,/\]/ s|^ *"\(/.*\)",\{0,1\}$|\1|p' | head -n 1
-}
-runtime=$(swift_runtime) || true
 
 # share NAME FOLDER OPTIONS: a folder that the guest mounts by its name.
 shares=()
@@ -30,10 +24,9 @@ share() {
 }
 mkdir "$work/share"
 # For inside.sh to source.
-printf 'runtime=%q\ncommand=(%s)\n' "$runtime" "$(printf '%q ' "$@")" > "$work/share/orders"
+printf 'command=(%s)\n' "$(printf '%q ' "$@")" > "$work/share/orders"
 share package "$(cd "$here/../.." && pwd)" ,readonly=on
 share run "$work/share" ""
-[ -z "$runtime" ] || share runtime "$runtime" ,readonly=on
 
 begin=$SECONDS
 say "booting $(cat "$image/release") with $(awk '$1 == "systemd" {print $1, $2}' "$root/packages")"
@@ -44,7 +37,7 @@ append+=" systemd.show_status=yes TERM=dumb"
 exec 3> >(cat)
 output=$!
 timeout --kill-after=5 "$limit" qemu-system-x86_64 \
-  -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2G \
+  $machine_options -smp "${LINUXHEAPS_PROCESSORS:-1}" -m 2G \
   -nodefaults -display none -nic none -no-reboot \
   -kernel "$image/vmlinuz" -append "$append" \
   -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" "${shares[@]}" \

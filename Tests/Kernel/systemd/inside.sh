@@ -3,15 +3,11 @@
 # what boot.sh ordered and leaves the command's exit status beside the orders. Without one, boot.sh
 # fails.
 set -euo pipefail
-runtime='' command=()
+command=()
 . /run/host/orders
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 export SWIFT_BACKTRACE=enable=no
 
-if [ -n "$runtime" ]; then
-  mkdir -p "$runtime"
-  mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro,cache=loose runtime "$runtime"
-fi
 # Till udev has named all devices, the port among them.
 udevadm settle
 cd /package

@@ -12,7 +12,7 @@ GET_STATUS = 0x03019D146E458521
 def install():
   """As README.md tells to do by hand, and three users of whom two may connect."""
   for program in ("heapd", "heapctl"):
-    os.symlink(f"{PACKAGE}/.build/debug/{program}", f"/usr/bin/{program}")
+    os.symlink(f"{PACKAGE}/.build-ship/dynamic/{program}", f"/usr/bin/{program}")
   for unit in UNITS:
     shutil.copy(f"{PACKAGE}/systemd/{unit}", "/etc/systemd/system/")
   shutil.copy(f"{PACKAGE}/systemd/heapd.conf", CONFIGURATION)

@@ -36,6 +36,7 @@ quieten() {
 build() {
   local target=$1 log=$1.log
   [ "$(id -u)" = 0 ] || die "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
+  [ -n "$version" ] && [ "$version" != "(none)" ] || die "apt knows no systemd: run 'apt-get update'"
   [ -n "$(command -v mmdebstrap)" ] || die "mmdebstrap is missing: run 'make setup-systemd'"
   work=$(mktemp -d "$cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT
@@ -59,7 +60,16 @@ build() {
 
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 version=$(apt-cache policy systemd | awk '/Candidate:/ {print $2}')
-[ -n "$version" ] && [ "$version" != "(none)" ] || die "apt knows no systemd: run 'apt-get update'"
 target=$cache/systemd-root-$version-$(cat "${BASH_SOURCE[0]}" "$unit_file" | sha256sum | cut -c1-12)
-[ -d "$target" ] || build "$target"
+if [ ! -d "$target" ]; then
+  # In a process of its own: what it cannot download ends it, and not this script.
+  set +e
+  (set -e && build "$target")
+  set -e
+fi
+if [ ! -d "$target" ]; then
+  target=$(ls -d "$cache"/systemd-root-*-"${target##*-}" 2> /dev/null | sort -V | tail -n 1)
+  [ -n "$target" ] || die "a root with systemd can be neither made nor found in $cache"
+  say "warning: going on with $(basename "$target"), which is at hand"
+fi
 echo "$target"

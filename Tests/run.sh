@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another,
+# because a guest has one processor and this machine two. Each step's output goes to .build-logs/STEP.log, and to the screen where
+# it fails. Ends with what ran and for how long, with what did not run here and where it does, and with the test runner's summary.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mode=${1:?usage: run.sh test|test-all}
+logs=.build-logs
+rm -rf "$logs"
+mkdir "$logs"
+K=Tests/Kernel
+export LINUXHEAPS_PROGRAMS=$PWD/${SHIP:-.build-ship}/dynamic
+
+# step NAME COMMAND...: 77 says that it cannot run on this machine, and the last line why.
+step() {
+  local name=$1 begin=$SECONDS status=0 result
+  shift
+  echo "[$(date +%T)] $name: $*"
+  "$@" > "$logs/$name.log" 2>&1 < /dev/null || status=$?
+  case $status in
+  0) result=passed ;;
+  77) result="did not run: $(tail -n 1 "$logs/$name.log")" ;;
+  *)
+    result="FAILED ($status)"
+    { echo "---- $name, the end of $logs/$name.log"; tail -n 120 "$logs/$name.log"; echo "----"; } >&2
+    ;;
+  esac
+  printf '%s\t%s\t%s\n' "$name" "$((SECONDS - begin)) s" "$result" >> "$logs/results"
+  echo "[$(date +%T)] $name: $result after $((SECONDS - begin)) s"
+}
+
+host_tests() { swift test --skip-build --no-parallel; }
+package() {
+  Tests/Packaging/install.sh || return
+  local package
+  package=$(packaging/deb.sh) && lintian --allow-root --fail-on error "$package" &&
+    $K/systemd/boot.sh $K/systemd/package.sh "$package"
+}
+systemd() { $K/systemd/boot.sh $K/systemd/guest.sh; }
+
+case $mode in
+test)
+  first() {
+    step next $K/test.sh next
+  }
+  second() {
+    step host host_tests
+    step systemd systemd
+    step package package
+    step static $K/static.sh .build-ship/static
+    step screen $K/screen.sh
+    step stock-next $K/test.sh stock-next
+  }
+  ;;
+test-all)
+  first() {
+    step next $K/test.sh --all next
+    step screen $K/screen.sh --all
+  }
+  second() {
+    step host host_tests
+    step lts $K/test.sh --all lts
+    step stock $K/test.sh --all stock
+    step stock-next $K/test.sh stock-next
+    step systemd systemd
+    step package package
+    step static $K/static.sh .build-ship/static
+    step static-stock $K/static.sh .build-ship/static stock
+    step dependent make --no-print-directory dependent-test
+    step docs make --no-print-directory docs
+    step sanitize make --no-print-directory sanitize
+    step swift-6.2 make --no-print-directory swift-6.2-test
+  }
+  ;;
+*) echo "usage: run.sh test|test-all" >&2 && exit 64 ;;
+esac
+
+first &
+second &
+wait
+# Alone: its figures are ratios, but a busy machine makes them wide.
+[ "$mode" = test ] || step bench make --no-print-directory bench
+
+echo
+echo "What ran, in the order of its end:"
+column -t -s $'\t' "$logs/results" | sed 's/^/  /'
+skipped() { sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log" | sed -nE 's/^➜ .* skipped: "(.*)"$/\1/p' | sort | uniq -c | sort -rn; }
+echo "What the host's tests skipped, with reasons; in guests, where a skip is a failure on next:"
+echo "  KernelTests' in the step next; others' by \`make test-all\`, in its step next"
+skipped host | sed 's/^/  /'
+if [ "$mode" = test ]; then
+  echo "What does not run here but in \`make test-all\`: the kernels lts and stock, whole storms on real heaps, every test of heapctl"
+  echo "  and heapd inside next, sanitizers, documentation, benchmarks, a dependent package, Swift 6.2"
+fi
+echo
+grep -hE '✔ Test run|✘ Test run' "$logs/host.log"
+! grep -q FAILED "$logs/results"
