@@ -87,6 +87,17 @@ final class CheckBench: Sendable {
     throw Broken(description: "does not come true: \(claim)")
   }
 
+  /// The same for what another task does: on a machine of one processor all tasks share one thread, which
+  /// must not sleep meanwhile.
+  func eventually(tasks claim: String, _ holds: () throws -> Bool) async throws {
+    let deadline = ContinuousClock.now + subject.patience
+    while ContinuousClock.now < deadline {
+      if try holds() { return }
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    throw Broken(description: "does not come true: \(claim)")
+  }
+
   func eventuallyReclaimed(_ after: String) throws {
     try eventually("the buffer is reclaimed after \(after)") { heap.liveBufferCount == 0 }
   }

@@ -23,7 +23,7 @@ extension HeapCheck {
         try await bench.delete(passed.take()!)
         returned.add()
       }()
-      try bench.eventually("the handle is taken") { passed.isTaken }
+      try await bench.eventually(tasks: "the handle is taken") { passed.isTaken }
       try await bench.delete(try bench.allocate(index: 1), index: 1)
       try expectEqual(returned.count, 0, "deletions returned while the child lives")
       try peer.closeDescriptor()
@@ -77,8 +77,8 @@ extension HeapCheck {
       _ = consume slice
       let taken = ReturnedVMO(vmo)
       async let deletion: Void = bench.delete(taken.take()!, index: 1 << 40)
-      try bench.eventually("the handle is taken") { taken.isTaken }
-      try bench.eventually("the buffer is no longer told") {
+      try await bench.eventually(tasks: "the handle is taken") { taken.isTaken }
+      try await bench.eventually(tasks: "the buffer is no longer told") {
         do throws(HeapError) {
           _ = try bench.heap.info(of: adopted)
           return false
