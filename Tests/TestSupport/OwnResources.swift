@@ -2,12 +2,12 @@ import Glibc
 import LinuxHeaps
 
 /// What clients cost this process.
-struct OwnResources: Equatable, CustomStringConvertible {
+package struct OwnResources: Equatable, CustomStringConvertible {
   private let files: [String]
   private let threads: Int
 
   /// When so many clients are left, and nothing changes for a while: threads end after their last call.
-  static func atRest(clients: Int = 0) throws -> OwnResources {
+  package static func atRest(clients: Int = 0) throws -> OwnResources {
     var last = try OwnResources()
     while true {
       usleep(20_000)
@@ -17,7 +17,7 @@ struct OwnResources: Equatable, CustomStringConvertible {
     }
   }
 
-  init() throws {
+  package init() throws {
     // Those of run loops that Foundation started for others come and go.
     files = try ProcessFiles.list(of: getpid()).filter { !$0.hasPrefix("anon_inode:") }
     threads = try SmallFile.entries(of: "/proc/self/task").count { thread in
@@ -25,5 +25,5 @@ struct OwnResources: Equatable, CustomStringConvertible {
     }
   }
 
-  var description: String { "\(threads) threads of clients, \(files)" }
+  package var description: String { "\(threads) threads of clients, \(files)" }
 }

@@ -1,10 +1,10 @@
-import Glibc
+package import Glibc
 import LinuxHeaps
 
 /// Another process's open descriptors, as /proc lists them.
-enum ProcessFiles {
+package enum ProcessFiles {
   /// What they are, sorted, without the numbers of processes and inodes.
-  static func list(of process: pid_t) throws -> [String] {
+  package static func list(of process: pid_t) throws -> [String] {
     try SmallFile.entries(of: "/proc/\(process)/fd").map { number in
       let link = try? SmallFile.link("/proc/\(process)/fd/\(number)")
       return link?.filter { !$0.isNumber } ?? "closed by now"
@@ -12,7 +12,7 @@ enum ProcessFiles {
   }
 
   /// When nothing changes for a while. heapd closes a moment after its answer what it sent with it.
-  static func listAtRest(of process: pid_t) throws -> [String] {
+  package static func listAtRest(of process: pid_t) throws -> [String] {
     var last = try list(of: process)
     while true {
       usleep(10_000)

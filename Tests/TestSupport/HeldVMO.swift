@@ -1,15 +1,15 @@
-import HeapClient
-import LinuxHeaps
-import TestSupport
+package import HeapClient
+package import LinuxHeaps
+
 
 /// A vmo that a test puts aside.
-final class HeldVMO: Sendable {
+package final class HeldVMO: Sendable {
   private let vmo: Guarded<VMO?>
 
-  init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
+  package init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
 
   /// A second handle; nil once it is taken.
-  func duplicate() throws(HeapError) -> HeldVMO? {
+  package func duplicate() throws(HeapError) -> HeldVMO? {
     try vmo.withLock { (vmo) throws(HeapError) in
       switch vmo {
       case .some(let vmo): HeldVMO(try vmo.duplicate())
@@ -18,10 +18,10 @@ final class HeldVMO: Sendable {
     }
   }
 
-  func take() -> VMO? { vmo.withLock { $0.take() } }
+  package func take() -> VMO? { vmo.withLock { $0.take() } }
 
   /// Nil once it is taken.
-  func peek(at offset: Int) throws(HeapError) -> UInt8? {
+  package func peek(at offset: Int) throws(HeapError) -> UInt8? {
     try vmo.withLock { (vmo) throws(HeapError) in
       switch vmo {
       case .some(let vmo): try vmo.peek(at: offset)
@@ -31,7 +31,7 @@ final class HeldVMO: Sendable {
   }
 
   /// What a service says of it; nil once it is taken.
-  func info(from heap: RemoteHeap) throws(HeapError) -> BufferKey? {
+  package func info(from heap: RemoteHeap) throws(HeapError) -> BufferKey? {
     try vmo.withLock { (vmo) throws(HeapError) in
       switch vmo {
       case .some(let vmo): try heap.info(of: vmo)

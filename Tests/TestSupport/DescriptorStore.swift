@@ -1,22 +1,27 @@
 import Glibc
-import LinuxHeaps
+package import LinuxHeaps
 import SystemPackage
-import TestSupport
+
 
 /// A service manager's notification socket and store of descriptors, as sd_notify(3) describes them.
-final class DescriptorStore: Sendable {
+package final class DescriptorStore: Sendable {
   /// How the manager treats what it is handed.
-  struct Habits: Sendable {
+  package struct Habits: Sendable {
     /// `FileDescriptorStoreMax=`; what is one too many is closed.
-    var capacity = Int.max
+    package var capacity = Int.max
     /// How long after its answer to `BARRIER=1` it closes what it does not keep, in milliseconds.
     /// systemd does that on another thread.
-    var lateness: UInt32 = 0
+    package var lateness: UInt32 = 0
+
+    package init(capacity: Int = .max, lateness: UInt32 = 0) {
+      self.capacity = capacity
+      self.lateness = lateness
+    }
   }
 
-  struct Entry: Sendable {
-    let name: String
-    let file: SharedFD
+  package struct Entry: Sendable {
+    package let name: String
+    package let file: SharedFD
   }
 
   private struct State {
@@ -32,12 +37,12 @@ final class DescriptorStore: Sendable {
     var letGo: [SharedFD] = []
   }
 
-  let path: String
+  package let path: String
   private let state: Guarded<State>
   private let inbox: MessageSocket
   private let outbox: MessageSocket
 
-  init(at path: String, _ habits: Habits = Habits()) throws {
+  package init(at path: String, _ habits: Habits = Habits()) throws {
     self.path = path
     state = Guarded(State(habits: habits))
     inbox = MessageSocket(adopting: try SocketFile.bound(path, SOCK_DGRAM))
@@ -106,18 +111,18 @@ final class DescriptorStore: Sendable {
 
   // MARK: Asking
 
-  var entries: [Entry] { state.withLock { $0.entries } }
-  var readies: Int { state.withLock { $0.readies } }
-  var offers: Int { state.withLock { $0.offers } }
+  package var entries: [Entry] { state.withLock { $0.entries } }
+  package var readies: Int { state.withLock { $0.readies } }
+  package var offers: Int { state.withLock { $0.offers } }
 
   /// Puts something in that no service sent.
-  func insert(_ file: consuming OwnedFD, as name: String) {
+  package func insert(_ file: consuming OwnedFD, as name: String) {
     let file = SharedFD(file)
     state.withLock { $0.entries.append(Entry(name: name, file: file)) }
   }
 
   /// Has all it keeps under the name of the first.
-  func mixUp() {
+  package func mixUp() {
     state.withLock { state in
       guard let name = state.entries.first?.name else { return }
       state.entries = state.entries.map { Entry(name: name, file: $0.file) }
@@ -125,7 +130,7 @@ final class DescriptorStore: Sendable {
   }
 
   /// Lets go of what it has, and says so to nobody.
-  func lose() {
+  package func lose() {
     letGo(
       state.withLock { state in
         defer { state.entries = [] }
@@ -134,14 +139,14 @@ final class DescriptorStore: Sendable {
   }
 
   /// Waits until all that was sent before is dealt with.
-  func catchUp() throws {
+  package func catchUp() throws {
     let mark = state.withLock { $0.mark } + 1
     try outbox.send(Array("X_MARK=\(mark)".utf8))
     while state.withLock({ $0.mark }) < mark { usleep(200) }
   }
 
   /// Lets go of everything, and of the socket.
-  func end() {
+  package func end() {
     state.withLock { $0.entries = [] }
     try? outbox.send(Array("X_END=1".utf8))
   }

@@ -1,32 +1,32 @@
 import CHeapClient
 import Foundation
 import Glibc
-import HeapClient
-import LinuxHeaps
+package import HeapClient
+package import LinuxHeaps
 import SystemPackage
-import TestSupport
+
 
 /// Stands in for a service manager: starts heapd again and again, and keeps its sockets and its store
 /// meanwhile.
-final class StandInManager: @unchecked Sendable {
-  let folder: String
-  let store: DescriptorStore
+package final class StandInManager: @unchecked Sendable {
+  package let folder: String
+  package let store: DescriptorStore
   /// The heap that is served, and further arguments.
-  var arguments: [String]
+  package var arguments: [String]
   /// A program and its arguments that starts heapd, e.g. setpriv(1).
-  var prefix: [String] = []
-  var program: String
+  package var prefix: [String] = []
+  package var program: String
   /// Nil while no server runs.
-  private(set) var process: pid_t?
+  package private(set) var process: pid_t?
   /// How often the servers before it were.
   private var readies = 0
   private let heapSocket: OwnedFD
   private let observerSocket: OwnedFD
   private let log: OwnedFD
 
-  var socket: String { folder + "/heap.sock" }
+  package var socket: String { folder + "/heap.sock" }
 
-  init(heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil)
+  package init(heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil)
     throws
   {
     folder = try Daemon.newFolder()
@@ -60,18 +60,28 @@ final class StandInManager: @unchecked Sendable {
   // MARK: Starting
 
   /// What else a start may be like.
-  struct Start {
+  package struct Start {
     /// `LISTEN_PID` is another process's.
-    var isMisaddressed = false
+    package var isMisaddressed = false
     /// Whether the server is told of a store at all.
-    var offersStore = true
+    package var offersStore = true
     /// Sockets too, or only what the store has.
-    var passesSockets = true
-    var environment: [String: String] = [:]
+    package var passesSockets = true
+    package var environment: [String: String] = [:]
+
+    package init(
+      isMisaddressed: Bool = false, offersStore: Bool = true, passesSockets: Bool = true,
+      environment: [String: String] = [:]
+    ) {
+      self.isMisaddressed = isMisaddressed
+      self.offersStore = offersStore
+      self.passesSockets = passesSockets
+      self.environment = environment
+    }
   }
 
   /// Starts heapd, which gets the sockets and all that is in the store.
-  func start(_ start: Start = Start(), awaitsReady: Bool = true) throws {
+  package func start(_ start: Start = Start(), awaitsReady: Bool = true) throws {
     readies = store.readies
     let entries = store.entries
     var names = start.passesSockets ? ["heap", "observer"] : []
@@ -120,19 +130,19 @@ final class StandInManager: @unchecked Sendable {
     strings.flatMap { $0.utf8.map { CChar(bitPattern: $0) } + [0] }
   }
 
-  struct Silent: Error, CustomStringConvertible {
-    let description: String
+  package struct Silent: Error, CustomStringConvertible {
+    package let description: String
   }
 
   /// Waits until heapd said so.
-  func waitUntilReady() throws {
+  package func waitUntilReady() throws {
     let isReady = eventually { store.readies > readies || !isRunning }
     guard isReady, store.readies > readies else {
       throw Silent(description: "heapd does not start: \(logText)")
     }
   }
 
-  var isRunning: Bool {
+  package var isRunning: Bool {
     guard let process else { return false }
     var information = unsafe siginfo_t()
     let answer = unsafe waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | WNOWAIT)
@@ -142,14 +152,14 @@ final class StandInManager: @unchecked Sendable {
   // MARK: Ending
 
   /// Ends heapd at once, and reads what it said last.
-  func kill() {
+  package func kill() {
     guard let process else { return }
     Glibc.kill(process, SIGKILL)
     _ = reap()
   }
 
   /// Ends heapd as a service manager does; answers its wait status.
-  func stop() -> CInt {
+  package func stop() -> CInt {
     guard let process else { return -1 }
     Glibc.kill(process, SIGTERM)
     return reap()
@@ -165,9 +175,9 @@ final class StandInManager: @unchecked Sendable {
 
   // MARK: Asking
 
-  var logText: String {
+  package var logText: String {
     (try? String(contentsOfFile: folder + "/log", encoding: .utf8)) ?? ""
   }
 
-  func connect() throws(HeapError) -> RemoteHeap { try RemoteHeap(socket: socket) }
+  package func connect() throws(HeapError) -> RemoteHeap { try RemoteHeap(socket: socket) }
 }
