@@ -17,7 +17,7 @@ package final class StandInManager: @unchecked Sendable {
   package var prefix: [String] = []
   package var program: String
   /// Nil while no server runs.
-  package private(set) var process: pid_t?
+  package private(set) var process: Int32?
   /// How often the servers before it were.
   private var readies = 0
   private let heapSocket: OwnedFD
