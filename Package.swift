@@ -121,15 +121,10 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
-    // heapd's metrics as text; swift-metrics has no such backend of its own.
-    .target(
-      name: "PrometheusText",
-      dependencies: ["LinuxHeaps", .product(name: "CoreMetrics", package: "swift-metrics")],
-      swiftSettings: settings),
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "BuildFacts", "HeapServer", "LinuxHeaps", "PrometheusText",
+        "BuildFacts", "HeapServer", "LinuxHeaps",
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
@@ -231,12 +226,6 @@ let package = Package(
       name: "HeapProtocolTests", dependencies: ["HeapProtocol", "LinuxHeaps"],
       swiftSettings: settings),
     .testTarget(
-      name: "PrometheusTextTests",
-      dependencies: [
-        "LinuxHeaps", "PrometheusText", .product(name: "CoreMetrics", package: "swift-metrics"),
-      ],
-      swiftSettings: settings),
-    .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
       swiftSettings: settings),
     .testTarget(
@@ -246,6 +235,7 @@ let package = Package(
         "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),

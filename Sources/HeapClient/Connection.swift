@@ -29,25 +29,12 @@ final class Connection: Sendable {
 
   init(to path: String) throws(HeapError) {
     self.path = path
-    do throws(Errno) { socket = try Self.connect(path) } catch {
+    do throws(Errno) { socket = try MessageSocket(connectedTo: path) } catch {
       throw HeapError(
         error, "connect to the heap service", at: path,
         fix: error == .permissionDenied
           ? "join the socket's group" : "start the service: heapd --socket PATH")
     }
-  }
-
-  /// A connection that keeps messages whole (unix(7), `SOCK_SEQPACKET`).
-  private static func connect(_ path: String) throws(Errno) -> MessageSocket {
-    let socket = OwnedFD(
-      adopting: try call {
-        Glibc.socket(AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0)
-      })
-    let number = socket.rawValue
-    _ = unsafe try UnixAddress.use(path) { address, length in
-      unsafe Glibc.connect(number, address, length)
-    }.get()
-    return MessageSocket(adopting: socket)
   }
 
   var descriptor: CInt { socket.withDescriptor { $0 } }

@@ -110,7 +110,7 @@ struct Identity: Sendable {
     capabilities = fields["CapEff"]?.first.flatMap { UInt64($0, radix: 16) } ?? 0
   }
 
-  var name: String { AccountName.user(user) }
+  var name: String { UserDatabase.name(ofUser: user) }
 
   /// What the permission bits of a node say, capabilities(7) included. An access control list may
   /// say more.

@@ -11,7 +11,7 @@ public final class HeapServer: Sendable {
   public typealias MakeHeap = @Sendable (Reclaimer) -> any LocalHeap
 
   /// Where the clients are.
-  public final class Sockets: Sendable {
+  public struct Sockets: Sendable {
     let heap: Listener
     let observer: Listener
     let metrics: Listener?
@@ -23,36 +23,13 @@ public final class HeapServer: Sendable {
     ///   - metrics: For whoever scrapes; a stream socket.
     ///   - metricsPage: What is answered there, in Prometheus' text format.
     public init(
-      heap: consuming Listener, observer: consuming Listener, metrics: consuming Listener? = nil,
+      heap: Listener, observer: Listener, metrics: Listener? = nil,
       metricsPage: @escaping @Sendable () -> String = { "" }
     ) {
       self.heap = heap
       self.observer = observer
       self.metrics = metrics
       self.metricsPage = metricsPage
-    }
-
-    func removeFiles() {
-      heap.removeFile()
-      observer.removeFile()
-      switch metrics {
-      case .some(let listener): listener.removeFile()
-      case .none: break
-      }
-    }
-
-    var metricsDescriptor: CInt? {
-      switch metrics {
-      case .some(let listener): listener.fd.rawValue
-      case .none: nil
-      }
-    }
-
-    func acceptMetricsReader() throws(Errno) -> OwnedFD? {
-      switch metrics {
-      case .some(let listener): try listener.accept()
-      case .none: nil
-      }
     }
   }
 
@@ -63,7 +40,7 @@ public final class HeapServer: Sendable {
   private let manager: ServiceManager?
   private let inherited: Guarded<[InheritedBuffer]>
   private let log: Logger
-  private let mailbox: Mailbox<Message>
+  private let mailbox: Mailbox
 
   /// - Parameters:
   ///   - sockets: Where the clients are.
@@ -71,9 +48,9 @@ public final class HeapServer: Sendable {
   ///   - log: Where refusals and the server's own troubles go.
   ///   - makeHeap: Makes the heap, once, when the server runs.
   ///   - heapName: What the status calls the heap.
-  ///   - manager: Whoever started this process and wants to hear of it, and keeps the buffers' parents.
+  ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
-  /// Throws `HeapError.Code.noResources` where the process may open no more files.
+  /// - Throws: `noResources` where the process may open no more files.
   public init(
     sockets: Sockets, policy: Policy = Policy(), manager: ServiceManager? = nil,
     inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"), heapName: String,
@@ -86,30 +63,26 @@ public final class HeapServer: Sendable {
     self.log = log
     self.heapName = heapName
     self.makeHeap = makeHeap
-    do throws(Errno) { mailbox = try Mailbox() } catch {
-      throw HeapError(error, "start the server")
-    }
+    mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
   }
 
   /// Serves until ``stop()``; on return every request that was under way is answered.
   ///
-  /// - Parameter signals: Whose stop ends it too; nil where someone else looks after signals.
+  /// - Parameter signals: A stop of theirs ends it too; nil where the program handles signals otherwise.
+  /// - Throws: `noResources` where the process may open no more files or start no more threads.
   public func run(_ signals: Signals? = nil) throws(HeapError) {
     let inherited = self.inherited.withLock { inherited in
       defer { inherited = [] }
       return inherited
     }
-    let loop: ServerLoop
-    do throws(Errno) {
-      loop = try ServerLoop(
+    let loop = try attempt("start the server") { () throws(Errno) in
+      try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
         hasInherited: !inherited.isEmpty, signals: signals, heapName: heapName, makeHeap: makeHeap)
-    } catch {
-      throw HeapError(error, "start the server")
     }
     loop.takeOver(inherited)
     loop.run()
-    sockets.removeFiles()
+    for listener in [sockets.heap, sockets.observer, sockets.metrics] { listener?.removeFile() }
   }
 
   /// Takes no new requests, answers those under way, and ends. From any thread.

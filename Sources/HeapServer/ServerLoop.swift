@@ -10,9 +10,9 @@ final class ServerLoop {
   let heap: any LocalHeap
   let heapName: String
   let log: Logger
-  let mailbox: Mailbox<Message>
+  let mailbox: Mailbox
   let workers: Workers
-  let disposer: Disposer
+  let closeQueue: CloseQueue
   /// Handles of AttachLifetimeTracking that are not due.
   let trackers = UserCounts()
   let store: ParentStore?
@@ -29,20 +29,20 @@ final class ServerLoop {
   var clients: [UInt64: Client] = [:]
   var metricsReaders: [UInt64: MetricsReader] = [:]
   var userConnections: [uid_t: Int] = [:]
-  /// Of users that are refused before they have a connection.
+  /// Per user, of connections that were refused at once.
   var refusedUsers: [uid_t: RefusalLog] = [:]
   var ledger = Ledger()
   var waiting: [BufferKey: [Waiting]] = [:]
   var deadlines = Deadlines<Deadline>()
-  var input = ReceiveBuffer()
-  /// The message that is being made.
+  var input = ReceiveBuffer(capacity: WireLimits.maxBytes)
+  /// The message being encoded.
   var output: [UInt8] = []
   var headroom = DescriptorHeadroom()
-  /// Of messages that clients do not read.
+  /// Handles in messages that clients have not read.
   var unsentHandles = 0
   /// On workers; each has a child here for a while.
   var runningAllocations = 0
-  /// Deletions of buffers that are held for long, whose holders are to be looked for.
+  /// Deleted buffers that are still held, whose holders are to be searched for.
   var overdueDeletions: [BufferKey] = []
   var isSearching = false
   private var lastID: UInt64 = 0
@@ -52,11 +52,11 @@ final class ServerLoop {
   enum Deadline: Hashable {
     /// A client has not read what was sent to it.
     case stall(connection: UInt64)
-    /// Whether files that a client's user sent are closed is looked at again.
+    /// Check again whether the files that a client's user sent are closed.
     case heldUp(connection: UInt64)
-    /// The same, where nobody is listened to.
+    /// The same, while no connection is accepted.
     case heldUpListeners
-    /// A deleted buffer is held by someone still.
+    /// A deleted buffer is still held.
     case deletion(BufferKey)
     case watchdog
     /// A metrics reader takes too long.
@@ -67,7 +67,7 @@ final class ServerLoop {
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
-    mailbox: Mailbox<Message>, hasInherited: Bool, signals: Signals?, heapName: String,
+    mailbox: Mailbox, hasInherited: Bool, signals: Signals?, heapName: String,
     makeHeap: HeapServer.MakeHeap
   ) throws(Errno) {
     self.sockets = sockets
@@ -79,7 +79,7 @@ final class ServerLoop {
     self.mailbox = mailbox
     let workers = try Workers()
     self.workers = workers
-    disposer = try Disposer()
+    closeQueue = try CloseQueue()
     let slowReclaims = SlowReclaims()
     self.slowReclaims = slowReclaims
     reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
@@ -99,7 +99,7 @@ final class ServerLoop {
     try poller.add(sockets.heap.fd.rawValue, EventSource(.heapListener))
     try poller.add(sockets.observer.fd.rawValue, EventSource(.observerListener))
     if let number = signals?.fd.rawValue { try poller.add(number, EventSource(.signal)) }
-    if let number = sockets.metricsDescriptor {
+    if let number = sockets.metrics?.fd.rawValue {
       try poller.add(number, EventSource(.metricsListener))
     }
   }
@@ -127,10 +127,11 @@ final class ServerLoop {
       if isStopping && isQuiet { isOver = true }
     }
     for connection in Array(connections.values) { close(connection) }
+    mailbox.close()
     // Whoever holds a buffer keeps it, and so does the manager's store.
     reclaimer.abandonAll()
     workers.finish()
-    disposer.finish()
+    closeQueue.finish()
   }
 
   private var nextMoment: MonotonicTime? {
@@ -210,7 +211,7 @@ final class ServerLoop {
     }
   }
 
-  /// Twice as often as the manager asks, from the loop itself: a loop that hangs shall be noticed.
+  /// Twice as often as the manager asks, from the loop itself: so that a hanging loop is noticed.
   private func keepWatchdogQuiet() {
     guard let manager, let interval = manager.watchdogInterval else { return }
     manager.tellAlive()
@@ -228,12 +229,12 @@ final class ServerLoop {
     }
   }
 
-  /// A file with a fault changes nothing.
+  /// An invalid file changes nothing.
   private func reload() {
     do throws(HeapError) {
       if let signals { take(try signals.readPolicy()) }
     } catch {
-      log.error("configuration not taken", metadata: ["error": "\(error)"])
+      log.error("reload failed", metadata: ["error": "\(error)"])
     }
   }
 
@@ -261,15 +262,16 @@ final class ServerLoop {
     log.notice("stopping", metadata: ["buffers": "\(ledger.total.buffers)"])
     poller.remove(sockets.heap.fd.rawValue)
     poller.remove(sockets.observer.fd.rawValue)
-    if let number = sockets.metricsDescriptor { poller.remove(number) }
+    if let number = sockets.metrics?.fd.rawValue { poller.remove(number) }
     for connection in connections.values { listen(to: connection) }
     deadlines.set(.stop, after: 2_000)
   }
 
-  /// What is under way is answered. Deletions that wait for another process are not: it may take for
-  /// ever, and the buffers outlive this server.
+  /// What is under way is answered, and no new vmo is on its way here, also to a client that is gone.
+  /// Deletions that wait for another process are not: it may take for ever, and the buffers outlive this
+  /// server.
   private var isQuiet: Bool {
-    slowReclaims.areDone
+    slowReclaims.areDone && runningAllocations == 0
       && connections.values.allSatisfy { $0.requests == 0 && $0.outgoing.isEmpty }
   }
 
@@ -282,7 +284,7 @@ final class ServerLoop {
   }
 }
 
-/// What goes back on workers. Each piece has a lane of its own, because none must wait for another.
+/// Buffers that workers take back. Each has a lane of its own, because none must wait for another.
 private final class SlowReclaims: Sendable {
   private struct State {
     var last: UInt64 = 0

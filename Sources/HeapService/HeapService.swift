@@ -6,14 +6,16 @@ internal import SystemPackage
 /// A heap server among the other services of a program (swift-service-lifecycle).
 ///
 /// A graceful shutdown of its group, or its cancellation, takes no new requests, answers those under way,
-/// and returns. heapd
-/// itself has no group: Swift's concurrency runs on Dispatch, whose threads wake an idle process once a
-/// second.
+/// and returns. heapd itself has no group: Swift's concurrency runs on Dispatch, whose threads wake an idle
+/// process once a second.
 public struct HeapService: Service {
   private let server: HeapServer
 
   public init(_ server: HeapServer) { self.server = server }
 
+  /// Serves until the group shuts down.
+  ///
+  /// - Throws: `HeapError`, as `HeapServer.run(_:)` does.
   public func run() async throws {
     let server = self.server
     try await withTaskCancellationOrGracefulShutdownHandler {

@@ -4,7 +4,6 @@ internal import Glibc
 internal import HeapServer
 internal import LinuxHeaps
 internal import Logging
-internal import PrometheusText
 
 /// The heap service (see `heapd --help`).
 @main
@@ -34,16 +33,16 @@ enum Heapd {
       return handler
     }
     let log = Logger(label: "heapd")
-    let registry = PrometheusRegistry(help: MetricsHelp.texts)
-    MetricsSystem.bootstrap(registry)
+    let metrics = PrometheusMetrics()
+    MetricsSystem.bootstrap(metrics)
     // Its faults come before anything is made.
     let policy = try options.policy()
     let signals = try Signals { () throws(HeapError) in try options.policy() }
     let heap = try chosenHeap(options.heaps)
     log.notice("serving \(heap.reason)")
-    var inherited = InheritedDescriptors()
+    let inherited = InheritedDescriptors()
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
-    let sockets = try options.sockets(&inherited) { registry.text() }
+    let sockets = try options.sockets(inherited) { metrics.text() }
     let server = try HeapServer(
       sockets: sockets, policy: policy,
       // A manager that hands over what it kept can be told to let go of it.

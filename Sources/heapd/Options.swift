@@ -43,8 +43,8 @@ struct Options {
       --log-level LEVEL       trace debug info notice warning error critical (notice)
       --version, --help
 
-    Sockets that the service manager hands over (LISTEN_FDS), named heap, observer and metrics, take the
-    place of paths. SIGTERM ends it when what is under way is answered.
+    Sockets that the service manager hands over (LISTEN_FDS), named heap, observer and metrics, replace
+    those of the paths. On SIGTERM it answers the requests under way and exits.
     """
 
   init(_ arguments: ArraySlice<String>) throws(Fault) {
@@ -65,55 +65,46 @@ struct Options {
         continue
       }
       guard let setting = Self.settings[option] else {
-        throw Fault(description: "unknown argument '\(word)'; heapd --help tells all options")
+        throw Fault(description: "unknown argument '\(word)'; see heapd --help")
       }
       guard let value = parts.count == 2 ? String(parts[1]) : rest.popFirst(), !value.isEmpty else {
-        throw Fault(description: "\(option) wants a value")
+        throw Fault(description: "\(option) requires a value")
       }
-      if let wanted = setting(&self, value) {
-        throw Fault(description: "'\(value)' is no value of \(option): write \(wanted)")
+      do throws(Fault) { try setting(&self, value) } catch {
+        throw Fault(description: "invalid value '\(value)' for \(option): expected \(error)")
       }
     }
     if heaps.isEmpty { heaps = ["auto"] }
     if heaps.count > 1, let alone = heaps.first(where: Self.standAlone.contains) {
-      throw Fault(description: "--heap \(alone) stands alone, not in a list of heaps")
+      throw Fault(description: "--heap \(alone) cannot be combined with other heaps")
     }
   }
 
   private static let standAlone = ["auto", MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
 
-  /// Takes a value, or answers what it would take.
-  private typealias Setting = @Sendable (inout Options, String) -> String?
+  /// Takes a value, or throws what it expects.
+  private typealias Setting = @Sendable (inout Options, String) throws(Fault) -> Void
 
   private static let settings: [String: Setting] = [
-    "--socket": set { $0.socket = $1 },
-    "--observer-socket": set { $0.observerSocket = $1 },
-    "--metrics-socket": set { $0.metricsSocket = $1 },
-    "--group": set { $0.group = $1 },
-    "--heap": set { $0.heaps.append($1) },
-    "--config": set { $0.configuration = $1 },
-    "--mode": { options, value in
+    "--socket": { $0.socket = $1 },
+    "--observer-socket": { $0.observerSocket = $1 },
+    "--metrics-socket": { $0.metricsSocket = $1 },
+    "--group": { $0.group = $1 },
+    "--heap": { $0.heaps.append($1) },
+    "--config": { $0.configuration = $1 },
+    "--mode": { (options, value) throws(Fault) in
       guard let mode = UInt32(value, radix: 8), mode <= 0o777 else {
-        return "octal permission bits, e.g. 0660"
+        throw Fault(description: "octal permission bits, e.g. 0660")
       }
       options.mode = mode
-      return nil
     },
-    "--log-level": { options, value in
+    "--log-level": { (options, value) throws(Fault) in
       guard let level = Logger.Level(rawValue: value) else {
-        return Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+        throw Fault(description: Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
       }
       options.logLevel = level
-      return nil
     },
   ]
-
-  private static func set(_ set: @escaping @Sendable (inout Options, String) -> Void) -> Setting {
-    { options, value in
-      set(&options, value)
-      return nil
-    }
-  }
 
   /// As the configuration file says it now.
   func policy() throws(HeapError) -> Policy {
@@ -123,32 +114,20 @@ struct Options {
 
   /// What was handed over, and files for the rest.
   func sockets(
-    _ inherited: inout InheritedDescriptors, metricsPage: @escaping @Sendable () -> String
+    _ inherited: InheritedDescriptors, metricsPage: @escaping @Sendable () -> String
   ) throws(HeapError) -> HeapServer.Sockets {
-    HeapServer.Sockets(
-      heap: try listener(inherited.takeHeapSocket(), socket),
-      observer: try listener(
-        inherited.takeObserverSocket(), observerSocket ?? socket + ".observer"),
-      metrics: try metricsListener(inherited.takeMetricsSocket()), metricsPage: metricsPage)
+    let heap = try listener(inherited.heapSocket, socket)
+    let observer = try listener(inherited.observerSocket, observerSocket ?? socket + ".observer")
+    var metrics = inherited.metricsSocket
+    if metrics == nil, let metricsSocket {
+      metrics = try Listener(at: metricsSocket, type: .stream, mode: mode, group: group)
+    }
+    return HeapServer.Sockets(
+      heap: heap, observer: observer, metrics: metrics, metricsPage: metricsPage)
   }
 
-  private func metricsListener(
-    _ inherited: consuming Listener?
-  ) throws(HeapError) -> Listener? {
-    switch consume inherited {
-    case .some(let listener): return listener
-    case .none:
-      guard let metricsSocket else { return nil }
-      return try Listener(at: metricsSocket, type: .stream, mode: mode, group: group)
-    }
-  }
-
-  private func listener(
-    _ inherited: consuming Listener?, _ path: String
-  ) throws(HeapError) -> Listener {
-    switch consume inherited {
-    case .some(let listener): listener
-    case .none: try Listener(at: path, mode: mode, group: group)
-    }
+  private func listener(_ inherited: Listener?, _ path: String) throws(HeapError) -> Listener {
+    if let inherited { return inherited }
+    return try Listener(at: path, mode: mode, group: group)
   }
 }

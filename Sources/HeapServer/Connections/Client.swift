@@ -1,4 +1,39 @@
+internal import CLinuxHeaps
+internal import Glibc
 internal import LinuxHeaps
+internal import SystemPackage
+
+/// The peer's credentials at the time of connect(2) (`SO_PEERCRED`, unix(7)).
+struct Peer: Sendable {
+  let process: pid_t
+  let user: uid_t
+  let groups: Set<gid_t>
+
+  init(of socket: borrowing OwnedFD) throws(Errno) {
+    let number = socket.rawValue
+    var (process, user, group): (pid_t, uid_t, gid_t) = (0, 0, 0)
+    _ = try call { unsafe CLinuxHeaps_peer(number, &process, &user, &group) }
+    self.process = process
+    self.user = user
+    groups = Self.supplementaryGroups(number).union([group])
+  }
+
+  /// Empty where the kernel does not report them, or there are more than a thousand.
+  private static func supplementaryGroups(_ socket: CInt) -> Set<gid_t> {
+    unsafe withUnsafeTemporaryAllocation(of: gid_t.self, capacity: 1024) { groups in
+      let count = unsafe CLinuxHeaps_peer_groups(socket, groups.baseAddress!, groups.count)
+      return unsafe Set(groups.prefix(max(Int(count), 0)))
+    }
+  }
+
+  /// Readable when the process has ended and let go of all that it held (pidfd_open(2)). Nil where it
+  /// has ended before, or no descriptor is left.
+  static func processDescriptor(of socket: borrowing OwnedFD, _ process: pid_t) -> SharedFD? {
+    let number = socket.rawValue
+    guard let pidfd = try? call({ CLinuxHeaps_peer_pidfd(number, process) }) else { return nil }
+    return SharedFD(OwnedFD(adopting: pidfd))
+  }
+}
 
 /// A process that connected, for as long as its connection or a buffer of it is there.
 final class Client {
@@ -7,7 +42,7 @@ final class Client {
   /// Nil once the process has ended, or where the kernel gave none.
   var process: SharedFD?
   var isConnected = true
-  /// Its buffers whose last close the kernel reports to nobody: to be asked about when it goes.
+  /// Its buffers whose last close the kernel does not report: to be checked when it goes.
   var unreportedBuffers: Set<VMOIdentity> = []
 
   init(_ id: UInt64, _ peer: Peer, _ process: SharedFD?) {

@@ -1,34 +1,31 @@
+internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging
 
 /// One client's socket, and what is on its way to it.
 final class Connection {
   /// Which protocol the socket speaks.
-  enum Face { case heap, observer }
+  enum Interface {
+    case heap, observer
 
-  /// A message that the socket did not take yet, and the handle that goes with it.
-  struct Outgoing {
-    let bytes: [UInt8]
-    let handle: SharedFD?
-
-    init(_ bytes: [UInt8], _ handle: consuming OwnedFD?) {
-      self.bytes = bytes
-      switch consume handle {
-      case .some(let handle): self.handle = SharedFD(handle)
-      case .none: self.handle = nil
+    var methods: [MessageOrdinal] {
+      switch self {
+      case .heap: [.allocateVmo, .deleteVmo]
+      case .observer: [.getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus]
       }
     }
   }
 
   let id: UInt64
-  let face: Face
+  let interface: Interface
   let client: Client
   let socket: SharedFD
-  /// Unsent messages, oldest first. While there is one nothing is read, so they stay few.
-  var outgoing: [Outgoing] = []
+  /// Messages that the socket did not take yet, oldest first, each with the handle that goes with it. While
+  /// there is one nothing is read, so they stay few.
+  var outgoing: [(bytes: [UInt8], handle: SharedFD?)] = []
   /// Requests under way that will be answered.
   var requests = 0
-  /// Of GetStatus, since it had last read everything.
+  /// GetStatus reports sent since the client had last read everything.
   var unreadReports = 0
   /// Answers that wait for a buffer's end.
   var waits = 0
@@ -44,10 +41,28 @@ final class Connection {
     ["connection": "\(id)", "process": "\(client.peer.process)", "user": "\(client.peer.user)"]
   }
 
-  init(_ id: UInt64, _ face: Face, _ client: Client, _ socket: consuming OwnedFD) {
+  init(_ id: UInt64, _ interface: Interface, _ client: Client, _ socket: SharedFD) {
     self.id = id
-    self.face = face
+    self.interface = interface
     self.client = client
-    self.socket = SharedFD(socket)
+    self.socket = socket
+  }
+}
+
+/// Limits the log to one line a second for the refusals of one connection or user; each line says how many
+/// were suppressed before it.
+struct RefusalLog {
+  private var next = MonotonicTime(nanoseconds: 0)
+  private var suppressed = 0
+
+  mutating func note(_ write: (_ suppressed: Int) -> Void) {
+    let now = MonotonicTime.now
+    guard now >= next else {
+      suppressed += 1
+      return
+    }
+    write(suppressed)
+    suppressed = 0
+    next = MonotonicTime(nanoseconds: now.nanoseconds + 1_000_000_000)
   }
 }

@@ -2,8 +2,7 @@ internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// How near the process is to its limit of open files, and one descriptor in hand for when it is
-/// reached.
+/// The process's limit of open files, and a spare descriptor for when it is reached.
 struct DescriptorHeadroom: ~Copyable {
   /// Descriptors that this process may have open (`RLIMIT_NOFILE`, getrlimit(2)).
   let limit: Int
@@ -34,4 +33,16 @@ struct DescriptorHeadroom: ~Copyable {
   }
 
   private static func open() -> OwnedFD? { try? .open("/dev/null", O_RDONLY) }
+}
+
+extension ServerLoop {
+  /// Counted rather than tried: a message that brings handles must always find room for them, because
+  /// the kernel throws away what does not fit.
+  var isOutOfDescriptors: Bool {
+    let open =
+      32 + heap.descriptorsPerBuffer * ledger.charges.count + connections.count + clients.count
+      + unsentHandles + metricsReaders.count + trackers.total + runningAllocations
+      + closeQueue.open.total
+    return open + headroom.reserve > headroom.limit
+  }
 }

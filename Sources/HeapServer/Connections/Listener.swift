@@ -3,8 +3,8 @@ internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 
-/// A socket on which clients connect.
-public struct Listener: ~Copyable, Sendable {
+/// A socket on which clients connect, closed with the last reference.
+public final class Listener: Sendable {
   let fd: OwnedFD
   /// Nil for a socket that was handed over by whoever made it.
   private let path: String?
@@ -19,12 +19,13 @@ public struct Listener: ~Copyable, Sendable {
   /// Makes a socket file.
   ///
   /// - Parameters:
-  ///   - path: Of the file; a file of a socket that is nobody's any more is replaced.
+  ///   - path: Of the file; one that a server left behind is replaced.
   ///   - type: `SOCK_SEQPACKET` for the protocols, `SOCK_STREAM` for the metrics.
-  ///   - mode: Permission bits; who may write may connect (unix(7)).
-  ///   - group: The file's group; nil leaves it.
-  /// Throws `HeapError.Code.alreadyExists` where a socket at `path` is in use, or a file is that is no
-  /// socket.
+  ///   - mode: Permission bits; connecting takes write permission (unix(7)).
+  ///   - group: The file's group, by name or number; nil leaves it.
+  /// - Throws: `alreadyExists` where a server listens at `path` or a file is there that is no socket,
+  ///   `accessDenied` where that cannot be told, `invalidArgs` for a path that no socket file can have,
+  ///   `notFound` for an unknown group.
   public init(
     at path: String, type: Kind = .messages, mode: UInt32 = 0o660, group: String? = nil
   ) throws(HeapError) {
@@ -39,12 +40,22 @@ public struct Listener: ~Copyable, Sendable {
         .invalidArgs, operation, at: path,
         cause: "a socket without a file has no mode and no group", fix: "choose a path")
     }
-    let socket = try Self.make(type, operation, path)
+    let socket = try attempt(operation, at: path) { () throws(Errno) in
+      try OwnedFD.unixSocket(type.socketType, isBlocking: false)
+    }
     try Self.checkFree(path, type, operation)
-    let group = try Self.identifier(ofGroup: group, operation, path)
+    var groupID: gid_t?
+    if let group {
+      groupID = UserDatabase.group(group)
+      guard groupID != nil else {
+        throw HeapError(
+          .notFound, operation, at: path, cause: "there is no group '\(group)'",
+          fix: "use a group's name or number")
+      }
+    }
     try Self.bind(socket, path, operation)
     do throws(HeapError) {
-      try Self.open(socket, path, mode, group, operation)
+      try Self.open(socket, path, mode, groupID, operation)
     } catch {
       unsafe unlink(path)
       throw error
@@ -56,37 +67,23 @@ public struct Listener: ~Copyable, Sendable {
   public enum Kind: Sendable {
     case messages, stream
 
-    var type: __socket_type { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
+    var socketType: __socket_type { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
   }
 
   /// Of a socket that this process made.
   func removeFile() { if let path { unsafe unlink(path) } }
 
   /// The next client; nil where none waits.
-  func accept() throws(Errno) -> OwnedFD? {
+  func accept() throws(Errno) -> SharedFD? {
     let number = fd.rawValue
     do throws(Errno) {
-      return OwnedFD(adopting: try call { CLinuxHeaps_accept(number) })
+      return SharedFD(OwnedFD(adopting: try call { CLinuxHeaps_accept(number) }))
     } catch .resourceTemporarilyUnavailable {
       return nil
     }
   }
 
   // MARK: Making
-
-  private static func make(
-    _ kind: Kind, _ operation: String, _ path: String
-  ) throws(HeapError) -> OwnedFD {
-    do throws(Errno) {
-      return OwnedFD(
-        adopting: try call {
-          socket(
-            AF_UNIX, CInt(kind.type.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        })
-    } catch {
-      throw HeapError(error, operation, at: path)
-    }
-  }
 
   /// Whether nothing is lost by a new file at `path`.
   private static func checkFree(
@@ -99,36 +96,22 @@ public struct Listener: ~Copyable, Sendable {
         .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",
         fix: "choose another path")
     }
-    let probe = try make(kind, operation, path)
-    let number = probe.rawValue
-    let answer: Result<CInt, Errno> = unsafe UnixAddress.use(path) { address, length in
-      unsafe connect(number, address, length)
-    }
-    switch answer {
-    // A file that its socket left behind; or one that is gone by now.
-    case .failure(.connectionRefused), .failure(.noSuchFileOrDirectory): return
-    case .failure(.permissionDenied):
+    do throws(Errno) {
+      _ = try MessageSocket(connectedTo: path, type: kind.socketType, isBlocking: false)
+    } catch .connectionRefused, .noSuchFileOrDirectory {
+      // A file that its socket left behind; or one that is gone by now.
+      return
+    } catch .permissionDenied {
       throw HeapError(
         .accessDenied, operation, at: path,
         cause: "there is a socket that this user may not connect to, so a server may listen there",
         fix: "stop it and remove the file, or choose another path")
-    // Also where its queue is full (EAGAIN), or where it is of another type (EPROTOTYPE).
-    case .success, .failure:
-      throw HeapError(
-        .alreadyExists, operation, at: path, cause: "a server listens there already",
-        fix: "stop it, or choose another path")
+    } catch {
+      // Its queue is full (EAGAIN), or it is of another type (EPROTOTYPE).
     }
-  }
-
-  private static func identifier(
-    ofGroup name: String?, _ operation: String, _ path: String
-  ) throws(HeapError) -> gid_t? {
-    guard let name else { return nil }
-    do throws(Errno) { return try UserDatabase.group(name) } catch {
-      throw HeapError(
-        .notFound, operation, at: path, cause: "there is no group '\(name)'",
-        fix: "use a group's name or number")
-    }
+    throw HeapError(
+      .alreadyExists, operation, at: path, cause: "a server listens there already",
+      fix: "stop it, or choose another path")
   }
 
   /// Closed to all: mode and group come after it.

@@ -1,3 +1,4 @@
+internal import CoreMetrics
 internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
@@ -7,34 +8,26 @@ internal import SystemPackage
 // Clients that come and go, and what is sent to them.
 
 extension ServerLoop {
-  func accept(_ face: Connection.Face) {
-    let socket: OwnedFD?
+  func accept(_ interface: Connection.Interface) {
+    let listener = interface == .heap ? sockets.heap : sockets.observer
     do throws(Errno) {
-      socket = try face == .heap ? sockets.heap.accept() : sockets.observer.accept()
+      guard let socket = try listener.accept() else { return }
+      admit(socket, interface)
+      holdUpListeners()
     } catch .tooManyOpenFiles, .tooManyOpenFilesInSystem {
-      return turnAway(face)
+      // The client would wait in the queue, and the event would come for ever.
+      log.error("client turned away: no descriptor is left")
+      headroom.withSpare {
+        // It is closed here: elsewhere it would wait, with the descriptor that is needed next.
+        if let socket = try? listener.accept() { tell(.noResources, socket) }
+      }
     } catch {
       // E.g. the client is gone again.
-      return
-    }
-    guard let socket else { return }
-    admit(socket, face)
-    holdUpListeners()
-  }
-
-  /// The client would wait in the queue, and the event would come for ever.
-  private func turnAway(_ face: Connection.Face) {
-    log.error("client turned away: no descriptor is left")
-    headroom.withSpare {
-      let socket = try? face == .heap ? sockets.heap.accept() : sockets.observer.accept()
-      // It is closed here: elsewhere it would wait, with the descriptor that is needed next.
-      if let socket { tell(.noResources, SharedFD(socket)) }
     }
   }
 
-  private func admit(_ socket: consuming OwnedFD, _ face: Connection.Face) {
-    let peer: Peer
-    do throws(Errno) { peer = try Peer(of: socket) } catch { return }
+  private func admit(_ socket: SharedFD, _ interface: Connection.Interface) {
+    guard let peer = try? Peer(of: socket.fd) else { return }
     guard policy.access.admits(peer) else {
       return refuse(
         socket, of: peer, .accessDenied, "neither it nor a group of it is on the list")
@@ -44,31 +37,32 @@ extension ServerLoop {
     else {
       return refuse(socket, of: peer, .noResources, "too many connections")
     }
-    let pidfd = Peer.processDescriptor(of: socket, peer.process)
-    let client = Client(newID(), peer, pidfd)
-    let connection = Connection(newID(), face, client, socket)
+    let client = Client(newID(), peer, Peer.processDescriptor(of: socket.fd, peer.process))
+    let connection = Connection(newID(), interface, client, socket)
     do throws(Errno) {
-      try poller.add(connection.socket.fd.rawValue, EventSource(.connection, connection.id))
-      if let number = pidfd?.fd.rawValue {
+      try poller.add(socket.fd.rawValue, EventSource(.connection, connection.id))
+      if let number = client.process?.fd.rawValue {
         try poller.add(number, EventSource(.client, client.id))
       }
     } catch {
       log.error("client turned away", metadata: ["error": "\(error)"])
-      return letGo(of: connection.socket, of: peer.user)
+      // Until it is closed it would be reported at each turn.
+      poller.remove(socket.fd.rawValue)
+      return letGo(of: socket, of: peer.user)
     }
     connections[connection.id] = connection
     clients[client.id] = client
     userConnections[peer.user, default: 0] += 1
     log.debug("client connected", metadata: connection.metadata)
-    if face == .heap {
+    if interface == .heap {
       OnRegisterEvent(properties: heap.properties).encode(into: &output)
       send(to: connection)
     }
   }
 
-  /// Who never became a client may have sent something already.
+  /// A peer that never became a client may have sent something already.
   private func refuse(
-    _ socket: consuming OwnedFD, of peer: Peer, _ status: HeapError.Code, _ reason: String
+    _ socket: SharedFD, of peer: Peer, _ status: HeapError.Code, _ reason: String
   ) {
     refusedUsers[peer.user, default: RefusalLog()].note { suppressed in
       log.warning(
@@ -77,7 +71,6 @@ extension ServerLoop {
           "process": "\(peer.process)", "user": "\(peer.user)", "more": "\(suppressed)",
         ])
     }
-    let socket = SharedFD(socket)
     tell(status, socket)
     letGo(of: socket, of: peer.user)
   }
@@ -127,11 +120,11 @@ extension ServerLoop {
 
   /// Sends ``output``, or keeps it until the client reads. The handle is closed here as soon as it is
   /// on its way.
-  func send(to connection: Connection, passing handle: consuming OwnedFD? = nil) {
+  func send(to connection: Connection, passing handle: SharedFD? = nil) {
     // Nothing follows an epitaph.
     if connection.isEnding { return }
     guard connection.outgoing.isEmpty else { return keep(handle, for: connection) }
-    switch sendOnce(connection.socket, output, handle?.rawValue) {
+    switch sendOnce(connection.socket, output, handle) {
     case .sent: break
     case .full:
       keep(handle, for: connection)
@@ -141,15 +134,14 @@ extension ServerLoop {
     }
   }
 
-  private func keep(_ handle: consuming OwnedFD?, for connection: Connection) {
-    let message = Connection.Outgoing(output, handle)
-    if message.handle != nil { unsentHandles += 1 }
-    connection.outgoing.append(message)
+  private func keep(_ handle: SharedFD?, for connection: Connection) {
+    if handle != nil { unsentHandles += 1 }
+    connection.outgoing.append((output, handle))
   }
 
   func flush(_ connection: Connection) {
     while let next = connection.outgoing.first {
-      switch sendOnce(connection.socket, next.bytes, next.handle?.fd.rawValue) {
+      switch sendOnce(connection.socket, next.bytes, next.handle) {
       case .sent:
         if next.handle != nil { unsentHandles -= 1 }
         connection.outgoing.removeFirst()
@@ -177,33 +169,146 @@ extension ServerLoop {
     switch input.receive(socket.fd) {
     case .nothing: return
     case .end: return
-    case .message(let message): disposer.close(message.handles, of: user)
-    case .truncated(let handles): disposer.close(handles, of: user)
+    case .message(let handles): closeQueue.close(handles, of: user)
+    case .truncated(let handles): closeQueue.close(handles, of: user)
     }
     // There may be hundreds.
-    disposer.empty(socket, of: user)
+    closeQueue.empty(socket, of: user)
   }
 
   // MARK: Handles that belong to nothing here
 
-  /// Closes what a client sent, elsewhere.
-  func dispose(_ handles: consuming ReceivedDescriptors, of connection: Connection) {
-    disposer.close(handles, of: connection.client.peer.user)
+  /// Closes what a client sent, on another thread.
+  func discard(_ handles: consuming ReceivedDescriptors, of connection: Connection) {
+    closeQueue.close(handles, of: connection.client.peer.user)
   }
 
-  func dispose(_ handle: consuming OwnedFD, of connection: Connection) {
-    disposer.close(handle, of: connection.client.peer.user)
+  func discard(_ handle: consuming OwnedFD, of connection: Connection) {
+    closeQueue.close(handle, of: connection.client.peer.user)
+  }
+
+  // MARK: Reading
+
+  /// One message; the rest stays in the socket, so that clients take turns.
+  func read(_ connection: Connection) {
+    if connection.isEnding || holdsUp(connection) { return }
+    switch input.receive(connection.socket.fd) {
+    case .message(let handles):
+      let message = 0..<input.count
+      let bytes = input.bytes
+      // All bytes of an array are there, and recvmsg(2) wrote no more than it has.
+      unsafe serve(connection, bytes.span.bytes.extracting(unchecked: message), handles)
+    case .nothing: break
+    case .end: close(connection)
+    case .truncated(let handles):
+      discard(handles, of: connection)
+      refuse(connection, .invalidArgs, "a message of more than 65536 bytes or 64 handles")
+    }
+  }
+
+  private func serve(
+    _ connection: Connection, _ message: RawSpan, _ handles: consuming ReceivedDescriptors
+  ) {
+    let header: MessageHeader
+    do throws(WireError) { header = try MessageHeader(decoding: message) } catch {
+      discard(handles, of: connection)
+      return refuse(connection, .invalidArgs, "\(error)")
+    }
+    // 0 is for messages that nobody answers, and each of these methods is answered.
+    if header.transactionID == 0 && connection.interface.methods.contains(header.ordinal) {
+      discard(handles, of: connection)
+      return refuse(connection, .invalidArgs, "\(header.ordinal) without a transaction ID")
+    }
+    switch connection.interface {
+    case .heap: serveHeap(connection, header, message, handles)
+    case .observer: serveObserver(connection, header, message, handles)
+    }
+  }
+
+  /// Logs a refused request, or counts it for the next line.
+  func note(
+    _ refusal: @autoclosure () -> Logger.Message, _ connection: Connection,
+    _ facts: @autoclosure () -> Logger.Metadata = [:], at level: Logger.Level = .warning
+  ) {
+    connection.refusals.note { suppressed in
+      let who = connection.metadata.merging(["more": "\(suppressed)"]) { $1 }
+      log.log(level: level, refusal(), metadata: who.merging(facts()) { $1 })
+    }
+  }
+
+  /// Ends a connection because of an invalid message; no other is affected.
+  func refuse(_ connection: Connection, _ status: HeapError.Code, _ reason: String) {
+    metrics.refused.increment()
+    log.warning(
+      "connection closed", metadata: connection.metadata.merging(["reason": "\(reason)"]) { $1 })
+    end(connection, status)
+  }
+
+  // MARK: Holding up who sends files faster than they close
+
+  /// Files of one user that may wait here to be closed.
+  private var mostUnclosed: Int { min(512, headroom.limit / 4) }
+  /// Milliseconds from one look at them to the next.
+  private static let pause: UInt64 = 5
+
+  func holdsUp(_ connection: Connection) -> Bool {
+    guard hasTooMuchToClose(connection) else { return false }
+    connection.heldUpSince = .now
+    listen(to: connection)
+    deadlines.set(.heldUp(connection: connection.id), after: Self.pause)
+    return true
+  }
+
+  private func hasTooMuchToClose(_ connection: Connection) -> Bool {
+    closeQueue.open.count(of: connection.client.peer.user) >= mostUnclosed
+  }
+
+  /// A user who reconnects again and again, with files that do not close, would use up all descriptors.
+  /// Who is next in a listener's queue is unknown before accept(2), so all wait.
+  func holdUpListeners() {
+    guard closeQueue.open.total >= headroom.limit / 2 else { return }
+    listen(false)
+    deadlines.set(.heldUpListeners, after: Self.pause)
+  }
+
+  func lookAgainAtListeners() {
+    listen(true)
+    holdUpListeners()
+  }
+
+  private func listen(_ isReading: Bool) {
+    if isStopping { return }
+    for (number, kind) in [
+      (sockets.heap.fd.rawValue, EventSource.Kind.heapListener),
+      (sockets.observer.fd.rawValue, .observerListener),
+    ] {
+      poller.change(number, EventSource(kind), reading: isReading, writing: false)
+    }
+  }
+
+  func lookAgain(at connection: Connection) {
+    guard let since = connection.heldUpSince else { return }
+    guard hasTooMuchToClose(connection) else {
+      connection.heldUpSince = nil
+      return listen(to: connection)
+    }
+    let milliseconds = (MonotonicTime.now.nanoseconds - since.nanoseconds) / 1_000_000
+    guard milliseconds >= policy.limits.stall else {
+      return deadlines.set(.heldUp(connection: connection.id), after: Self.pause)
+    }
+    log.warning("client dropped: files that it sent do not close", metadata: connection.metadata)
+    metrics.dropped.increment()
+    close(connection)
   }
 }
 
 /// What became of one attempt.
-enum Sending { case sent, full, broken }
+private enum Sending { case sent, full, broken }
 
 /// Sends a message on a socket that does not block.
-func sendOnce(_ socket: SharedFD, _ bytes: [UInt8], _ handle: CInt?) -> Sending {
-  let number = socket.fd.rawValue
+private func sendOnce(_ socket: SharedFD, _ bytes: [UInt8], _ handle: SharedFD?) -> Sending {
   do throws(Errno) {
-    try SeqPacket.send(number, bytes, handle)
+    try socket.fd.send(bytes, passing: handle?.fd.rawValue)
     return .sent
   } catch .resourceTemporarilyUnavailable {
     return .full

@@ -2,11 +2,26 @@ internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// What other threads tell the event loop, in the order of telling.
-final class Mailbox<Message: Sendable>: Sendable {
+/// What the event loop is told, by other threads and by what it does itself.
+enum Message: Sendable {
+  case allocated(Ticket, Result<Allocation, HeapError>)
+  case reported(connection: UInt64, transaction: UInt32, Result<Report, HeapError>)
+  /// All of the buffer is gone.
+  case reclaimed(BufferKey)
+  /// A worker has taken one back, or found that it cannot; whoever waits for the last may go.
+  case wentBack
+  /// A search for the holders of deleted buffers has ended.
+  case searched
+  case reload(Policy)
+  case stop
+}
+
+/// Messages to the event loop, oldest first.
+final class Mailbox: Sendable {
   private struct State {
     var messages: [Message] = []
     var reader: pthread_t?
+    var isClosed = false
   }
 
   private let state = Guarded(State())
@@ -22,6 +37,7 @@ final class Mailbox<Message: Sendable>: Sendable {
 
   func post(_ message: Message) {
     let wakes = state.withLock { state in
+      if state.isClosed { return false }
       state.messages.append(message)
       return state.messages.count == 1 && state.reader != pthread_self()
     }
@@ -37,5 +53,15 @@ final class Mailbox<Message: Sendable>: Sendable {
       defer { state.messages = [] }
       return state.messages
     }
+  }
+
+  /// Drops all messages, also those still to come: nobody reads any more.
+  func close() {
+    let rest = state.withLock { state in
+      state.isClosed = true
+      defer { state.messages = [] }
+      return state.messages
+    }
+    withExtendedLifetime(rest) {}
   }
 }

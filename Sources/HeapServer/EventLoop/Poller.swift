@@ -59,3 +59,51 @@ struct Poller: ~Copyable {
     }
   }
 }
+
+/// The kind of an event's source, and an ID where there are several of a kind.
+struct EventSource: RawRepresentable {
+  enum Kind: UInt64 {
+    case mailbox, reclaimer, heapListener, observerListener, metricsListener
+    case connection, client, metricsReader, signal
+  }
+
+  let rawValue: UInt64
+
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  init(_ kind: Kind, _ id: UInt64 = 0) { rawValue = id << 4 | kind.rawValue }
+
+  // Made of a kind, so there is one.
+  var kind: Kind { Kind(rawValue: rawValue & 15)! }
+  var id: UInt64 { rawValue >> 4 }
+}
+
+/// Timers that are not cancelled yet.
+struct Deadlines<Key: Hashable> {
+  private var moments: [Key: MonotonicTime] = [:]
+
+  /// No deadline is earlier; the one it belonged to may have been cancelled.
+  private(set) var next: MonotonicTime?
+
+  mutating func set(_ key: Key, after milliseconds: UInt64) {
+    let moment = MonotonicTime(
+      nanoseconds: MonotonicTime.now.nanoseconds + milliseconds * 1_000_000)
+    moments[key] = moment
+    next = next.map { min($0, moment) } ?? moment
+  }
+
+  mutating func cancel(_ key: Key) {
+    guard !moments.isEmpty, moments.removeValue(forKey: key) != nil else { return }
+    if moments.isEmpty { next = nil }
+  }
+
+  /// Asked at each turn of the loop, so it looks at the deadlines only when one may have passed.
+  mutating func takeDue() -> [Key] {
+    guard let moment = next, moment <= .now else { return [] }
+    let now = MonotonicTime.now
+    let due = moments.filter { $0.value <= now }.map(\.key)
+    for key in due { moments[key] = nil }
+    next = moments.values.min()
+    return due
+  }
+}

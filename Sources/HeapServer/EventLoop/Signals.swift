@@ -11,8 +11,7 @@ public final class Signals: Sendable {
   let fd: OwnedFD
   private let policy: @Sendable () throws(HeapError) -> Policy
 
-  /// To be made on the main thread before any other starts: from now on SIGTERM, SIGINT and SIGHUP
-  /// end nothing.
+  /// To be created on the main thread before any other starts: it blocks SIGTERM, SIGINT and SIGHUP.
   ///
   /// - Parameter policy: Reads the configuration again, at each SIGHUP.
   public init(policy: @escaping @Sendable () throws(HeapError) -> Policy) throws(HeapError) {

@@ -4,13 +4,13 @@ internal import Logging
 internal import Synchronization
 internal import SystemPackage
 
-/// Threads for what the kernel may take long about: allocations that clear or move pages, large buffers
-/// going back, foreign files being closed.
+/// A thread pool for what may block for long in the kernel: allocations that clear or move pages, freeing
+/// large buffers, closing foreign files.
 ///
 /// Each lane has at most one piece of work under way, and lanes with work take turns; all lanes of one
-/// owner have half of the threads at most. Who asks for much waits for itself.
+/// owner have half of the threads at most. An owner with much work delays only itself.
 final class Workers: Sendable {
-  /// Work that is done in the order of its coming.
+  /// A serial queue of work.
   struct Lane: Hashable {
     enum Owner: Hashable { case user(uid_t), server }
 
@@ -47,11 +47,11 @@ final class Workers: Sendable {
   private let most: Int
   /// Threads that one owner may have.
   private var share: Int { max(most / 2, 1) }
-  private let wakeUps: Semaphore
+  private let wakeUps: WakeUp
 
   init(most: Int = 4) throws(Errno) {
     self.most = most
-    wakeUps = try Semaphore()
+    wakeUps = try WakeUp(isSemaphore: true)
   }
 
   func run(in lane: Lane, _ work: @escaping Work) {

@@ -4,13 +4,13 @@ internal import SystemPackage
 
 /// What the service manager handed to this process (sd_listen_fds(3)): sockets, and what a process
 /// before this one had it keep.
-public struct InheritedDescriptors: ~Copyable, Sendable {
+public struct InheritedDescriptors: Sendable {
   /// `Listener`s, by the unit's `FileDescriptorName=`.
   public private(set) var heapSocket: Listener?
   public private(set) var observerSocket: Listener?
   public private(set) var metricsSocket: Listener?
   public private(set) var buffers: [InheritedBuffer] = []
-  /// Handed over under a name that means nothing here, or not what their name says; they are closed.
+  /// Descriptors with an unknown name, or of another kind than their name says; they are closed.
   public private(set) var unknown: [String] = []
 
   public init() {
@@ -42,10 +42,20 @@ public struct InheritedDescriptors: ~Copyable, Sendable {
       }
     }
   }
+}
 
-  public mutating func takeHeapSocket() -> Listener? { heapSocket.take() }
-  public mutating func takeObserverSocket() -> Listener? { observerSocket.take() }
-  public mutating func takeMetricsSocket() -> Listener? { metricsSocket.take() }
+/// A buffer's parent that a server before this one had the service manager keep.
+public final class InheritedBuffer: Sendable {
+  let name: StoredBufferName
+  private let descriptor: Guarded<OwnedFD?>
+
+  init(_ name: StoredBufferName, _ descriptor: consuming OwnedFD) {
+    self.name = name
+    self.descriptor = Guarded(descriptor)
+  }
+
+  /// Once; nil after that. Moved and not copied, because a copy that stayed here would be a child.
+  func takeDescriptor() -> OwnedFD? { descriptor.withLock { $0.take() } }
 }
 
 extension Listener.Kind {
@@ -62,6 +72,6 @@ extension Listener.Kind {
       return unsafe getsockopt(number, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
     return option(SO_ACCEPTCONN) == 1 && option(SO_DOMAIN) == AF_UNIX
-      && option(SO_TYPE) == CInt(type.rawValue)
+      && option(SO_TYPE) == CInt(socketType.rawValue)
   }
 }

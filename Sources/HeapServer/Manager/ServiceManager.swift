@@ -1,4 +1,3 @@
-internal import CLinuxHeaps
 internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
@@ -9,8 +8,8 @@ internal import SystemPackage
 /// Written here because the protocol is these few lines, and libsystemd would be the daemon's only
 /// reason to need systemd where it is built.
 public final class ServiceManager: Sendable {
-  private let socket: OwnedFD
-  /// How often `WATCHDOG=1` has to come at least; nil where nobody watches.
+  private let socket: MessageSocket
+  /// How often `WATCHDOG=1` is due at least; nil without a watchdog.
   let watchdogInterval: MonotonicTime?
 
   /// Whether the manager keeps descriptors for the next process of the service.
@@ -18,11 +17,11 @@ public final class ServiceManager: Sendable {
 
   /// Nil where no manager started this process.
   ///
-  /// - Parameter keepsDescriptors: Said by whoever configured it; from systemd 254 on the manager itself
-  ///   does, by `FDSTORE`.
+  /// - Parameter keepsDescriptors: Whether the unit has a descriptor store; from systemd 254 on `FDSTORE`
+  ///   says so as well.
   public init?(keepsDescriptors: Bool = false) {
     guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty,
-      let socket = Self.connect(path)
+      let socket = try? MessageSocket(connectedTo: path, type: SOCK_DGRAM)
     else { return nil }
     self.socket = socket
     let room = Self.environment("FDSTORE").flatMap { Int($0) } ?? 0
@@ -40,7 +39,7 @@ public final class ServiceManager: Sendable {
   func tellStopping() { send("STOPPING=1") }
   func tellAlive() { send("WATCHDOG=1") }
 
-  /// Hands a copy of a descriptor to the manager, who gives it to the next process of the service.
+  /// Hands a copy of a descriptor to the manager, which passes it to the next process of the service.
   ///
   /// - Parameter name: ASCII without control characters and `:`, at most 255.
   func keep(_ descriptor: CInt, as name: String) {
@@ -50,40 +49,20 @@ public final class ServiceManager: Sendable {
 
   func drop(_ name: String) { send("FDSTOREREMOVE=1\nFDNAME=\(name)") }
 
-  /// Waits until the manager has dealt with all that was sent before: it closes one end of a pair then.
+  /// Waits until the manager has handled all that was sent before: it closes one end of a pair then.
   ///
-  /// False where it did not within five seconds.
+  /// - Returns: False where it did not within five seconds.
   func waitUntilHeard() -> Bool {
     guard let pair = try? MessageSocket.Pair() else { return false }
-    let near = pair.near.release()
-    let far = pair.far.release()
-    send("BARRIER=1", passing: far.rawValue)
-    _ = consume far
-    var event = pollfd(fd: near.rawValue, events: 0, revents: 0)
-    return unsafe poll(&event, 1, 5_000) == 1
+    pair.far.withDescriptor { send("BARRIER=1", passing: $0) }
+    return pair.keepingNear().withDescriptor { near in
+      var event = pollfd(fd: near, events: 0, revents: 0)
+      return unsafe poll(&event, 1, 5_000) == 1
+    }
   }
 
   private func send(_ text: String, passing descriptor: CInt? = nil) {
-    let bytes = Array(text.utf8)
-    let number = socket.rawValue
-    _ = try? call {
-      unsafe bytes.withUnsafeBytes { bytes in
-        var descriptor = descriptor ?? -1
-        return unsafe CLinuxHeaps_send(
-          number, bytes.baseAddress!, bytes.count, &descriptor, descriptor < 0 ? 0 : 1)
-      }
-    }
-  }
-
-  private static func connect(_ path: String) -> OwnedFD? {
-    let number = Glibc.socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard number >= 0 else { return nil }
-    let socket = OwnedFD(adopting: number)
-    let answer = unsafe UnixAddress.use(path) { address, length in
-      unsafe Glibc.connect(number, address, length)
-    }
-    if case .failure = answer { return nil }
-    return socket
+    try? socket.send(Array(text.utf8), descriptors: descriptor.map { [$0] } ?? [])
   }
 
   static func environment(_ name: String) -> String? {

@@ -10,13 +10,13 @@ extension ServerLoop {
   private static let mostReadersOfUser = 4
 
   func acceptMetricsReader() {
-    let accepted: OwnedFD?
-    do throws(Errno) { accepted = try sockets.acceptMetricsReader() } catch {
+    let accepted: SharedFD?
+    do throws(Errno) { accepted = try sockets.metrics?.accept() } catch {
       // It would wait in the queue, and the event would come for ever.
-      return headroom.withSpare { _ = try? sockets.acceptMetricsReader() }
+      return headroom.withSpare { _ = try? sockets.metrics?.accept() }
     }
-    guard let accepted, let user = try? Peer(of: accepted).user else { return }
-    let reader = MetricsReader(newID(), SharedFD(accepted), of: user)
+    guard let accepted, let user = try? Peer(of: accepted.fd).user else { return }
+    let reader = MetricsReader(newID(), accepted, of: user)
     guard metricsReaders.count < Self.mostReaders,
       metricsReaders.values.count(where: { $0.user == user }) < Self.mostReadersOfUser,
       (try? poller.add(reader.socket.fd.rawValue, EventSource(.metricsReader, reader.id))) != nil
@@ -36,19 +36,17 @@ extension ServerLoop {
     }
   }
 
-  /// By recvmsg(2), because read(2) would close what was passed, here and now.
+  /// By recvmsg(2), because read(2) would close passed descriptors on this thread.
   private func read(_ reader: MetricsReader) -> MetricsReader.Step {
     switch input.receive(reader.socket.fd) {
     case .nothing: return .read
     case .end: return .end
     case .truncated(let handles):
-      disposer.close(handles, of: reader.user)
+      closeQueue.close(handles, of: reader.user)
       return .end
-    case .message(let message):
-      let bytes = input.bytes
-      let count = message.count
-      disposer.close(message.handles, of: reader.user)
-      return reader.take(bytes.span.extracting(0..<count), page: metricsPage)
+    case .message(let handles):
+      closeQueue.close(handles, of: reader.user)
+      return reader.take(input.bytes.prefix(input.count), page: metricsPage)
     }
   }
 
@@ -66,4 +64,55 @@ extension ServerLoop {
 
   /// Live buffers whose connection is gone.
   var orphanCount: Int { ledger.charges.values.count { $0.isOrphan } }
+}
+
+/// One reader of the metrics: sends a request and gets a page (HTTP/1.0).
+final class MetricsReader {
+  let id: UInt64
+  let socket: SharedFD
+  let user: uid_t
+  private var request: [UInt8] = []
+  private var response: ArraySlice<UInt8> = []
+
+  init(_ id: UInt64, _ socket: SharedFD, of user: uid_t) {
+    self.id = id
+    self.socket = socket
+    self.user = user
+  }
+
+  enum Step { case read, write, end }
+
+  /// Takes more of the request. What it says does not matter: there is one page.
+  func take(_ bytes: ArraySlice<UInt8>, page: () -> String) -> Step {
+    request += bytes
+    guard hasRequest else { return .read }
+    let body = page()
+    response = ArraySlice(
+      ("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
+        + "Content-Length: \(body.utf8.count)\r\n\r\n" + body).utf8)
+    return write()
+  }
+
+  /// Its empty line has come, or it is too long for a request.
+  private var hasRequest: Bool {
+    request.suffix(4) == [13, 10, 13, 10] || request.suffix(2) == [10, 10] || request.count > 8192
+  }
+
+  /// Sends as much as the socket takes.
+  func write() -> Step {
+    let number = socket.fd.rawValue
+    do throws(Errno) {
+      while !response.isEmpty {
+        let count = try call {
+          unsafe response.withUnsafeBytes {
+            unsafe send(number, $0.baseAddress!, $0.count, CInt(MSG_NOSIGNAL))
+          }
+        }
+        response = response.dropFirst(count)
+      }
+      return .end
+    } catch {
+      return error == .resourceTemporarilyUnavailable ? .write : .end
+    }
+  }
 }

@@ -5,12 +5,15 @@ internal import SystemPackage
 
 // GetStatus.
 
+/// A status in a file, which the event loop takes out: the worker that made it may hold this for longer.
+typealias Report = (file: Guarded<OwnedFD?>, size: UInt64)
+
 extension ServerLoop {
-  /// A report is a file, which lives on in its answer: who does not read gets so many.
+  /// A report is a file, which stays open in its unread answer.
   private static let mostUnreadReports = 4
 
   func reportStatus(_ connection: Connection, _ transaction: UInt32) {
-    if connection.requests == 0 && connection.hasReadAll { connection.unreadReports = 0 }
+    if connection.requests == 0 && connection.socket.fd.allIsRead { connection.unreadReports = 0 }
     guard connection.unreadReports < Self.mostUnreadReports, !isOutOfDescriptors else {
       note(
         "status refused: earlier reports are not read, or the server's descriptors are used up",
@@ -30,7 +33,7 @@ extension ServerLoop {
     do throws(Errno) {
       let file = try Memfd.create("heapd:status", size: UInt64(text.count))
       try file.write(text)
-      return .success(Report(file, size: UInt64(text.count)))
+      return .success((Guarded(file), UInt64(text.count)))
     } catch {
       return .failure(HeapError(error, "write the status"))
     }
@@ -41,11 +44,12 @@ extension ServerLoop {
   ) {
     switch report {
     case .success(let report):
+      guard let file = report.file.withLock({ $0.take() }) else { return }
       GetStatusReply(.success(StatusReport(size: report.size))).encode(
         transactionID: transaction, into: &output)
-      send(to: connection, passing: report.takeFile())
+      send(to: connection, passing: SharedFD(file))
     case .failure(let error):
-      log.error("status not told", metadata: ["error": "\(error)"])
+      log.error("status report failed", metadata: ["error": "\(error)"])
       refuseStatus(connection, transaction, error.code)
     }
   }
@@ -62,37 +66,14 @@ extension ServerLoop {
     return Status(
       heap: heapName, limits: policy.limits, total: ledger.total,
       users: users.map {
-        Status.UserRow(
-          id: $0, connections: userConnections[$0, default: 0],
-          usage: ledger.users[$0, default: Usage()])
+        ($0, userConnections[$0, default: 0], ledger.users[$0, default: Usage()])
       },
-      connections: connections.values.map {
-        Status.ConnectionRow(
-          id: $0.id, face: $0.face, peer: $0.client.peer, requests: $0.requests, waits: $0.waits,
-          usage: $0.account.usage)
+      clients: connections.values.map {
+        ($0.id, $0.interface, $0.client.peer, $0.requests, $0.waits, $0.account.usage)
       },
       buffers: ledger.charges.map { key, charge in
-        Status.BufferRow(
-          key: key, size: charge.size, heap: charge.heap, user: charge.user,
-          process: charge.client?.peer.process, isOrphan: charge.isOrphan)
+        (key, charge.size, charge.heap, charge.user, charge.client?.peer.process, charge.isOrphan)
       },
       highWater: metrics.highWater, orphans: orphanCount, reclaimer: reclaimerCounters)
   }
-}
-
-/// A status in a file, on its way to the event loop.
-final class Report: Sendable {
-  let size: UInt64
-  private let file: Guarded<OwnedFD?>
-
-  init(_ file: consuming OwnedFD, size: UInt64) {
-    self.file = Guarded(file)
-    self.size = size
-  }
-
-  func takeFile() -> OwnedFD? { file.withLock { $0.take() } }
-}
-
-extension Connection {
-  fileprivate var hasReadAll: Bool { SeqPacket.unread(socket.fd.rawValue) == 0 }
 }

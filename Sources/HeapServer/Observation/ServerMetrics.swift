@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import LinuxHeaps
 
-/// What the server counts (swift-metrics): where it goes is the program's choice.
+/// The server's counters, for the metrics back end that the program chose (swift-metrics).
 final class ServerMetrics {
   let refused = Counter(label: "heapd_connections_refused_total")
   let dropped = Counter(label: "heapd_connections_stalled_total")
@@ -80,7 +80,7 @@ final class ServerMetrics {
   private let connections = Meter(label: "heapd_connections")
   private let orphans = Meter(label: "heapd_orphans")
 
-  /// What is not counted as it happens.
+  /// Sets the values that are not counted as they change.
   func show(connections: Int, orphans: Int) {
     self.connections.set(connections)
     self.orphans.set(orphans)

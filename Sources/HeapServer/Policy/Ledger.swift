@@ -18,31 +18,26 @@ struct Ledger {
     var isOrphan: Bool { client?.isConnected != true }
   }
 
-  /// What ran out.
-  enum Refusal: CustomStringConvertible {
-    case connection, user, total
-
-    var description: String {
-      switch self {
-      case .connection: "the connection's quota is used up"
-      case .user: "the user's quota is used up"
-      case .total: "the quota of all users together is used up"
-      }
-    }
-  }
-
   private(set) var charges: [BufferKey: Charge] = [:]
   private(set) var users: [uid_t: Usage] = [:]
   private(set) var total = Usage()
 
-  /// Nil where it was added; the caller has seen to it that the key is free.
+  /// Charges a new buffer, whose key is free.
+  ///
+  /// - Returns: Nil where that was possible, or which quota is used up.
   mutating func add(
     _ key: BufferKey, _ size: UInt64, for connection: Connection, within limits: Limits
-  ) -> Refusal? {
+  ) -> String? {
     let user = connection.client.peer.user
-    if !connection.account.usage.allows(size, within: limits.connection) { return .connection }
-    if !users[user, default: Usage()].allows(size, within: limits.user) { return .user }
-    if !total.allows(size, within: limits.total) { return .total }
+    if !connection.account.usage.allows(size, within: limits.connection) {
+      return "the connection's quota is used up"
+    }
+    if !users[user, default: Usage()].allows(size, within: limits.user) {
+      return "the user's quota is used up"
+    }
+    if !total.allows(size, within: limits.total) {
+      return "the quota of all users together is used up"
+    }
     connection.account.usage.add(size)
     enter(
       key,
@@ -74,4 +69,30 @@ struct Ledger {
     if users[charge.user]?.buffers == 0 { users[charge.user] = nil }
     return charge
   }
+}
+
+/// What a connection, a user or all users have.
+struct Usage: Hashable, Sendable {
+  var buffers = 0
+  /// Whole pages, in bytes.
+  var bytes: UInt64 = 0
+
+  func allows(_ size: UInt64, within share: Limits.Share) -> Bool {
+    buffers < share.buffers && size <= share.bytes && bytes <= share.bytes - size
+  }
+
+  mutating func add(_ size: UInt64) {
+    buffers += 1
+    bytes += size
+  }
+
+  mutating func remove(_ size: UInt64) {
+    buffers -= 1
+    bytes -= size
+  }
+}
+
+/// The usage of one connection; it outlives the connection, as its buffers do.
+final class Account {
+  var usage = Usage()
 }

@@ -4,7 +4,9 @@ internal import SystemPackage
 extension Policy {
   /// Reads a configuration file: lines of `key = value`, and comments that begin with `#`.
   ///
-  /// Throws `HeapError.Code.invalidArgs` that names the line and what it may say.
+  /// - Parameter path: Of the file.
+  /// - Throws: `invalidArgs` with the line's number and what it may say, or the code of the error with which
+  ///   the file cannot be read.
   public init(file path: String) throws(HeapError) {
     let operation = "read the configuration"
     let limit = 64 << 10
@@ -35,15 +37,16 @@ extension Policy {
       let (key, value) = (String(parts[0].trimmed), String(parts[1].trimmed))
       guard let setting = Self.settings[key] else {
         throw Self.fault(
-          "no setting '\(key)'",
+          "unknown setting '\(key)'",
           "use one of: \(Self.settings.keys.sorted().joined(separator: " "))",
           path, number)
       }
       guard seen.insert(key).inserted else {
-        throw Self.fault("'\(key)' is there twice", "keep one of the lines", path, number)
+        throw Self.fault("duplicate setting '\(key)'", "keep one of the lines", path, number)
       }
-      if let wanted = setting(&self, value) {
-        throw Self.fault("'\(value)' is no value of \(key)", "write \(wanted)", path, number)
+      do throws(InvalidValue) { try setting(&self, value) } catch {
+        throw Self.fault(
+          "invalid value '\(value)' for \(key)", "write \(error.expected)", path, number)
       }
     }
   }
@@ -55,8 +58,12 @@ extension Policy {
       .invalidArgs, "read line \(line) of the configuration", at: path, cause: cause, fix: fix)
   }
 
-  /// Takes a value, or answers what it would take.
-  private typealias Setting = @Sendable (inout Policy, String) -> String?
+  private struct InvalidValue: Error {
+    /// What the setting takes instead.
+    let expected: String
+  }
+
+  private typealias Setting = @Sendable (inout Policy, String) throws(InvalidValue) -> Void
 
   private static let settings: [String: Setting] = [
     "allow-users": list("users", UserDatabase.user) { $0.access.users = $1 },
@@ -75,39 +82,37 @@ extension Policy {
   ]
 
   private static func list(
-    _ what: String, _ find: @escaping @Sendable (String) throws(Errno) -> UInt32,
+    _ what: String, _ find: @escaping @Sendable (String) -> UInt32?,
     _ set: @escaping @Sendable (inout Policy, Set<UInt32>) -> Void
   ) -> Setting {
-    { policy, value in
+    { (policy, value) throws(InvalidValue) in
       var ids: Set<UInt32> = []
-      for name in value.words {
-        guard let id = try? find(name) else {
-          return "\(what) that exist, by name or number; '\(name)' does not"
+      for name in value.split(whereSeparator: { $0.isWhitespace || $0 == "," }) {
+        guard let id = find(String(name)) else {
+          throw InvalidValue(
+            expected: "\(what) that exist, by name or number; '\(name)' does not")
         }
         ids.insert(id)
       }
       set(&policy, ids)
-      return nil
     }
   }
 
   private static func number(_ set: @escaping @Sendable (inout Policy, Int) -> Void) -> Setting {
-    { policy, value in
+    { (policy, value) throws(InvalidValue) in
       guard let number = Int(value), (1...1_000_000).contains(number) else {
-        return "a number from 1 to 1000000"
+        throw InvalidValue(expected: "a number from 1 to 1000000")
       }
       set(&policy, number)
-      return nil
     }
   }
 
   private static func bytes(_ set: @escaping @Sendable (inout Policy, UInt64) -> Void) -> Setting {
-    { policy, value in
+    { (policy, value) throws(InvalidValue) in
       guard let bytes = UInt64(byteSize: value) else {
-        return "bytes; K, M and G are powers of 1024"
+        throw InvalidValue(expected: "bytes; K, M and G are powers of 1024")
       }
       set(&policy, bytes)
-      return nil
     }
   }
 }
@@ -118,11 +123,5 @@ extension Substring {
     while text.first?.isWhitespace == true { text.removeFirst() }
     while text.last?.isWhitespace == true { text.removeLast() }
     return text
-  }
-}
-
-extension String {
-  fileprivate var words: [String] {
-    split { $0.isWhitespace || $0 == "," }.map(String.init)
   }
 }

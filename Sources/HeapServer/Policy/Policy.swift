@@ -1,3 +1,6 @@
+internal import Glibc
+internal import LinuxHeaps
+
 /// What may change while the server runs: it is read again on SIGHUP.
 public struct Policy: Hashable, Sendable {
   public var limits = Limits()
@@ -5,4 +8,55 @@ public struct Policy: Hashable, Sendable {
 
   /// Without a file: the limits of ``Limits/init()``, and no list of users.
   public init() {}
+}
+
+/// Quotas of clients. The kernel charges a heap's memory to nobody, so the service counts.
+public struct Limits: Hashable, Sendable {
+  /// Of one connection, of all connections of a user, and of all users together.
+  public struct Share: Hashable, Sendable {
+    public var buffers: Int
+    /// Whole pages, in bytes.
+    public var bytes: UInt64
+  }
+
+  public var connection: Share
+  public var user: Share
+  public var total: Share
+  /// Connections of one user, and of all.
+  public var userConnections = 64
+  public var totalConnections = 1024
+  /// Allocations of one connection that are under way.
+  public var requests = 256
+  /// Answers of one connection that wait for a buffer's end: to DeleteVmo and AwaitReclaimed. As many
+  /// handles of one user may wait for a collection's.
+  public var waits = 4096
+  /// How long a client may leave an answer unread before it is dropped, in milliseconds.
+  public var stall: UInt64 = 10_000
+
+  /// Half of the machine's memory for one user, three quarters for all.
+  public init() {
+    self.init(memory: (try? MachineMemory.read().total) ?? 1 << 30)
+  }
+
+  init(memory: UInt64) {
+    connection = Share(buffers: 1024, bytes: memory / 2)
+    user = Share(buffers: 4096, bytes: memory / 2)
+    total = Share(buffers: 16_384, bytes: memory / 4 * 3)
+  }
+}
+
+/// Who may be served; the socket's own mode comes before it.
+public struct AccessList: Hashable, Sendable {
+  /// Both nil: whoever the socket's mode lets connect.
+  var users: Set<uid_t>?
+  var groups: Set<gid_t>?
+
+  public init() {}
+
+  /// The server's own user always is.
+  func admits(_ peer: Peer) -> Bool {
+    if users == nil && groups == nil { return true }
+    return peer.user == geteuid() || users?.contains(peer.user) == true
+      || groups.map { !$0.isDisjoint(with: peer.groups) } == true
+  }
 }

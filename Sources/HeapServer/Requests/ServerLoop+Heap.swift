@@ -14,17 +14,17 @@ extension ServerLoop {
       switch header.ordinal {
       case .allocateVmo:
         let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
-        dispose(handles, of: connection)
+        discard(handles, of: connection)
         allocate(connection, header.transactionID, request)
       case .deleteVmo:
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
         delete(connection, header.transactionID, request, handles)
       default:
-        dispose(handles, of: connection)
+        discard(handles, of: connection)
         refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")
       }
     } catch {
-      dispose(handles, of: connection)
+      discard(handles, of: connection)
       refuse(connection, .invalidArgs, "\(error)")
     }
   }
@@ -47,7 +47,8 @@ extension ServerLoop {
     } catch {
       refusal = error.code
     }
-    answer(connection, transaction, refusal)
+    metrics.failed(refusal)
+    reply(connection, transaction, refusal)
   }
 
   /// Puts the buffer on its user's account. Nil where that was possible.
@@ -66,7 +67,7 @@ extension ServerLoop {
       // No matter of quotas: nobody could have it.
       (status, reason) = (.noMemory, "it is more than the service has in all")
     } else if let refusal = ledger.add(key, bytes, for: connection, within: policy.limits) {
-      (status, reason) = (.noResources, "\(refusal)")
+      (status, reason) = (.noResources, refusal)
     } else {
       return nil
     }
@@ -79,17 +80,29 @@ extension ServerLoop {
   private func make(
     _ size: UInt64, _ settings: SingleBufferSettings, _ ticket: Ticket, _ connection: Connection
   ) {
-    let maker = Maker(heap: heap, store: store, mailbox: mailbox)
+    let (heap, store, mailbox, key) = (self.heap, self.store, self.mailbox, ticket.key)
     let user = connection.client.peer.user
-    if heap.allocatesAtOnce && store == nil {
-      finish(ticket, maker.make(size, settings, ticket.key, for: user))
-    } else {
-      let mailbox = self.mailbox
-      connection.requests += 1
-      runningAllocations += 1
-      workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
-        mailbox.post(.allocated(ticket, maker.make(size, settings, ticket.key, for: user)))
+    let allocate = { @Sendable () -> Result<Allocation, HeapError> in
+      let slot = store?.newSlot()
+      do throws(HeapError) {
+        let vmo = try heap.allocateVmo(
+          size: size, settings: settings, bufferCollectionID: key.bufferCollectionID,
+          bufferIndex: key.bufferIndex, cleanup: slot.map { slot in [{ slot.drop() }] } ?? [])
+        let allocation = Allocation(vmo)
+        _ = heap.buffers.whenReclaimed(allocation.identity) { mailbox.post(.reclaimed(key)) }
+        slot?.keep(
+          heap.buffers, allocation.identity,
+          as: StoredBufferName(key: key, user: user, heap: allocation.heap))
+        return .success(allocation)
+      } catch {
+        return .failure(error)
       }
+    }
+    if heap.allocatesAtOnce && store == nil { return finish(ticket, allocate()) }
+    connection.requests += 1
+    runningAllocations += 1
+    workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
+      mailbox.post(.allocated(ticket, allocate()))
     }
   }
 
@@ -101,7 +114,7 @@ extension ServerLoop {
       settle(ticket.key, allocation)
       guard let connection, let vmo = allocation.vmo.take() else { return }
       AllocateVmoResult.vmo(.first).encode(transactionID: ticket.transaction, into: &output)
-      send(to: connection, passing: vmo.releaseDescriptor())
+      send(to: connection, passing: SharedFD(vmo.releaseDescriptor()))
     case .failure(let error):
       _ = ledger.remove(ticket.key)
       metrics.failed(error.code)
@@ -120,11 +133,6 @@ extension ServerLoop {
     log.debug("buffer allocated", metadata: metadata(key, charge))
   }
 
-  private func answer(_ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code) {
-    metrics.failed(status)
-    reply(connection, transaction, status)
-  }
-
   private func reply(_ connection: Connection, _ transaction: UInt32, _ status: HeapError.Code) {
     AllocateVmoResult.status(status.rawValue).encode(transactionID: transaction, into: &output)
     send(to: connection)
@@ -139,7 +147,7 @@ extension ServerLoop {
     let handle = handles.take(at: request.vmo.rawValue)
     let key = request.key
     guard connection.waits < policy.limits.waits else {
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       return refuse(connection, .noResources, "too many deletions of the connection wait")
     }
     let began = MonotonicTime.now
@@ -151,12 +159,12 @@ extension ServerLoop {
       readMail()
       if isFirst && ledger.charges[key] != nil { deadlines.set(.deletion(key), after: 5_000) }
     case .unknown(let handle):
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       note(
         "deletion of a buffer that is not there", connection, ["buffer": "\(key)"], at: .notice)
       answerDeletion(connection, transaction)
     case .wrongHandle(let handle):
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }
@@ -195,5 +203,113 @@ extension ServerLoop {
       "index": "\(key.bufferIndex)", "size": "\(charge.size.asByteCount)",
       "heap": "\(charge.heap)", "user": "\(charge.user)",
     ]
+  }
+
+  // MARK: Answers that wait for a buffer's end
+
+  // They go with their connection, and not with the buffer, which may be held for ever.
+
+  func wait(
+    for key: BufferKey, _ connection: Connection, _ transaction: UInt32,
+    deletionBegan: MonotonicTime? = nil
+  ) {
+    connection.waits += 1
+    connection.keysWaitedFor.insert(key)
+    waiting[key, default: []].append(
+      Waiting(
+        connection: connection.id, transaction: transaction, deletionBegan: deletionBegan))
+  }
+
+  func answerWaiting(for key: BufferKey) {
+    for waiting in waiting.removeValue(forKey: key) ?? [] {
+      guard let connection = connections[waiting.connection] else { continue }
+      connection.waits -= 1
+      connection.keysWaitedFor.remove(key)
+      if let began = waiting.deletionBegan {
+        metrics.deleted(since: began)
+        answerDeletion(connection, waiting.transaction)
+      } else {
+        AwaitReclaimedReply(.success(EmptyTable())).encode(
+          transactionID: waiting.transaction, into: &output)
+        send(to: connection)
+      }
+    }
+  }
+
+  func stopWaiting(_ connection: Connection) {
+    for key in connection.keysWaitedFor {
+      waiting[key]?.removeAll { $0.connection == connection.id }
+      if waiting[key]?.isEmpty == true { waiting[key] = nil }
+    }
+  }
+
+  // MARK: The buffers of the server before this one
+
+  /// Takes up what the server before this one left: info, deletions and quotas go on.
+  func takeOver(_ buffers: [InheritedBuffer]) {
+    guard !buffers.isEmpty else { return }
+    var bytes: UInt64 = 0
+    for buffer in buffers { bytes += takeOver(buffer) }
+    log.notice(
+      "took over the buffers of the server before this one",
+      metadata: ["buffers": "\(ledger.total.buffers)", "bytes": "\(bytes.asByteCount)"])
+  }
+
+  private func takeOver(_ buffer: InheritedBuffer) -> UInt64 {
+    guard let descriptor = buffer.takeDescriptor() else { return 0 }
+    let name = buffer.name
+    let slot = store?.newSlot()
+    slot?.isKept(as: name)
+    let mailbox = self.mailbox
+    do throws(HeapError) {
+      // Two of our own: this process's, and the manager's.
+      let taken = try heap.buffers.takeOver(
+        name.key, parent: descriptor, copies: 1,
+        withdrawal: { slot?.drop() }, cleanup: slot.map { slot in [{ slot.drop() }] } ?? [],
+        admission: .standard
+      ) { mailbox.post(.reclaimed(name.key)) }
+      let bytes = taken.hasMemory ? taken.byteCount : 0
+      ledger.takeOver(name.key, bytes, of: name.user, heap: name.heap)
+      metrics.tookOver(bytes, heap: name.heap)
+      return bytes
+    } catch {
+      log.error(
+        "a kept descriptor is of no use",
+        metadata: ["name": "\(name.description)", "error": "\(error)"])
+      // Of two under one name the manager would drop both.
+      if error.code != .alreadyExists { slot?.drop() }
+      return 0
+    }
+  }
+}
+
+/// Whom to answer when a buffer is reclaimed.
+struct Waiting {
+  let connection: UInt64
+  let transaction: UInt32
+  /// When DeleteVmo came; nil for AwaitReclaimed.
+  let deletionBegan: MonotonicTime?
+}
+
+/// Who asked for an allocation.
+struct Ticket: Sendable {
+  let connection: UInt64
+  let transaction: UInt32
+  let key: BufferKey
+}
+
+/// A new buffer on its way to its client.
+final class Allocation: Sendable {
+  let vmo: ReturnedVMO
+  let heap: String
+  let identity: VMOIdentity
+  /// Whether the kernel tells of its last close.
+  let isReported: Bool
+
+  init(_ vmo: consuming VMO) {
+    heap = vmo.heapName ?? ""
+    identity = vmo.identity
+    isReported = vmo.kind != .dmaBuf
+    self.vmo = ReturnedVMO(vmo)
   }
 }

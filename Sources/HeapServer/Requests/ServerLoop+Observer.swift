@@ -1,4 +1,5 @@
 internal import HeapProtocol
+internal import HeapSurvey
 internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
@@ -28,14 +29,14 @@ extension ServerLoop {
         awaitReclaimed(connection, transaction, vmo)
       case .getStatus:
         _ = try GetStatusRequest(decoding: message, handleCount: handles.count)
-        dispose(handles, of: connection)
+        discard(handles, of: connection)
         reportStatus(connection, transaction)
       default:
-        dispose(handles, of: connection)
+        discard(handles, of: connection)
         answerUnknown(connection, header)
       }
     } catch {
-      dispose(handles, of: connection)
+      discard(handles, of: connection)
       refuse(connection, .invalidArgs, "\(error)")
     }
   }
@@ -45,7 +46,7 @@ extension ServerLoop {
     _ index: HandleIndex, of handles: consuming ReceivedDescriptors, _ connection: Connection
   ) -> OwnedFD {
     let handle = handles.take(at: index.rawValue)
-    dispose(handles, of: connection)
+    discard(handles, of: connection)
     return handle
   }
 
@@ -64,7 +65,7 @@ extension ServerLoop {
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
     let key = (try? VMOIdentity(of: handle)).flatMap { heap.buffers.key(of: $0) }
-    if key == nil { dispose(handle, of: connection) } else { _ = consume handle }
+    if key == nil { discard(handle, of: connection) } else { _ = consume handle }
     GetVmoInfoReply(key.map { .success($0) } ?? .failure(.notFound)).encode(
       transactionID: transaction, into: &output)
     send(to: connection)
@@ -75,9 +76,9 @@ extension ServerLoop {
     _ handle: consuming OwnedFD
   ) {
     let reply: AttachLifetimeTrackingReply
-    let (user, disposer) = (connection.client.peer.user, self.disposer)
+    let (user, closeQueue) = (connection.client.peer.user, self.closeQueue)
     if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       note(
         "tracking refused: too many handles of the user wait", connection,
         ["collection": "\(request.bufferCollectionID)"])
@@ -91,7 +92,7 @@ extension ServerLoop {
         buffersRemaining: request.buffersRemaining
       ) { descriptor in
         trackers.remove(user)
-        disposer.close(descriptor, of: user)
+        closeQueue.close(descriptor, of: user)
       }
       reply = AttachLifetimeTrackingReply(.success(EmptyTable()))
     }
@@ -105,11 +106,11 @@ extension ServerLoop {
     guard let identity = try? VMOIdentity(of: handle),
       let key = heap.buffers.keyUntilReclaimed(of: identity)
     else {
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       return refuseToAwait(connection, transaction, .notFound)
     }
     guard connection.waits < policy.limits.waits else {
-      dispose(handle, of: connection)
+      discard(handle, of: connection)
       note(
         "watching refused: too many answers of the connection wait", connection,
         ["buffer": "\(key)"])
@@ -127,5 +128,39 @@ extension ServerLoop {
     AwaitReclaimedReply(.failure(status.rawValue)).encode(
       transactionID: transaction, into: &output)
     send(to: connection)
+  }
+
+  // MARK: Who keeps a deletion waiting, as far as /proc tells
+
+  /// A deletion waits for long. One line of the log for each buffer; a search reads all of /proc, so
+  /// there is one at a time, for all that came meanwhile.
+  func reportHolders(of key: BufferKey) {
+    overdueDeletions.append(key)
+    if !isSearching { searchForHolders() }
+  }
+
+  func searchForHolders() {
+    let buffers = overdueDeletions.compactMap { key -> (VMOIdentity, Logger.Metadata)? in
+      guard let charge = ledger.charges[key], let identity = heap.buffers.identity(of: key) else {
+        return nil
+      }
+      return (identity, metadata(key, charge))
+    }
+    overdueDeletions = []
+    isSearching = !buffers.isEmpty
+    guard isSearching else { return }
+    let (log, mailbox) = (self.log, self.mailbox)
+    workers.run(in: Workers.Lane(0, of: .server)) {
+      let holders = Holder.find(Set(buffers.map(\.0)))
+      for (identity, metadata) in buffers {
+        let found = holders[identity]?.map(\.description).joined(separator: ", ")
+        log.warning(
+          "a buffer is still held 5 s after DeleteVmo",
+          metadata: metadata.merging([
+            "holders": "\(found ?? "none that /proc shows to this user")"
+          ]) { $1 })
+      }
+      mailbox.post(.searched)
+    }
   }
 }

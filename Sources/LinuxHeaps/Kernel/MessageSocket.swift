@@ -1,5 +1,5 @@
 internal import CLinuxHeaps
-internal import Glibc
+package import Glibc
 
 public import struct SystemPackage.Errno
 
@@ -36,40 +36,49 @@ public struct MessageSocket: ~Copyable, Sendable {
     package consuming func keepingNear() -> MessageSocket { near }
   }
 
+  /// A socket that is connected to the one at `path` (connect(2)).
+  ///
+  /// - Parameters:
+  ///   - path: Of the socket's file; a leading `@` stands for the abstract namespace.
+  ///   - type: Of both sockets; with any but `SOCK_SEQPACKET` and `SOCK_DGRAM` messages run together.
+  ///   - isBlocking: Whether its calls wait (not `SOCK_NONBLOCK`).
+  package init(
+    connectedTo path: String, type: __socket_type = SOCK_SEQPACKET, isBlocking: Bool = true
+  ) throws(Errno) {
+    let socket = try OwnedFD.unixSocket(type, isBlocking: isBlocking)
+    let number = socket.rawValue
+    _ = unsafe try UnixAddress.use(path) { address, length in
+      unsafe connect(number, address, length)
+    }.get()
+    fd = socket
+  }
+
   /// Sends one message. Descriptors that go along are dups: the sender keeps its own.
   ///
-  /// Throws `EPIPE` when the other end is closed and `EINVAL` for more than
-  /// ``mostDescriptors`` descriptors.
+  /// - Parameters:
+  ///   - bytes: The message.
+  ///   - descriptors: At most ``mostDescriptors``.
+  /// - Throws: `EPIPE` when the other end is closed, `EINVAL` for too many descriptors.
   public func send(_ bytes: [UInt8], descriptors: [CInt] = []) throws(Errno) {
-    let socket = fd.rawValue
-    _ = try call {
-      unsafe bytes.withUnsafeBufferPointer { bytes in
-        unsafe descriptors.withUnsafeBufferPointer { descriptors in
-          var none: UInt8 = 0
-          return unsafe CLinuxHeaps_send(
-            socket, bytes.baseAddress ?? withUnsafePointer(to: &none) { unsafe $0 }, bytes.count,
-            descriptors.baseAddress, descriptors.count)
-        }
-      }
+    try unsafe descriptors.withUnsafeBufferPointer { (descriptors) throws(Errno) in
+      unsafe try fd.send(bytes, passing: descriptors)
     }
   }
 
-  /// Waits for one message; nil when the other end is closed.
+  /// Waits for one message.
   ///
-  /// Throws `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
-  /// descriptors, or with other ancillary data; all descriptors that it brought are closed.
+  /// - Parameter limit: The most bytes that it may have.
+  /// - Returns: Nil when the other end is closed.
+  /// - Throws: `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
+  ///   descriptors, or with other ancillary data; all descriptors that it brought are closed.
   public func receive(atMost limit: Int = 65_536) throws(Errno) -> Message? {
-    let socket = fd.rawValue
-    var numbers = [CInt](repeating: -1, count: Int(CLinuxHeaps_MAX_ARRIVING))
-    var count = 0
-    var isTruncated = false
+    var numbers = ReceiveBuffer.noNumbers
+    var (count, isTruncated) = (0, false)
     var failure: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: max(limit, 1)) { buffer, filled in
       do throws(Errno) {
-        filled = try call {
-          unsafe CLinuxHeaps_receive(
-            socket, buffer.baseAddress!, limit, &numbers, &count, &isTruncated)
-        }
+        (filled, count, isTruncated) = unsafe try fd.receive(
+          buffer.baseAddress!, atMost: limit, &numbers)
       } catch {
         failure = error
       }
@@ -78,7 +87,7 @@ public struct MessageSocket: ~Copyable, Sendable {
     // Owned before anything can be thrown.
     let descriptors = ReceivedDescriptors(adopting: numbers.prefix(count))
     if isTruncated { throw .messageTooLong }
-    if bytes.isEmpty && count == 0 { return nil }
+    if bytes.isEmpty && count == 0 && fd.isOver { return nil }
     return Message(bytes: bytes, descriptors: descriptors)
   }
 
@@ -120,4 +129,104 @@ public struct ReceivedDescriptors: ~Copyable, Sendable {
 
   /// The next one, in the order of sending; nil after the last.
   public mutating func next() -> OwnedFD? { numbers.popFirst().map(OwnedFD.init(adopting:)) }
+}
+
+/// Room for one message, used for all that a server receives.
+package struct ReceiveBuffer {
+  package enum Arrival: ~Copyable {
+    /// ``ReceiveBuffer/count`` bytes of the buffer, and what came with them.
+    case message(ReceivedDescriptors)
+    /// None waits on a socket that does not block.
+    case nothing
+    /// The other end is closed, or the connection broke.
+    case end
+    /// More bytes or descriptors than a message has, or descriptors that this process had no room for.
+    case truncated(ReceivedDescriptors)
+  }
+
+  package private(set) var bytes: [UInt8]
+  /// The message's length.
+  package private(set) var count = 0
+  private var numbers = Self.noNumbers
+  fileprivate static var noNumbers: [CInt] {
+    [CInt](repeating: -1, count: Int(CLinuxHeaps_MAX_ARRIVING))
+  }
+
+  /// - Parameter capacity: The most bytes of a message.
+  package init(capacity: Int) { bytes = [UInt8](repeating: 0, count: capacity) }
+
+  package mutating func receive(_ socket: borrowing OwnedFD) -> Arrival {
+    let descriptorCount: Int
+    let isTruncated: Bool
+    do throws(Errno) {
+      let limit = bytes.count
+      (count, descriptorCount, isTruncated) = unsafe try socket.receive(
+        &bytes, atMost: limit, &numbers)
+    } catch {
+      return error == .resourceTemporarilyUnavailable ? .nothing : .end
+    }
+    // Owned before anything else.
+    let descriptors = ReceivedDescriptors(
+      adopting: descriptorCount == 0 ? [] : ArraySlice(Array(numbers.prefix(descriptorCount))))
+    if isTruncated { return .truncated(descriptors) }
+    if count == 0 && descriptorCount == 0 && socket.isOver { return .end }
+    return .message(descriptors)
+  }
+}
+
+extension OwnedFD {
+  /// A Unix socket, close-on-exec.
+  package static func unixSocket(
+    _ type: __socket_type, isBlocking: Bool
+  ) throws(Errno) -> OwnedFD {
+    let flags = SOCK_CLOEXEC.rawValue | (isBlocking ? 0 : SOCK_NONBLOCK.rawValue)
+    return OwnedFD(adopting: try call { socket(AF_UNIX, CInt(type.rawValue | flags), 0) })
+  }
+
+  /// Sends one message over a socket, with at most one descriptor.
+  ///
+  /// - Throws: `EAGAIN` where a socket that does not block is full.
+  package func send(_ bytes: [UInt8], passing descriptor: CInt?) throws(Errno) {
+    var descriptor = descriptor ?? -1
+    let count = descriptor < 0 ? 0 : 1
+    try unsafe withUnsafePointer(to: &descriptor) { (start) throws(Errno) in
+      unsafe try send(bytes, passing: UnsafeBufferPointer(start: start, count: count))
+    }
+  }
+
+  fileprivate func send(
+    _ bytes: [UInt8], passing descriptors: UnsafeBufferPointer<CInt>
+  ) throws(Errno) {
+    let socket = rawValue
+    _ = try call {
+      unsafe bytes.withUnsafeBufferPointer { bytes in
+        var none: UInt8 = 0
+        return unsafe CLinuxHeaps_send(
+          socket, bytes.baseAddress ?? withUnsafePointer(to: &none) { unsafe $0 }, bytes.count,
+          descriptors.baseAddress, descriptors.count)
+      }
+    }
+  }
+
+  /// Whether the peer of a socket has read all that was sent.
+  package var allIsRead: Bool { CLinuxHeaps_unread(rawValue) == 0 }
+
+  /// recvmsg(2) on a socket. The caller owns the first `count` of `numbers`.
+  fileprivate func receive(
+    _ bytes: UnsafeMutablePointer<UInt8>, atMost limit: Int, _ numbers: inout [CInt]
+  ) throws(Errno) -> (length: Int, count: Int, isTruncated: Bool) {
+    let socket = rawValue
+    var count = 0
+    var isTruncated = false
+    let length = try call {
+      unsafe CLinuxHeaps_receive(socket, bytes, limit, &numbers, &count, &isTruncated)
+    }
+    return (length, count, isTruncated)
+  }
+
+  /// Tells the connection's end from a message without bytes, for which recvmsg(2) answers 0 as well.
+  fileprivate var isOver: Bool {
+    var event = pollfd(fd: rawValue, events: Int16(EPOLLRDHUP.rawValue), revents: 0)
+    return unsafe poll(&event, 1, 0) == 1
+  }
 }

@@ -24,10 +24,10 @@ public struct NodeStatus: Hashable, Sendable {
   }
 
   /// A user's name, or its number where it has none.
-  public var owner: String { AccountName.user(userID) }
+  public var owner: String { UserDatabase.name(ofUser: userID) }
 
   /// A group's name, or its number where it has none.
-  public var group: String { AccountName.group(groupID) }
+  public var group: String { UserDatabase.name(ofGroup: groupID) }
 }
 
 extension NodeStatus: CustomStringConvertible {

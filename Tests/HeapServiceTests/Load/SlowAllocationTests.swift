@@ -56,6 +56,33 @@ import Testing
     #expect(isGone)
   }
 
+  /// Until the allocation is done, or for as long as a stop may take.
+  @Test(arguments: [true, false])
+  func `a stop keeps no vmo whose client is gone`(isDoneInTime: Bool) throws {
+    let server = try GatedServer()
+    let index: UInt64 = isDoneInTime ? 0x5701 : 0x5702
+    let key = BufferKey(bufferCollectionID: 7, bufferIndex: index)
+    do {
+      let observer = try WireClient(to: server.socket + ".observer")
+      do { _ = try server.client().ask(for: index) }
+      let isUnderWay = try eventually {
+        let status = try observer.status()
+        return status.buffers.count == 1 && status.connections.count == 1
+      }
+      #expect(isUnderWay)
+    }
+    server.stop()
+    if isDoneInTime { usleep(50_000) } else { server.waitForEnd() }
+    server.gate.open()
+    server.waitForEnd()
+    let isGone = try eventually {
+      try SmallFile.entries(of: "/proc/self/fd").allSatisfy { number in
+        (try? SmallFile.link("/proc/self/fd/\(number)")) != "/memfd:\(key) (deleted)"
+      }
+    }
+    #expect(isGone)
+  }
+
   @Test func `a stop answers what is under way and takes nothing new`() throws {
     let server = try GatedServer()
     let client = try server.client()

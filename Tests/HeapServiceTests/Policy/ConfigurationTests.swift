@@ -46,14 +46,17 @@ import Testing
       "user-bytes", "no '=' in 'user-bytes'", "write: key = value"
     ),
     (
-      "user-bytes = 1M\nuser-bytes = 2M", "'user-bytes' is there twice", "keep one of the lines"
+      "user-bytes = 1M\nuser-bytes = 2M", "duplicate setting 'user-bytes'", "keep one of the lines"
     ),
-    ("user-byte = 1", "no setting 'user-byte'", "use one of: allow-groups allow-users"),
-    ("user-bytes = lots", "'lots' is no value of user-bytes", "powers of 1024"),
-    ("user-buffers = 0", "'0' is no value of user-buffers", "a number from 1 to 1000000"),
-    ("allow-users = nobody-at-all", "is no value of allow-users", "users that exist"),
+    ("user-byte = 1", "unknown setting 'user-byte'", "use one of: allow-groups allow-users"),
+    ("user-bytes = lots", "invalid value 'lots' for user-bytes", "powers of 1024"),
+    ("user-buffers = 0", "invalid value '0' for user-buffers", "a number from 1 to 1000000"),
     (
-      "allow-groups = root, no-such-group", "is no value of allow-groups",
+      "allow-users = nobody-at-all", "invalid value 'nobody-at-all' for allow-users",
+      "users that exist"
+    ),
+    (
+      "allow-groups = root, no-such-group", "invalid value 'root, no-such-group' for allow-groups",
       "groups that exist, by name or number; 'no-such-group' does not"
     ),
   ])

@@ -20,12 +20,20 @@ import Testing
 
   @Test(arguments: [
     (["--sockt", "x"], "heapd: unknown argument '--sockt'", 64),
-    (["--sockt", "x"], "heapd --help tells all options", 64),
-    (["--socket"], "heapd: --socket wants a value", 64),
-    (["--mode", "9"], "'9' is no value of --mode: write octal permission bits, e.g. 0660", 64),
-    (["--log-level", "loud"], "'loud' is no value of --log-level: write trace, debug, info", 64),
-    (["--socket="], "heapd: --socket wants a value", 64),
-    (["--heap", "memfd", "--heap", "system"], "heapd: --heap memfd stands alone", 64),
+    (["--sockt", "x"], "see heapd --help", 64),
+    (["--socket"], "heapd: --socket requires a value", 64),
+    (
+      ["--mode", "9"], "invalid value '9' for --mode: expected octal permission bits, e.g. 0660", 64
+    ),
+    (
+      ["--log-level", "loud"], "invalid value 'loud' for --log-level: expected trace, debug, info",
+      64
+    ),
+    (["--socket="], "heapd: --socket requires a value", 64),
+    (
+      ["--heap", "memfd", "--heap", "system"],
+      "heapd: --heap memfd cannot be combined with other heaps", 64
+    ),
     (["--config", "/nowhere/heapd.conf"], "read the configuration (/nowhere/heapd.conf)", 69),
     (["--config", "/nowhere/heapd.conf"], "To fix it: name a file that this user may read", 69),
     (["--heap", "no-such-heap"], "heapd: serve heap 'no-such-heap': there is no such heap", 69),

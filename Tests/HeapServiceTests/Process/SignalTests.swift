@@ -14,7 +14,7 @@ import Testing
 
     try "connection-buffers = none\n".write(toFile: path, atomically: true, encoding: .utf8)
     Glibc.kill(daemon.identifier, SIGHUP)
-    try daemon.expectLog("configuration not taken", "read line 1")
+    try daemon.expectLog("reload failed", "read line 1")
     #expect(try client.refusal(1) == .noResources)
 
     try "connection-buffers = 2\n".write(toFile: path, atomically: true, encoding: .utf8)

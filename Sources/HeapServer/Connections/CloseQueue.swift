@@ -2,9 +2,9 @@ internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// Closes what clients sent. The last close of a foreign file can take as long as its file system, or its
-/// network, likes: it is done on threads of its own, and a user's files wait behind each other.
-final class Disposer: Sendable {
+/// Closes what clients sent. The last close of a foreign file can block for long in its file system or
+/// network: it is done on other threads, one file of a user after the other.
+final class CloseQueue: Sendable {
   private let workers: Workers
   /// Files that are not closed yet.
   let open = UserCounts()
@@ -29,7 +29,7 @@ final class Disposer: Sendable {
   func empty(_ socket: SharedFD, of user: uid_t) {
     open.add(user)
     workers.run(in: Workers.Lane(0, of: .user(user))) { [self] in
-      var input = ReceiveBuffer()
+      var input = ReceiveBuffer(capacity: 1)
       receiving: while true {
         switch input.receive(socket.fd) {
         // Their handles are closed here and now.
@@ -46,4 +46,24 @@ final class Disposer: Sendable {
   func close(_ handle: consuming OwnedFD, of user: uid_t) {
     close(ReceivedDescriptors(adopting: [handle.release()]), of: user)
   }
+}
+
+/// How many of something each user has; counted from any thread.
+final class UserCounts: Sendable {
+  private let counts = Guarded<[uid_t: Int]>([:])
+
+  func add(_ user: uid_t, _ count: Int = 1) {
+    counts.withLock { $0[user, default: 0] += count }
+  }
+
+  func remove(_ user: uid_t, _ count: Int = 1) {
+    counts.withLock { counts in
+      let left = counts[user, default: count] - count
+      counts[user] = left == 0 ? nil : left
+    }
+  }
+
+  func count(of user: uid_t) -> Int { counts.withLock { $0[user, default: 0] } }
+
+  var total: Int { counts.withLock { $0.values.reduce(0, +) } }
 }
