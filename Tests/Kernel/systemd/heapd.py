@@ -9,7 +9,7 @@ from unit import Service, run, wait
 
 NOTHING = "Total 0 objects, 0 bytes"
 REGISTERED = "0x364b39390a966fc5"
-NO_RESOURCES, ALREADY_EXISTS = -3, -26
+NO_RESOURCES, ALREADY_EXISTS = (f"OSError: AllocateVmo: status {code}" for code in (-3, -26))
 DENIED = "PermissionError: [Errno 13] Permission denied"
 
 
@@ -121,7 +121,7 @@ def kill(alice, bob, inodes):
   send(signal.SIGSTOP)
   bob.end()
   send(signal.SIGKILL)
-  check("the connection ends", alice.ask("is_answered(30)"), "ConnectionError: hung up")
+  check("the connection ends", alice.ask("is_answered(30)"), "ConnectionError: the service hung up")
   check("after SIGKILL the next server takes the client", alice.ask("connect()"), REGISTERED)
   check("it has the buffers, and not the one whose client went meanwhile",
         wait(lambda: len(buffers()) == 2) and buffers(),
