@@ -183,14 +183,18 @@ let package = Package(
       ],
       swiftSettings: smallSettings, linkerSettings: linkerSettings),
 
+    // The protocol in C, written apart from HeapProtocol: the tests' clients use it, and Benchmarks.
+    .target(name: "CHeapWire", path: "Tests/CHeapWire", cSettings: cSettings),
     // Clients of heapd that can be killed by the hundred.
-    .target(name: "CHeapClient", path: "Tests/CHeapClient", cSettings: cSettings),
+    .target(
+      name: "CHeapClient", dependencies: ["CHeapWire"], path: "Tests/CHeapClient",
+      cSettings: cSettings),
     // What several of the test targets need: the programs under test, a raw client, heaps by name.
     .target(
       name: "TestSupport",
       dependencies: [
-        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
-        .product(name: "SystemPackage", package: "swift-system"),
+        "CHeapClient", "CHeapWire", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit",
+        "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/TestSupport", swiftSettings: settings),
     // What a kernel can change: these run here on what this machine has, and inside each test kernel.

@@ -21,15 +21,15 @@ if Context.environment["LINUXHEAPS_STRICT"] != nil {
 let package = Package(
   name: "heap-benchmarks",
   targets: [
-    // The protocol's bytes and sockets, for both sides.
-    .target(name: "Wire", cSettings: cSettings),
+    // The protocol's bytes and sockets, for both sides: a link to the folder that the tests' clients use.
+    .target(name: "CHeapWire", cSettings: cSettings),
     // The server that does what must be done and nothing else.
-    .executableTarget(name: "baseline", dependencies: ["Wire"], cSettings: cSettings),
+    .executableTarget(name: "baseline", dependencies: ["CHeapWire"], cSettings: cSettings),
     // The client, the same for every server.
-    .executableTarget(name: "load", dependencies: ["Wire"], cSettings: cSettings),
+    .executableTarget(name: "load", dependencies: ["CHeapWire"], cSettings: cSettings),
     // Starts both, measures, compares with the targets.
     .target(name: "Processes", cSettings: cSettings),
     .executableTarget(
-      name: "heap-bench", dependencies: ["Processes", "Wire"], swiftSettings: settings),
+      name: "heap-bench", dependencies: ["Processes", "CHeapWire"], swiftSettings: settings),
   ]
 )

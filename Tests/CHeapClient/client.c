@@ -1,27 +1,20 @@
 #ifdef __linux__
 #include "client.h"
+#include <CHeapWire.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-// Offsets in messages: a header of 16 bytes with the txid first, then the fields.
-enum { TXID = 0, ORDINAL = 8, SIZE = 16, ALLOCATE_KEY = 40, REMOVE_KEY = 16 };
 enum { MOST_HELD = 8, MOST_DELETIONS = 8 };
-
-static const uint64_t on_register = 0x364b39390a966fc5;
-static const uint64_t allocate_vmo = 0x5fb41a7ca22c2a64;
-static const uint64_t delete_vmo = 0x4c13703898112c92;
-static const uint64_t epitaph = UINT64_MAX;
-
-struct key { uint64_t collection, index; };
 
 /// A buffer that this client holds, by a descriptor, a mapping or both.
 struct held {
-    struct key key;
+    struct Wire_Key key;
     /// -1 where only the mapping is left.
     int descriptor;
     unsigned char *mapping;
@@ -30,21 +23,80 @@ struct held {
     bool is_own;
 };
 
+struct board *board;
+struct CHeapClient_setup setup;
+int pool[2] = {-1, -1};
+
 static struct random randomness;
 static int heap = -1, observer = -1;
 static uint32_t last_transaction;
-static struct key next_key;
+static struct Wire_Key next_key;
 static struct held held[MOST_HELD];
 static int held_count;
 /// Deletions that were not answered yet.
 static int deletions;
 
-static uint64_t word(const struct message *message, size_t offset) {
-    return message->words[offset / 8];
+void fault(const char *format, ...) {
+    if (__atomic_fetch_add(&board->report.faults, 1, __ATOMIC_RELAXED) > 0) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(board->report.fault, sizeof board->report.fault, format, arguments);
+    va_end(arguments);
 }
 
-static void put(uint8_t *bytes, size_t offset, const void *value, size_t length) {
-    memcpy(bytes + offset, value, length);
+uint64_t next_random(struct random *random) {
+    uint64_t value = random->state += 0x9e3779b97f4a7c15u;
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
+    return value ^ value >> 31;
+}
+
+uint32_t random_below(struct random *random, uint32_t bound) {
+    return (uint32_t)((next_random(random) >> 32) * bound >> 32);
+}
+
+// Messages
+
+/// LOST: a connection that does not answer any more.
+enum result { DONE, LOST };
+
+/// What clients leave for each other in the pool, with a descriptor.
+struct parcel {
+    struct Wire_Key key;
+    uint64_t length;
+};
+
+struct message {
+    size_t length;
+    /// -1 where none came.
+    int descriptor;
+    union {
+        union Wire_Message wire;
+        struct parcel parcel;
+    };
+};
+
+static enum result send_message(int socket, const void *bytes, size_t length, int descriptor) {
+    if (Wire_send(socket, bytes, length, descriptor, 0)) return DONE;
+    if (errno != EPIPE && errno != ECONNRESET) fault("send: %s", strerror(errno));
+    return LOST;
+}
+
+/// Waits for a message; `flags` are recvmsg(2)'s. A message of length 0 came where none was there.
+static enum result receive_message(int socket, struct message *message, int flags) {
+    ssize_t length =
+        Wire_receive(socket, &message->wire, sizeof message->wire, flags, &message->descriptor);
+    message->length = length < 0 ? 0 : (size_t)length;
+    if (length > 0 || (length < 0 && errno == EAGAIN && flags & MSG_DONTWAIT)) return DONE;
+    if (length < 0 && errno != ECONNRESET) fault("receive: %s", strerror(errno));
+    return LOST;
+}
+
+void drain_pool(void) {
+    struct message message;
+    while (receive_message(pool[1], &message, MSG_DONTWAIT) == DONE && message.length > 0) {
+        if (message.descriptor >= 0) close(message.descriptor);
+    }
 }
 
 // Holding
@@ -62,7 +114,7 @@ static void let_go(int index) {
 
 static void check_bytes(const struct held *buffer) {
     if (!buffer->mapping) return;
-    struct key found;
+    struct Wire_Key found;
     memcpy(&found, buffer->mapping, sizeof found);
     if (memcmp(&found, &buffer->key, sizeof found) != 0) {
         fault("the bytes of buffer %llx are %llx", (unsigned long long)buffer->key.index,
@@ -78,7 +130,7 @@ static void map(struct held *buffer) {
     buffer->mapping = start;
 }
 
-static void keep(struct key key, uint32_t length, int descriptor, bool is_own) {
+static void keep(struct Wire_Key key, uint32_t length, int descriptor, bool is_own) {
     struct held *buffer = &held[held_count++];
     *buffer = (struct held){
         .key = key, .descriptor = descriptor, .length = length, .is_own = is_own};
@@ -89,16 +141,17 @@ static void keep(struct key key, uint32_t length, int descriptor, bool is_own) {
 
 /// Takes any message of the Heap protocol; true where it answers `transaction`.
 static bool take(const struct message *message, uint32_t transaction) {
-    if (word(message, ORDINAL) == epitaph) {
-        fault("the service ended the connection with %d", (int)word(message, 16));
+    const struct Wire_Header *header = &message->wire.header;
+    if (header->ordinal == Wire_EPITAPH) {
+        fault("the service ended the connection with %d", message->wire.epitaph.status);
         return true;
     }
-    if (word(message, ORDINAL) == delete_vmo) {
+    if (header->ordinal == Wire_DELETE_VMO) {
         deletions--;
         count(&board->report.deleted);
         return false;
     }
-    return (uint32_t)word(message, TXID) == transaction;
+    return header->txid == transaction;
 }
 
 static enum result answer_to(uint32_t transaction, struct message *message) {
@@ -124,23 +177,25 @@ static enum result allocate(void) {
         let_go((int)random_below(&randomness, (uint32_t)held_count));
         return DONE;
     }
-    uint8_t request[sizeof setup.allocate];
-    memcpy(request, setup.allocate, sizeof request);
-    uint32_t transaction = ++last_transaction;
-    struct key key = next_key;
+    struct Wire_Key key = next_key;
     next_key.index++;
     uint64_t size = (1 + random_below(&randomness, 4)) * setup.page_size;
-    put(request, TXID, &transaction, sizeof transaction);
-    put(request, SIZE, &size, sizeof size);
-    put(request, ALLOCATE_KEY, &key, sizeof key);
+    // The settings come from the test.
+    union Wire_Message request;
+    memcpy(&request, setup.allocate, setup.allocate_length);
+    request.allocate.header.txid = ++last_transaction;
+    request.allocate.size = size;
+    request.allocate.key = key;
     struct message answer;
-    if (send_message(heap, request, setup.allocate_length, -1, 0) == LOST) return LOST;
-    if (answer_to(transaction, &answer) == LOST) return LOST;
-    if (word(&answer, ORDINAL) != allocate_vmo) return LOST;
-    if (word(&answer, 16) != 1) {
-        int status = (int)word(&answer, 24);
-        // NO_MEMORY, NO_RESOURCES
-        if (status != -4 && status != -3) fault("allocation refused: %d", status);
+    if (send_message(heap, &request, setup.allocate_length, -1) == LOST) return LOST;
+    if (answer_to(last_transaction, &answer) == LOST) return LOST;
+    const struct Wire_Result *result = &answer.wire.result;
+    if (result->header.ordinal != Wire_ALLOCATE_VMO) return LOST;
+    if (result->member != 1) {
+        int status = (int)result->envelope.value;
+        if (status != Wire_NO_MEMORY && status != Wire_NO_RESOURCES) {
+            fault("allocation refused: %d", status);
+        }
         count(&board->report.refused);
         return DONE;
     }
@@ -152,7 +207,7 @@ static enum result allocate(void) {
     keep(key, (uint32_t)size, answer.descriptor, true);
     struct held *buffer = &held[held_count - 1];
     if (!buffer->mapping) return DONE;
-    static const struct key zero;
+    static const struct Wire_Key zero;
     if (memcmp(buffer->mapping, &zero, sizeof zero) != 0) fault("a new buffer is not zero");
     memcpy(buffer->mapping, &key, sizeof key);
     return DONE;
@@ -169,31 +224,27 @@ static int random_held(bool is_own) {
 static enum result delete(void) {
     int index = random_held(true);
     if (index < 0 || deletions == MOST_DELETIONS) return DONE;
-    uint8_t request[sizeof setup.remove];
-    memcpy(request, setup.remove, sizeof request);
-    uint32_t transaction = ++last_transaction;
-    put(request, TXID, &transaction, sizeof transaction);
-    put(request, REMOVE_KEY, &held[index].key, sizeof held[index].key);
-    if (send_message(heap, request, sizeof request, held[index].descriptor, 0) == LOST) return LOST;
+    struct Wire_Delete request = Wire_delete(++last_transaction, held[index].key);
+    if (send_message(heap, &request, sizeof request, held[index].descriptor) == LOST) return LOST;
     deletions++;
     let_go(index);
     return DONE;
 }
 
 static enum result ask(struct held *buffer) {
-    uint8_t request[sizeof setup.info];
-    memcpy(request, setup.info, sizeof request);
-    uint32_t transaction = ++last_transaction;
-    put(request, TXID, &transaction, sizeof transaction);
+    struct Wire_Observe request = Wire_observe(++last_transaction, Wire_GET_VMO_INFO);
     struct message answer;
-    if (send_message(observer, request, sizeof request, buffer->descriptor, 0) == LOST) return LOST;
+    if (send_message(observer, &request, sizeof request, buffer->descriptor) == LOST) return LOST;
     if (receive_message(observer, &answer, 0) == LOST) return LOST;
-    if (word(&answer, 16) != 1) {
+    const struct Wire_Info *info = &answer.wire.info;
+    if (info->result.member != 1) {
         // Who allocated it may have begun to delete it.
-        if (buffer->is_own) fault("a buffer is not known: %d", (int)word(&answer, 24));
+        if (buffer->is_own) {
+            fault("a buffer is not known: %d", (int)info->result.envelope.value);
+        }
         return DONE;
     }
-    if (word(&answer, 64) != buffer->key.collection || word(&answer, 72) != buffer->key.index) {
+    if (memcmp(&info->key, &buffer->key, sizeof info->key) != 0) {
         fault("a buffer is taken for another");
     }
     count(&board->report.known);
@@ -202,18 +253,15 @@ static enum result ask(struct held *buffer) {
 
 // Sharing
 
-struct parcel {
-    struct key key;
-    uint64_t length;
-};
-
 static void share(void) {
     int index = random_held(false);
     if (index < 0) return;
     struct held *buffer = &held[index];
     struct parcel parcel = {.key = buffer->key, .length = buffer->length};
-    if (send_message(pool[0], &parcel, sizeof parcel, buffer->descriptor, MSG_DONTWAIT) == DONE) {
+    if (Wire_send(pool[0], &parcel, sizeof parcel, buffer->descriptor, MSG_DONTWAIT)) {
         count(&board->report.shared);
+    } else if (errno != EAGAIN) {
+        fault("share: %s", strerror(errno));
     }
 }
 
@@ -221,11 +269,11 @@ static void take_shared(void) {
     if (held_count == MOST_HELD) return;
     struct message message;
     if (receive_message(pool[1], &message, MSG_DONTWAIT) == LOST || message.length == 0) return;
-    struct parcel parcel;
-    memcpy(&parcel, message.words, sizeof parcel);
-    if (message.descriptor < 0 || message.length != sizeof parcel) return fault("an empty parcel");
+    if (message.descriptor < 0 || message.length != sizeof message.parcel) {
+        return fault("an empty parcel");
+    }
     count(&board->report.taken);
-    keep(parcel.key, (uint32_t)parcel.length, message.descriptor, false);
+    keep(message.parcel.key, (uint32_t)message.parcel.length, message.descriptor, false);
     check_bytes(&held[held_count - 1]);
 }
 
@@ -240,11 +288,14 @@ static void hang_up(void) {
 static enum result connect_both(void) {
     struct message message;
     deletions = 0;
-    heap = connect_to(setup.heap);
-    observer = connect_to(setup.observer);
-    if (heap < 0 || observer < 0) _exit(1);
+    heap = Wire_connect(setup.heap, SOCK_SEQPACKET, setup.patience);
+    if (heap >= 0) observer = Wire_connect(setup.observer, SOCK_SEQPACKET, setup.patience);
+    if (heap < 0 || observer < 0) {
+        fault("connect: %s", strerror(errno));
+        _exit(1);
+    }
     if (receive_message(heap, &message, 0) == LOST) return LOST;
-    if (word(&message, ORDINAL) != on_register) fault("the first message is no OnRegister");
+    if (message.wire.header.ordinal != Wire_ON_REGISTER) fault("the first message is no OnRegister");
     return DONE;
 }
 

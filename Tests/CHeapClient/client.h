@@ -2,8 +2,6 @@
 #define CLIENT_H
 
 #include <CHeapClient.h>
-#include <stdbool.h>
-#include <stddef.h>
 
 /// In memory that the nursery and its clients share.
 struct board {
@@ -29,25 +27,6 @@ struct random { uint64_t state; };
 uint64_t next_random(struct random *random);
 /// Below `bound`.
 uint32_t random_below(struct random *random, uint32_t bound);
-
-/// A connection that does not answer any more.
-enum result { DONE, LOST };
-
-/// Connects to a socket of the service; -1 after a fault.
-int connect_to(const char *path);
-
-/// Sends a message with at most one descriptor, which stays the caller's; `flags` are sendmsg(2)'s.
-enum result send_message(int socket, const void *bytes, size_t length, int descriptor, int flags);
-
-struct message {
-    size_t length;
-    /// -1 where none came.
-    int descriptor;
-    uint64_t words[32];
-};
-
-/// Waits for a message; `flags` are recvmsg(2)'s. A message of length 0 came where none was there.
-enum result receive_message(int socket, struct message *message, int flags);
 
 /// Closes what lies in the pool.
 void drain_pool(void);

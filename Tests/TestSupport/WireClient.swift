@@ -1,7 +1,8 @@
+import CHeapWire
 import Glibc
 import HeapProtocol
 package import LinuxHeaps
-import SystemPackage
+package import SystemPackage
 
 /// A client that sends what it is told, well formed or not, and sees each message as it came.
 package final class WireClient {
@@ -72,11 +73,15 @@ package final class WireClient {
   // MARK: Messages
 
   /// A message of any bytes, with up to 253 descriptors (`SCM_MAX_FD`, unix(7)).
-  package func send(_ bytes: [UInt8], _ descriptors: [CInt] = []) throws {
-    if descriptors.count <= MessageSocket.mostDescriptors {
-      try socket.send(bytes, descriptors: descriptors)
-    } else {
-      try ManyDescriptors.send(descriptor, bytes, descriptors)
+  package func send(_ bytes: [UInt8], _ descriptors: [CInt] = []) throws(Errno) {
+    try Self.send(on: descriptor, bytes, descriptors)
+  }
+
+  package static func send(
+    on socket: CInt, _ bytes: [UInt8], _ descriptors: [CInt]
+  ) throws(Errno) {
+    _ = try call {
+      unsafe Wire_send_all(socket, bytes, bytes.count, descriptors, descriptors.count, 0) ? 0 : -1
     }
   }
 
@@ -129,11 +134,6 @@ package final class WireClient {
     return HeapError.Code(rawValue: epitaph.status)
   }
 
-  package func nextTransaction() -> UInt32 {
-    lastTransaction += 1
-    return lastTransaction
-  }
-
   /// Sends a request and takes the next message for its answer.
   package func ask(
     _ handle: SharedFD? = nil, _ encode: (UInt32, inout [UInt8]) -> Void
@@ -150,12 +150,120 @@ package final class WireClient {
   package func request(
     _ handle: SharedFD? = nil, _ encode: (UInt32, inout [UInt8]) -> Void
   ) throws -> UInt32 {
-    let transaction = nextTransaction()
+    lastTransaction += 1
     var bytes: [UInt8] = []
-    encode(transaction, &bytes)
+    encode(lastTransaction, &bytes)
     try send(bytes, handle.map { [$0.fd.rawValue] } ?? [])
-    return transaction
+    return lastTransaction
   }
+}
+
+// The protocols' own requests, well formed.
+extension WireClient {
+  /// The new buffer's vmo; throws ``Refusal``.
+  package func allocate(
+    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize,
+    settings: SingleBufferSettings = SingleBufferSettings()
+  ) throws -> SharedFD {
+    let request = AllocateVmoRequest(
+      size: size, settings: settings, bufferCollectionID: collection, bufferIndex: index)
+    let reply = try ask { request.encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AllocateVmoResult.self) {
+    case .vmo(let index): return reply.handles[index.rawValue]
+    case .status(let status): throw Refusal(code: HeapError.Code(rawValue: status))
+    case nil: throw Unexpected("AllocateVmo's answer", reply)
+    }
+  }
+
+  /// The status of a refused allocation; nil where it was served. The new buffer is deleted.
+  package func refusal(
+    _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize
+  ) throws -> HeapError.Code? {
+    do {
+      // The answer waits for this process's handle too, which is closed after this line.
+      try sendDelete(index, of: collection, allocate(index, of: collection, size: size))
+      try receiveDeleted(lastTransaction)
+      return nil
+    } catch let refusal as Refusal {
+      return refusal.code
+    }
+  }
+
+  /// Passes a handle back; the caller's own stays open as long as `handle` does.
+  @discardableResult
+  package func sendDelete(_ index: UInt64 = 0, of collection: UInt64 = 7, _ handle: SharedFD) throws
+    -> UInt32
+  {
+    let request = DeleteVmoRequest(bufferCollectionID: collection, bufferIndex: index)
+    return try self.request(handle) { request.encode(transactionID: $0, into: &$1) }
+  }
+
+  /// Gives a buffer back: the last handle to it is the message's.
+  package func delete(_ index: UInt64 = 0, of collection: UInt64 = 7, _ handle: inout SharedFD?)
+    throws
+  {
+    try sendDelete(index, of: collection, handle!)
+    handle = nil
+    try receiveDeleted(lastTransaction)
+  }
+
+  /// Waits for the fence.
+  package func receiveDeleted(_ transaction: UInt32) throws {
+    let reply = try receive()
+    guard reply?.decode(DeleteVmoReply.self) != nil,
+      reply?.header?.transactionID == transaction
+    else { throw Unexpected("DeleteVmo's answer to \(transaction)", reply) }
+  }
+
+  /// The key of the buffer that a handle is of; nil where there is none.
+  package func info(_ handle: SharedFD) throws -> BufferKey? {
+    let reply = try ask(handle) { GetVmoInfoRequest().encode(transactionID: $0, into: &$1) }
+    switch reply.decode(GetVmoInfoReply.self)?.result {
+    case .success(let info): return info
+    case .failure(.notFound): return nil
+    default: throw Unexpected("GetVmoInfo's answer", reply)
+    }
+  }
+
+  package func attach(_ serverEnd: SharedFD, to collection: UInt64, remaining: UInt32) throws {
+    let request = AttachLifetimeTrackingRequest(
+      buffersRemaining: remaining, bufferCollectionID: collection)
+    let reply = try ask(serverEnd) { request.encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AttachLifetimeTrackingReply.self)?.result {
+    case .success: return
+    case .failure(let status): throw Refusal(code: HeapError.Code(rawValue: status))
+    default: throw Unexpected("AttachLifetimeTracking's answer", reply)
+    }
+  }
+
+  @discardableResult
+  package func sendAwait(_ handle: SharedFD) throws -> UInt32 {
+    try request(handle) { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
+  }
+
+  /// The status of a refused AwaitReclaimed; nil where it is answered by success.
+  package func awaitRefusal(_ handle: SharedFD) throws -> HeapError.Code? {
+    let reply = try ask(handle) { AwaitReclaimedRequest().encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AwaitReclaimedReply.self)?.result {
+    case .success: return nil
+    case .failure(let status): return HeapError.Code(rawValue: status)
+    default: throw Unexpected("AwaitReclaimed's answer", reply)
+    }
+  }
+
+  package func receiveReclaimed(_ transaction: UInt32) throws {
+    let reply = try receive()
+    guard case .success = reply?.decode(AwaitReclaimedReply.self)?.result,
+      reply?.header?.transactionID == transaction
+    else { throw Unexpected("AwaitReclaimed's answer to \(transaction)", reply) }
+  }
+}
+
+/// A request's refusal, by its status.
+package struct Refusal: Error, Equatable {
+  package let code: HeapError.Code
+
+  package init(code: HeapError.Code) { self.code = code }
 }
 
 /// What a server did in place of what was expected.

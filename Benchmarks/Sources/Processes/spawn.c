@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,4 +77,11 @@ pid_t Processes_spawn(const char *path, char *const *arguments,
 }
 
 int Processes_pidfd(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+void Processes_raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit)) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
 #endif

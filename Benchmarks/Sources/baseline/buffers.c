@@ -13,27 +13,27 @@
 enum { BUCKETS = 1 << 14 };
 static struct buffer *table[BUCKETS];
 
-static struct buffer **bucket(uint64_t collection, uint64_t index) {
+static struct buffer **bucket(struct Wire_Key key) {
     // Indices count up, so they spread by themselves; an odd factor keeps collections apart.
-    return &table[(collection * 0x9e3779b97f4a7c15u + index) % BUCKETS];
+    return &table[(key.collection * 0x9e3779b97f4a7c15u + key.index) % BUCKETS];
 }
 
-struct buffer *find_buffer(uint64_t collection, uint64_t index) {
-    struct buffer *buffer = *bucket(collection, index);
-    while (buffer && (buffer->collection != collection || buffer->index != index)) {
+struct buffer *find_buffer(struct Wire_Key key) {
+    struct buffer *buffer = *bucket(key);
+    while (buffer && (buffer->key.collection != key.collection || buffer->key.index != key.index)) {
         buffer = buffer->next;
     }
     return buffer;
 }
 
 static void enter(struct buffer *buffer) {
-    struct buffer **place = bucket(buffer->collection, buffer->index);
+    struct buffer **place = bucket(buffer->key);
     buffer->next = *place;
     *place = buffer;
 }
 
 static void strike_out(struct buffer *buffer) {
-    struct buffer **place = bucket(buffer->collection, buffer->index);
+    struct buffer **place = bucket(buffer->key);
     while (*place != buffer) place = &(*place)->next;
     *place = buffer->next;
 }
@@ -81,12 +81,10 @@ static bool open_child(int inotify, struct buffer *buffer, int *child) {
     return false;
 }
 
-struct buffer *make_buffer(int inotify, uint64_t collection, uint64_t index, uint64_t size,
-                           int *child) {
+struct buffer *make_buffer(int inotify, struct Wire_Key key, uint64_t size, int *child) {
     struct buffer *buffer = calloc(1, sizeof *buffer);
     if (!buffer) return NULL;
-    buffer->collection = collection;
-    buffer->index = index;
+    buffer->key = key;
     buffer->parent = make_parent(size);
     if (buffer->parent >= 0 && open_child(inotify, buffer, child)) {
         enter(buffer);

@@ -1,14 +1,11 @@
 #ifndef BASELINE_BUFFERS_H
 #define BASELINE_BUFFERS_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include <CHeapWire.h>
 
 /// One live buffer: the open file that the server keeps, and what a passed handle must be of.
 struct buffer {
-    uint64_t collection;
-    uint64_t index;
+    struct Wire_Key key;
     /// The next in its bucket of the table.
     struct buffer *next;
     int parent;
@@ -23,11 +20,10 @@ struct buffer {
 
 /// Makes a memfd whose last child's close `inotify` reports, and enters it in the table.
 /// `*child` is the caller's to send and close. NULL: not made, with `errno`.
-struct buffer *make_buffer(int inotify, uint64_t collection, uint64_t index, uint64_t size,
-                           int *child);
+struct buffer *make_buffer(int inotify, struct Wire_Key key, uint64_t size, int *child);
 
 /// NULL: there is none.
-struct buffer *find_buffer(uint64_t collection, uint64_t index);
+struct buffer *find_buffer(struct Wire_Key key);
 
 /// Whether a descriptor is of this buffer.
 bool is_of_buffer(int descriptor, const struct buffer *buffer);

@@ -1,5 +1,6 @@
+internal import Foundation
 internal import Glibc
-internal import Wire
+internal import Processes
 
 @main
 enum HeapBench {
@@ -9,45 +10,95 @@ enum HeapBench {
   private static func run() -> CInt {
     let options: Options
     do throws(Failure) {
-      options = try Options(Array(CommandLine.arguments.dropFirst()), beside: ownDirectory())
+      options = try Options(Array(CommandLine.arguments.dropFirst()))
     } catch {
       say("heap-bench: \(error)\n\(Options.usage)")
       return EX_USAGE
     }
     do throws(Failure) {
-      let findings = try measure(options)
-      print(options.isJSON ? Report.json(findings) : Report.table(findings), terminator: "")
-      return findings.contains { $0.figures.contains { $0.isMet == false } } ? 1 : 0
+      let report = try measure(options)
+      print(options.isJSON ? report.json : report.table, terminator: "")
+      return report.isMet ? 0 : 1
     } catch {
       say("heap-bench: \(error)\n")
       return EX_SOFTWARE
     }
   }
 
-  private static func measure(_ options: Options) throws(Failure) -> [Findings] {
+  private static func measure(_ options: Options) throws(Failure) -> Report {
     // For the servers and clients, which inherit it.
-    Wire_raise_descriptor_limit()
-    var findings: [Findings] = []
+    Processes_raise_descriptor_limit()
+    var report = Report()
     for scenario in options.scenarios {
       say("\(scenario.rawValue)  \(scenario.title) ...\n")
       let scratch = try Scratch()
       do throws(Failure) {
-        findings.append(try scenario.measure(options.programs, in: scratch))
+        report.add(try scenario.measure(options.programs, in: scratch), of: scenario)
       } catch {
         throw Failure("scenario \(scenario.rawValue): \(error)\(scratch.logs())")
       }
     }
-    return findings
-  }
-
-  private static func ownDirectory() -> String {
-    let path = unsafe realpath("/proc/self/exe", nil)
-    defer { unsafe free(path) }
-    guard let path = unsafe path else { return "." }
-    return unsafe String(String(cString: path).reversed().drop { $0 != "/" }.dropFirst().reversed())
+    return report
   }
 
   private static func say(_ text: String) {
     _ = unsafe write(STDERR_FILENO, text, text.utf8.count)
+  }
+}
+
+/// Where the programs are.
+struct Programs {
+  let heapd: String
+  let baseline: String
+  let load: String
+}
+
+/// The command line.
+private struct Options {
+  static let usage = """
+    usage: heap-bench --heapd PATH [--baseline PATH] [--load PATH] [--only a,b,...] [--json]
+
+    Measures heapd against its targets. The other two programs are those beside this one unless
+    named. Exit status: 0 all targets met; 1 one missed; 64 wrong usage; 70 not measured.
+
+    """
+
+  let programs: Programs
+  let scenarios: [Scenario]
+  let isJSON: Bool
+
+  /// - Parameter arguments: Without the program's name.
+  init(_ arguments: [String]) throws(Failure) {
+    var values: [String: String] = [:]
+    var isJSON = false
+    var rest = arguments[...]
+    while let name = rest.popFirst() {
+      switch name {
+      case "--json": isJSON = true
+      case "--heapd", "--baseline", "--load", "--only":
+        guard let value = rest.popFirst() else { throw Failure("\(name) requires a value") }
+        values[name] = value
+      default: throw Failure("unknown option \(name)")
+      }
+    }
+    guard let heapd = values["--heapd"] else { throw Failure("--heapd is missing") }
+    let directory = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+      .deletingLastPathComponent()
+    programs = Programs(
+      heapd: heapd, baseline: values["--baseline"] ?? directory.appending(path: "baseline").path,
+      load: values["--load"] ?? directory.appending(path: "load").path)
+    self.isJSON = isJSON
+    guard let only = values["--only"] else {
+      scenarios = Scenario.allCases
+      return
+    }
+    var scenarios: [Scenario] = []
+    for letter in only.split(separator: ",") {
+      guard let scenario = Scenario(rawValue: String(letter)) else {
+        throw Failure("there is no scenario \(letter)")
+      }
+      scenarios.append(scenario)
+    }
+    self.scenarios = scenarios
   }
 }

@@ -1,46 +1,84 @@
-/// What is printed on standard output.
-enum Report {
-  static func table(_ all: [Findings]) -> String {
-    var lines: [String] = []
-    for findings in all {
-      lines.append("\(findings.scenario.rawValue)  \(findings.scenario.title)")
-      for figure in findings.figures { lines.append(line(figure)) }
-      lines.append("")
-    }
-    return lines.joined(separator: "\n")
+internal import Foundation
+
+/// One measured number.
+struct Figure {
+  enum Unit: String {
+    case microseconds = "µs"
+    case milliseconds = "ms"
+    case mebibytes = "MiB"
+    case percent = "%"
+    case times = ""
+
+    /// Digits after the point that mean something.
+    fileprivate var digits: Int { self == .microseconds ? 1 : 2 }
   }
 
-  private static func line(_ figure: Figure) -> String {
-    let unit = figure.unit.rawValue
-    var line = "   \(figure.name.padded(to: 36))"
-    line += fixed(figure.value, figure.unit.digits).paddedLeft(to: 10) + " \(unit.padded(to: 4))"
-    if let target = figure.target, let isMet = figure.isMet {
-      line += "at most \("\(short(target)) \(unit)".padded(to: 9))\(isMet ? "met" : "missed")"
+  fileprivate let name: String
+  fileprivate let value: Double
+  fileprivate let unit: Unit
+  fileprivate let target: Double?
+
+  /// - Parameter target: At most this is wanted; nil for a number that only explains others.
+  init(_ name: String, _ value: Double, _ unit: Unit, target: Double? = nil) {
+    self.name = name
+    self.value = value
+    self.unit = unit
+    self.target = target
+  }
+
+  /// Nil where nothing is wanted.
+  fileprivate var isMet: Bool? { target.map { value <= $0 } }
+
+  fileprivate var line: String {
+    let text = String(format: "%.\(unit.digits)f", value)
+    var line = "   " + name.padded(to: 36)
+    line += String(repeating: " ", count: max(10 - text.count, 0)) + text
+    line += " " + unit.rawValue.padded(to: 4)
+    if let target, let isMet {
+      let limit = target == target.rounded() ? "\(Int(target))" : "\(target)"
+      line += "at most \("\(limit) \(unit.rawValue)".padded(to: 9))\(isMet ? "met" : "missed")"
     }
     while line.last == " " { line.removeLast() }
     return line
   }
 
-  /// One object: the scenarios in order, each with its figures in order. Names are plain ASCII, so
-  /// nothing needs escaping.
-  static func json(_ all: [Findings]) -> String {
-    let scenarios = all.map { findings in
-      let figures = findings.figures.map { figure in
-        var fields = [
-          #""name": "\#(figure.name)""#, #""value": \#(figure.value)"#,
-          #""unit": "\#(figure.unit.rawValue)""#,
-        ]
-        if let target = figure.target, let isMet = figure.isMet {
-          fields += [#""target": \#(target)"#, #""met": \#(isMet)"#]
-        }
-        return "      {\(fields.joined(separator: ", "))}"
-      }
-      return """
-            {"scenario": "\(findings.scenario.rawValue)", "title": "\(findings.scenario.title)", \
-        "figures": [
-        \(figures.joined(separator: ",\n"))
-            ]}
-        """
+  /// Names are plain ASCII, so nothing needs escaping.
+  fileprivate var json: String {
+    var fields = [
+      #""name": "\#(name)""#, #""value": \#(value)"#, #""unit": "\#(unit.rawValue)""#,
+    ]
+    if let target, let isMet { fields += [#""target": \#(target)"#, #""met": \#(isMet)"#] }
+    return "      {\(fields.joined(separator: ", "))}"
+  }
+}
+
+/// What was found: the scenarios in order, each with its figures in order.
+struct Report {
+  private var findings: [(scenario: Scenario, figures: [Figure])] = []
+
+  mutating func add(_ figures: [Figure], of scenario: Scenario) {
+    findings.append((scenario, figures))
+  }
+
+  /// No target was missed.
+  var isMet: Bool { findings.allSatisfy { $0.figures.allSatisfy { $0.isMet != false } } }
+
+  var table: String {
+    var lines: [String] = []
+    for (scenario, figures) in findings {
+      lines.append("\(scenario.rawValue)  \(scenario.title)")
+      lines += figures.map(\.line) + [""]
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  var json: String {
+    let scenarios = findings.map { scenario, figures in
+      """
+          {"scenario": "\(scenario.rawValue)", "title": "\(scenario.title)", "figures": [
+      \(figures.map(\.json).joined(separator: ",\n"))
+          ]}
+      """
     }
     return """
       {"scenarios": [
@@ -49,26 +87,10 @@ enum Report {
 
       """
   }
-
-  private static func short(_ value: Double) -> String {
-    value == value.rounded() ? "\(Int(value))" : "\(value)"
-  }
-}
-
-/// A number of at least 0 with so many digits after the point, at least one.
-private func fixed(_ value: Double, _ digits: Int) -> String {
-  let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
-  let scaled = Int((value * Double(scale)).rounded())
-  let fraction = String(scaled % scale)
-  return "\(scaled / scale).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
 }
 
 extension String {
   fileprivate func padded(to width: Int) -> String {
     self + String(repeating: " ", count: max(width - count, 0))
-  }
-
-  fileprivate func paddedLeft(to width: Int) -> String {
-    String(repeating: " ", count: max(width - count, 0)) + self
   }
 }

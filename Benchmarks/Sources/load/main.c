@@ -1,18 +1,18 @@
 // The client of every measurement. It takes orders on standard input and answers on standard
 // output, one line each, so that a driver can have several take turns.
 
-#include "client.h"
-#include "samples.h"
-
-#include <Wire.h>
+#include <CHeapWire.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { BUFFER_SIZE = 65536 };
 
 static const char usage[] =
     "usage: load rounds PATH                      for each number read: that many rounds of\n"
@@ -24,13 +24,146 @@ static const char usage[] =
     "       load pass PATH BUFFERS                keeps buffers until the end of input, and sends\n"
     "                                             each vmo through the socket that is its input\n";
 
+/// Prints a message like printf, with the cause in `errno` unless it is 0, and ends with status 1:
+/// half a load measures nothing.
+__attribute__((format(printf, 1, 2))) _Noreturn static void fail(const char *format, ...) {
+    int error = errno;
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    if (error) fprintf(stderr, ": %s", strerror(error));
+    fputc('\n', stderr);
+    exit(1);
+}
+
+// MARK: Calls on the server
+
+static uint32_t last_txid;
+
+/// In a collection that is this process's own.
+static struct Wire_Key key(uint64_t index) {
+    static uint64_t collection;
+    if (!collection) collection = (uint64_t)getpid();
+    return (struct Wire_Key){collection, index};
+}
+
+static void send_request(int heap, const char *call, const void *request, size_t length, int vmo) {
+    if (!Wire_send(heap, request, length, vmo, 0)) fail("%s was not sent", call);
+}
+
+/// Waits for the reply to the last request; `handle` says whether one must come along.
+static int receive_reply(int heap, const char *call, const struct Wire_Header *request, void *reply,
+                         size_t length, int handle) {
+    struct Wire_Header header;
+    int vmo;
+    errno = 0;
+    ssize_t received = Wire_receive(heap, reply, length, 0, &vmo);
+    if (received < 0) fail("no reply to %s", call);
+    if (received == 0) fail("the server hung up instead of replying to %s", call);
+    if ((size_t)received < sizeof header) fail("%s: a reply of %zd bytes", call, received);
+    memcpy(&header, reply, sizeof header);
+    if (header.ordinal == Wire_EPITAPH) fail("%s: the server closed with an epitaph", call);
+    if (memcmp(&header, request, sizeof header)) fail("%s: the reply is to another request", call);
+    if ((size_t)received != length) fail("%s: a reply of %zd bytes", call, received);
+    if (!handle && vmo >= 0) fail("%s: an unasked handle", call);
+    return vmo;
+}
+
+/// Connects, and waits for OnRegister.
+static int connect_to_heap(const char *path) {
+    int heap = Wire_connect(path, SOCK_SEQPACKET, 0);
+    if (heap < 0) fail("cannot connect to %s", path);
+    union Wire_Message event;
+    int handle;
+    errno = 0;
+    ssize_t length = Wire_receive(heap, &event, sizeof event, 0, &handle);
+    if (length < (ssize_t)sizeof event.header || event.header.ordinal != Wire_ON_REGISTER) {
+        fail("%s does not greet with OnRegister", path);
+    }
+    return heap;
+}
+
+/// AllocateVmo of BUFFER_SIZE with empty settings.
+static int allocate(int heap, uint64_t index) {
+    struct Wire_Allocate request = Wire_allocate(++last_txid, BUFFER_SIZE, key(index));
+    struct Wire_Result reply;
+    send_request(heap, "AllocateVmo", &request, sizeof request, -1);
+    int vmo = receive_reply(heap, "AllocateVmo", &request.header, &reply, sizeof reply, 1);
+    if (reply.member != 1) {
+        fail("AllocateVmo of buffer %llu: status %d", (unsigned long long)index,
+             (int32_t)reply.envelope.value);
+    }
+    if (vmo < 0) fail("AllocateVmo: no vmo came with the reply (descriptors used up?)");
+    return vmo;
+}
+
+/// DeleteVmo; closes `vmo` as soon as it is sent.
+static void delete_vmo(int heap, uint64_t index, int vmo) {
+    struct Wire_Delete request = Wire_delete(++last_txid, key(index));
+    struct Wire_Header reply;
+    send_request(heap, "DeleteVmo", &request, sizeof request, vmo);
+    close(vmo);
+    receive_reply(heap, "DeleteVmo", &request.header, &reply, sizeof reply, 0);
+}
+
+// MARK: Times
+
+/// Times in nanoseconds, in the order they were taken.
+struct samples {
+    uint64_t *times;
+    size_t count;
+    size_t capacity;
+};
+
+static struct samples rounds, allocations, deletions;
+
 static uint64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-static struct samples rounds, allocations, deletions;
+/// Makes room, so that adding `more` takes no memory while times are taken.
+static void reserve(struct samples *samples, size_t more) {
+    if (samples->capacity - samples->count >= more) return;
+    samples->capacity = samples->count + more;
+    samples->times = realloc(samples->times, samples->capacity * sizeof *samples->times);
+    if (!samples->times) fail("no memory for the times of %zu rounds", samples->capacity);
+    // Touched now: the first use of a page costs more than what is measured.
+    memset(samples->times + samples->count, 0, more * sizeof *samples->times);
+}
+
+/// Room must have been made.
+static void add(struct samples *samples, uint64_t nanoseconds) {
+    samples->times[samples->count++] = nanoseconds;
+}
+
+static int in_order(const void *a, const void *b) {
+    uint64_t left = *(const uint64_t *)a;
+    uint64_t right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/// Prints ` NAME.p50=NS NAME.p90=NS NAME.p99=NS NAME.max=NS` of the samples from `first` on; there
+/// must be one. A percentile is a time that was taken: the nearest rank.
+static void print_percentiles(const char *name, const struct samples *samples, size_t first) {
+    static const struct {
+        const char *name;
+        size_t hundredths;
+    } ranks[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"max", 100}};
+    size_t count = samples->count - first;
+    uint64_t *sorted = malloc(count * sizeof *sorted);
+    if (!sorted) fail("no memory to sort the times");
+    memcpy(sorted, samples->times + first, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, in_order);
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        size_t rank = (count * ranks[i].hundredths + 99) / 100;
+        printf(" %s.%s=%llu", name, ranks[i].name, (unsigned long long)sorted[rank - 1]);
+    }
+    free(sorted);
+}
 
 /// The times of every round from `first` on, if there is one.
 static void print_times(size_t first) {
@@ -42,6 +175,8 @@ static void print_times(size_t first) {
     putchar('\n');
     fflush(stdout);
 }
+
+// MARK: Modes
 
 static void do_rounds(int heap, size_t count) {
     // Never the same one twice, as in a client's life.
@@ -85,7 +220,6 @@ static void wait_for_end_of_input(void) {
 }
 
 static void hold(const char *path, size_t connections, size_t buffers) {
-    Wire_raise_descriptor_limit();
     int *heaps = calloc(connections, sizeof *heaps);
     if (!heaps) fail("no memory for %zu connections", connections);
     for (size_t i = 0; i < connections; i++) heaps[i] = connect_to_heap(path);
@@ -100,7 +234,7 @@ static void pass(const char *path, size_t buffers) {
     int heap = connect_to_heap(path);
     for (size_t i = 0; i < buffers; i++) {
         int vmo = allocate(heap, i);
-        if (!Wire_send(STDIN_FILENO, &vmo, sizeof vmo, vmo)) fail("a vmo was not passed on");
+        if (!Wire_send(STDIN_FILENO, &vmo, sizeof vmo, vmo, 0)) fail("a vmo was not passed on");
     }
     wait_for_end_of_input();
 }

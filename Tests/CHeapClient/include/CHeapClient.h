@@ -11,7 +11,7 @@
 //
 // They are this program again, started anew so that it inherits no buffer, and taken over before `main`
 // by a constructor. The first such process, the nursery, forks a client in a fraction of the time in
-// which a program starts. A client speaks the wire itself: it patches messages that the test encoded.
+// which a program starts. A client speaks the wire itself (CHeapWire.h).
 
 /// What clients need to know.
 struct CHeapClient_setup {
@@ -21,9 +21,6 @@ struct CHeapClient_setup {
     /// A whole AllocateVmo request, with the heap's settings; txid, size and key are put in.
     uint8_t allocate[256];
     uint32_t allocate_length;
-    /// Requests with one handle each; txid, and in the first the key, are put in.
-    uint8_t remove[40];
-    uint8_t info[40];
     /// Whether buffers have memory that can be mapped.
     uint32_t is_mappable;
     /// Whether a lost connection is a fault, or is made again.

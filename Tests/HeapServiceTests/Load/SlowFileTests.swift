@@ -67,7 +67,7 @@ struct SlowFileTests {
         readers.append(SharedFD(try SocketFile.connected(path, SOCK_STREAM)))
       }
       let reader = try SocketFile.connected(path, SOCK_STREAM)
-      try ManyDescriptors.send(reader.rawValue, [10], [try #require(slow.file).fd.rawValue])
+      try WireClient.send(on: reader.rawValue, [10], [try #require(slow.file).fd.rawValue])
       slow.file = nil
       scene.daemon.resume()
       for _ in 0..<20 { _ = try scene.observer.status() }

@@ -27,5 +27,8 @@ pid_t Processes_spawn(const char *_Nonnull path, char *_Nullable const *_Nonnull
 /// A descriptor that is readable when the process has ended (pidfd_open(2)); or -1 with `errno`.
 int Processes_pidfd(pid_t pid);
 
+/// Raises this process's limit of open descriptors, which children inherit, to what its user may have.
+void Processes_raise_descriptor_limit(void);
+
 #endif
 #endif

@@ -34,11 +34,6 @@ final class ClientNursery: Sendable {
     ).encode(transactionID: 0, into: &message)
     Self.copy(message, &setup.allocate)
     setup.allocate_length = UInt32(message.count)
-    DeleteVmoRequest(bufferCollectionID: 0, bufferIndex: 0).encode(
-      transactionID: 0, into: &message)
-    Self.copy(message, &setup.remove)
-    GetVmoInfoRequest().encode(transactionID: 0, into: &message)
-    Self.copy(message, &setup.info)
     setup.is_mappable = heap.kind == .opaque ? 0 : 1
     setup.reconnects = reconnects ? 1 : 0
     setup.page_size = UInt32(pageSize)

@@ -1,21 +1,35 @@
 #ifdef __linux__
-#include <Wire.h>
+#include <CHeapWire.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structs are the wire's bytes");
 _Static_assert(sizeof(struct Wire_Header) == 16, "header");
 _Static_assert(sizeof(struct Wire_Allocate) == 56, "AllocateVmo");
-_Static_assert(sizeof(struct Wire_Allocated) == 32, "AllocateVmo's reply");
 _Static_assert(sizeof(struct Wire_Delete) == 40, "DeleteVmo");
-_Static_assert(sizeof(struct Wire_Await) == 40, "AwaitReclaimed");
+_Static_assert(sizeof(struct Wire_Observe) == 40, "GetVmoInfo and AwaitReclaimed");
+_Static_assert(sizeof(struct Wire_Result) == 32, "a reply that can be a refusal");
+_Static_assert(sizeof(struct Wire_Info) == 80, "GetVmoInfo's reply");
+_Static_assert(sizeof(struct Wire_Epitaph) == 24, "epitaph");
 
 struct Wire_Header Wire_header(uint32_t txid, uint64_t ordinal) {
     return (struct Wire_Header){
         .txid = txid, .at_rest = {Wire_AT_REST_V2}, .magic = Wire_MAGIC, .ordinal = ordinal};
 }
 
-struct Wire_Await Wire_await(uint32_t txid) {
-    struct Wire_Await message = {
-        .header = Wire_header(txid, Wire_AWAIT_RECLAIMED),
+struct Wire_Allocate Wire_allocate(uint32_t txid, uint64_t size, struct Wire_Key key) {
+    return (struct Wire_Allocate){.header = Wire_header(txid, Wire_ALLOCATE_VMO),
+                                  .size = size,
+                                  .settings = {.presence = UINT64_MAX},
+                                  .key = key};
+}
+
+struct Wire_Delete Wire_delete(uint32_t txid, struct Wire_Key key) {
+    return (struct Wire_Delete){
+        .header = Wire_header(txid, Wire_DELETE_VMO), .key = key, .vmo = UINT32_MAX};
+}
+
+struct Wire_Observe Wire_observe(uint32_t txid, uint64_t ordinal) {
+    struct Wire_Observe message = {
+        .header = Wire_header(txid, ordinal),
         .table = {.count = 1, .presence = UINT64_MAX},
         .vmo = {.value = UINT32_MAX, .handles = 1, .flags = Wire_INLINED}};
     message.header.dynamic = Wire_FLEXIBLE;
