@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another,
-# because a guest has one processor and this machine two. Each step's output goes to .build-logs/STEP.log, and to the screen where
+# run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another:
+# the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log, and to the screen where
 # it fails. Ends with what ran and for how long, with what did not run here and where it does, and with the test runner's summary.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

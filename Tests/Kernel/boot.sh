@@ -2,8 +2,8 @@
 # boot.sh next|lts|stock|stock-next COMMAND...: boots the kernel over this machine's own file system, which the
 # guest sees copy-on-write, runs the command in this folder and ends with its exit status.
 # QEMU_OPTIONS in the environment gives the machine more devices.
-# One processor (LINUXHEAPS_PROCESSORS), so that two guests can run beside one another on two. Where no hardware
-# virtualisation works, times inside are those of an emulated processor.
+# Two processors, or LINUXHEAPS_PROCESSORS. Where no hardware virtualisation works, times inside are those of an
+# emulated processor.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ $# -ge 2 ] || die "usage: boot.sh next|lts|stock|stock-next COMMAND..."
@@ -26,7 +26,7 @@ say "booting $(cat "$image/release")"
 virtualisation=--disable-kvm
 if has_virtualisation "$image"; then virtualisation=; fi
 status=0
-PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-1}" --memory 2G --cwd "$PWD" \
+PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory 2G --cwd "$PWD" \
   --append "loglevel=3" --append "$root" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
   --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
 exit "$status"

@@ -2,7 +2,6 @@ import Glibc
 package import LinuxHeaps
 import SystemPackage
 
-
 /// A service manager's notification socket and store of descriptors, as sd_notify(3) describes them.
 package final class DescriptorStore: Sendable {
   /// How the manager treats what it is handed.

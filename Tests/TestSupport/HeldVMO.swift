@@ -1,7 +1,6 @@
 package import HeapClient
 package import LinuxHeaps
 
-
 /// A vmo that a test puts aside.
 package final class HeldVMO: Sendable {
   private let vmo: Guarded<VMO?>

@@ -5,7 +5,6 @@ package import HeapClient
 package import LinuxHeaps
 import SystemPackage
 
-
 /// Stands in for a service manager: starts heapd again and again, and keeps its sockets and its store
 /// meanwhile.
 package final class StandInManager: @unchecked Sendable {
@@ -26,7 +25,9 @@ package final class StandInManager: @unchecked Sendable {
 
   package var socket: String { folder + "/heap.sock" }
 
-  package init(heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil)
+  package init(
+    heap: String, _ habits: DescriptorStore.Habits = .init(), configuration: String? = nil
+  )
     throws
   {
     folder = try Daemon.newFolder()

@@ -37,7 +37,7 @@ append+=" systemd.show_status=yes TERM=dumb"
 exec 3> >(cat)
 output=$!
 timeout --kill-after=5 "$limit" qemu-system-x86_64 \
-  $machine_options -smp "${LINUXHEAPS_PROCESSORS:-1}" -m 2G \
+  $machine_options -smp "${LINUXHEAPS_PROCESSORS:-2}" -m 2G \
   -nodefaults -display none -nic none -no-reboot \
   -kernel "$image/vmlinuz" -append "$append" \
   -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" "${shares[@]}" \
