@@ -79,7 +79,7 @@ public final class Reclaimer: Sendable {
   }
 
   /// Closes the parents of all buffers, whoever holds children: the caller will not call ``turn()`` any
-  /// more.
+  /// more. A heap that is still at work on an allocation then fails it, with `ECANCELED`.
   package func abandonAll() { core.abandonAll() }
 
   deinit { core.finish() }

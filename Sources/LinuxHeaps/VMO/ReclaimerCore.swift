@@ -28,6 +28,8 @@ final class ReclaimerCore: Sendable {
     /// The waiter was called and has not looked yet: no need to call it again.
     var called = false
     var finishing = false
+    /// Nobody will look at the buffers any more.
+    var isAbandoned = false
     var counters = Reclaimer.Counters()
 
     mutating func startOver(_ id: ObjectIdentifier, at now: MonotonicTime) {
@@ -73,6 +75,7 @@ final class ReclaimerCore: Sendable {
   func add(_ buffer: Buffer) throws(Errno) {
     let parents = buffer.parents
     try state.withLock { state throws(Errno) in
+      if state.isAbandoned { throw .canceled }
       let events = try running(&state)
       let id = ObjectIdentifier(buffer)
       var entry = Entry(buffer: buffer, schedule: RecheckSchedule(recheck))
@@ -246,6 +249,7 @@ final class ReclaimerCore: Sendable {
       state.watched = [:]
       state.unwatched = 0
       state.queue = RecheckQueue()
+      state.isAbandoned = true
       return buffers
     }
     for buffer in buffers { buffer.abandon() }
