@@ -28,7 +28,7 @@ says 0 '^given back and reclaimed$' alloc --size 1M --heap opaque
 says 0 '^given back and reclaimed$' alloc --size 1M --heap udmabuf
 says 64 'size' alloc --size 12Q
 says 69 'no such' alloc --size 1M --heap no-such-heap
-says 69 'To fix it: ' alloc --size 1024G --heap system
+says 1 'NO_MEMORY. To fix it: ' alloc --size 1024G --heap system
 if "$heapctl" list | grep -q ' contiguous '; then
   says 0 '"contiguous" : true|given back and reclaimed' alloc --size 4M --contiguous
   says 0 'ok' doctor --probe
@@ -43,7 +43,7 @@ says 0 '0 failed' verify --heap system --format html -o "$out.html"
 says 0 '^[0-9]+ passed, 0 failed' verify --from "$out.html"
 says 0 '' holders
 says 0 '"buffers"' holders --json
-says 0 'p50' bench --heap system --rounds 20
+says 0 'P50' bench --heap system --rounds 20
 says 0 'steps' stress --heap system --seconds 2 --seed 7
 says 69 'no such device' camera --device /dev/video999
 says 69 '' info --socket /run/no-such.sock
