@@ -69,7 +69,7 @@ test-all)
     step dependent make --no-print-directory dependent-test
     step docs make --no-print-directory docs
     step sanitize make --no-print-directory sanitize
-    step swift-6.2 make --no-print-directory swift-6.2-test
+    step swift-6.2 Tests/Toolchains/swift-6.2.sh
   }
   ;;
 *) echo "usage: run.sh test|test-all" >&2 && exit 64 ;;
