@@ -125,7 +125,7 @@ import Testing
     let vmo = try VMO(adopting: file.take())
     let mapping = try vmo.slice(offset: 0, byteCount: UInt64(mebibytes) * mebibyte).map()
     for offset in stride(from: 0, to: mebibytes << 20, by: Int(pageSize)) {
-      try mapping.setByte(1, at: offset)
+      try mapping.poke(1, at: offset)
     }
   }
 }

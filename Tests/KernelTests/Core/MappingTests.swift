@@ -11,7 +11,7 @@ import Testing
     let mapping = try vmo.mapReadOnly()
     #expect(mapping.byteCount == Int(2 * pageSize))
     for offset in stride(from: 0, to: mapping.byteCount, by: 64) {
-      #expect(try mapping.byte(at: offset) == 0)
+      #expect(try mapping.peek(at: offset) == 0)
     }
   }
 
@@ -20,8 +20,8 @@ import Testing
     let one = try vmo.map()
     let other = try vmo.mapReadOnly()
     for offset in [0, 1, Int(pageSize) - 1] {
-      try one.setByte(UInt8(truncatingIfNeeded: offset ^ 0xa5), at: offset)
-      #expect(try other.byte(at: offset) == UInt8(truncatingIfNeeded: offset ^ 0xa5))
+      try one.poke(UInt8(truncatingIfNeeded: offset ^ 0xa5), at: offset)
+      #expect(try other.peek(at: offset) == UInt8(truncatingIfNeeded: offset ^ 0xa5))
     }
   }
 
@@ -32,10 +32,10 @@ import Testing
     let whole = try vmo.map()
     let mapped = try part.map()
     #expect(mapped.byteCount == Int(pageSize))
-    try mapped.setByte(0x5a, at: 7)
-    #expect(try whole.byte(at: Int(3 * pageSize) + 7) == 0x5a)
-    try whole.setByte(0x3c, at: Int(4 * pageSize) - 1)
-    #expect(try mapped.byte(at: Int(pageSize) - 1) == 0x3c)
+    try mapped.poke(0x5a, at: 7)
+    #expect(try whole.peek(at: Int(3 * pageSize) + 7) == 0x5a)
+    try whole.poke(0x3c, at: Int(4 * pageSize) - 1)
+    #expect(try mapped.peek(at: Int(pageSize) - 1) == 0x3c)
   }
 
   @Test func `a mapping of an adopted descriptor shows the same bytes`() throws {
@@ -45,8 +45,8 @@ import Testing
       adopting: OwnedFD(adopting: call { fcntl(number, F_DUPFD_CLOEXEC, 0) }))
     let one = try vmo.map()
     let other = try adopted.mapReadOnly()
-    try one.setByte(0x77, at: 100)
-    #expect(try other.byte(at: 100) == 0x77)
+    try one.poke(0x77, at: 100)
+    #expect(try other.peek(at: 100) == 0x77)
   }
 
   @Test func `a descriptor open for reading maps for reading alone`() throws {
@@ -54,7 +54,7 @@ import Testing
     let vmo = try VMO(adopting: memfd.reopened(O_RDONLY))
     let error = refusal { () throws(HeapError) in try vmo.map() }
     #expect(error?.code == .accessDenied)
-    #expect(try vmo.mapReadOnly().byte(at: 0) == 0)
+    #expect(try vmo.mapReadOnly().peek(at: 0) == 0)
   }
 
   // The kernel ends a process that writes there with SIGSEGV.
@@ -82,7 +82,7 @@ import Testing
     let key = BufferKey.fresh()
     let vmo = try heap.allocate(key)
     let mapping = try vmo.map()
-    try mapping.setByte(0x11, at: 0)
+    try mapping.poke(0x11, at: 0)
     close(vmo)
     // The reclaimer has looked at both when the second is gone.
     let other = BufferKey.fresh()
@@ -90,9 +90,9 @@ import Testing
     // The parent alone.
     #expect(openDescriptorCount(of: key) == 1)
     #expect(heap.buffers.count == 1)
-    #expect(try mapping.byte(at: 0) == 0x11)
-    try mapping.setByte(0x22, at: 1)
-    #expect(try mapping.byte(at: 1) == 0x22)
+    #expect(try mapping.peek(at: 0) == 0x11)
+    try mapping.poke(0x22, at: 1)
+    #expect(try mapping.peek(at: 1) == 0x22)
     _ = consume mapping
     #expect(try await eventuallyHolds { heap.buffers.count == 0 })
     #expect(openDescriptorCount(of: key) == 0)

@@ -50,7 +50,7 @@ import Testing
     #expect(diary.entries == [])
     #expect(reclaimer.counters.live == 1)
     let mapping = try vmo.map()
-    try mapping.setByte(1, at: 0)
+    try mapping.poke(1, at: 0)
     close(vmo)
     _ = consume mapping
     #expect(try await eventuallyHolds { reclaimer.counters.reclaimed == 2 })

@@ -91,7 +91,7 @@ import Testing
       let other = BufferKey(bufferCollectionID: key.bufferCollectionID, bufferIndex: index)
       try await heap.delete(other, heap.allocate(other))
     }
-    try mapping.setByte(1, at: 0)
+    try mapping.poke(1, at: 0)
     _ = consume mapping
     try await deletion.value
     #expect(heap.buffers.count == 0)

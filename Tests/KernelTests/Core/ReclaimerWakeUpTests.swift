@@ -45,7 +45,7 @@ import Testing
     #expect(counters[0] == counters[1])
     #expect(counters[1].live == 1)
     #expect(counters[1].checks == 0)
-    try mapping.setByte(1, at: 0)
+    try mapping.poke(1, at: 0)
     #expect(slice.byteCount == vmo.byteCount)
   }
 
