@@ -29,24 +29,15 @@ step() {
   echo "[$(date +%T)] $name: $result after $((SECONDS - begin)) s"
 }
 
-host_tests() { swift test --skip-build --no-parallel; }
-package() {
-  Tests/Packaging/install.sh || return
-  local package
-  package=$(packaging/deb.sh) && lintian --allow-root --fail-on error "$package" &&
-    $K/systemd/boot.sh $K/systemd/package.sh "$package"
-}
-systemd() { $K/systemd/boot.sh $K/systemd/guest.sh; }
-
 case $mode in
 test)
   first() {
     step next $K/test.sh next
   }
   second() {
-    step host host_tests
-    step systemd systemd
-    step package package
+    step host swift test --skip-build --no-parallel
+    step systemd $K/systemd/boot.sh $K/systemd/guest.sh
+    step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static
     step screen $K/screen.sh
     step stock-next $K/test.sh stock-next
@@ -58,12 +49,12 @@ test-all)
     step screen $K/screen.sh --all
   }
   second() {
-    step host host_tests
+    step host swift test --skip-build --no-parallel
     step lts $K/test.sh --all lts
     step stock $K/test.sh --all stock
     step stock-next $K/test.sh stock-next
-    step systemd systemd
-    step package package
+    step systemd $K/systemd/boot.sh $K/systemd/guest.sh
+    step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static
     step static-stock $K/static.sh .build-ship/static stock
     step dependent make --no-print-directory dependent-test

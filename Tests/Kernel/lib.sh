@@ -40,8 +40,9 @@ debian_mirror() {
 prepare_apt() {
   mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
   # Once a day is often enough to learn of a newer kernel.
-  if [ -n "$(find "$cache/apt/updated" "$cache/apt/tried" -mmin -1440 2>/dev/null)" ]; then return; fi
-  # Without a network this takes a while, and one warning a day is enough.
+  if [ -n "$(find "$cache/apt/updated" -mmin -1440 2>/dev/null)" ]; then return; fi
+  # Without a network this takes a while: where older lists are at hand, one try a day is enough.
+  if [ -e "$cache/apt/updated" ] && [ -n "$(find "$cache/apt/tried" -mmin -1440 2>/dev/null)" ]; then return; fi
   touch "$cache/apt/tried"
   local mirror
   mirror=$(debian_mirror)

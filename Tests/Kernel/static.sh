@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# static.sh FOLDER [stock]: boots Debian's newest kernel, or its older one, as it is with an initramfs of heapctl and heapd (FOLDER's, as
-# `make static` makes them) and a small first process, and of nothing else: no shell, no library, no
+# static.sh FOLDER [stock]: boots Debian's newest kernel, or its older one, as it is with an initramfs of heapctl and
+# heapd (FOLDER's, as `make static` makes them) and a small first process, and of nothing else: no shell, no library, no
 # file that says who is root. Checks what heapctl says there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 programs=$(cd "${1:?usage: static.sh FOLDER [stock]}" && pwd)

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# test.sh: what `make ship` has built, as it is installed: its files, and the Debian package under systemd.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+Tests/Packaging/install.sh
+package=$(packaging/deb.sh)
+lintian --allow-root --fail-on error "$package"
+Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$package"
