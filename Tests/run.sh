@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another:
-# the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log, and to the screen where
-# it fails. Ends with what ran and for how long, with what did not run here and where it does, and with the test runner's summary.
+# the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log. Ends with the
+# last lines of what failed, with what ran and for how long, what did not run here and where it does, and with the test runner's summary.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mode=${1:?usage: run.sh test|test-all}
@@ -20,10 +20,7 @@ step() {
   case $status in
   0) result=passed ;;
   77) result="did not run: $(tail -n 1 "$logs/$name.log")" ;;
-  *)
-    result="FAILED ($status)"
-    { echo "---- $name, the end of $logs/$name.log"; tail -n 120 "$logs/$name.log"; echo "----"; } >&2
-    ;;
+  *) result="FAILED ($status)" ;;
   esac
   printf '%s\t%s\t%s\n' "$name" "$((SECONDS - begin)) s" "$result" >> "$logs/results"
   echo "[$(date +%T)] $name: $result after $((SECONDS - begin)) s"
@@ -72,6 +69,11 @@ wait
 # Alone: its figures are ratios, but a busy machine makes them wide.
 [ "$mode" = test ] || step bench make --no-print-directory bench
 
+# The runner tells of each start too, and prints what it was told of a failure: neither says why.
+for name in $(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results"); do
+  echo "---- $name, the end of $logs/$name.log"
+  sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -vE '^(◇|↳ ///|✔ Test( case)? )' | tail -n 60
+done
 echo
 echo "What ran, in the order of its end:"
 column -t -s $'\t' "$logs/results" | sed 's/^/  /'

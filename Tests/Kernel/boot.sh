@@ -22,11 +22,15 @@ cameras="vivid.n_devs=3 vivid.node_types=0x1,0x1,0x1 vivid.allocators=1,0,0 vivi
 root="rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288,cache=loose"
 
 say "booting $(cat "$image/release")"
-# Its output goes through a pipe: virtme-ng truncates and overwrites a regular file.
 virtualisation=--disable-kvm
 if has_virtualisation "$image"; then virtualisation=; fi
+# What the command prints is shown as it comes, and kept to tell a guest that did not start from a command that failed.
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 status=0
+# Through a pipe: virtme-ng truncates and overwrites a regular file.
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory 2G --cwd "$PWD" \
-  --append "loglevel=3" --append "$root" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
-  --exec "PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | cat || status=$?
+  --append "loglevel=3 $guest_parameters" --append "$root" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
+  --exec "echo 'the guest is up'; PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | tee "$output" || status=$?
+grep -q '^the guest is up' "$output" || die "the guest did not come as far as its command; QEMU or virtme-ng ended with $status"
 exit "$status"

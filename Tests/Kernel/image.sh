@@ -88,10 +88,10 @@ work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 prepare_apt
 case $kernel in
-next) package=$(newest_source) ;;
+next) package=$(newest_source || true) ;;
 lts) package=linux-source-6.12 ;;
-stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}') ;;
-stock-next) package=$(newest_image) ;;
+stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}' || true) ;;
+stock-next) package=$(newest_image || true) ;;
 *) die "no kernel '$kernel': next, lts, stock or stock-next" ;;
 esac
 version=$(candidate_version "${package:-none}")
@@ -104,10 +104,12 @@ if [ ! -d "$target" ]; then
   if [ -n "$version" ] && [ "$version" != "(none)" ]; then
     make=unpack_stock
     [ -z "$options" ] || make=build
-    # In a process of its own: what it cannot download ends it, and not this script.
+    # In a process of its own: what it cannot download ends it, and not this script. What cannot be built is a failure.
     set +e
     (set -e && "$make" "$package" "$target")
+    status=$?
     set -e
+    [ "$status" = 0 ] || [ "$status" = 75 ] || exit "$status"
   else
     say "no package for '$kernel' in this machine's archive (${package:-none of its kind})"
   fi

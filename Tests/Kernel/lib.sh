@@ -48,20 +48,23 @@ prepare_apt() {
   mirror=$(debian_mirror)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$cache/apt/backports.list"
   say "reading package lists (this machine's own apt sources and trixie-backports)"
-  if private_apt apt-get update > "$cache/apt/update.log" 2>&1; then
+  # On its own, apt-get says that all went well with what it could not fetch.
+  if private_apt apt-get update --error-on=any > "$cache/apt/update.log" 2>&1; then
     touch "$cache/apt/updated"
   else
     say "warning: apt-get update failed, going on with the lists at hand; see $cache/apt/update.log"
   fi
 }
 
-# fetch_package NAME DIRECTORY: downloads and unpacks without installing.
+# fetch_package NAME DIRECTORY: downloads and unpacks without installing. Ends with 75, for now, where it cannot be downloaded.
 fetch_package() {
   local name=$1 directory=$2
   mkdir -p "$directory"
   say "downloading $name"
-  (cd "$directory" && private_apt apt-get download "$name" > download.log 2>&1) ||
-    die "cannot download $name; see $directory/download.log"
+  (cd "$directory" && private_apt apt-get download "$name" > download.log 2>&1) || {
+    say "cannot download $name: $(tail -n 1 "$directory/download.log")"
+    exit 75
+  }
   dpkg-deb -x "$directory"/*.deb "$directory" || die "cannot unpack $name"
   rm -f "$directory"/*.deb
 }
@@ -69,7 +72,7 @@ fetch_package() {
 candidate_version() { private_apt apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
 
 # The newest folder of this name in the cache, for a machine whose archive cannot be reached.
-newest_cached() { ls -d "$1"-[0-9]* 2> /dev/null | grep -v '[.]log$' | sort -V | tail -n 1; }
+newest_cached() { find "$(dirname "$1")" -maxdepth 1 -name "$(basename "$1")-[0-9]*" ! -name '*.log' | sort -V | tail -n 1; }
 
 # Whether this machine's processor runs guests itself. /dev/kvm can be there and of no use, so a small guest is started: the
 # image's kernel without a file system, which has to come as far as to panic for want of one. Asked once a boot.
@@ -102,3 +105,7 @@ has_virtualisation() {
 qemu_machine() {
   if has_virtualisation "$1"; then echo "-M q35 -accel kvm -cpu host"; else echo "-M q35 -accel tcg,thread=multi -cpu max"; fi
 }
+
+# For every guest's command line. The kernel gives its timer some 60 ms of real time to tick and panics where it does not ("IO-APIC +
+# timer doesn't work!", check_timer in arch/x86/kernel/apic/io_apic.c): on a busy host an emulated one may take longer.
+guest_parameters=no_timer_check

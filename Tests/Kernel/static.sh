@@ -43,7 +43,7 @@ begin=$SECONDS
 say "booting $(cat "$image/release") with nothing but $(ls "$work/root" | xargs)"
 timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-600}" qemu-system-x86_64 \
   $machine_options -smp "${LINUXHEAPS_PROCESSORS:-2}" -m 1G -nodefaults -display none -nic none -no-reboot \
-  -kernel "$image/vmlinuz" -initrd "$work/initramfs" -append "console=ttyS0 quiet panic=-1" \
+  -kernel "$image/vmlinuz" -initrd "$work/initramfs" -append "console=ttyS0 quiet panic=-1 $guest_parameters" \
   -serial "file:$work/console" < /dev/null &
 machine=$!
 wait "$machine" || fail "QEMU ended with status $?"

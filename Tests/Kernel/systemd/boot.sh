@@ -33,7 +33,7 @@ say "booting $(cat "$image/release") with $(awk '$1 == "systemd" {print $1, $2}'
 # The console goes to a file, the command's output through a port of its own, which QEMU would close
 # to the guest were it the stdio of /dev/null. A panic resets the machine, and a reset ends it.
 append="root=/dev/vda rw init=/lib/systemd/systemd console=ttyS0 panic=-1 loglevel=4"
-append+=" systemd.show_status=yes TERM=dumb"
+append+=" systemd.show_status=yes TERM=dumb $guest_parameters"
 exec 3> >(cat)
 output=$!
 timeout --kill-after=5 "$limit" qemu-system-x86_64 \
