@@ -139,7 +139,8 @@ package final class StandInManager: @unchecked Sendable {
   package func waitUntilReady() throws {
     let isReady = eventually { store.readies > readies || !isRunning }
     guard isReady, store.readies > readies else {
-      throw Silent(description: "heapd does not start: \(logText)")
+      let ended = isRunning ? "is not ready" : "ended with wait status \(reap())"
+      throw Silent(description: "heapd does not start, it \(ended): \(logText)")
     }
   }
 
