@@ -42,7 +42,7 @@ seconds=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || stat -c %
 for page in "$ship"/man/heapctl.*.1; do
   verb=$(basename "$page" .1)
   verb=${verb#heapctl.}
-  if "$heapctl" --help | grep -q "^  $verb\( \|$\)"; then
+  if "$heapctl" --help | grep "^  $verb\( \|$\)" > /dev/null; then
     sed -e "s/^\.Dt HEAPCTL\./.Dt HEAPCTL-/" -e "/^\.Sh NAME/{n;s/.*/.Nm heapctl-$verb/}" \
       -e "/^\.Sh SYNOPSIS/{n;s/.*/.Nm \"heapctl $verb\"/}" "$page" > "$ship/man/heapctl-$verb.1"
     sed -i "s/^\.Xr heapctl\.$verb 1/.Xr heapctl-$verb 1/" "$ship/man/heapctl.1"

@@ -9,7 +9,7 @@ import Testing
     await withTaskGroup { group in
       for _ in 0..<16 {
         group.addTask {
-          for _ in 0..<2_000 { _ = try? heap.allocate(.fresh()) }
+          for _ in 0..<StormSize.rounds { _ = try? heap.allocate(.fresh()) }
         }
       }
     }
