@@ -204,7 +204,7 @@ public final class RemoteHeap: Heap {
       try call { unsafe pread(number, &bytes, size, 0) }
     }
     guard count == size else {
-      throw HeapError(.io, operation, cause: "the report is shorter than it is said to be")
+      throw HeapError(.io, operation, cause: "the report is truncated")
     }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -198,7 +198,7 @@ final class ServerLoop {
     case .stall(let id):
       guard let connection = connections[id] else { return }
       log.warning(
-        "client dropped: it reads no answers",
+        "client dropped: it does not read replies",
         metadata: connection.metadata.merging(["unread": "\(connection.outgoing.count)"]) { $1 })
       metrics.dropped.increment()
       close(connection)
@@ -241,7 +241,7 @@ final class ServerLoop {
   private func take(_ policy: Policy) {
     manager?.tellReloading()
     self.policy = policy
-    log.notice("configuration read again")
+    log.notice("configuration reloaded")
     manager?.tellReady()
   }
 

@@ -76,7 +76,7 @@ extension DRMDevice {
       let how = modifier.map { " with modifier \($0)" } ?? ""
       throw HeapError(
         error, "\(Self.operation(layout))\(how) (\(driver))", at: path,
-        cause: error == .invalidArgument ? "the driver does not take this format and size" : nil,
+        cause: error == .invalidArgument ? "the driver does not support this format and size" : nil,
         fix: error == .invalidArgument ? "use another --format, e.g. XR24" : nil)
     }
   }

@@ -108,14 +108,14 @@ extension Scanout {
   ) throws(HeapError) -> FlipEvent {
     let operation = "wait for a flip at \(connector.name) of \(driver)"
     guard flipIsPending else {
-      throw HeapError(.badState, operation, at: file.path, cause: "there was none")
+      throw HeapError(.badState, operation, at: file.path, cause: "no flip is pending")
     }
     let file = self.file
     let event = try attempt(operation, at: file.path) { () throws(Errno) in
       try file.nextFlip(within: patience)
     }
     guard let event else {
-      throw HeapError(.timedOut, operation, at: file.path, cause: "it is not done in time")
+      throw HeapError(.timedOut, operation, at: file.path, cause: "it did not finish in time")
     }
     flipIsPending = false
     leaving = nil
@@ -161,7 +161,7 @@ extension Scanout {
     }
     guard formats.isEmpty || formats.contains(framebuffer.layout.format) else {
       throw HeapError(
-        .notSupported, operation, at: file.path, cause: "the screen does not take this format",
+        .notSupported, operation, at: file.path, cause: "the display does not support this format",
         fix: "use one of: \(formats.map(\.description).joined(separator: " "))")
     }
   }
@@ -269,13 +269,14 @@ struct DisplayClaim: ~Copyable, Sendable {
   init(_ file: DRMFile, _ operation: String) throws(HeapError) {
     guard file.takeDisplay() else {
       throw HeapError(
-        .badState, operation, at: file.path, cause: "this process has a display of it already",
+        .badState, operation, at: file.path,
+        cause: "this process already drives a display of this device",
         fix: "open the device once more")
     }
     do throws(Errno) { try drmCall { drmSetMaster(file.fd.rawValue) } } catch {
       file.returnDisplay()
       throw HeapError(
-        .accessDenied, operation, at: file.path, cause: "another program has the displays",
+        .accessDenied, operation, at: file.path, cause: "another program controls the display",
         errno: error, fix: "stop the desktop, or run as root on a text console")
     }
     self.file = file

@@ -81,7 +81,7 @@ public struct MemoryToMemoryDevice: ~Copyable, Sendable {
     guard device.kind == .memoryToMemory else {
       throw HeapError(
         .wrongType, "open a memory-to-memory device", at: path,
-        cause: "\(device.card) (\(device.driver)) is of another kind")
+        cause: "\(device.card) (\(device.driver)) is not a memory-to-memory device")
     }
     self.node = node
     input = .input(of: node)

@@ -33,7 +33,8 @@ public struct FrameQueue: ~Copyable, Sendable {
         fix: "use a format that needs one, e.g. NV12 for NM12")
     }
     guard capacity > 0 else {
-      throw HeapError(.invalidArgs, operation, at: node.path, cause: "a queue holds at least one")
+      throw HeapError(
+        .invalidArgs, operation, at: node.path, cause: "a queue needs at least one buffer")
     }
     var count = UInt32(clamping: capacity)
     var capabilities: UInt32 = 0
@@ -85,7 +86,7 @@ public struct FrameQueue: ~Copyable, Sendable {
       let kind = vmo.kind.rawValue
       throw HeapError(
         .notSupported, operation, at: node.path,
-        cause: "a device takes dma-bufs, and not a \(kind)",
+        cause: "devices import dma-bufs, and this is a \(kind)",
         fix: "use a heap of /dev/dma_heap, or udmabuf", returning: ReturnedVMO(vmo))
     }
     guard vmo.offset == 0 else {
@@ -106,7 +107,7 @@ public struct FrameQueue: ~Copyable, Sendable {
         ?? slots.firstIndex(where: { $0.vmo == nil })
     else {
       throw HeapError(
-        .badState, operation, at: node.path, cause: "all \(slots.count) places are taken",
+        .badState, operation, at: node.path, cause: "all \(slots.count) slots are in use",
         fix: "take a frame out first", returning: ReturnedVMO(vmo))
     }
     let (device, type) = (node.fd.rawValue, type.rawValue)
@@ -205,7 +206,7 @@ public struct FrameQueue: ~Copyable, Sendable {
       if let frame = try dequeueNow() { return frame }
       guard deadline > .now else {
         throw HeapError(
-          .timedOut, operation, at: node.path, cause: "none came in \(limit)",
+          .timedOut, operation, at: node.path, cause: "no frame arrived within \(limit)",
           fix: "check that the camera has a signal: v4l2-ctl --device \(node.path) --all")
       }
       var entries = [

@@ -5,7 +5,7 @@ internal import LinuxHeaps
 
 struct Alloc: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Allocates one buffer, tells what the kernel says of it, and gives it back.")
+    abstract: "Allocates one buffer, reports what the kernel knows about it, and frees it.")
 
   @Option(help: ArgumentHelp("Bytes; K, M and G are powers of 1024.", valueName: "size"))
   var size: ByteSize
@@ -48,7 +48,7 @@ struct Alloc: AsyncParsableCommand {
     if output.json { try showJSON(row, named: "buffer") } else { row.lines.forEach(show) }
     if hold {
       let end = try SignalPipe()
-      tell("held by process \(getpid()); end of input, SIGINT or SIGTERM gives it back")
+      tell("held by process \(getpid()); end of input, SIGINT or SIGTERM frees it")
       end.wait(forEndOf: STDIN_FILENO)
     }
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 0, vmo: vmo)

@@ -10,7 +10,7 @@ struct Bench: AsyncParsableCommand {
 
   @OptionGroup var choice: HeapChoice
 
-  @Option(help: ArgumentHelp("Sizes, joined by commas.", valueName: "sizes"))
+  @Option(help: ArgumentHelp("Sizes, separated by commas.", valueName: "sizes"))
   var sizes = "4K,1M,8M"
 
   @Option(help: ArgumentHelp("Buffers of each size, on each heap.", valueName: "count"))
@@ -18,7 +18,7 @@ struct Bench: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Draw the same figures into a file, whole or not at all.", valueName: "file"))
+      "Write the same figures as an SVG file too, atomically.", valueName: "file"))
   var svg: String?
 
   @OptionGroup var output: OutputChoice

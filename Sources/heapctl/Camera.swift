@@ -7,54 +7,55 @@ internal import SystemPackage
 
 struct Camera: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Takes frames of a camera straight into heap buffers, and shows or saves them.",
+    abstract: "Captures a camera's frames straight into heap buffers, and shows or saves them.",
     discussion: """
       The camera writes into the buffers (V4L2 DMABUF); with --show the display's driver scans the same \
-      buffers out, and a buffer goes back to the camera when a fence tells that it is off the screen. \
-      Ends in order after SIGINT, SIGTERM or SIGHUP too.
+      buffers out, and a buffer returns to the camera once a fence signals that it is off the screen. \
+      SIGINT, SIGTERM and SIGHUP stop it cleanly.
       """)
 
-  @Option(help: ArgumentHelp("The camera, a /dev/videoN.", valueName: "device"))
+  @Option(help: ArgumentHelp("The camera: a /dev/videoN.", valueName: "device"))
   var device: String
 
-  @Option(help: ArgumentHelp("How many frames.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of frames.", valueName: "count"))
   var frames = 30
 
   @Option(
     help: ArgumentHelp(
-      "A heap by its whole name, or udmabuf; else system, and contiguous where the camera needs it.",
+      "A heap by its whole name, or udmabuf; by default system, or contiguous where the camera requires it.",
       valueName: "name"))
   var heap: String?
 
   @Flag(help: "Physically contiguous memory, never replaced by other.")
   var contiguous = false
 
-  @Option(help: ArgumentHelp("E.g. 1280x720; else what the camera is set to.", valueName: "size"))
+  @Option(
+    help: ArgumentHelp("E.g. 1280x720; by default what the camera is set to.", valueName: "size"))
   var size: String?
 
   @Option(
     help: ArgumentHelp(
-      "Four letters of V4L2, e.g. XR24; else what the camera is set to.", valueName: "format"))
+      "A fourcc of V4L2, e.g. XR24; by default what the camera is set to.", valueName: "format"))
   var format: String?
 
-  @Option(help: ArgumentHelp("How many buffers are in use.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of buffers in use.", valueName: "count"))
   var buffers = 4
 
   @Option(help: ArgumentHelp("Write the last frame to this PNG file.", valueName: "file"))
   var save: String?
 
-  @Flag(help: "Show the frames on a screen, without copying them.")
+  @Flag(help: "Show the frames on a display, without a copy.")
   var show = false
 
   @Option(
     help: ArgumentHelp(
-      "With --show: a node of /dev/dri, or a driver's name; else the first with a display.",
+      "With --show: a node of /dev/dri or a driver's name; by default the first with a display.",
       valueName: "device"))
   var screen: String?
 
   @Option(
     help: ArgumentHelp(
-      "With --show: e.g. HDMI-A-1; else the first with a display.", valueName: "name"))
+      "With --show: e.g. HDMI-A-1; by default the first with a display.", valueName: "name"))
   var connector: String?
 
   @OptionGroup var output: OutputChoice

@@ -5,7 +5,7 @@ internal import SystemPackage
 
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the whole life of two buffers that are shared with a second process.")
+    abstract: "Shows the whole life of two buffers shared with a second process.")
 
   @OptionGroup var color: ColorChoice
 

@@ -4,13 +4,13 @@ internal import LinuxHeaps
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Tells why allocation fails here, or could fail, and how to fix it.",
+    abstract: "Finds out why allocation fails here, or could fail, and how to fix it.",
     discussion: """
-      Exit status: 1 when something is broken, 0 otherwise. Run it as the user that shall allocate; \
-      root sees more and may more.
+      Exit status: 1 if something is broken, 0 otherwise. Run it as the user that is to allocate: \
+      root sees more, and may do more.
       """)
 
-  @Flag(name: .shortAndLong, help: "Show all findings, those that are as they should be too.")
+  @Flag(name: .shortAndLong, help: "Show all findings, including what is in order.")
   var verbose = false
 
   @Flag(

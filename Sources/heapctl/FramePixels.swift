@@ -16,7 +16,8 @@ enum FramePixels {
 
   private static func unknown(_ format: VideoFormat) -> HeapError {
     HeapError(
-      .notSupported, "convert a frame of \(format) for a picture", cause: "heapctl knows no way",
+      .notSupported, "convert a frame of \(format) for a picture",
+      cause: "heapctl does not convert this format",
       fix: "use --format with one of: \(formats.map(\.description).joined(separator: " "))")
   }
 

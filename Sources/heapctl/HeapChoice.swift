@@ -7,7 +7,7 @@ struct HeapChoice: ParsableArguments {
   @Option(
     name: .customLong("heap"),
     help: ArgumentHelp(
-      "A heap by its whole name, or one built in: memfd, udmabuf, opaque. May be repeated.",
+      "A heap by its whole name, or a built-in one: memfd, udmabuf, opaque. May be repeated.",
       valueName: "name"))
   var names: [String] = []
 

@@ -7,10 +7,10 @@ internal import LinuxHeaps
 struct Heapctl: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "heapctl",
-    abstract: "Finds, tries and checks the dma-buf heaps of this machine.",
+    abstract: "Finds, exercises and checks this machine's dma-buf heaps.",
     discussion: """
-      Exit status: 0 all right; 1 a check failed or a request was refused; 64 wrong usage; \
-      69 no heap can serve the request; 77 no permission.
+      Exit status: 0 success; 1 a check failed or a request was refused; 64 usage error; \
+      69 no heap can serve the request; 77 permission denied.
       """,
     version: BuildFacts.text(of: "heapctl"),
     subcommands: [
@@ -58,7 +58,7 @@ func reporting(_ body: () async throws -> Void) async throws {
 
 struct Completion: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Prints the script that completes heapctl's words in a shell.",
+    abstract: "Prints a completion script for a shell.",
     discussion: """
       For one user: heapctl completion bash > ~/.local/share/bash-completion/completions/heapctl; \
       heapctl completion fish > ~/.config/fish/completions/heapctl.fish; in zsh into a file _heapctl \

@@ -7,11 +7,11 @@ internal import SystemPackage
 struct HoldersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "holders",
-    abstract: "Shows every buffer of this machine, and who holds it.",
+    abstract: "Lists every buffer on this machine and who holds it.",
     discussion: """
       Reads each process's descriptors and mappings from /proc and, as root, the kernel's own list \
-      of dma-bufs from debugfs or, since Linux 6.16, by a BPF iterator. References that no process was \
-      seen to hold are shown as such.
+      of dma-bufs from debugfs or, since Linux 6.16, by a BPF iterator. References whose holder \
+      was not found are listed as such.
       """)
 
   @Option(help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
@@ -27,12 +27,12 @@ struct HoldersCommand: ParsableCommand {
 
   static func expectVisible(_ process: pid_t) throws {
     guard process > 0, unsafe access("/proc/\(process)", F_OK) == 0 else {
-      complain("look into process \(process) (/proc/\(process)): no such process")
+      complain("inspect process \(process) (/proc/\(process)): no such process")
       throw Ending.refused
     }
     guard unsafe access("/proc/\(process)/fd", R_OK | X_OK) == 0 else {
       complain(
-        "look into process \(process) (/proc/\(process)/fd): permission denied: it is another user's. "
+        "inspect process \(process) (/proc/\(process)/fd): permission denied: it is another user's. "
           + "To fix it: run as that user, or as root")
       throw Ending.noPermission
     }

@@ -4,7 +4,7 @@ internal import SystemPackage
 
 struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the heaps of this machine, those of the kernel and those built in.")
+    abstract: "Lists this machine's heaps: the kernel's and the built-in ones.")
 
   @OptionGroup var output: OutputChoice
 

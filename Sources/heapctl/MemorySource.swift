@@ -16,7 +16,8 @@ struct MemorySource {
     case UDMABufHeap.name where contiguous:
       throw HeapError(
         .notSupported, "give contiguous memory of \(UDMABufHeap.name) to a device",
-        cause: "its pages are in no order", fix: "use a contiguous heap of /dev/dma_heap")
+        cause: "its pages are not physically contiguous",
+        fix: "use a contiguous heap of /dev/dma_heap")
     case UDMABufHeap.name: return [MemorySource(heap: UDMABufHeap())]
     case MemfdHeap.name, OpaqueHeap.name:
       throw HeapError(

@@ -44,7 +44,8 @@ struct OutputFile {
     do throws(Errno) {
       try Self.expectReplaceable(target)
     } catch {
-      throw FileFault(operation, path, error, fix: "name a file in a folder of yours")
+      throw FileFault(
+        operation, path, error, fix: "name a file in a folder that this user may write to")
     }
   }
 

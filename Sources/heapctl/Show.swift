@@ -6,32 +6,36 @@ internal import SystemPackage
 
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Puts a test pattern from a heap buffer on a screen, without copying it.",
+    abstract: "Shows a test pattern from a heap buffer on a display, without a copy.",
     discussion: """
       The buffer is filled through a mapping, imported into the display's driver and scanned out. \
-      What the screen showed before comes back at the end, also after SIGINT, SIGTERM or SIGHUP.
+      What the display showed before is restored on exit, also after SIGINT, SIGTERM or SIGHUP.
       """)
 
   @Option(
     help: ArgumentHelp(
-      "A node of /dev/dri, or a driver's name; else the first with a display.", valueName: "device")
+      "A node of /dev/dri or a driver's name; by default the first with a display.",
+      valueName: "device")
   )
   var device: String?
 
-  @Option(help: ArgumentHelp("E.g. HDMI-A-1; else the first with a display.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("E.g. HDMI-A-1; by default the first with a display.", valueName: "name"))
   var connector: String?
 
-  @Option(help: ArgumentHelp("E.g. 1280x720; else what the display asks for.", valueName: "mode"))
+  @Option(
+    help: ArgumentHelp("E.g. 1280x720; by default the display's preferred mode.", valueName: "mode")
+  )
   var mode: String?
 
   @Option(
     help: ArgumentHelp(
-      "A heap by its whole name, or udmabuf; else system, and contiguous where the driver needs it.",
+      "A heap by its whole name, or udmabuf; by default system, or contiguous where the driver requires it.",
       valueName: "name"))
   var heap: String?
 
   @Option(
-    help: ArgumentHelp("Four letters of drm_fourcc.h, e.g. XR24, NV12.", valueName: "format"))
+    help: ArgumentHelp("A fourcc of drm_fourcc.h, e.g. XR24 or NV12.", valueName: "format"))
   var format = "XR24"
 
   @Option(help: "What is shown: \(TestPattern.allCases.map(\.rawValue).joined(separator: " or ")).")
@@ -41,7 +45,7 @@ struct Show: AsyncParsableCommand {
     help: ArgumentHelp("A picture in place of the pattern: a PPM file (P6).", valueName: "file"))
   var image: String?
 
-  @Option(help: ArgumentHelp("End after that time.", valueName: "seconds"))
+  @Option(help: ArgumentHelp("Exit after this time.", valueName: "seconds"))
   var seconds: UInt32?
 
   @OptionGroup var output: OutputChoice
@@ -165,7 +169,7 @@ private struct ImageChoice {
     guard taken.isEmpty || taken.contains(format) else {
       throw HeapError(
         .notSupported, operation, at: device.path,
-        cause: "\(device.driver) does not show this format",
+        cause: "\(device.driver) does not display this format",
         fix: "use --format with one of: "
           + taken.filter(Painter.formats.contains).map { "\($0)" }.joined(separator: " "))
     }

@@ -4,24 +4,24 @@ internal import LinuxHeaps
 
 struct Stress: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Does random work on heaps, checked against a model that knows what must be alive.",
+    abstract: "Runs random operations on heaps, checked against a model of what must be alive.",
     discussion: """
       Allocates, slices, maps, writes, reads, passes to other processes, imports into vgem and vkms, \
-      kills those processes, closes and deletes. What is done follows from the seed, the heap and the \
-      devices: a run that found a fault says how to repeat it.
+      kills those processes, closes and deletes. The seed, the heap and the devices \
+      determine every operation; a failed run prints how to repeat it.
       """)
 
   @OptionGroup var choice: HeapChoice
 
   @Option(
-    help: ArgumentHelp("How long on each heap; 10 where no --steps are given.", valueName: "number")
+    help: ArgumentHelp("Seconds on each heap; 10 unless --steps is given.", valueName: "number")
   )
   var seconds: UInt32?
 
-  @Option(help: ArgumentHelp("How many steps on each heap.", valueName: "number"))
+  @Option(help: ArgumentHelp("Number of steps on each heap.", valueName: "number"))
   var steps: UInt32?
 
-  @Option(help: ArgumentHelp("Repeat the run that had this seed.", valueName: "number"))
+  @Option(help: ArgumentHelp("Repeat the run with this seed.", valueName: "number"))
   var seed: UInt32?
 
   @OptionGroup var output: OutputChoice

@@ -8,9 +8,9 @@ internal import SystemPackage
 
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Runs the checks that a heap must pass, on the heaps named or on all.",
+    abstract: "Runs every check that a heap must pass, on the given heaps or on all.",
     discussion: """
-      The report tells the machine, its heaps and what each check found: as text; for kernel test \
+      The report describes the machine, its heaps and the result of each check: as text; for kernel test \
       harnesses (ktap); for continuous integration (junit); for programs (json); or as one page to \
       attach to a bug report (html).
       """)
@@ -27,18 +27,18 @@ struct Verify: AsyncParsableCommand {
 
   @Option(
     name: [.short, .long],
-    help: ArgumentHelp("Write the report to a file, whole or not at all.", valueName: "file"))
+    help: ArgumentHelp("Write the report to a file, atomically.", valueName: "file"))
   var output: String?
 
   @Option(
     help: ArgumentHelp(
-      "Repeat the run that had this seed: the order of the checks and what they write.",
+      "Repeat the run with this seed: the order of the checks and the bytes they write.",
       valueName: "number"))
   var seed: UInt32?
 
   @Option(
     help: ArgumentHelp(
-      "Run nothing: show the report in this file (json or html) in another format.",
+      "Run no checks: convert the report in this file (json or html) to another format.",
       valueName: "file"))
   var from: String?
 

@@ -4,7 +4,7 @@ internal import LinuxHeaps
 
 struct Watch: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the buffers and who holds them, live, on the whole terminal.",
+    abstract: "Shows the buffers and their holders live, full screen.",
     discussion: """
       Above the buffers are the memory pressure that the kernel reports (PSI) and the history of each \
       heap's bytes. Keys: q quits, space pauses, s sorts by another figure, the arrow and page keys scroll. \

@@ -67,7 +67,7 @@ enum Heapd {
     guard !heap.isBuiltIn || HeapCatalog().heaps().isEmpty else {
       throw HeapError(
         .accessDenied, "serve the kernel's heaps",
-        cause: "they are closed to this user; without them it would be \(heap.reason)",
+        cause: "this user may not open them; without them it would be \(heap.reason)",
         fix: "join their group (udev/60-dma-heap.rules), or ask for --heap memfd")
     }
     return heap

@@ -172,7 +172,7 @@ struct ShowOnScreenTests {
     (["--heap", "nosuch"], "(/dev/dma_heap/nosuch): no such heap"),
     (
       ["--format", "ZZZZ"],
-      "ZZZZ out for Virtual-1 (/dev/dri/cardN): vkms does not show this format"
+      "ZZZZ out for Virtual-1 (/dev/dri/cardN): vkms does not display this format"
     ),
     (["--mode", "1x1"], "(/dev/dri/cardN): there is no mode 1x1"),
     (["--connector", "HDMI-A-9"], "(/dev/dri/cardN): the device has no such connector"),
@@ -193,7 +193,7 @@ struct ShowOnScreenTests {
       device, connector: connector, mode: try #require(connector.preferredMode))
     let run = try Run.heapctl("show", "--device", "vkms")
     #expect(run.status == 77)
-    #expect(run.error.contains("another program has the displays"))
+    #expect(run.error.contains("another program controls the display"))
     _ = consume scanout
   }
 

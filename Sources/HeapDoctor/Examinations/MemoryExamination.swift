@@ -26,12 +26,12 @@ enum MemoryExamination {
       return Finding(
         .broken, .memory, "memory.exhausted", seen: seen,
         why:
-          "requests are refused that leave less than \(floor.asByteCount) to the rest of the machine: a kernel's heap would go on until the out-of-memory killer runs",
+          "requests that would leave less than \(floor.asByteCount) of free memory are refused: a kernel's heap would go on until the out-of-memory killer runs",
         fix: "ps -eo rss,pid,comm --sort=-rss | head  # end what is not needed")
     }
     return Finding(
       .ok, .memory, "memory.available", seen: seen,
-      why: "requests are refused that leave less than \(floor.asByteCount)")
+      why: "requests that would leave less than \(floor.asByteCount) are refused")
   }
 
   private static func isCharged(_ machine: Machine) -> Bool {

@@ -15,7 +15,7 @@ enum UdevExamination {
         Finding(
           .note, .udev, "udev.none",
           seen:
-            "no udev rule speaks of heaps: their nodes are as the kernel makes them, root:root 0600",
+            "no udev rule covers the heaps: their nodes stay as the kernel creates them, root:root 0600",
           why: "an ordinary user may not allocate", fix: installRule())
       ]
     }

@@ -16,7 +16,7 @@ extension ServerLoop {
     if connection.requests == 0 && connection.socket.fd.allIsRead { connection.unreadReports = 0 }
     guard connection.unreadReports < Self.mostUnreadReports, !isOutOfDescriptors else {
       note(
-        "status refused: earlier reports are not read, or the server's descriptors are used up",
+        "status refused: earlier reports are unread, or the server is out of descriptors",
         connection)
       return refuseStatus(connection, transaction, .noResources)
     }

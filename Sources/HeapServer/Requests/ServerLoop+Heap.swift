@@ -161,7 +161,7 @@ extension ServerLoop {
     case .unknown(let handle):
       discard(handle, of: connection)
       note(
-        "deletion of a buffer that is not there", connection, ["buffer": "\(key)"], at: .notice)
+        "DeleteVmo of an unknown buffer", connection, ["buffer": "\(key)"], at: .notice)
       answerDeletion(connection, transaction)
     case .wrongHandle(let handle):
       discard(handle, of: connection)
@@ -251,7 +251,7 @@ extension ServerLoop {
     var bytes: UInt64 = 0
     for buffer in buffers { bytes += takeOver(buffer) }
     log.notice(
-      "took over the buffers of the server before this one",
+      "took over the previous server's buffers",
       metadata: ["buffers": "\(ledger.total.buffers)", "bytes": "\(bytes.asByteCount)"])
   }
 
@@ -274,7 +274,7 @@ extension ServerLoop {
       return bytes
     } catch {
       log.error(
-        "a kept descriptor is of no use",
+        "a stored descriptor is unusable",
         metadata: ["name": "\(name.description)", "error": "\(error)"])
       // Of two under one name the manager would drop both.
       if error.code != .alreadyExists { slot?.drop() }

@@ -80,7 +80,7 @@ extension ServerLoop {
     if trackers.count(of: user) >= policy.limits.waits || isOutOfDescriptors {
       discard(handle, of: connection)
       note(
-        "tracking refused: too many handles of the user wait", connection,
+        "tracking refused: too many of the user's handles are pending", connection,
         ["collection": "\(request.bufferCollectionID)"])
       reply = AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue))
     } else {
@@ -112,7 +112,7 @@ extension ServerLoop {
     guard connection.waits < policy.limits.waits else {
       discard(handle, of: connection)
       note(
-        "watching refused: too many answers of the connection wait", connection,
+        "watch refused: too many of the connection's replies are pending", connection,
         ["buffer": "\(key)"])
       return refuseToAwait(connection, transaction, .noResources)
     }

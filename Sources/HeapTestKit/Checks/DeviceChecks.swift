@@ -27,7 +27,7 @@ extension HeapCheck {
 
     HeapCheck(
       "camera-import",
-      "each camera streams into the buffer, or wants contiguous memory, and lets go",
+      "each camera streams into the buffer or requires contiguous memory, and releases it",
       on: dmaBufs
     ) { bench in
       let paths = CameraTrial.paths()

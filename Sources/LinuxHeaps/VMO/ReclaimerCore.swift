@@ -199,7 +199,7 @@ final class ReclaimerCore: Sendable {
     } catch {
       // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
       log.warning(
-        "cannot count a buffer's children, will ask again", metadata: ["error": "\(error)"])
+        "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
     }
     switch children {
     case .some: waitForChildren(id)

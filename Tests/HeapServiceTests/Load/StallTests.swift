@@ -24,7 +24,7 @@ import Testing
       #expect(sent > 100)
       let meanwhile = try Latency.median { _ = try scene.heap.refusal(size: 0) }
       #expect(meanwhile < before * 20)
-      try scene.daemon.expectLog("client dropped: it reads no answers", "unread=1")
+      try scene.daemon.expectLog("client dropped: it does not read replies", "unread=1")
       #expect(ContinuousClock.now - begin >= .seconds(1))
       // What was sent can be read, and then it ends.
       var answers = 0

@@ -47,7 +47,7 @@ import Testing
       let client = try WireClient.heap(scene.daemon)
       let odd = try handle(kind, client, scene.daemon)
       try client.receiveDeleted(client.sendDelete(1, odd))
-      try scene.daemon.expectLog("deletion of a buffer that is not there", "7")
+      try scene.daemon.expectLog("DeleteVmo of an unknown buffer", "7")
     }
     try scene.expectUnharmed()
   }

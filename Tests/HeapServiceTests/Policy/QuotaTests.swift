@@ -78,7 +78,7 @@ import Testing
     let buffers = [try heap.allocate(0), try heap.allocate(1)]
     try observer.sendAwait(buffers[0])
     #expect(try observer.awaitRefusal(buffers[1]) == .noResources)
-    try daemon.expectLog("watching refused", "buffer=lh:7.1")
+    try daemon.expectLog("watch refused", "buffer=lh:7.1")
     // It costs that request, and the connection goes on.
     #expect(try observer.awaitRefusal(OddFile.memfd()) == .notFound)
     let tracker = try OddFile.memfd()

@@ -19,7 +19,7 @@ import Testing
 
     try "connection-buffers = 2\n".write(toFile: path, atomically: true, encoding: .utf8)
     Glibc.kill(daemon.identifier, SIGHUP)
-    try daemon.expectLog("configuration read again")
+    try daemon.expectLog("configuration reloaded")
     #expect(try client.refusal(1) == nil)
     withExtendedLifetime(kept) {}
   }

@@ -69,7 +69,7 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: write the picture (\(path)): No such file or directory [errno 2]. "
-            + "To fix it: name a file in a folder of yours\n", status: 1))
+            + "To fix it: name a file in a folder that this user may write to\n", status: 1))
   }
 
   @Test(arguments: ["0.05", "0.2", "0.5"])

@@ -178,7 +178,7 @@ import Testing
     #expect(refused.status == 77)
     #expect(
       refused.error == """
-        heapctl: look into process \(holder.id) (/proc/\(holder.id)/fd): permission denied: it is \
+        heapctl: inspect process \(holder.id) (/proc/\(holder.id)/fd): permission denied: it is \
         another user's. To fix it: run as that user, or as root
 
         """)
@@ -189,7 +189,7 @@ import Testing
     let run = try Run.heapctl("holders", "--pid", "4194305")
     #expect(run.status == 1)
     #expect(
-      run.error == "heapctl: look into process 4194305 (/proc/4194305): no such process\n")
+      run.error == "heapctl: inspect process 4194305 (/proc/4194305): no such process\n")
   }
 
   private static func settings(_ heap: String) -> SingleBufferSettings {

@@ -81,7 +81,7 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: write the report (\(missing)): No such file or directory [errno 2]. "
-            + "To fix it: name a file in a folder of yours\n", status: 1))
+            + "To fix it: name a file in a folder that this user may write to\n", status: 1))
     let directory = try Run.heapctl("verify", "--heap", "memfd", "-o", folder.path)
     #expect(
       directory
@@ -94,7 +94,7 @@ import Testing
     let odd = try Run.heapctl("verify", "--heap", "memfd", "-o", "/proc/report")
     #expect(
       odd.output == "" && odd.error.hasPrefix("heapctl: write the report (/proc/report): ")
-        && odd.error.hasSuffix("To fix it: name a file in a folder of yours\n"))
+        && odd.error.hasSuffix("To fix it: name a file in a folder that this user may write to\n"))
     #expect(odd.status == (geteuid() == 0 ? 1 : 77))
   }
 
@@ -110,7 +110,7 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: write the report (\(folder.path)/report): Permission denied [errno 13]. "
-            + "To fix it: name a file in a folder of yours\n", status: 77))
+            + "To fix it: name a file in a folder that this user may write to\n", status: 77))
     #expect(try folder.text("report") == "old")
   }
 
@@ -128,7 +128,8 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: write the report (\(folder.path)/report): Operation not permitted "
-            + "[errno 1]. To fix it: name a file in a folder of yours\n", status: 77))
+            + "[errno 1]. To fix it: name a file in a folder that this user may write to\n",
+          status: 77))
     let own = try Run.heapctl(
       "verify", "--heap", "opaque", "-o", "\(folder.path)/own",
       through: EveryFormatTests.ordinaryUser)

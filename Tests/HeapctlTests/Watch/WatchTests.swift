@@ -143,7 +143,7 @@ import Testing
     #expect(terminal.end() == .status(1))
     #expect(
       terminal.text
-        == "heapctl: look into process 4194305 (/proc/4194305): no such process\n")
+        == "heapctl: inspect process 4194305 (/proc/4194305): no such process\n")
   }
 }
 

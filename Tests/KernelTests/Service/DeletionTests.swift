@@ -49,7 +49,7 @@ import Testing
       let vmo = try scene.heap.allocate(1)
       for _ in 0..<3 { try scene.heap.receiveDeleted(scene.heap.sendDelete(2, vmo)) }
       try scene.heap.receiveDeleted(scene.heap.sendDelete(1, of: 8, vmo))
-      try scene.daemon.expectLog("deletion of a buffer that is not there")
+      try scene.daemon.expectLog("DeleteVmo of an unknown buffer")
       #expect(try scene.observer.info(vmo) == Self.key(1))
     }
     try scene.expectUnharmed()

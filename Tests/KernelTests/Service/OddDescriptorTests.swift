@@ -51,7 +51,7 @@ import Testing
     manager.store.insert(try Memfd.create("empty", size: 0), as: Self.name(3))
     try manager.start()
     #expect(eventually { manager.store.entries.isEmpty }, "\(manager.logText)")
-    #expect(manager.logText.split(separator: "\n").count { $0.contains("is of no use") } == 3)
+    #expect(manager.logText.split(separator: "\n").count { $0.contains("is unusable") } == 3)
     try await Self.expectServing(manager, .memfd)
   }
 
