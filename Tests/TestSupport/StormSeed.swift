@@ -33,5 +33,5 @@ package enum StormSize {
   package static let clients = max(20, 500 / share)
   package static let servers = max(5, 50 / share)
   /// Of each task that makes buffers.
-  package static let rounds = max(100, 2_000 / share)
+  package static let rounds = max(100, 500 / share)
 }

@@ -62,7 +62,8 @@ import Testing
       tests.flatMap { test in test.tests.map { [test.name, $0.name, $0.outcome] } }
         == report.results.map { [$0.heap, $0.check, $0.outcome.rawValue] })
     try MachineFormatTests.agrees(try JUnit(report.junit), with: report)
-    #expect(report.text.split(separator: "\n").count == report.results.count + 1)
+    let answers = report.results.map(\.answers.count).reduce(0, +)
+    #expect(report.text.split(separator: "\n").count == report.results.count + answers + 1)
     if Browser.isWanted { try BrowserTests.agrees(with: report) }
   }
 

@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -51,6 +52,31 @@ import Testing
     #expect(diary.entries == ["open"])
     #expect(openDescriptorCount(of: key) == 0)
     #expect(heap.buffers.count == 0)
+  }
+
+  // Another thread takes the buffer back, and has come no further than to forget it when the handle is closed.
+  @Test func `a deletion returns after the trackers are closed`() async throws {
+    let (isForgotten, mayGoOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    let reclaimer = try Reclaimer(drivenByCaller: .init()) { work in
+      Thread { work() }.start()
+      isForgotten.wait()
+    }
+    let heap = MemfdHeap(reclaimer: reclaimer)
+    let key = BufferKey.fresh()
+    let pipe = PipeBox(try Pipe())
+    let vmo = try heap.allocate(key, cleanup: [{}])
+    pipe.attach(to: heap, key.bufferCollectionID, remaining: 0)
+    let isKnown = heap.buffers.whenReclaimed(vmo.identity) {
+      isForgotten.signal()
+      mayGoOn.wait()
+    }
+    #expect(isKnown)
+    Thread {
+      usleep(50_000)
+      mayGoOn.signal()
+    }.start()
+    try await heap.delete(key, vmo)
+    #expect(pipe.isHungUp)
   }
 
   @Test func `a buffer whose allocation failed is not waited for`() async throws {

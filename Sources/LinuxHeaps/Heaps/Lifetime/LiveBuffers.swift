@@ -22,8 +22,8 @@ public final class LiveBuffers: Sendable {
     /// One, and one more for each isolated slice.
     var identities: [VMOIdentity] = []
     var waiters: [Waiter] = []
-    /// Calls of `deleteVmo` that return then.
-    var deletions: [Waiter] = []
+    /// Calls of `deleteVmo`, which return after all others were told.
+    var deletions: [DeletionEnd] = []
   }
 
   private struct State {
@@ -193,7 +193,7 @@ public final class LiveBuffers: Sendable {
     }
     for waiter in record?.waiters ?? [] { waiter() }
     for tracker in due { tracker.close() }
-    for deletion in record?.deletions ?? [] { deletion() }
+    for deletion in record?.deletions ?? [] { deletion.come() }
   }
 
   /// - Parameter closing: Has the descriptor closed; a stranger's file can take long about it.
@@ -212,10 +212,11 @@ public final class LiveBuffers: Sendable {
 
 extension LiveBuffers {
   func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
-    switch beginDeletion(key, vmo.identity) {
+    let end = DeletionEnd()
+    switch beginDeletion(key, vmo.identity, end) {
     case .begun(let buffer):
       drop(consume vmo, of: buffer)
-      await end(of: buffer, key)
+      await end.wait()
     case let refusal:
       let isUnknown = if case .wrongHandle = refusal { false } else { true }
       throw HeapError(
@@ -239,7 +240,7 @@ extension LiveBuffers {
   package func delete(
     _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity
   ) -> Deletion {
-    switch beginDeletion(key, identity, joins: true) {
+    switch beginDeletion(key, identity, nil) {
     case .begun(let buffer):
       drop(consume descriptor, of: buffer)
       return .begun
@@ -254,18 +255,20 @@ extension LiveBuffers {
     case wrongHandle
   }
 
+  /// - Parameter end: Who waits for the end; nil for one who joins a deletion that has begun before.
   private func beginDeletion(
-    _ key: BufferKey, _ identity: VMOIdentity, joins: Bool = false
+    _ key: BufferKey, _ identity: VMOIdentity, _ end: DeletionEnd?
   ) -> Beginning {
     state.withLock { state in
       let found: Buffer
-      switch (state.records[key]?.stage, joins) {
+      switch (state.records[key]?.stage, end == nil) {
       case (.live(let buffer), _), (.deleting(let buffer), true): found = buffer
       case (.allocating, true): return .wrongHandle
       default: return .unknown
       }
       guard state.keys[identity] == key else { return .wrongHandle }
       state.records[key]?.stage = .deleting(found)
+      if let end { state.records[key]?.deletions.append(end) }
       return .begun(found)
     }
   }
@@ -280,18 +283,35 @@ extension LiveBuffers {
     buffer.endLocalReferenceUnnoticed()
     reclaimer.core.look(at: buffer)
   }
+}
 
-  private func end(of buffer: Buffer, _ key: BufferKey) async {
+/// The end of a deletion, awaited by who began it. It can come before that, on another thread.
+private final class DeletionEnd: Sendable {
+  private enum State {
+    case pending
+    case awaited(CheckedContinuation<Void, Never>)
+    case come
+  }
+
+  private let state = Guarded(State.pending)
+
+  func come() {
+    let awaited: CheckedContinuation<Void, Never>? = state.withLock { state in
+      defer { state = .come }
+      if case .awaited(let continuation) = state { return continuation }
+      return nil
+    }
+    awaited?.resume()
+  }
+
+  func wait() async {
     await withCheckedContinuation { continuation in
-      let isGone = state.withLock { state in
-        // Its (collection, index) may be another buffer's by now.
-        guard case .deleting(let waiting) = state.records[key]?.stage, waiting === buffer else {
-          return true
-        }
-        state.records[key]?.deletions.append { continuation.resume() }
+      let hasCome = state.withLock { state in
+        if case .come = state { return true }
+        state = .awaited(continuation)
         return false
       }
-      if isGone { continuation.resume() }
+      if hasCome { continuation.resume() }
     }
   }
 }
