@@ -1,4 +1,5 @@
-import Foundation
+import Glibc
+import LinuxHeaps
 
 /// Of `/proc/PID/stat` (proc(5)); nil for a process that is gone.
 struct ProcessState {
@@ -7,7 +8,8 @@ struct ProcessState {
 
   init?(_ process: pid_t) {
     // The program's name, in parentheses before them, can hold anything.
-    guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+    // Foundation's reader leaks its buffer where a read fails, as it does with ESRCH once the process is gone.
+    guard let text = try? SmallFile.read("/proc/\(process)/stat"),
       let end = text.lastIndex(of: ")")
     else { return nil }
     let words = text[text.index(after: end)...].split(separator: " ")
