@@ -187,7 +187,7 @@ let package = Package(
     .target(name: "CHeapWire", path: "Tests/CHeapWire", cSettings: cSettings),
     // Clients of heapd that can be killed by the hundred.
     .target(
-      name: "CHeapClient", dependencies: ["CHeapWire"], path: "Tests/CHeapClient",
+      name: "CHeapClient", dependencies: ["CHeapPeer", "CHeapWire"], path: "Tests/CHeapClient",
       cSettings: cSettings),
     // What several of the test targets need: the programs under test, a raw client, heaps by name.
     .target(

@@ -9,7 +9,7 @@ logs=.build-logs
 rm -rf "$logs"
 mkdir "$logs"
 K=Tests/Kernel
-export LINUXHEAPS_PROGRAMS=$PWD/${SHIP:-.build-ship}/dynamic
+export LINUXHEAPS_PROGRAMS=$PWD/.build-ship/dynamic
 
 # step NAME COMMAND...: 77 says that it cannot run on this machine, and the last line why.
 step() {
@@ -73,15 +73,18 @@ wait
 # Alone: its figures are ratios, but a busy machine makes them wide.
 [ "$mode" = test ] || step bench make --no-print-directory bench
 
+# plain NAME: a step's log without the runner's colours.
+plain() { sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log"; }
+
 # The runner tells of each start too, and prints what it was told of a failure: neither says why.
 for name in $(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results"); do
   echo "---- $name, the end of $logs/$name.log"
-  sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -vE '^(◇|↳ ///|✔ Test( case)? )' | tail -n 60
+  plain "$name" | grep -vE '^(◇|↳ ///|✔ Test( case)? )' | tail -n 60
 done
 echo
 echo "What ran, in the order of its end:"
 column -t -s $'\t' "$logs/results" | sed 's/^/  /'
-skipped() { sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log" | sed -nE 's/^➜ .* skipped: "(.*)"$/\1/p' | sort | uniq -c | sort -rn; }
+skipped() { plain "$1" | sed -nE 's/^➜ .* skipped: "(.*)"$/\1/p' | sort | uniq -c | sort -rn; }
 echo "What the host's tests skipped, with reasons; in guests, where a skip is a failure on next:"
 echo "  KernelTests' in the step next; others' by \`make test-all\`, in its step next"
 skipped host | sed 's/^/  /'

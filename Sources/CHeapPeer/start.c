@@ -13,13 +13,16 @@
 extern char **environ;
 
 int CHeapPeer_start_nursery(int socket, pid_t *pid) {
-    static char asked[] = "HEAPTESTKIT_NURSERY=3";
+    return CHeapPeer_start_again("heap-peer", "HEAPTESTKIT_NURSERY=3", socket, pid);
+}
+
+int CHeapPeer_start_again(const char *name, const char *asked, int socket, pid_t *pid) {
     size_t count = 0;
     while (environ[count]) count++;
     char **environment = calloc(count + 2, sizeof *environment);
     if (!environment) return ENOMEM;
     memcpy(environment, environ, count * sizeof *environment);
-    environment[count] = asked;
+    environment[count] = (char *)asked;
 
     // Descriptor 3 loses its close-on-exec flag in the child, also where it was 3 already.
     posix_spawn_file_actions_t actions;
@@ -32,7 +35,7 @@ int CHeapPeer_start_nursery(int socket, pid_t *pid) {
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    char *const arguments[] = {(char *)"heap-peer", NULL};
+    char *const arguments[] = {(char *)name, NULL};
     if (!error)
         error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
     posix_spawnattr_destroy(&attributes);

@@ -115,11 +115,7 @@ if [ ! -d "$target" ]; then
   fi
 fi
 if [ ! -d "$target" ]; then
-  target=$(newest_cached "$cache/kernels/$kernel")
-  case $target in
-  *"$options") ;;
-  *) target= ;;
-  esac
+  target=$(newest_cached "$cache/kernels" "$kernel-[0-9]*$options")
   [ -n "$target" ] || die "'$kernel' can be neither made nor found in $cache/kernels"
   say "warning: going on with $(basename "$target"), which is at hand"
 fi

@@ -71,8 +71,8 @@ fetch_package() {
 
 candidate_version() { private_apt apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
 
-# The newest folder of this name in the cache, for a machine whose archive cannot be reached.
-newest_cached() { find "$(dirname "$1")" -maxdepth 1 -name "$(basename "$1")-[0-9]*" ! -name '*.log' | sort -V | tail -n 1; }
+# newest_cached FOLDER PATTERN: the newest that matches, for a machine whose archive cannot be reached; nothing where there is none.
+newest_cached() { find "$1" -maxdepth 1 -name "$2" ! -name '*.log' | sort -V | tail -n 1; }
 
 # Whether this machine's processor runs guests itself. /dev/kvm can be there and of no use, so a small guest is started: the
 # image's kernel without a file system, which has to come as far as to panic for want of one. Asked once a boot.

@@ -57,6 +57,11 @@ enum {
 /// Answers 0 or an errno. The caller reaps `pid`.
 int CHeapPeer_start_nursery(int socket, pid_t *_Nonnull pid);
 
+/// Starts this program again as a process `name` that blocks no signal, with `socket` as its descriptor 3 and `asked`,
+/// `VARIABLE=3`, in its environment: a constructor takes over before `main`. Answers 0 or an errno. The caller reaps `pid`.
+int CHeapPeer_start_again(const char *_Nonnull name, const char *_Nonnull asked, int socket,
+                          pid_t *_Nonnull pid);
+
 /// pidfd_open(2): readable when the process has ended and let go of all that it held. Close-on-exec.
 int CHeapPeer_pidfd_open(pid_t process);
 

@@ -68,7 +68,7 @@ if [ ! -d "$target" ]; then
   set -e
 fi
 if [ ! -d "$target" ]; then
-  target=$(ls -d "$cache"/systemd-root-*-"${target##*-}" 2> /dev/null | sort -V | tail -n 1)
+  target=$(newest_cached "$cache" "systemd-root-*-${target##*-}")
   [ -n "$target" ] || die "a root with systemd can be neither made nor found in $cache"
   say "warning: going on with $(basename "$target"), which is at hand"
 fi
