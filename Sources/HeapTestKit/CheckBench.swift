@@ -136,14 +136,25 @@ final class Tally: Sendable {
   func add() { cell.withLock { $0 += 1 } }
 }
 
-/// This process's open descriptors, as /proc/self/fd lists them.
-package enum OpenDescriptors {
-  package static func count() throws(Errno) -> Int {
-    try SmallFile.entries(of: "/proc/self/fd").count { number in
+/// What this process's open descriptors are of, as the links in /proc/self/fd name it: "/dmabuf:lh:1.0",
+/// "socket:[4711]".
+package struct OpenDescriptors {
+  private var counts: [String: Int] = [:]
+
+  package init() throws(Errno) {
+    for number in try SmallFile.entries(of: "/proc/self/fd") {
       // Gone: the listing's own. And libdispatch, under Swift's tasks, opens the `stat` of its threads
       // once a second, for a moment (event/workqueue.c).
-      guard let target = try? SmallFile.link("/proc/self/fd/\(number)") else { return false }
-      return !target.hasSuffix("/stat")
+      guard let target = try? SmallFile.link("/proc/self/fd/\(number)"), !target.hasSuffix("/stat")
+      else { continue }
+      counts[target, default: 0] += 1
     }
+  }
+
+  /// What is open now and was not then, sorted. What others closed meanwhile is no matter.
+  package func opened(since earlier: OpenDescriptors) -> [String] {
+    counts.flatMap { target, count in
+      Array(repeating: target, count: max(0, count - earlier.counts[target, default: 0]))
+    }.sorted()
   }
 }

@@ -33,7 +33,7 @@ public struct Scanout: ~Copyable, Sendable {
 extension Scanout {
   /// Takes a display over; nothing changes on it before ``show(_:)``.
   ///
-  /// - Throws: `HeapError.Code.accessDenied` while another program has the device's displays, and
+  /// - Throws: `HeapError.Code.accessDenied` while another program controls the device's displays, and
   ///   `HeapError.Code.badState` where this open device has a scan-out already.
   public init(
     _ device: borrowing DRMDevice, connector: Connector, mode: DisplayMode

@@ -2,6 +2,7 @@
 #include <CHeapClient.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ static int become(uid_t user, gid_t group, const gid_t *groups, size_t count) {
 }
 
 int CHeapClient_connect_as(uid_t user, gid_t group, const gid_t *groups, size_t count, int socket,
-                         const struct sockaddr *address, socklen_t length) {
+                         const void *address, uint32_t length) {
     gid_t own[256];
     int own_count = getgroups(256, own);
     if (own_count < 0) return -1;

@@ -10,9 +10,7 @@ expect() {
   echo "FAIL  udev: $1: $2, not $3"
   failed=1
 }
-rules() {
-  udevadm control --reload && udevadm trigger --action="${1:-add}" --settle --subsystem-match=dma_heap
-}
+rules() { Tests/Kernel/udev-rules.sh "$@"; }
 links() { (cd /dev/dma_heap-by-role 2> /dev/null && for l in *; do echo "$l=$(readlink "$l")"; done | xargs); }
 # What `udevadm test` says that it would do with a heap.
 tested() { udevadm test --action=add "/sys/class/dma_heap/$1" 2> /dev/null; }

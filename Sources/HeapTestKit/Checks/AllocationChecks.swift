@@ -102,9 +102,10 @@ extension HeapCheck {
         try await bench.delete(vmo)
       }
       try await round()
-      let before = try OpenDescriptors.count()
+      let before = try OpenDescriptors()
       for _ in 0..<200 { try await round() }
-      try expectEqual(try OpenDescriptors.count(), before, "the count of open descriptors")
+      try expectEqual(
+        try OpenDescriptors().opened(since: before), [], "what is open that was not before")
     },
   ]
 }

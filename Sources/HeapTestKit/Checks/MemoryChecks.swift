@@ -43,13 +43,14 @@ extension HeapCheck {
         (0, vmo.byteCount + pageSize, .outOfRange), (vmo.byteCount, pageSize, .outOfRange),
         (0 &- pageSize, 2 * pageSize, .outOfRange),
       ]
-      let before = try OpenDescriptors.count()
+      let before = try OpenDescriptors()
       for (offset, byteCount, code) in refused {
         try bench.expectRefusal(code, "a slice of \(byteCount) bytes at \(offset)") {
           _ = try vmo.slice(offset: offset, byteCount: byteCount)
         }
       }
-      try expectEqual(try OpenDescriptors.count(), before, "the count of open descriptors")
+      try expectEqual(
+        try OpenDescriptors().opened(since: before), [], "what is open that was not before")
     },
 
     HeapCheck(

@@ -97,7 +97,7 @@ public struct StressRun: Sendable {
         events: try StressEvents(patience: patience))
     }
     let before = try attempt("count descriptors", at: "/proc/self/fd") { () throws(Errno) in
-      try OpenDescriptors.count()
+      try OpenDescriptors()
     }
     var report = StressReport(seed: seed, limit: limit)
     report.devices = devices.map { $0.value.driver }
@@ -181,7 +181,7 @@ public struct StressRun: Sendable {
 
 extension StressRun {
   private func leaks(
-    _ world: StressWorld, descriptors before: Int, hasFailed: Bool
+    _ world: StressWorld, descriptors before: OpenDescriptors, hasFailed: Bool
   ) -> [String] {
     var leaks: [String] = []
     func look(_ leak: @autoclosure () -> String, _ isGone: () throws -> Bool) {
@@ -199,8 +199,9 @@ extension StressRun {
     look("clean-ups: \(world.cleanups.count), buffers: \(world.allocated)") {
       world.cleanups.count == world.allocated
     }
-    func more() throws -> Int { try OpenDescriptors.count() - before }
-    look("descriptors open that were not before: \((try? more()) ?? 0)") { try more() == 0 }
+    func opened() throws -> [String] { try OpenDescriptors().opened(since: before) }
+    func told() -> String { (try? opened())?.joined(separator: ", ") ?? "/proc is not readable" }
+    look("descriptors open that were not before: \(told())") { try opened().isEmpty }
     return leaks
   }
 

@@ -4,7 +4,6 @@
 #ifdef __linux__
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
 // Clients of a heap service that can be killed at any moment, by the hundred.
@@ -95,9 +94,10 @@ struct CHeapClient_service {
 int CHeapClient_start_service(const struct CHeapClient_service *_Nonnull service, pid_t *_Nonnull pid);
 
 /// connect(2) as another user, whom the server sees (`SO_PEERCRED`, unix(7)). The calling thread must be
-/// root's, and is again on return.
+/// root's, and is again on return. No `struct sockaddr` here: with <sys/socket.h> this module would own
+/// SOCK_SEQPACKET and its kind, and Swift files that import Glibc alone would not see them.
 int CHeapClient_connect_as(uid_t user, gid_t group, const gid_t *_Nonnull groups, size_t count,
-                           int socket, const struct sockaddr *_Nonnull address, socklen_t length);
+                           int socket, const void *_Nonnull address, uint32_t length);
 
 #endif
 #endif

@@ -113,7 +113,7 @@ struct ScanoutTests {
     expect(.badState) { () throws(HeapError) in
       _ = try Scanout(device, connector: connector, mode: mode)
     }
-    expect(.accessDenied, "another program has") { () throws(HeapError) in
+    expect(.accessDenied, "another program controls the display") { () throws(HeapError) in
       _ = try Scanout(other, connector: connector, mode: mode)
     }
     _ = consume scanout

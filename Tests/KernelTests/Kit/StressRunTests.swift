@@ -32,7 +32,8 @@ import Testing
     #expect(report.failure?.contains("which nobody holds any more, is reclaimed") == true)
     #expect(report.failure?.hasPrefix("step \(report.steps), ") == true)
     #expect(report.leaks.contains { $0.hasPrefix("buffers that the heap has not reclaimed: ") })
-    #expect(report.leaks.contains { $0.hasPrefix("descriptors open that were not before: ") })
+    let claim = "descriptors open that were not before: /memfd:"
+    #expect(report.leaks.contains { $0.hasPrefix(claim) })
     #expect(!report.hasPassed)
   }
 
@@ -49,6 +50,15 @@ import Testing
   ) async throws {
     let report = try await Self.run(FaultyHeap(fault), patience: .milliseconds(200))
     #expect(report.failure?.contains(claim) == true, "\(report.failure ?? "no failure")")
+  }
+
+  @Test func `what others close meanwhile hides nothing that is left open`() throws {
+    let others = try Memfd.create("others", size: pageSize)
+    let before = try OpenDescriptors()
+    _ = consume others
+    let left = try Memfd.create("left", size: pageSize)
+    #expect(try OpenDescriptors().opened(since: before) == ["/memfd:left (deleted)"])
+    _ = consume left
   }
 
   @Test func `its caller ends it, and nothing leaks`() async throws {
