@@ -143,12 +143,17 @@ package struct OpenDescriptors {
 
   package init() throws(Errno) {
     for number in try SmallFile.entries(of: "/proc/self/fd") {
-      // Gone: the listing's own. And libdispatch, under Swift's tasks, opens the `stat` of its threads
-      // once a second, for a moment (event/workqueue.c).
-      guard let target = try? SmallFile.link("/proc/self/fd/\(number)"), !target.hasSuffix("/stat")
+      // Gone: the listing's own.
+      guard let target = try? SmallFile.link("/proc/self/fd/\(number)"), !Self.isRuntimes(target)
       else { continue }
       counts[target, default: 0] += 1
     }
+  }
+
+  /// libdispatch, under Swift's tasks, opens the `stat` of its threads once a second, for a moment
+  /// (event/workqueue.c), and a timer for the first task of the process that sleeps (event/event_epoll.c).
+  private static func isRuntimes(_ target: String) -> Bool {
+    target.hasSuffix("/stat") || target == "anon_inode:[timerfd]"
   }
 
   /// What is open now and was not then, sorted. What others closed meanwhile is no matter.
