@@ -216,7 +216,8 @@ let package = Package(
     .testTarget(
       name: "HeapSurveyTests",
       dependencies: [
-        "HeapSurvey", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "HeapSurvey", "LinuxHeaps", "TestSupport",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     .testTarget(

@@ -1,6 +1,8 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -22,6 +24,28 @@ int CLinuxHeaps_get_seals(int memfd) { return fcntl(memfd, F_GET_SEALS); }
 int CLinuxHeaps_set_lease(int file, int type) { return fcntl(file, F_SETLEASE, type); }
 
 int CLinuxHeaps_set_lease_signal(int file, int signal) { return fcntl(file, F_SETSIG, signal); }
+
+// Twice for each memfd buffer: printf would cost more than the kernel's part.
+static const char *link_of(int file, char path[32]) {
+    char digits[12];
+    int count = 0;
+    do digits[count++] = (char)('0' + file % 10);
+    while (file /= 10);
+    char *end = stpcpy(path, "/proc/self/fd/");
+    while (count > 0) *end++ = digits[--count];
+    *end = 0;
+    return path;
+}
+
+int CLinuxHeaps_reopen(int file, int flags) {
+    char path[32];
+    return open(link_of(file, path), flags | O_CLOEXEC);
+}
+
+int CLinuxHeaps_watch_closes(int inotify, int file) {
+    char path[32];
+    return inotify_add_watch(inotify, link_of(file, path), IN_CLOSE);
+}
 
 int CLinuxHeaps_identity(int file, uint64_t *device, uint64_t *inode) {
     struct statx status;

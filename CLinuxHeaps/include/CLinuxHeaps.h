@@ -103,6 +103,12 @@ int CLinuxHeaps_peer_groups(int socket, gid_t *_Nonnull groups, size_t capacity)
 /// A pidfd of the peer, close-on-exec: `SO_PEERPIDFD`, or pidfd_open(2) of `process` before Linux 6.5.
 int CLinuxHeaps_peer_pidfd(int socket, pid_t process);
 
+/// A new open file of the same inode, close-on-exec.
+int CLinuxHeaps_reopen(int file, int flags);
+
+/// Has every last close of an open file of the inode reported (`IN_CLOSE`, inotify(7)). A watch, or -1.
+int CLinuxHeaps_watch_closes(int inotify, int file);
+
 /// `st_dev` and `st_ino` as the kernel knows them already (`AT_STATX_DONT_SYNC`, statx(2)): a file of a
 /// file system in user space, or of a network, does not make the caller wait.
 int CLinuxHeaps_identity(int file, uint64_t *_Nonnull device, uint64_t *_Nonnull inode);

@@ -144,7 +144,8 @@ package struct OpenDescriptors {
   package init() throws(Errno) {
     for number in try SmallFile.entries(of: "/proc/self/fd") {
       // Gone: the listing's own.
-      guard let target = try? SmallFile.link("/proc/self/fd/\(number)"), !Self.isRuntimes(target)
+      guard let target = try? SmallFile.link("/proc/self/fd/\(number)"),
+        !Self.isRuntimes(target), !Self.isKept(target)
       else { continue }
       counts[target, default: 0] += 1
     }
@@ -154,6 +155,12 @@ package struct OpenDescriptors {
   /// (event/workqueue.c), and a timer for the first task of the process that sleeps (event/event_epoll.c).
   private static func isRuntimes(_ target: String) -> Bool {
     target.hasSuffix("/stat") || target == "anon_inode:[timerfd]"
+  }
+
+  /// What heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles).
+  private static func isKept(_ target: String) -> Bool {
+    target.hasPrefix("/dev/dma_heap/") || target.hasPrefix("/sys/kernel/mm/cma/")
+      || target.contains("/fdinfo/")
   }
 
   /// What is open now and was not then, sorted. What others closed meanwhile is no matter.

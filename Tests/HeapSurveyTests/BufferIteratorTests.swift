@@ -1,5 +1,6 @@
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import HeapSurvey
@@ -84,9 +85,9 @@ import Testing
 
   @Test func `it leaves no descriptor open`() throws {
     _ = try? BufferIterator.read()
-    let before = try SmallFile.entries(of: "/proc/self/fd").count
+    let before = try ProcessFiles.list(of: getpid())
     for _ in 0..<5 { _ = try? BufferIterator.read() }
-    #expect(try SmallFile.entries(of: "/proc/self/fd").count == before)
+    #expect(try ProcessFiles.list(of: getpid()) == before)
   }
 
   @Test func `records are whole or none`() throws {

@@ -4,11 +4,9 @@ package import Testing
 // What the kernel tells of the server's process (proc(5)).
 
 extension Daemon {
-  /// Open descriptors.
+  /// Open descriptors, without what heaps keep open from one buffer to the next.
   package var descriptorCount: Int {
-    get throws {
-      try FileManager.default.contentsOfDirectory(atPath: "/proc/\(identifier)/fd").count
-    }
+    get throws { try ProcessFiles.list(of: identifier).count }
   }
 
   /// Seconds of processor time so far.

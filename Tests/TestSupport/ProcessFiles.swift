@@ -1,14 +1,22 @@
 package import Glibc
 import LinuxHeaps
 
-/// Another process's open descriptors, as /proc lists them.
+/// Another process's open descriptors, as /proc lists them, without what heaps keep open from one buffer
+/// to the next.
 package enum ProcessFiles {
   /// What they are, sorted, without the numbers of processes and inodes.
   package static func list(of process: pid_t) throws -> [String] {
-    try SmallFile.entries(of: "/proc/\(process)/fd").map { number in
+    try SmallFile.entries(of: "/proc/\(process)/fd").compactMap { number in
       let link = try? SmallFile.link("/proc/\(process)/fd/\(number)")
+      if let link, isKept(link) { return nil }
       return link?.filter { !$0.isNumber } ?? "closed by now"
     }.sorted()
+  }
+
+  /// Whether a link in /proc/PID/fd is of what heaps keep: their devices, and files of fdinfo.
+  package static func isKept(_ link: String) -> Bool {
+    link.hasPrefix("/dev/dma_heap/") || link.hasPrefix("/sys/kernel/mm/cma/")
+      || link.contains("/fdinfo/")
   }
 
   /// When nothing changes for a while. heapd closes a moment after its answer what it sent with it.

@@ -16,9 +16,21 @@ public final class Admission: Sendable {
     var underway: UInt64 = 0
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
-    /// How many bytes of each promise have no page yet.
-    var promises: [ObjectIdentifier: @Sendable () -> UInt64] = [:]
+    var holdings = Places<Holding>()
     var reading: Reading?
+  }
+
+  private struct Holding {
+    enum Stage {
+      case underway
+      /// The kernel's own figures tell of it, or no pages stand behind it.
+      case settled
+      case promised(any PromisedPages)
+    }
+
+    let size: UInt64
+    let source: Source
+    var stage: Stage
   }
 
   /// A reading of the kernel's figures, which costs more than a small allocation.
@@ -82,7 +94,8 @@ public final class Admission: Sendable {
     func refusal(_ cause: String, fix: String) -> HeapError {
       HeapError(.noMemory, operation(), at: path, cause: cause, fix: fix)
     }
-    try state.withLock { state throws(HeapError) in
+    let place = try state.withLock { state throws(HeapError) -> Int in
+      var stage = Holding.Stage.settled
       let limit = budget ?? .max
       if size > limit.less(state.live) {
         throw refusal(
@@ -95,6 +108,7 @@ public final class Admission: Sendable {
           throw refusal(shortage, fix: "close buffers, ask for less, or lower the floor")
         }
         state.underway += size
+        stage = .underway
       case .region(let region) where size > region.available ?? region.total:
         throw refusal(
           "the contiguous region \(region.name) has \(region.total.asByteCount)"
@@ -103,14 +117,18 @@ public final class Admission: Sendable {
       case .region, .nothing: break
       }
       state.live += size
+      return state.holdings.insert(Holding(size: size, source: source, stage: stage))
     }
-    return Grant(self, size, source)
+    return Grant(admission: self, place: place)
   }
 
   /// For memory that is there already.
   func take(_ size: UInt64) -> Grant {
-    state.withLock { $0.live += size }
-    return Grant(self, size, .nothing)
+    let place = state.withLock { state in
+      state.live += size
+      return state.holdings.insert(Holding(size: size, source: .nothing, stage: .settled))
+    }
+    return Grant(admission: self, place: place)
   }
 
   /// Why the machine cannot serve the pages; nil where it can.
@@ -132,7 +150,9 @@ public final class Admission: Sendable {
     state.reading = Reading(machine)
     if size > headroom(machine, besides: spoken) {
       // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-      let open = state.promises.values.reduce(state.underway) { $0 + $1() }
+      let open = state.holdings.all.reduce(state.underway) { sum, holding in
+        if case .promised(let pages) = holding.stage { sum + pages.untouchedBytes } else { sum }
+      }
       if size > headroom(machine, besides: open) {
         return "\(machine.available(movable: movable).asByteCount) are available, less a floor of "
           + floor(of: machine).asByteCount
@@ -144,60 +164,56 @@ public final class Admission: Sendable {
 
   private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
 
-  /// An admitted request; it counts until it is given back or dropped.
-  final class Grant: Sendable {
-    private let admission: Admission
-    private let size: UInt64
-    private let source: Source
-    private let phase = Guarded(Phase.underway)
+  /// An admitted request; it counts until this value ends.
+  struct Grant: ~Copyable, Sendable {
+    fileprivate let admission: Admission
+    fileprivate let place: Int
 
-    private enum Phase { case underway, settled, over }
-
-    fileprivate init(_ admission: Admission, _ size: UInt64, _ source: Source) {
-      self.admission = admission
-      self.size = size
-      self.source = source
-    }
-
-    deinit { giveBack() }
+    deinit { admission.end(place) }
 
     /// The kernel has given the memory: its own figures tell from now on.
-    func settle() {
-      phase.withLock { phase in
-        guard phase == .underway, case .pages = source else { return }
-        phase = .settled
-        admission.state.withLock { $0.underway -= size }
-      }
-    }
+    func settle() { admission.settle(place) }
 
-    /// Lets admission ask how much of a promise is still open: for the bytes that have no page yet.
-    func watch(_ untouchedBytes: @escaping @Sendable () -> UInt64) {
-      phase.withLock { phase in
-        guard phase == .underway else { return }
-        phase = .settled
-        admission.state.withLock { state in
-          state.underway -= size
-          state.promised += size
-          state.promises[ObjectIdentifier(self)] = untouchedBytes
-        }
-      }
-    }
+    /// Lets admission ask how much of a promise is still open.
+    func watch(_ pages: any PromisedPages) { admission.watch(place, pages) }
 
-    func giveBack() {
-      phase.withLock { phase in
-        guard phase != .over else { return }
-        admission.state.withLock { state in
-          state.live -= size
-          switch source {
-          case .pages: if phase == .underway { state.underway -= size }
-          case .pagesAtFirstUse:
-            if phase == .underway { state.underway -= size } else { state.promised -= size }
-          case .region, .nothing: break
-          }
-          state.promises[ObjectIdentifier(self)] = nil
-        }
-        phase = .over
+    consuming func giveBack() {}
+  }
+
+  private func settle(_ place: Int) {
+    state.withLock { state in
+      guard let holding = state.holdings[place], case .pages = holding.source,
+        case .underway = holding.stage
+      else { return }
+      state.underway -= holding.size
+      state.holdings[place]?.stage = .settled
+    }
+  }
+
+  private func watch(_ place: Int, _ pages: any PromisedPages) {
+    state.withLock { state in
+      guard let holding = state.holdings[place], case .underway = holding.stage else { return }
+      state.underway -= holding.size
+      state.promised += holding.size
+      state.holdings[place]?.stage = .promised(pages)
+    }
+  }
+
+  private func end(_ place: Int) {
+    state.withLock { state in
+      guard let holding = state.holdings.remove(place) else { return }
+      state.live -= holding.size
+      switch holding.stage {
+      case .underway: state.underway -= holding.size
+      case .promised: state.promised -= holding.size
+      case .settled: break
       }
     }
   }
+}
+
+/// Memory that takes its pages one by one when they are first used.
+protocol PromisedPages: AnyObject, Sendable {
+  /// Bytes that have no page yet.
+  var untouchedBytes: UInt64 { get }
 }

@@ -1,6 +1,4 @@
-internal import CLinuxHeaps
-internal import Glibc
-package import SystemPackage
+internal import SystemPackage
 
 /// The kernel's dma-buf heaps, `/dev/dma_heap` (Documentation/userspace-api/dma-buf-heaps.rst).
 ///
@@ -12,9 +10,8 @@ public struct DMABufHeap: LocalHeap {
   public let buffers: LiveBuffers
   private let catalog: HeapCatalog
   private let chosen: [String]?
+  private let devices: HeapDevices
   private let admission: Admission
-  /// The region of each contiguous heap that served already.
-  private let regionNames = Guarded<[String: String]>([:])
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
@@ -29,7 +26,9 @@ public struct DMABufHeap: LocalHeap {
     self.chosen = heaps
     self.catalog = catalog
     self.admission = admission
-    buffers = LiveBuffers(reclaimer: reclaimer)
+    let devices = HeapDevices(catalog, chosen: heaps)
+    self.devices = devices
+    buffers = LiveBuffers(reclaimer: reclaimer, whenIdle: { [weak devices] in devices?.close() })
     let roles = heaps?.map { catalog.role(of: $0) } ?? catalog.heaps().map(\.role)
     // The processor's caches are kept in step by DMA_BUF_IOCTL_SYNC, whatever the domain is called.
     properties = HeapProperties(
@@ -52,70 +51,59 @@ public struct DMABufHeap: LocalHeap {
   private func allocate(
     _ size: UInt64, _ role: HeapRole, named name: String, _ operation: () -> String
   ) throws(HeapError) -> LiveBuffers.Memory {
-    let candidates = try candidates(role, operation)
-    var last: HeapError?
-    var passed: [String] = []
-    for heap in candidates {
+    var failures: [(heap: String, error: HeapError)] = []
+    for heap in devices.candidates(role) {
       do throws(HeapError) {
         return try allocate(size, role, from: heap, named: name, operation)
       } catch  where error.meansTryTheNextHeap {
-        passed.append("\(heap) (\(error.code))")
-        last = error
+        failures.append((heap.name, error))
       }
     }
-    guard let last, passed.count > 1 else {
-      throw last ?? HeapError(.notFound, operation(), cause: "no heap was named")
-    }
+    guard let last = failures.last?.error else { throw missing(role, operation) }
+    guard failures.count > 1 else { throw last }
+    let skipped = failures.map { "\($0.heap) (\($0.error.code))" }.joined(separator: ", ")
     throw HeapError(
-      last.code, operation(), at: last.path?.string,
-      cause: "\(last.cause); skipped: "
-        + passed.joined(separator: ", "), errno: last.errno, fix: last.fix)
+      last.code, operation(), at: last.path?.string, cause: "\(last.cause); skipped: \(skipped)",
+      errno: last.errno, fix: last.fix)
   }
 
   private func allocate(
-    _ size: UInt64, _ role: HeapRole, from heap: String, named name: String,
+    _ size: UInt64, _ role: HeapRole, from heap: HeapCandidate, named name: String,
     _ operation: () -> String
   ) throws(HeapError) -> LiveBuffers.Memory {
-    let path = catalog.path(heap)
-    guard !heap.isEmpty, heap != ".", heap != "..", !heap.utf8.contains(UInt8(ascii: "/")) else {
-      throw HeapError(
-        .noSuchFileOrDirectory, operation(), at: path,
-        cause: "a heap's name must be a plain file name",
-        fix: advice)
-    }
-    let device = try open(path, operation())
-    var source = Admission.Source.pages
-    if catalog.role(of: heap) == .contiguous, let region = region(of: heap) {
-      source = .region(region)
-    }
-    let grant = try admission.admit(size, from: source, operation(), at: path)
+    let device = try open(heap, operation())
+    let grant = try admission.admit(size, from: heap.source, operation(), at: heap.path)
     do throws(Errno) {
       let parent = try DMABufParent(try device.allocate(size: size), name: name)
       return LiveBuffers.Memory(
-        parent: parent, child: try parent.openChild(), heapName: heap, grant: grant)
+        parent: parent, child: try parent.openChild(), heapName: heap.name, grant: grant)
     } catch .noMemory {
       throw HeapError(
-        .noMemory, operation(), at: path, cause: "the heap is full, or too fragmented",
+        .noMemory, operation(), at: heap.path, cause: "the heap is full, or too fragmented",
         errno: .noMemory,
         fix: role == .contiguous
           ? "close buffers, or boot with a larger region, e.g. cma=256M" : "close buffers")
     } catch {
-      throw HeapError(error, operation(), at: path)
+      throw HeapError(error, operation(), at: heap.path)
     }
   }
 
   private func open(
-    _ path: String, _ operation: @autoclosure () -> String
+    _ heap: HeapCandidate, _ operation: @autoclosure () -> String
   ) throws(HeapError) -> HeapDevice {
-    do throws(Errno) { return try HeapDevice(path) } catch {
+    do throws(Errno) { return try heap.open() } catch  where heap.isPlainName {
       throw HeapError(
-        opening: path, operation(), error, absent: "no such heap", fix: advice)
+        opening: heap.path, operation(), error, absent: "no such heap", fix: advice)
+    } catch {
+      throw HeapError(
+        .noSuchFileOrDirectory, operation(), at: heap.path,
+        cause: "a heap's name must be a plain file name", fix: advice)
     }
   }
 
   /// - Throws: Why this process may not open a heap of this name.
   package func check(_ heap: String, _ operation: String) throws(HeapError) {
-    _ = try open(catalog.path(heap), operation)
+    _ = try open(HeapCandidate(heap, .other, in: catalog), operation)
   }
 
   /// For who named a heap that there is not.
@@ -126,34 +114,19 @@ public struct DMABufHeap: LocalHeap {
       : "use one of: \(names.joined(separator: " "))"
   }
 
-  private func region(of heap: String) -> CMARegion? {
-    let region = catalog.region(of: heap, known: regionNames.withLock { $0[heap] })
-    if let region { regionNames.withLock { $0[heap] = region.name } }
-    return region
-  }
-
-  /// The heaps to try, at least one.
-  private func candidates(_ role: HeapRole, _ operation: () -> String) throws(HeapError) -> [String]
-  {
-    if let chosen {
-      let fitting = chosen.filter { name in
-        let known = catalog.role(of: name)
-        // What is not known to be something else may be what its user knows it to be.
-        return role == .system ? known != .protected : known == role || known == .other
-      }
-      guard fitting.isEmpty else { return fitting }
-      throw missing(role, operation, "none of the heaps given is: \(chosen.joined(separator: " "))")
+  private func missing(_ role: HeapRole, _ operation: () -> String) -> HeapError {
+    if chosen?.isEmpty == true {
+      return HeapError(.notFound, operation(), cause: "no heap was named")
     }
-    let found = catalog.names(of: role)
-    guard found.isEmpty else { return found }
     let names = catalog.heaps().map(\.name)
-    throw missing(
-      role, operation,
-      names.isEmpty
-        ? "\(catalog.directory) has no heap" : "this machine has \(names.joined(separator: " "))")
-  }
-
-  private func missing(_ role: HeapRole, _ operation: () -> String, _ cause: String) -> HeapError {
+    let cause =
+      if let chosen {
+        "none of the heaps given is: \(chosen.joined(separator: " "))"
+      } else if names.isEmpty {
+        "\(catalog.directory) has no heap"
+      } else {
+        "this machine has \(names.joined(separator: " "))"
+      }
     let fix: String? =
       switch role {
       case .contiguous:
@@ -182,27 +155,5 @@ extension HeapError {
   fileprivate var meansTryTheNextHeap: Bool {
     code == .noMemory || code == .notFound && errno != nil
       || errno == .noSuchAddressOrDevice || errno == .operationNotSupportedByDevice
-  }
-}
-
-/// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).
-package struct HeapDevice: ~Copyable {
-  private let fd: OwnedFD
-
-  /// Opens for reading, which is all that the kernel asks of an allocator.
-  package init(_ path: String) throws(Errno) {
-    fd = try .open(path, O_RDONLY)
-  }
-
-  /// A new dma-buf of `size` zeroed bytes; the kernel rounds up to whole pages.
-  ///
-  /// The request is made as it is. The system heap refuses none for being too large: it takes pages
-  /// until the out-of-memory killer runs, so ``Admission`` comes first.
-  package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
-    var data = dma_heap_allocation_data(
-      len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
-    let heap = fd.rawValue
-    _ = try call { unsafe CLinuxHeaps_dma_heap_alloc(heap, &data) }
-    return OwnedFD(adopting: CInt(bitPattern: data.fd))
   }
 }

@@ -40,11 +40,13 @@ extension LiveBuffers {
     try allocate(key, size: size, cleanup: cleanup) { (size, operation) throws(HeapError) in
       let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
       let grant = try admission.admit(size, from: source, operation())
-      return try attempt(operation()) { () throws(Errno) in
+      do throws(Errno) {
         let parent = try MemfdParent(key.description, size: size, kind: kind)
-        if kind != .opaque { grant.watch { parent.untouchedBytes } }
+        if kind != .opaque { grant.watch(parent) }
         return Memory(
           parent: parent, child: try parent.openChild(), heapName: kind.rawValue, grant: grant)
+      } catch {
+        throw HeapError(error, operation())
       }
     }
   }

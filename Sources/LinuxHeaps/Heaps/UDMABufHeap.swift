@@ -42,12 +42,14 @@ public struct UDMABufHeap: LocalHeap {
           fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
       }
       let grant = try admission.admit(size, from: .pages, operation(), at: Self.path)
-      return try attempt(operation(), at: Self.path) { () throws(Errno) in
+      do throws(Errno) {
         let memfd = SharedFD(try Memfd.create(key.description, size: size))
         let parent = try Self.create(
           device, memfd, offset: 0, byteCount: size, name: key.description)
         return LiveBuffers.Memory(
           parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
+      } catch {
+        throw HeapError(error, operation(), at: Self.path)
       }
     }
   }
@@ -75,7 +77,7 @@ public struct UDMABufHeap: LocalHeap {
       let parent = try Self.create(
         device, pages.memfd, offset: start, byteCount: byteCount, name: key.description)
       let child = ChildFD(try parent.openChild(), of: buffer)
-      buffers.add(parent, to: buffer, key)
+      buffer.add(parent)
       return VMO(
         fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
         heapName: Self.name)

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import Glibc
 internal import SystemPackage
 
@@ -20,10 +21,7 @@ struct CloseEvents: ~Copyable, Sendable {
 
   func watch(_ descriptor: CInt) throws(Errno) -> Watch {
     let number = fd.rawValue
-    return Watch(
-      number: try call {
-        unsafe inotify_add_watch(number, "/proc/self/fd/\(descriptor)", UInt32(IN_CLOSE))
-      })
+    return Watch(number: try call { CLinuxHeaps_watch_closes(number, descriptor) })
   }
 
   /// The kernel drops a watch by itself when its inode goes; an error says that it already has.
@@ -36,21 +34,23 @@ struct CloseEvents: ~Copyable, Sendable {
     var watches: [Watch] = []
     var lost = false
     let number = fd.rawValue
-    while true {
-      // Watches on files report no names, so each event is its header alone.
-      var events = [inotify_event](repeating: inotify_event(), count: 64)
+    // Watches on files report no names, so each event is its header alone.
+    unsafe withUnsafeTemporaryAllocation(of: inotify_event.self, capacity: 64) { events in
       let capacity = events.count * MemoryLayout<inotify_event>.stride
-      let length = unsafe Glibc.read(number, &events, capacity)
-      if length <= 0 { break }
-      for event in events.prefix(length / MemoryLayout<inotify_event>.stride) {
-        if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
-          lost = true
-        } else if event.mask & UInt32(IN_IGNORED) == 0 {
-          watches.append(Watch(number: event.wd))
+      while true {
+        let length = unsafe Glibc.read(number, events.baseAddress!, capacity)
+        if length <= 0 { break }
+        for index in 0..<length / MemoryLayout<inotify_event>.stride {
+          let event = unsafe events[index]
+          if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
+            lost = true
+          } else if event.mask & UInt32(IN_IGNORED) == 0 {
+            watches.append(Watch(number: event.wd))
+          }
         }
+        // Less than there was room for: the queue is empty, no need to be told so.
+        if length < capacity { break }
       }
-      // Less than there was room for: the queue is empty, no need to be told so.
-      if length < capacity { break }
     }
     return lost ? nil : watches
   }

@@ -76,6 +76,12 @@ extension FDInfo {
     self = parsed
   }
 
+  /// The count alone, of a text that begins with a line break and ends with a NUL; nil where it describes no dma-buf.
+  static func count(in text: UnsafePointer<CChar>) -> Int? {
+    guard unsafe field("exp_name", text) != nil else { return nil }
+    return unsafe number("count", text).map { Int(clamping: $0) }
+  }
+
   private static let newline = CInt(UInt8(ascii: "\n"))
 
   /// What stands behind `key` and one tab, at the key's first place: a later one is part of a name.

@@ -21,18 +21,31 @@ package struct MachineMemory: Sendable {
     MachineMemory(parsing: try SmallFile.read(file))
   }
 
+  /// By a scan of the bytes, because admission reads it often.
   package init(parsing text: String) {
-    var figures: [Substring: UInt64] = [:]
-    for line in text.split(separator: "\n") {
-      guard let colon = line.firstIndex(of: ":") else { continue }
-      let digits = line[line.index(after: colon)...].drop { $0 == " " }.prefix { $0.isNumber }
+    (total, available, contiguousFree, contiguousTotal) = (0, 0, 0, 0)
+    var knowsAvailable = false
+    for line in text.utf8.split(separator: UInt8(ascii: "\n")) {
       // "MemTotal:  24576 kB": the unit is 1024 bytes.
-      figures[line[..<colon]] = UInt64(digits).map { $0 << 10 }
+      func bytes(_ name: String) -> UInt64? {
+        guard line.starts(with: name.utf8) else { return nil }
+        let digits = line.dropFirst(name.utf8.count).drop { $0 == UInt8(ascii: " ") }.prefix(15)
+        return digits.prefix { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+          .reduce(0) { $0 * 10 + UInt64($1 - UInt8(ascii: "0")) } << 10
+      }
+      if let figure = bytes("MemTotal:") {
+        total = figure
+      } else if let figure = bytes("MemFree:"), !knowsAvailable {
+        available = figure
+      } else if let figure = bytes("MemAvailable:") {
+        available = figure
+        knowsAvailable = true
+      } else if let figure = bytes("CmaTotal:") {
+        contiguousTotal = figure
+      } else if let figure = bytes("CmaFree:") {
+        contiguousFree = figure
+      }
     }
-    total = figures["MemTotal"] ?? 0
-    available = figures["MemAvailable"] ?? figures["MemFree"] ?? 0
-    contiguousFree = figures["CmaFree"] ?? 0
-    contiguousTotal = figures["CmaTotal"] ?? 0
   }
 }
 
@@ -48,8 +61,12 @@ struct CMARegion: Equatable, Sendable {
   /// Nil where the kernel tells no sizes (before 7.0).
   static func read(_ name: String, in directory: String) -> CMARegion? {
     guard let total = SmallFile.number("\(directory)/\(name)/total_pages") else { return nil }
-    let available = SmallFile.number("\(directory)/\(name)/available_pages")
+    let available = SmallFile.number(availablePages(name, in: directory))
     return CMARegion(
       name: name, total: total * pageSize, available: available.map { $0 * pageSize })
+  }
+
+  static func availablePages(_ name: String, in directory: String) -> String {
+    "\(directory)/\(name)/available_pages"
   }
 }

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import Glibc
 
 public import struct SystemPackage.Errno
@@ -54,7 +55,8 @@ extension OwnedFD {
   ///
   /// Works for memfds; a dma-buf answers ENXIO.
   func reopened(_ flags: CInt) throws(Errno) -> OwnedFD {
-    try .open("/proc/self/fd/\(rawValue)", flags)
+    let number = rawValue
+    return OwnedFD(adopting: try call { CLinuxHeaps_reopen(number, flags) })
   }
 
   /// All of `bytes`, at the file's position.

@@ -32,6 +32,19 @@ package enum SmallFile {
     return UInt64(text.prefix { $0.isNumber })
   }
 
+  /// The number that an open file of one decimal number holds now, or nil. Such a file of /sys is made anew at each read from
+  /// its start (fs/kernfs/file.c).
+  static func number(in file: borrowing OwnedFD) -> UInt64? {
+    let descriptor = file.rawValue
+    var digits: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    return unsafe withUnsafeMutableBytes(of: &digits) { bytes in
+      let count = try? call { unsafe pread(descriptor, bytes.baseAddress!, bytes.count, 0) }
+      guard let count, count > 0, unsafe isdigit(CInt(bytes[0])) != 0 else { return nil }
+      return unsafe bytes.prefix(min(count, 15)).prefix { isdigit(CInt($0)) != 0 }
+        .reduce(0) { $0 * 10 + UInt64($1 - UInt8(ascii: "0")) }
+    }
+  }
+
   /// The names in a directory, sorted, without `.` and `..`.
   package static func entries(of directory: String) throws(Errno) -> [String] {
     guard let stream = unsafe opendir(directory) else { throw Errno(rawValue: errno) }

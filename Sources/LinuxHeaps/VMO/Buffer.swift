@@ -4,39 +4,68 @@ internal import SystemPackage
 /// One live buffer: the parents that its heap keeps, and what is to be done when their last child is
 /// gone.
 final class Buffer: Sendable {
-  /// Usually one. A udmabuf heap adds one for each slice that is a dma-buf of its own.
-  private let state: Guarded<[any Parent]>
+  private struct State: ~Copyable {
+    /// Nil once it is closed.
+    var parent: (any Parent)?
+    /// A udmabuf heap adds one for each slice that is a dma-buf of its own.
+    var others: [any Parent] = []
+    var withdrawal: CleanupAction?
+    var grant: Admission.Grant?
+  }
+
+  let key: BufferKey
+  /// Whose buffer it is; told last of its end.
+  let heap: LiveBuffers
+  /// Its place in the reclaimer's table, -1 outside of it; touched under the reclaimer's lock alone.
+  let place = Atomic<Int>(-1)
+  private let state: Guarded<State>
   /// VMOs and mappings of this process. While there is one the kernel need not be asked.
   private let localReferences = Atomic<Int>(0)
-  private let withdrawal = Guarded<CleanupAction?>(nil)
   private let reclaimer: ReclaimerCore
   private let cleanup: [CleanupAction]
-  private let reclaimed: @Sendable () -> Void
   private let byteCount: UInt64
 
   /// - Parameters:
   ///   - byteCount: The size of its memory.
   ///   - cleanup: Run in order before the parents close.
-  ///   - reclaimed: Run after they closed, when nothing of the buffer is left.
   init(
-    _ parent: any Parent, byteCount: UInt64, reclaimer: ReclaimerCore, cleanup: [CleanupAction],
-    reclaimed: @escaping @Sendable () -> Void
+    _ key: BufferKey, of heap: LiveBuffers, _ parent: any Parent, byteCount: UInt64,
+    reclaimer: ReclaimerCore, grant: consuming sending Admission.Grant, cleanup: [CleanupAction]
   ) {
-    state = Guarded([parent])
+    self.key = key
+    self.heap = heap
+    state = Guarded(State(parent: parent, grant: grant))
     self.byteCount = byteCount
     self.reclaimer = reclaimer
     self.cleanup = cleanup
-    self.reclaimed = reclaimed
   }
 
-  var parents: [any Parent] { state.withLock { $0 } }
+  var parents: [any Parent] {
+    state.withLock { state in state.parent.map { [$0] + state.others } ?? [] }
+  }
 
-  /// The kernel frees page by page, and what a clean-up action waits for nobody knows.
-  var isSlowToReclaim: Bool { byteCount > 1 << 20 || !cleanup.isEmpty }
+  /// The first parent, and all others; nil once they are closed.
+  private var family: (first: any Parent, others: [any Parent])? {
+    state.withLock { state in state.parent.map { ($0, state.others) } }
+  }
+
+  /// The one that it was made with; nil once it is closed.
+  var parent: (any Parent)? { family?.first }
+
+  func hasParent(_ isSuch: (any Parent) -> Bool) -> Bool {
+    guard let (first, others) = family else { return false }
+    return isSuch(first) || others.contains(where: isSuch)
+  }
+
+  /// What a clean-up action waits for nobody knows.
+  var hasCleanup: Bool { !cleanup.isEmpty }
+
+  /// The kernel frees page by page.
+  var isSlowToReclaim: Bool { byteCount > 1 << 20 || hasCleanup }
 
   /// The caller holds a reference, so no reclaiming goes on.
   func add(_ parent: any Parent) {
-    state.withLock { $0.append(parent) }
+    state.withLock { $0.others.append(parent) }
     register(parent)
   }
 
@@ -46,7 +75,7 @@ final class Buffer: Sendable {
 
   func endLocalReference() {
     if localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
-      reclaimer.check(self)
+      reclaimer.lookAfterClose(self)
     }
   }
 
@@ -55,7 +84,9 @@ final class Buffer: Sendable {
   /// Where the kernel reports closes there is nothing to look at until it does.
   func endLocalReferenceLeavingOpen() {
     let isLast = localReferences.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
-    if isLast, parents.contains(where: { $0.watchedDescriptor == nil }) { reclaimer.check(self) }
+    if isLast, hasParent({ $0.watchedDescriptor == nil }) {
+      reclaimer.checkSoon(self)
+    }
   }
 
   /// Ends a reference that the caller itself follows with ``ReclaimerCore/look(at:)``.
@@ -64,30 +95,30 @@ final class Buffer: Sendable {
   }
 
   /// Whether anyone, anywhere, still holds a child of it.
-  func children() throws(Errno) -> Children {
+  func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
     if isReferencedHere { return .some }
-    var all = Children.none
-    for parent in parents where all != .some { all = max(all, try parent.children()) }
+    guard let (first, others) = family else { return .none }
+    var all = try first.children(counts)
+    for parent in others where all != .some { all = max(all, try parent.children(counts)) }
     return all
   }
 
   /// - Parameter action: Has whoever keeps copies of the parents' descriptors close them.
-  func setWithdrawal(_ action: @escaping CleanupAction) { withdrawal.withLock { $0 = action } }
+  func setWithdrawal(_ action: @escaping CleanupAction) {
+    state.withLock { $0.withdrawal = action }
+  }
 
   /// Called where nothing but copies may be left. True for one caller, and when the copies are
   /// withdrawn: from then on the count tells of children alone.
   func withdrawCopies() -> Bool {
-    let action: CleanupAction? = withdrawal.withLock { action in
-      defer { action = nil }
-      return action
-    }
+    let action: CleanupAction? = state.withLock { $0.withdrawal.take() }
     guard let action else { return false }
     action()
     for parent in parents { parent.setCopies(0) }
     return true
   }
 
-  /// Called once, by whoever took the buffer off the reclaimer's list, after ``children()`` was none.
+  /// Called once, by whoever took the buffer off the reclaimer's list, after ``children(_:)`` was none.
   func reclaim() {
     for action in cleanup { action() }
     abandon()
@@ -96,16 +127,20 @@ final class Buffer: Sendable {
   /// Called in place of ``reclaim()`` where nobody will ask any more whether there are children. Those
   /// that there are keep the memory; clean-up actions, which are for its end, do not run.
   func abandon() {
-    let parents = state.withLock { parents in
-      defer { parents = [] }
-      return parents
+    let (first, others) = state.withLock { state in
+      defer { state.others = [] }
+      return (state.parent.take(), state.others)
     }
-    for parent in parents {
-      // Before the close: with it the kernel may give the inode's number to another buffer.
-      Self.live.withLock { _ = $0.removeValue(forKey: parent.identity) }
-      parent.close()
-    }
-    reclaimed()
+    if let first { close(first) }
+    for parent in others { close(parent) }
+    state.withLock { $0.grant = nil }
+    heap.forget(key)
+  }
+
+  private func close(_ parent: any Parent) {
+    // Before the close: with it the kernel may give the inode's number to another buffer.
+    Self.live.withLock { _ = $0.removeValue(forKey: parent.identity) }
+    parent.close()
   }
 
   /// The live buffers of this process by identity, so that a descriptor that comes back from foreign

@@ -28,6 +28,26 @@ public struct BufferKey: Hashable, Sendable {
 
 extension BufferKey: CustomStringConvertible {
   public var description: String {
-    "lh:\(String(bufferCollectionID, radix: 36)).\(String(bufferIndex, radix: 36))"
+    // Each allocation makes one: written from the last digit to the first, as division gives them.
+    unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 30) { text in
+      var start = text.count
+      func put(_ byte: UInt8) {
+        start -= 1
+        unsafe text[start] = byte
+      }
+      func put(_ number: UInt64) {
+        var rest = number
+        repeat {
+          let digit = UInt8(rest % 36)
+          put(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+          rest /= 36
+        } while rest > 0
+      }
+      put(bufferIndex)
+      put(UInt8(ascii: "."))
+      put(bufferCollectionID)
+      for byte in ":hl".utf8 { put(byte) }
+      return unsafe String(decoding: text[start...], as: UTF8.self)
+    }
   }
 }

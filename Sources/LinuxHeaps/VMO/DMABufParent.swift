@@ -26,12 +26,23 @@ final class DMABufParent: Parent {
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
   ///
-  /// Refuses a descriptor whose count cannot be read: it could never be seen to be free again.
+  /// Where counts cannot be read, a buffer could never be seen to be free again: none is made there.
   init(_ descriptor: consuming OwnedFD, name: String, pages: Pages? = nil) throws(Errno) {
     try DMABuf.setName(name, of: descriptor.rawValue)
     identity = VMOIdentity(try descriptor.status())
-    if try FDInfo.read(descriptor.rawValue) == nil { throw .inappropriateIOCTLForDevice }
+    try Self.checkCounts(descriptor.rawValue)
     state = Guarded(State(fd: descriptor, pages: pages))
+  }
+
+  /// Whether counts were seen to be told here: /proc can be absent, or hidden.
+  private static let countsAreTold = Guarded(false)
+
+  private static func checkCounts(_ number: CInt) throws(Errno) {
+    try countsAreTold.withLock { isKnown throws(Errno) in
+      if isKnown { return }
+      if try FDInfo.read(number) == nil { throw .inappropriateIOCTLForDevice }
+      isKnown = true
+    }
   }
 
   /// A new child: a dup, because a dma-buf cannot be reopened.
@@ -57,11 +68,15 @@ final class DMABufParent: Parent {
     }
   }
 
-  func children() throws(Errno) -> Children {
-    let copies = state.withLock { $0?.copies ?? 0 }
-    let others = (try referenceCount() ?? 1) - 1
-    if others <= 0 { return .none }
-    return others > copies ? .some : .copies
+  func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
+    try state.withLock { state throws(Errno) in
+      guard let number = state?.fd.rawValue, let copies = state?.copies else { return .none }
+      // What cannot be read must not be taken for free.
+      guard let count = try counts.count(of: number) else { throw .ioError }
+      let others = count - 1
+      if others <= 0 { return .none }
+      return others > copies ? .some : .copies
+    }
   }
 
   func withDescriptor(_ body: (CInt) -> Void) {

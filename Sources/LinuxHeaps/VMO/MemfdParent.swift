@@ -7,7 +7,7 @@ internal import SystemPackage
 /// A write lease (`F_SETLEASE`, fcntl(2)) is granted only to the one open file of an inode, so asking
 /// for it tells whether any other is left: one held by a descriptor, a mapping or a message, for
 /// writing or for reading. A read lease would overlook those that a holder reopened for reading.
-final class MemfdParent: Parent {
+final class MemfdParent: Parent, PromisedPages {
   let identity: VMOIdentity
   let kind: VMO.Kind
   let watchedDescriptor: CInt?
@@ -63,7 +63,7 @@ final class MemfdParent: Parent {
     }
   }
 
-  func children() throws(Errno) -> Children {
+  func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
     try fd.withLock { fd throws(Errno) in
       guard let number = fd?.rawValue else { return .none }
       return try Self.isOpenElsewhere(number) ? .some : .none

@@ -16,7 +16,7 @@ protocol Parent: AnyObject, Sendable {
   func eventsAreWatched() throws(Errno)
 
   /// Asks the kernel.
-  func children() throws(Errno) -> Children
+  func children(_ counts: FDInfoFiles) throws(Errno) -> Children
 
   /// References to the memory in the whole system, this parent's own included; nil where the kernel
   /// does not count them.
@@ -30,7 +30,7 @@ protocol Parent: AnyObject, Sendable {
   /// Told before any child has left this process, and when the copies are gone.
   func setCopies(_ count: Int)
 
-  /// Lets the memory go. Called once, after the last ``children()``.
+  /// Lets the memory go. Called once, after the last ``children(_:)``.
   func close()
 }
 

@@ -3,22 +3,23 @@ package import SystemPackage
 
 public import struct Swift.Duration
 
-/// Notices when the last child of a buffer is gone and takes the buffer back, on one thread for all.
+/// Notices when the last child of a buffer is gone and takes the buffer back, on one thread for all, or
+/// where the last child was this process's on the thread that closed it.
 ///
 /// A close in this process is noticed at once, and so is the close of a memfd anywhere. That another
 /// process let go of a dma-buf the kernel tells nobody, so its reference count is read again: after
-/// 1 ms at first, then after twice as long each time up to 250 ms, or up to 400 µs for each live
-/// dma-buf where those are more. While no buffer lives, and while
-/// every live one has a holder in this process, the thread sleeps without a timer.
+/// 1 ms at first, then after twice as long each time up to 64 ms, or up to what keeps all the reading
+/// below one percent of a processor, by what a look was measured to cost here. While no buffer lives,
+/// and while every live one has a holder in this process, the thread sleeps without a timer.
 public final class Reclaimer: Sendable {
   /// How soon to look again for a dma-buf's holders in other processes.
   public struct Recheck: Hashable, Sendable {
     /// The first wait after a sign that something changed; at least 1 ms.
     public let first: Duration
-    /// Where doubling the wait ends; at least `first`.
+    /// Where doubling the wait ends, unless there are very many buffers; at least `first`.
     public let longest: Duration
 
-    public init(first: Duration = .milliseconds(1), longest: Duration = .milliseconds(250)) {
+    public init(first: Duration = .milliseconds(1), longest: Duration = .milliseconds(64)) {
       // A day: nobody waits longer, and no sum of it and a clock overflows.
       self.first = min(max(first, .milliseconds(1)), .seconds(86_400))
       self.longest = min(max(longest, self.first), .seconds(86_400))

@@ -36,6 +36,28 @@ import Testing
     }
   }
 
+  // A process that has no buffers can be checkpointed (CRIU knows no dma-buf devices).
+  @Test func `a while after the last buffer, no heap and no fdinfo file is open`() async {
+    await #expect(processExitsWith: .success) {
+      let heap = TestHeaps.make(TestHeaps.dmaBufs.first ?? "memfd")
+      for index: UInt64 in 0..<3 {
+        let vmo = try heap.allocate(.fresh(index))
+        _ = try vmo.duplicate().releaseDescriptor()
+        close(vmo)
+      }
+      var kept: [String] = []
+      let areClosed = try await eventuallyHolds {
+        kept = try SmallFile.entries(of: "/proc/self/fd").compactMap {
+          try? SmallFile.link("/proc/self/fd/\($0)")
+        }.filter(ProcessFiles.isKept)
+        return kept.isEmpty && heap.buffers.count == 0
+      }
+      if !areClosed { fatalError("\(kept)") }
+      // And buffers come again.
+      close(try heap.allocate(.fresh()))
+    }
+  }
+
   @Test func `refusals leave no descriptor open`() async {
     await #expect(processExitsWith: .success) {
       let heap = MemfdHeap()

@@ -1,12 +1,15 @@
+import TestSupport
+
 @testable import LinuxHeaps
 
 /// The open descriptors of this process, without those that are open for a moment: the listing's own,
-/// and what libdispatch reads of its threads (`stat`) and libc of the machine's processors (/sys).
+/// what libdispatch reads of its threads (`stat`) and libc of the machine's processors (/sys). Nor what heaps
+/// keep from one buffer to the next: their devices, and files of fdinfo.
 func openDescriptors() throws -> [String] {
   try SmallFile.entries(of: "/proc/self/fd").compactMap {
     try? SmallFile.link("/proc/self/fd/\($0)")
   }
-  .filter { !$0.hasSuffix("/stat") && !$0.hasPrefix("/sys/") }.sorted()
+  .filter { !$0.hasSuffix("/stat") && !$0.hasPrefix("/sys/") && !ProcessFiles.isKept($0) }.sorted()
 }
 
 /// How many descriptors of this process are open on the memfds of a buffer.

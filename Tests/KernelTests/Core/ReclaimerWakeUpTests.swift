@@ -49,6 +49,19 @@ import Testing
     #expect(slice.byteCount == vmo.byteCount)
   }
 
+  @Test(arguments: TestHeaps.names)
+  func `the last close in this process takes the buffer back before it returns`(
+    _ name: String
+  ) throws {
+    let heap = TestHeaps.make(name)
+    let vmo = try heap.allocate(.fresh())
+    let copy = try vmo.duplicate()
+    close(vmo)
+    #expect(heap.buffers.count == 1)
+    close(copy)
+    #expect(heap.buffers.count == 0)
+  }
+
   @Test func `one turn looks once at each buffer, however often that was asked for`() async throws {
     let reclaimer = try Reclaimer(drivenByCaller: .init()) { work in work() }
     let heap = MemfdHeap(reclaimer: reclaimer)

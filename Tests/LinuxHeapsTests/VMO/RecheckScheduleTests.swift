@@ -77,14 +77,31 @@ import Testing
     #expect(schedule.due == Self.time(2 * Self.millisecond))
   }
 
-  // 10,000 dma-bufs asked about four times a second would keep a tenth of a processor busy.
-  @Test(arguments: [(1, 250), (600, 250), (10_000, 4_000)])
-  func `the more buffers, the longer the longest wait`(_ buffers: Int, _ milliseconds: UInt64) {
+  // A round costs n looks: 100 at 2 µs, 1,000 and 10,000 at 20 µs.
+  @Test(
+    arguments: [
+      (200_000, 64), (499_999, 64), (20_000_000, 4096), (200_000_000, 32_768),
+    ] as [(UInt64, UInt64)])
+  func `the more a round costs, the longer the longest wait, so that it stays below 1 %`(
+    _ round: UInt64, _ milliseconds: UInt64
+  ) {
     var schedule = RecheckSchedule(Reclaimer.Recheck())
-    var waits: [UInt64] = []
-    for _ in 0..<20 {
-      waits.append(schedule.backOff(from: Self.time(0), among: buffers).nanoseconds)
+    func waits() -> UInt64 {
+      schedule.backOff(from: Self.time(0), round: round).nanoseconds / Self.millisecond
     }
-    #expect(waits.last == milliseconds * 1_000_000)
+    let all = (0..<20).map { _ in waits() }
+    #expect(all.last == milliseconds)
+    #expect(Double(round) / Double(milliseconds * Self.millisecond) <= 0.01)
+  }
+
+  @Test func `the longest wait shrinks again when most buffers are gone`() {
+    var schedule = RecheckSchedule(Reclaimer.Recheck())
+    for _ in 0..<20 { _ = schedule.backOff(from: Self.time(0), round: 20_000_000) }
+    var waits: [UInt64] = []
+    for _ in 0..<9 {
+      waits.append(
+        schedule.backOff(from: Self.time(0), round: 100_000).nanoseconds / Self.millisecond)
+    }
+    #expect(waits == [4096, 2048, 1024, 512, 256, 128, 64, 64, 64])
   }
 }

@@ -1,4 +1,5 @@
-public import struct SystemPackage.FilePath
+internal import Glibc
+public import SystemPackage
 
 /// Which dma-buf heaps this machine has.
 ///
@@ -59,20 +60,20 @@ public struct HeapCatalog: Sendable {
 
   /// By the table, else by the region of exactly the same name, else unknown.
   ///
-  /// - Parameter regions: Nil to look them up only where the table does not know: it is asked at each
-  ///   allocation.
+  /// - Parameter regions: Nil to look them up only where the table does not know.
   func role(of name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
     return (regions ?? self.regions).contains(name) ? .contiguous : .other
   }
 
   /// The contiguous region behind a heap, as far as this kernel tells of it.
-  ///
-  /// - Parameter known: The region's name, where the caller learnt it before: regions are laid out when
-  ///   the machine boots.
-  func region(of name: String, known: String? = nil) -> CMARegion? {
-    if let known, let region = CMARegion.read(known, in: regionDirectory) { return region }
-    return region(of: name, among: names, regions: regions)
+  func region(of name: String) -> CMARegion? {
+    region(of: name, among: names, regions: regions)
+  }
+
+  /// The file with a region's free pages, made anew at each read from its start.
+  func openAvailablePages(of region: CMARegion) throws(Errno) -> OwnedFD {
+    try .open(CMARegion.availablePages(region.name, in: regionDirectory), O_RDONLY)
   }
 
   // MARK: Names and regions

@@ -19,8 +19,6 @@ public final class LiveBuffers: Sendable {
 
   private struct Record {
     var stage: Stage
-    /// One, and one more for each isolated slice.
-    var identities: [VMOIdentity] = []
     var waiters: [Waiter] = []
     /// Calls of `deleteVmo`, which return after all others were told.
     var deletions: [DeletionEnd] = []
@@ -28,22 +26,25 @@ public final class LiveBuffers: Sendable {
 
   private struct State {
     var records: [BufferKey: Record] = [:]
-    var keys: [VMOIdentity: BufferKey] = [:]
     var collections = CollectionLifetimes()
-
-    func live(_ identity: VMOIdentity) -> (key: BufferKey, buffer: Buffer)? {
-      guard let key = keys[identity], case .live(let buffer) = records[key]?.stage else {
-        return nil
-      }
-      return (key, buffer)
-    }
   }
 
   private let state = Guarded(State())
   private let reclaimer: Reclaimer
 
   /// - Parameter reclaimer: Whose thread watches the buffers.
-  public init(reclaimer: Reclaimer = .shared) { self.reclaimer = reclaimer }
+  public convenience init(reclaimer: Reclaimer = .shared) {
+    self.init(reclaimer: reclaimer) {}
+  }
+
+  /// - Parameter whenIdle: Called when no buffer of the reclaimer's was there for a second, to close what is kept open
+  ///   for the next.
+  init(reclaimer: Reclaimer, whenIdle: @escaping @Sendable () -> Void) {
+    self.reclaimer = reclaimer
+    reclaimer.core.idle.register(ObjectIdentifier(self), whenIdle)
+  }
+
+  deinit { reclaimer.core.idle.remove(ObjectIdentifier(self)) }
 
   /// Buffers that are not fully reclaimed.
   public var count: Int { state.withLock { $0.records.count } }
@@ -77,28 +78,20 @@ public final class LiveBuffers: Sendable {
       let memory = try make(size, operation)
       let parent = memory.parent
       let heapName = memory.heapName
-      let buffer = buffer(key, parent, size, memory.grant, cleanup)
+      memory.grant.settle()
+      let buffer = Buffer(
+        key, of: self, parent, byteCount: size, reclaimer: reclaimer.core, grant: memory.grant,
+        cleanup: cleanup)
       // The child counts as a reference here, so the buffer cannot go before it is on record.
       let child = ChildFD(memory.child, of: buffer)
       try attempt(operation()) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      memory.grant.settle()
-      record(key, buffer, parent.identity)
+      record(buffer)
       return VMO(
         fd: child, kind: parent.kind, identity: parent.identity, offset: 0, byteCount: size,
         heapName: heapName)
     } catch {
       forget(key)
       throw error
-    }
-  }
-
-  private func buffer(
-    _ key: BufferKey, _ parent: any Parent, _ size: UInt64, _ grant: Admission.Grant,
-    _ cleanup: [CleanupAction]
-  ) -> Buffer {
-    Buffer(parent, byteCount: size, reclaimer: reclaimer.core, cleanup: cleanup) { [self] in
-      grant.giveBack()
-      forget(key)
     }
   }
 
@@ -111,24 +104,8 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  private func record(_ key: BufferKey, _ buffer: Buffer, _ identity: VMOIdentity) {
-    state.withLock { state in
-      state.records[key] = Record(stage: .live(buffer), identities: [identity])
-      state.keys[identity] = key
-    }
-  }
-
-  /// Adds the parent of children that have an identity of their own to a live buffer, whose lifetime
-  /// they share.
-  ///
-  /// The caller holds a child, so the buffer cannot have been reclaimed; its deletion can have begun,
-  /// and will wait for the new children as it waits for all.
-  func add(_ parent: any Parent, to buffer: Buffer, _ key: BufferKey) {
-    buffer.add(parent)
-    state.withLock { state in
-      state.records[key]?.identities.append(parent.identity)
-      state.keys[parent.identity] = key
-    }
+  private func record(_ buffer: Buffer) {
+    state.withLock { $0.records[buffer.key]?.stage = .live(buffer) }
   }
 
   // MARK: Asking
@@ -137,11 +114,23 @@ public final class LiveBuffers: Sendable {
   func live(
     _ vmo: borrowing VMO, _ operation: @autoclosure () -> String
   ) throws(HeapError) -> (key: BufferKey, buffer: Buffer) {
-    let identity = vmo.identity
-    if let found = state.withLock({ $0.live(identity) }) { return found }
+    if let buffer = live(vmo.identity) { return (buffer.key, buffer) }
     throw HeapError(
       .notFound, operation(),
       cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
+  }
+
+  private func live(_ identity: VMOIdentity) -> Buffer? {
+    guard let buffer = own(identity) else { return nil }
+    return state.withLock { state in
+      if case .live = state.records[buffer.key]?.stage { buffer } else { nil }
+    }
+  }
+
+  /// This heap's buffer of that identity.
+  private func own(_ identity: VMOIdentity) -> Buffer? {
+    guard let buffer = Buffer.of(identity), buffer.heap === self else { return nil }
+    return buffer
   }
 
   /// What the kernel counts on a buffer: every reference in the whole system, the parent's own
@@ -152,44 +141,41 @@ public final class LiveBuffers: Sendable {
       return buffer
     }
     return try attempt("count a buffer's references") { () throws(Errno) in
-      try buffer?.parents.first?.referenceCount()
+      try buffer?.parent?.referenceCount()
     }
   }
 
   /// The buffer that a descriptor of this identity is of; nil where there is none, and once its
   /// deletion has begun.
-  package func key(of identity: VMOIdentity) -> BufferKey? {
-    state.withLock { $0.live(identity)?.key }
-  }
+  package func key(of identity: VMOIdentity) -> BufferKey? { live(identity)?.key }
 
-  /// The same, until the buffer is fully reclaimed.
-  package func keyUntilReclaimed(of identity: VMOIdentity) -> BufferKey? {
-    state.withLock { $0.keys[identity] }
-  }
+  /// The same, as long as there are children.
+  package func keyUntilReclaimed(of identity: VMOIdentity) -> BufferKey? { own(identity)?.key }
 
   /// The identity of a live or deleted buffer's first parent.
   package func identity(of key: BufferKey) -> VMOIdentity? {
-    state.withLock { $0.records[key]?.identities.first }
+    state.withLock { state in
+      switch state.records[key]?.stage {
+      case .live(let buffer), .deleting(let buffer): buffer.parent?.identity
+      default: nil
+      }
+    }
   }
 
   /// Has `waiter` called when all of the buffer is gone.
   ///
   /// False where there is no such buffer: gone already, or of another heap.
   package func whenReclaimed(_ identity: VMOIdentity, _ waiter: @escaping Waiter) -> Bool {
-    state.withLock { state in
-      guard let key = state.keys[identity] else { return false }
-      state.records[key]?.waiters.append(waiter)
-      return true
-    }
+    guard let buffer = own(identity) else { return false }
+    return state.withLock { $0.records[buffer.key]?.waiters.append(waiter) != nil }
   }
 
   // MARK: Going
 
-  private func forget(_ key: BufferKey) {
+  /// Called when nothing of the buffer is left.
+  func forget(_ key: BufferKey) {
     let (record, due) = state.withLock { state in
-      let record = state.records.removeValue(forKey: key)
-      for identity in record?.identities ?? [] { state.keys[identity] = nil }
-      return (record, state.collections.end(key.bufferCollectionID))
+      (state.records.removeValue(forKey: key), state.collections.end(key.bufferCollectionID))
     }
     for waiter in record?.waiters ?? [] { waiter() }
     for tracker in due { tracker.close() }
@@ -266,7 +252,7 @@ extension LiveBuffers {
       case (.allocating, true): return .wrongHandle
       default: return .unknown
       }
-      guard state.keys[identity] == key else { return .wrongHandle }
+      guard found.hasParent({ $0.identity == identity }) else { return .wrongHandle }
       state.records[key]?.stage = .deleting(found)
       if let end { state.records[key]?.deletions.append(end) }
       return .begun(found)
@@ -370,10 +356,12 @@ extension LiveBuffers {
     do throws(HeapError) {
       let (parent, size) = try inherited(descriptor, named: key.description, operation)
       parent.setCopies(copies)
-      let buffer = buffer(key, parent, size, admission.take(size), cleanup)
+      let buffer = Buffer(
+        key, of: self, parent, byteCount: size, reclaimer: reclaimer.core,
+        grant: admission.take(size), cleanup: cleanup)
       buffer.setWithdrawal(withdrawal)
       try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      record(key, buffer, parent.identity)
+      record(buffer)
       _ = whenReclaimed(parent.identity, waiter)
       reclaimer.core.check(buffer)
       return (size, parent.kind != .opaque)

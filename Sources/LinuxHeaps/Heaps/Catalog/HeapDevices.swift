@@ -1,0 +1,74 @@
+internal import Glibc
+internal import SystemPackage
+
+/// The heaps that one ``DMABufHeap`` may allocate from, with their devices, kept open between requests.
+///
+/// Which heaps there are is read again when the directory of their nodes has changed: heaps can be modules
+/// (Linux 7.0), so a node may appear late.
+final class HeapDevices: Sendable {
+  private struct Snapshot {
+    let stamp: DirectoryStamp?
+    var candidates: [HeapRole: [HeapCandidate]] = [:]
+  }
+
+  private let catalog: HeapCatalog
+  private let chosen: [String]?
+  private let snapshot = Guarded<Snapshot?>(nil)
+
+  /// - Parameter chosen: Names in the order of preference; nil lets the catalog choose by role.
+  init(_ catalog: HeapCatalog, chosen: [String]?) {
+    self.catalog = catalog
+    self.chosen = chosen
+  }
+
+  /// The heaps that can serve requests for memory of this role, the preferred first.
+  func candidates(_ role: HeapRole) -> [HeapCandidate] {
+    let stamp = DirectoryStamp(catalog.directory)
+    return snapshot.withLock { snapshot in
+      if let stamp, snapshot?.stamp == stamp, let known = snapshot?.candidates[role] {
+        return known
+      }
+      if stamp == nil || snapshot?.stamp != stamp {
+        snapshot = Snapshot(stamp: stamp?.isSettled == true ? stamp : nil)
+      }
+      let found = names(role).map { HeapCandidate($0, catalog.role(of: $0), in: catalog) }
+      snapshot?.candidates[role] = found
+      return found
+    }
+  }
+
+  private func names(_ role: HeapRole) -> [String] {
+    guard let chosen else { return catalog.names(of: role) }
+    return chosen.filter { name in
+      let known = catalog.role(of: name)
+      // What is not known to be something else may be what its user knows it to be.
+      return role == .system ? known != .protected : known == role || known == .other
+    }
+  }
+
+  /// Closes all that is open: it is opened again when it is needed.
+  func close() { snapshot.withLock { $0 = nil } }
+}
+
+/// A directory's last change (`st_mtim`, stat(2)).
+private struct DirectoryStamp: Equatable {
+  private let change: timespec
+
+  /// Nil where there is no such directory.
+  init?(_ path: String) {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    change = status.st_mtim
+  }
+
+  /// Whether another change would give another stamp: the kernel's clock for them ticks every few milliseconds.
+  var isSettled: Bool {
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &now)
+    return now.tv_sec - change.tv_sec >= 2
+  }
+
+  static func == (one: Self, other: Self) -> Bool {
+    one.change.tv_sec == other.change.tv_sec && one.change.tv_nsec == other.change.tv_nsec
+  }
+}

@@ -1,0 +1,52 @@
+internal import Glibc
+internal import SystemPackage
+
+/// Files of `/proc/self/fdinfo` that stay open: one pread(2) reads a dma-buf's count, where opening anew takes three calls and
+/// five times as long.
+///
+/// Procfs looks the descriptor up by its number at each read (`seq_show`, fs/proc/fd.c), so a file that is open here serves
+/// whatever has that number now.
+final class FDInfoFiles: Sendable {
+  /// By the descriptor's number. The numbers of short-lived buffers come again and again, and are low.
+  private let files = Guarded<[SharedFD?]>([])
+  private let most: Int
+
+  /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
+  init() {
+    var limit = rlimit()
+    unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    most = min(1024, Int(clamping: limit.rlim_cur) / 8)
+  }
+
+  /// References to a dma-buf's open file in the whole system; nil when the descriptor is none of a dma-buf.
+  func count(of number: CInt) throws(Errno) -> Int? {
+    guard let file = try file(of: number) else { return try FDInfo.read(number)?.count }
+    let descriptor = file.fd.rawValue
+    // The kernel's text is of 200 bytes and a name of 31.
+    return try unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) {
+      (text) throws(Errno) -> Int? in
+      let length = try call { unsafe pread(descriptor, text.baseAddress! + 1, text.count - 2, 0) }
+      unsafe text[0] = CChar(bitPattern: UInt8(ascii: "\n"))
+      unsafe text[length + 1] = 0
+      return unsafe FDInfo.count(in: text.baseAddress!)
+    }
+  }
+
+  private func file(of number: CInt) throws(Errno) -> SharedFD? {
+    guard number < most else { return nil }
+    let index = Int(number)
+    return try files.withLock { files throws(Errno) in
+      if index < files.count, let file = files[index] { return file }
+      let file = SharedFD(try .open("/proc/self/fdinfo/\(number)", O_RDONLY))
+      if index >= files.count {
+        files.append(contentsOf: repeatElement(nil, count: index + 1 - files.count))
+      }
+      files[index] = file
+      return file
+    }
+  }
+
+  var isEmpty: Bool { files.withLock { $0.isEmpty } }
+
+  func close() { files.withLock { $0 = [] } }
+}
