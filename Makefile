@@ -1,4 +1,5 @@
-# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | bench | lint | docs
+# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | bench
+# make kernel-bench KERNEL=next | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
@@ -22,12 +23,12 @@ SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
-  sanitize bench lint docs build setup-swift-6.2 \
+  sanitize bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
   setup-package-test setup-test clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 run: build
 	@$(HEAPCTL) demo
@@ -87,6 +88,11 @@ sanitize: setup-test
 bench: ship
 	swift build -c release --package-path Benchmarks
 	@Benchmarks/.build/release/heap-bench --heapd $(SHIP)/dynamic/heapd $(BENCH)
+
+# The library on real heaps beside C, on one emulated processor where there is no other. BENCH takes letters, e.g. a,b.
+kernel-bench: setup setup-kernel
+	swift build -c release --package-path Benchmarks --product kernel-bench
+	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
 
 lint:
 	swift format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources

@@ -20,6 +20,7 @@ if Context.environment["LINUXHEAPS_STRICT"] != nil {
 
 let package = Package(
   name: "heap-benchmarks",
+  dependencies: [.package(name: "linux-heaps", path: "..")],
   targets: [
     // The protocol's bytes and sockets, for both sides: a link to the folder that the tests' clients use.
     .target(name: "CHeapWire", cSettings: cSettings),
@@ -30,6 +31,17 @@ let package = Package(
     // Starts both, measures, compares with the targets.
     .target(name: "Processes", cSettings: cSettings),
     .executableTarget(
-      name: "heap-bench", dependencies: ["Processes", "CHeapWire"], swiftSettings: settings),
+      name: "heap-bench", dependencies: ["Figures", "Processes", "CHeapWire"],
+      swiftSettings: settings),
+    // What C pays the kernel for a buffer: with this library's guarantees, and without.
+    .target(name: "Peers", cSettings: cSettings),
+    // The library in one process beside those, on the kernel's own heaps.
+    .executableTarget(
+      name: "kernel-bench",
+      dependencies: [
+        "Figures", "Peers", .product(name: "LinuxHeaps", package: "linux-heaps"),
+      ],
+      swiftSettings: settings),
+    .target(name: "Figures", swiftSettings: settings),
   ]
 )

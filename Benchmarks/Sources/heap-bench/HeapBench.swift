@@ -1,3 +1,4 @@
+internal import Figures
 internal import Foundation
 internal import Glibc
 internal import Processes
@@ -33,7 +34,8 @@ enum HeapBench {
       say("\(scenario.rawValue)  \(scenario.title) ...\n")
       let scratch = try Scratch()
       do throws(Failure) {
-        report.add(try scenario.measure(options.programs, in: scratch), of: scenario)
+        report.add(
+          try scenario.measure(options.programs, in: scratch), scenario.rawValue, scenario.title)
       } catch {
         throw Failure("scenario \(scenario.rawValue): \(error)\(scratch.logs())")
       }

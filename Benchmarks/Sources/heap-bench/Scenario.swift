@@ -1,4 +1,5 @@
 internal import CHeapWire
+internal import Figures
 internal import Glibc
 
 /// What can be measured, by the letter that `--only` takes.

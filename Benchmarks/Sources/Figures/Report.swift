@@ -1,8 +1,8 @@
 internal import Foundation
 
 /// One measured number.
-struct Figure {
-  enum Unit: String {
+package struct Figure {
+  package enum Unit: String {
     case microseconds = "µs"
     case milliseconds = "ms"
     case mebibytes = "MiB"
@@ -19,7 +19,7 @@ struct Figure {
   fileprivate let target: Double?
 
   /// - Parameter target: At most this is wanted; nil for a number that only explains others.
-  init(_ name: String, _ value: Double, _ unit: Unit, target: Double? = nil) {
+  package init(_ name: String, _ value: Double, _ unit: Unit, target: Double? = nil) {
     self.name = name
     self.value = value
     self.unit = unit
@@ -53,29 +53,31 @@ struct Figure {
 }
 
 /// What was found: the scenarios in order, each with its figures in order.
-struct Report {
-  private var findings: [(scenario: Scenario, figures: [Figure])] = []
+package struct Report {
+  private var findings: [(letter: String, title: String, figures: [Figure])] = []
 
-  mutating func add(_ figures: [Figure], of scenario: Scenario) {
-    findings.append((scenario, figures))
+  package init() {}
+
+  package mutating func add(_ figures: [Figure], _ letter: String, _ title: String) {
+    findings.append((letter, title, figures))
   }
 
   /// No target was missed.
-  var isMet: Bool { findings.allSatisfy { $0.figures.allSatisfy { $0.isMet != false } } }
+  package var isMet: Bool { findings.allSatisfy { $0.figures.allSatisfy { $0.isMet != false } } }
 
-  var table: String {
+  package var table: String {
     var lines: [String] = []
-    for (scenario, figures) in findings {
-      lines.append("\(scenario.rawValue)  \(scenario.title)")
+    for (letter, title, figures) in findings {
+      lines.append("\(letter)  \(title)")
       lines += figures.map(\.line) + [""]
     }
     return lines.joined(separator: "\n")
   }
 
-  var json: String {
-    let scenarios = findings.map { scenario, figures in
+  package var json: String {
+    let scenarios = findings.map { letter, title, figures in
       """
-          {"scenario": "\(scenario.rawValue)", "title": "\(scenario.title)", "figures": [
+          {"scenario": "\(letter)", "title": "\(title)", "figures": [
       \(figures.map(\.json).joined(separator: ",\n"))
           ]}
       """

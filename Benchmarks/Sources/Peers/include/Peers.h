@@ -1,0 +1,31 @@
+#ifndef PEERS_H
+#define PEERS_H
+
+#include <stdint.h>
+
+// Each returns the nanoseconds that `rounds` rounds took, or minus an errno.
+
+/// What libdmabufheap does (Allocate in BufferAllocator.cpp) for a heap whose descriptor it keeps, and a close.
+int64_t Peers_libdmabufheap(int heap, uint64_t size, int rounds);
+
+/// What a heap in C would do that gives this library's guarantees: a name, the identity, a child to give away, its close, one
+/// look at the count through a file that is kept open, and the parent's close.
+int64_t Peers_with_guarantees(int heap, uint64_t size, int rounds);
+
+/// A second descriptor and its close.
+int64_t Peers_dup(int descriptor, int rounds);
+
+/// Has the calling thread, and those that it starts, run on one processor.
+void Peers_pin(void);
+
+/// A process that receives descriptors, holds each for as long as it is told, and says when it closed it. Forked before any
+/// thread starts. Returns its end of a socket, or minus an errno.
+int Peers_start_holder(void);
+
+/// Has the holder hold a copy of a descriptor for `hold` nanoseconds. 0, or minus an errno.
+int Peers_hold(int holder, int descriptor, int64_t hold);
+
+/// When the holder began to close what it held (`CLOCK_MONOTONIC`, nanoseconds), or minus an errno.
+int64_t Peers_closed(int holder);
+
+#endif

@@ -1,0 +1,67 @@
+internal import Figures
+internal import Glibc
+internal import LinuxHeaps
+internal import Peers
+
+@main
+enum KernelBench {
+  static func main() {
+    let arguments = CommandLine.arguments.dropFirst()
+    // For callgrind, which counts the instructions of what goes on and on.
+    if arguments.first == "loop", let heap = arguments.dropFirst().first {
+      do { return try loop(heap, rounds: Int(arguments.last!) ?? 1000) } catch {
+        return fail("\(error)")
+      }
+    }
+    // Before any thread starts.
+    let holder = Peers_start_holder()
+    guard holder >= 0 else { return fail("no holder: \(reason(-holder))") }
+    // Peers and library take turns on one processor, so that a turn's time is its work.
+    Peers_pin()
+    var limit = rlimit(rlim_cur: 1 << 20, rlim_max: 1 << 20)
+    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    let only = arguments.first?.split(separator: ",").map(String.init)
+    var report = Report()
+    do {
+      for scenario in Scenario.allCases where only?.contains(scenario.rawValue) != false {
+        say("\(scenario.rawValue)  \(scenario.title) ...\n")
+        report.add(try scenario.measure(holder), scenario.rawValue, scenario.title)
+      }
+    } catch {
+      return fail("\(error)")
+    }
+    print(report.table, terminator: "")
+    exit(report.isMet ? 0 : 1)
+  }
+
+  private static func loop(_ name: String, rounds: Int) throws {
+    let heap: any Heap = name == "memfd" ? MemfdHeap() : DMABufHeap(heaps: [name])
+    for index in 0..<UInt64(rounds) {
+      _ = try heap.allocateVmo(
+        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: index,
+        cleanup: [])
+    }
+  }
+
+  private static func fail(_ cause: String) {
+    say("kernel-bench: \(cause)\n")
+    exit(EX_SOFTWARE)
+  }
+
+  private static func say(_ text: String) {
+    _ = unsafe write(STDERR_FILENO, text, text.utf8.count)
+  }
+}
+
+/// What `errno` says, in the C library's words.
+func reason(_ number: CInt) -> String { unsafe String(cString: strerror(number)) }
+
+struct Failure: Error, CustomStringConvertible {
+  let description: String
+
+  /// - Returns: Nanoseconds, where a peer did not answer with an error.
+  static func check(_ answer: Int64, _ what: String) throws -> Double {
+    if answer < 0 { throw Failure(description: "\(what): \(reason(CInt(-answer)))") }
+    return Double(answer)
+  }
+}

@@ -1,0 +1,186 @@
+internal import Figures
+internal import Glibc
+internal import LinuxHeaps
+internal import Peers
+internal import Synchronization
+
+/// What can be measured, by the letter that the program takes.
+enum Scenario: String, CaseIterable {
+  case rounds = "a"
+  case slices = "b"
+  case quietHolder = "c"
+  case rest = "d"
+
+  var title: String {
+    switch self {
+    case .rounds: "a buffer of the system heap, allocated and closed, beside C"
+    case .slices: "a slice and its close, beside dup and close"
+    case .quietHolder: "another process closes the last handle, one buffer, held 5 ms to 1 s"
+    case .rest: "at rest with buffers that others hold"
+    }
+  }
+
+  /// - Parameter holder: The socket of a process that holds what it is sent.
+  func measure(_ holder: CInt) throws -> [Figure] {
+    switch self {
+    case .rounds: try rounds()
+    case .slices: try slices()
+    case .quietHolder: try quietHolder(holder)
+    case .rest: try rest()
+    }
+  }
+
+  private static let turns = 15
+}
+
+// MARK: a
+
+extension Scenario {
+  private func rounds() throws -> [Figure] {
+    let device = unsafe open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC)
+    guard device >= 0 else { throw Failure(description: "/dev/dma_heap/system: \(reason(errno))") }
+    defer { close(device) }
+    let heap = DMABufHeap(heaps: ["system"])
+    var figures: [Figure] = []
+    for (size, name, count, target) in [
+      (UInt64(4) << 10, "4 KiB", 200, 1.4), (64 << 10, "64 KiB", 200, 1.25),
+      (1 << 20, "1 MiB", 40, 1.05), (8 << 20, "8 MiB", 10, 1.02),
+    ] {
+      var toPlain: [Double] = []
+      var toEqual: [Double] = []
+      var own: [Double] = []
+      for turn in 0..<Self.turns + 1 {
+        let plain = try Failure.check(
+          Peers_libdmabufheap(device, size, CInt(count)), "libdmabufheap's sequence")
+        let equal = try Failure.check(
+          Peers_with_guarantees(device, size, CInt(count)), "the sequence with guarantees")
+        let closing = try time {
+          for index in 0..<count { _ = try allocate(heap, size, index) }
+          while heap.liveBufferCount > 0 { usleep(100) }
+        }
+        // The first finds files that are not open yet.
+        if turn == 0 { continue }
+        toPlain.append(closing / plain)
+        toEqual.append(closing / equal)
+        own.append(closing / Double(count) / 1000)
+      }
+      figures.append(Figure("\(name), one", median(own), .microseconds))
+      figures.append(
+        Figure("\(name) to libdmabufheap", median(toPlain), .times, target: size == 4096 ? 4 : nil))
+      figures.append(
+        Figure("\(name) to C that guarantees it", median(toEqual), .times, target: target))
+    }
+    return figures
+  }
+}
+
+// MARK: b
+
+extension Scenario {
+  private func slices() throws -> [Figure] {
+    let heap = DMABufHeap(heaps: ["system"])
+    let vmo = try allocate(heap, 2 * pageSize, 0)
+    var ratios: [Double] = []
+    for _ in 0..<Self.turns {
+      let peer = try vmo.withDescriptor {
+        try Failure.check(Peers_dup($0, 2000), "dup and close")
+      }
+      let own = try time {
+        for _ in 0..<2000 { _ = try vmo.slice(offset: pageSize, byteCount: pageSize) }
+      }
+      ratios.append(own / peer)
+    }
+    return [Figure("slice to dup", median(ratios), .times, target: 1.5)]
+  }
+}
+
+// MARK: c
+
+extension Scenario {
+  private func quietHolder(_ holder: CInt) throws -> [Figure] {
+    let heap = DMABufHeap(heaps: ["system"])
+    var generator = SystemRandomNumberGenerator()
+    var delays: [Double] = []
+    for index in 0..<100 {
+      let reclaimed = Moment()
+      let vmo = try heap.allocateVmo(
+        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1,
+        bufferIndex: UInt64(index), cleanup: [{ reclaimed.set(now()) }])
+      let time = Int64.random(in: 5_000_000...1_000_000_000, using: &generator)
+      _ = try vmo.withDescriptor {
+        try Failure.check(Int64(Peers_hold(holder, $0, time)), "pass the buffer on")
+      }
+      _ = consume vmo
+      let closed = try Failure.check(Peers_closed(holder), "wait for the holder")
+      while reclaimed.value == nil { usleep(1000) }
+      delays.append((Double(reclaimed.value!) - closed) / 1_000_000)
+    }
+    delays.sort()
+    return [
+      Figure("p50", delays[delays.count / 2], .milliseconds, target: 40),
+      Figure("the longest of \(delays.count)", delays.last!, .milliseconds, target: 150),
+    ]
+  }
+}
+
+// MARK: d
+
+extension Scenario {
+  private func rest() throws -> [Figure] {
+    var figures: [Figure] = []
+    for count in [100, 1000, 10_000] {
+      let heap = DMABufHeap(heaps: ["system"])
+      // Not this library's any more: the kernel has to be asked of each.
+      var others: [CInt] = []
+      for index in 0..<count {
+        others.append(try allocate(heap, pageSize, index).releaseDescriptor().release())
+      }
+      // The looks that follow a change are over by then.
+      sleep(15)
+      let begin = (wall: now(), own: processorTime())
+      sleep(20)
+      let share = Double(processorTime() - begin.own) / Double(now() - begin.wall) * 100
+      figures.append(Figure("\(count) buffers", share, .percent, target: 1))
+      for descriptor in others { close(descriptor) }
+      Reclaimer.shared.recheckNow()
+      while heap.liveBufferCount > 0 { usleep(1000) }
+    }
+    return figures
+  }
+}
+
+// MARK: For all
+
+private func allocate(_ heap: DMABufHeap, _ size: UInt64, _ index: Int) throws -> VMO {
+  try heap.allocateVmo(
+    size: size, settings: SingleBufferSettings(), bufferCollectionID: 1,
+    bufferIndex: UInt64(index), cleanup: [])
+}
+
+/// Nanoseconds.
+private func time(_ body: () throws -> Void) rethrows -> Double {
+  let begin = now()
+  try body()
+  return Double(now() - begin)
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+private func now() -> Int64 { read(CLOCK_MONOTONIC) }
+
+/// What all threads of this process have computed, nanoseconds.
+private func processorTime() -> Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+
+private func read(_ clock: clockid_t) -> Int64 {
+  var time = timespec()
+  unsafe clock_gettime(clock, &time)
+  return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+}
+
+private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+/// A time that another thread tells.
+private final class Moment: Sendable {
+  private let cell: Mutex<Int64?> = Mutex(nil)
+  var value: Int64? { cell.withLock { $0 } }
+  func set(_ moment: Int64) { cell.withLock { $0 = moment } }
+}
