@@ -210,7 +210,8 @@ let package = Package(
     .testTarget(
       name: "LinuxHeapsTests",
       dependencies: [
-        "LinuxHeaps", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+        "HeapTestKit", "LinuxHeaps", "TestSupport",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     .testTarget(
@@ -233,6 +234,10 @@ let package = Package(
     .testTarget(
       name: "HeapTestKitTests", dependencies: ["HeapTestKit", "LinuxHeaps"],
       swiftSettings: settings),
+    // A vendor's heap, as a package of its own would have it: products alone, nothing testable.
+    .testTarget(
+      name: "VendorHeapTests",
+      dependencies: ["HeapClient", "HeapServer", "HeapTestKit", "LinuxHeaps"]),
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [

@@ -6,7 +6,7 @@ public import LinuxHeaps
 public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// What a heap is in the kernel; it decides which checks there are.
   public enum Kind: String, CaseIterable, Sendable {
-    /// A node of `/dev/dma_heap`.
+    /// Dma-bufs, of a node of `/dev/dma_heap` or another driver.
     case dmaHeap = "dma-buf heap"
     case udmabuf
     case memfd
@@ -26,10 +26,25 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// A heap of its own for each check, so that a check counts only its own buffers.
   let make: @Sendable () throws -> any Heap
 
-  init(
+  /// A heap of one's own.
+  ///
+  /// - Parameters:
+  ///   - name: For reports.
+  ///   - kind: What its buffers are in the kernel: dma-bufs of any driver are those of a ``Kind/dmaHeap``.
+  ///   - settings: What its requests say.
+  ///   - make: A heap of its own for each check, so that a check counts only its own buffers.
+  public init(
     name: String, kind: Kind, settings: SingleBufferSettings = SingleBufferSettings(),
-    isRemote: Bool = false, patience: Duration = .seconds(60),
     make: @escaping @Sendable () throws -> any Heap
+  ) {
+    self.init(
+      name: name, kind: kind, settings: settings, isRemote: false, patience: .seconds(60),
+      make: make)
+  }
+
+  init(
+    name: String, kind: Kind, settings: SingleBufferSettings, isRemote: Bool,
+    patience: Duration = .seconds(60), make: @escaping @Sendable () throws -> any Heap
   ) {
     self.name = name
     self.kind = kind

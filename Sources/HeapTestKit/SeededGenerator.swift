@@ -3,7 +3,7 @@
 package struct SeededGenerator: RandomNumberGenerator {
   private(set) var seed: UInt64
 
-  init(_ seed: UInt64) { self.seed = seed }
+  package init(_ seed: UInt64) { self.seed = seed }
 
   /// A generator of its own for each purpose, so that one more number drawn here changes nothing there.
   init(_ seed: UInt64, for names: String...) {

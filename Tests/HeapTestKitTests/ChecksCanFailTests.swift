@@ -12,6 +12,10 @@ private struct HoardingHeap: LocalHeap {
   var properties: HeapProperties { inner.properties }
   var buffers: LiveBuffers { inner.buffers }
 
+  func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    try inner.makeMemory(for: request)
+  }
+
   func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
@@ -30,7 +34,7 @@ private struct HoardingHeap: LocalHeap {
   func `a heap that keeps a child is found out`(_ name: String) async throws {
     let check = try #require(HeapCheck.all.first { $0.name == name })
     let heap = HeapUnderTest(
-      name: "hoarding", kind: .memfd, settings: SingleBufferSettings(),
+      name: "hoarding", kind: .memfd, settings: SingleBufferSettings(), isRemote: false,
       patience: .milliseconds(200)
     ) { HoardingHeap() }
     let outcome = await check.run(on: heap)

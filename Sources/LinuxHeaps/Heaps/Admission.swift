@@ -122,13 +122,23 @@ public final class Admission: Sendable {
     return Grant(admission: self, place: place)
   }
 
+  /// Holds a request of pages that are taken at once against the machine's memory, its floor and the budget.
+  ///
+  /// - Parameters:
+  ///   - size: Bytes, a multiple of ``pageSize``.
+  ///   - operation: What the error says was being done.
+  /// - Throws: ``HeapError/Code/noMemory`` where there is not enough.
+  public func admit(_ size: UInt64, for operation: String) throws(HeapError) -> Grant {
+    try admit(size, from: .pages, operation)
+  }
+
   /// For memory that is there already.
-  func take(_ size: UInt64) -> Grant {
+  func take(_ size: UInt64) -> Charge {
     let place = state.withLock { state in
       state.live += size
       return state.holdings.insert(Holding(size: size, source: .nothing, stage: .settled))
     }
-    return Grant(admission: self, place: place)
+    return Charge(admission: self, place: place)
   }
 
   /// Why the machine cannot serve the pages; nil where it can.
@@ -164,20 +174,41 @@ public final class Admission: Sendable {
 
   private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
 
-  /// An admitted request; it counts until this value ends.
-  struct Grant: ~Copyable, Sendable {
+  /// An admitted request; it counts until this value ends, or the buffer that was made on its strength.
+  @safe public struct Grant: ~Copyable, Sendable {
+    /// Retained.
+    private let admission: Unmanaged<Admission>
+    private let place: Int
+
+    fileprivate init(admission: Admission, place: Int) {
+      unsafe self.admission = .passRetained(admission)
+      self.place = place
+    }
+
+    deinit { unsafe admission.takeRetainedValue().end(place) }
+
+    consuming func giveBack() {}
+
+    /// Lets admission ask how much of a promise is still open.
+    func watch(_ pages: any PromisedPages) {
+      unsafe admission._withUnsafeGuaranteedRef { $0.watch(place, pages) }
+    }
+
+    /// The kernel has given the memory: its own figures tell from now on.
+    consuming func settled() -> Charge {
+      let (admission, place) = unsafe (self.admission.takeRetainedValue(), self.place)
+      discard self
+      admission.settle(place)
+      return Charge(admission: admission, place: place)
+    }
+  }
+
+  /// What a buffer's record holds of the admission; ended once, when the memory is gone.
+  struct Charge: Sendable {
     fileprivate let admission: Admission
     fileprivate let place: Int
 
-    deinit { admission.end(place) }
-
-    /// The kernel has given the memory: its own figures tell from now on.
-    func settle() { admission.settle(place) }
-
-    /// Lets admission ask how much of a promise is still open.
-    func watch(_ pages: any PromisedPages) { admission.watch(place, pages) }
-
-    consuming func giveBack() {}
+    func end() { admission.end(place) }
   }
 
   private func settle(_ place: Int) {

@@ -36,55 +36,44 @@ public struct DMABufHeap: LocalHeap {
         cpuSupported: true, ramSupported: true, inaccessibleSupported: roles.contains(.protected)))
   }
 
-  public func allocateVmo(
-    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
-    cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    let role = HeapRole(asking: settings)
-    return try buffers.allocate(key, size: size, cleanup: cleanup) {
-      (size, operation) throws(HeapError) in
-      try allocate(size, role, named: key.description, operation)
-    }
-  }
-
-  private func allocate(
-    _ size: UInt64, _ role: HeapRole, named name: String, _ operation: () -> String
-  ) throws(HeapError) -> LiveBuffers.Memory {
+  public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    let role = HeapRole(asking: request.settings)
     var failures: [(heap: String, error: HeapError)] = []
     for heap in devices.candidates(role) {
       do throws(HeapError) {
-        return try allocate(size, role, from: heap, named: name, operation)
+        return try allocate(request, role, from: heap)
       } catch  where error.meansTryTheNextHeap {
         failures.append((heap.name, error))
       }
     }
-    guard let last = failures.last?.error else { throw missing(role, operation) }
+    guard let last = failures.last?.error else { throw missing(role, request) }
     guard failures.count > 1 else { throw last }
     let skipped = failures.map { "\($0.heap) (\($0.error.code))" }.joined(separator: ", ")
     throw HeapError(
-      last.code, operation(), at: last.path?.string, cause: "\(last.cause); skipped: \(skipped)",
+      last.code, request.operation, at: last.path?.string,
+      cause: "\(last.cause); skipped: \(skipped)",
       errno: last.errno, fix: last.fix)
   }
 
   private func allocate(
-    _ size: UInt64, _ role: HeapRole, from heap: HeapCandidate, named name: String,
-    _ operation: () -> String
-  ) throws(HeapError) -> LiveBuffers.Memory {
-    let device = try open(heap, operation())
-    let grant = try admission.admit(size, from: heap.source, operation(), at: heap.path)
+    _ request: borrowing BufferRequest, _ role: HeapRole, from heap: HeapCandidate
+  ) throws(HeapError) -> BufferMemory {
+    let device = try open(heap, request.operation)
+    let grant = try admission.admit(
+      request.size, from: heap.source, request.operation, at: heap.path)
     do throws(Errno) {
-      let parent = try DMABufParent(try device.allocate(size: size), name: name)
-      return LiveBuffers.Memory(
+      let parent = try DMABufParent(
+        try device.allocate(size: request.size), name: request.name)
+      return BufferMemory(
         parent: parent, child: try parent.openChild(), heapName: heap.name, grant: grant)
     } catch .noMemory {
       throw HeapError(
-        .noMemory, operation(), at: heap.path, cause: "the heap is full, or too fragmented",
+        .noMemory, request.operation, at: heap.path, cause: "the heap is full, or too fragmented",
         errno: .noMemory,
         fix: role == .contiguous
           ? "close buffers, or boot with a larger region, e.g. cma=256M" : "close buffers")
     } catch {
-      throw HeapError(error, operation(), at: heap.path)
+      throw HeapError(error, request.operation, at: heap.path)
     }
   }
 
@@ -114,9 +103,9 @@ public struct DMABufHeap: LocalHeap {
       : "use one of: \(names.joined(separator: " "))"
   }
 
-  private func missing(_ role: HeapRole, _ operation: () -> String) -> HeapError {
+  private func missing(_ role: HeapRole, _ request: borrowing BufferRequest) -> HeapError {
     if chosen?.isEmpty == true {
-      return HeapError(.notFound, operation(), cause: "no heap was named")
+      return HeapError(.notFound, request.operation, cause: "no heap was named")
     }
     let names = catalog.heaps().map(\.name)
     let cause =
@@ -136,7 +125,7 @@ public struct DMABufHeap: LocalHeap {
       case .other: nil
       }
     return HeapError(
-      .notSupported, "\(operation()) of \(role.rawValue) memory",
+      .notSupported, "\(request.operation) of \(role.rawValue) memory",
       cause: "no \(role.rawValue) heap: \(cause)", fix: fix)
   }
 }

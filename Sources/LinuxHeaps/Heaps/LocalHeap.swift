@@ -1,10 +1,16 @@
 /// A heap whose buffers this process keeps.
 ///
-/// A heap of one's own implements ``Heap/properties``, ``buffers`` and the allocation; the rest follows
-/// from ``LiveBuffers``.
+/// A heap of one's own implements ``Heap/properties``, ``buffers`` (a ``LiveBuffers`` that is made once) and
+/// ``makeMemory(for:)``. All else follows: names and deletion, slices and handles in other processes, the end when the
+/// last of them closes, collections' lifetimes, and service by `HeapServer`.
 public protocol LocalHeap: Heap {
   /// The heap's live buffers, by (collection, index).
   var buffers: LiveBuffers { get }
+
+  /// Makes memory. The buffer's (collection, index) is free, and nobody else asks for it meanwhile.
+  ///
+  /// Called on any thread, and on several at a time.
+  func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory
 
   /// Whether an allocation is a few system calls that wait for nothing. By default it is not: the kernel
   /// clears pages, or moves others out of the way.
@@ -20,6 +26,16 @@ extension LocalHeap {
   public var descriptorsPerBuffer: Int { 1 }
 
   public var liveBufferCount: Int { buffers.count }
+
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    return try buffers.allocate(key, size: size, settings: settings, cleanup: cleanup) {
+      request throws(HeapError) in try makeMemory(for: request)
+    }
+  }
 
   public func deleteVmo(
     bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO

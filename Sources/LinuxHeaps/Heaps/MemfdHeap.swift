@@ -22,32 +22,25 @@ public struct MemfdHeap: LocalHeap {
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
 
-  public func allocateVmo(
-    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
-    cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocateMemfd(
-      key, size: size, kind: .memfd, admission: admission, cleanup: cleanup)
+  public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    try BufferMemory(memfdOf: .memfd, request, admission)
   }
 }
 
-extension LiveBuffers {
-  /// Makes a memfd live, of the heap that is called as its kind is.
-  func allocateMemfd(
-    _ key: BufferKey, size: UInt64, kind: VMO.Kind, admission: Admission, cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    try allocate(key, size: size, cleanup: cleanup) { (size, operation) throws(HeapError) in
-      let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
-      let grant = try admission.admit(size, from: source, operation())
-      do throws(Errno) {
-        let parent = try MemfdParent(key.description, size: size, kind: kind)
-        if kind != .opaque { grant.watch(parent) }
-        return Memory(
-          parent: parent, child: try parent.openChild(), heapName: kind.rawValue, grant: grant)
-      } catch {
-        throw HeapError(error, operation())
-      }
+extension BufferMemory {
+  /// A new memfd, of the heap that is called as its kind is.
+  init(memfdOf kind: VMO.Kind, _ request: borrowing BufferRequest, _ admission: Admission)
+    throws(HeapError)
+  {
+    let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
+    let grant = try admission.admit(request.size, from: source, request.operation)
+    do throws(Errno) {
+      let parent = try MemfdParent(request.name, size: request.size, kind: kind)
+      if kind != .opaque { grant.watch(parent) }
+      self.init(
+        parent: parent, child: try parent.openChild(), heapName: kind.rawValue, grant: grant)
+    } catch {
+      throw HeapError(error, request.operation)
     }
   }
 }

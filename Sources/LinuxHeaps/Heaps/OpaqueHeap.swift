@@ -20,12 +20,7 @@ public struct OpaqueHeap: LocalHeap {
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
 
-  public func allocateVmo(
-    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
-    cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocateMemfd(
-      key, size: size, kind: .opaque, admission: admission, cleanup: cleanup)
+  public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    try BufferMemory(memfdOf: .opaque, request, admission)
   }
 }

@@ -27,30 +27,24 @@ public struct UDMABufHeap: LocalHeap {
   /// Whether this process may open the device.
   public static var isUsable: Bool { NodeStatus(Self.path)?.isUsable == true }
 
-  public func allocateVmo(
-    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
-    cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocate(key, size: size, cleanup: cleanup) {
-      (size, operation) throws(HeapError) in
-      let device = try Self.open(operation())
-      if let limit = Self.sizeLimit, size > limit {
-        throw HeapError(
-          .noMemory, operation(), at: Self.path,
-          cause: "the driver makes buffers of at most \(limit.asByteCount)",
-          fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
-      }
-      let grant = try admission.admit(size, from: .pages, operation(), at: Self.path)
-      do throws(Errno) {
-        let memfd = SharedFD(try Memfd.create(key.description, size: size))
-        let parent = try Self.create(
-          device, memfd, offset: 0, byteCount: size, name: key.description)
-        return LiveBuffers.Memory(
-          parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
-      } catch {
-        throw HeapError(error, operation(), at: Self.path)
-      }
+  public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    let device = try Self.open(request.operation)
+    let size = request.size
+    if let limit = Self.sizeLimit, size > limit {
+      throw HeapError(
+        .noMemory, request.operation, at: Self.path,
+        cause: "the driver makes buffers of at most \(limit.asByteCount)",
+        fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
+    }
+    let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
+    do throws(Errno) {
+      let name = request.name
+      let memfd = SharedFD(try Memfd.create(name, size: size))
+      let parent = try Self.create(device, memfd, offset: 0, byteCount: size, name: name)
+      return BufferMemory(
+        parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
+    } catch {
+      throw HeapError(error, request.operation, at: Self.path)
     }
   }
 
@@ -68,7 +62,10 @@ public struct UDMABufHeap: LocalHeap {
     let (key, buffer) = try buffers.live(vmo, operation)
     let device = try Self.open(operation)
     let identity = vmo.identity
-    let whole = buffer.parents.first { $0.identity == identity } as? DMABufParent
+    // The vmo keeps the buffer.
+    let whole: DMABufParent? = buffers.core.withTable { table in
+      table.place(of: buffer).flatMap { table[$0].family.parent(identity) as? DMABufParent }
+    }
     guard let pages = whole?.pages else {
       throw HeapError(.badState, operation, cause: "the buffer is being reclaimed")
     }
@@ -77,7 +74,7 @@ public struct UDMABufHeap: LocalHeap {
       let parent = try Self.create(
         device, pages.memfd, offset: start, byteCount: byteCount, name: key.description)
       let child = ChildFD(try parent.openChild(), of: buffer)
-      buffer.add(parent)
+      buffers.core.withTable { table in table.place(of: buffer).map { table.add(parent, to: $0) } }
       return VMO(
         fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
         heapName: Self.name)
@@ -99,10 +96,10 @@ public struct UDMABufHeap: LocalHeap {
     SmallFile.number("/sys/module/udmabuf/parameters/size_limit_mb").map { $0 << 20 }
   }
 
-  private static func open(_ operation: String) throws(HeapError) -> OwnedFD {
+  private static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
       throw HeapError(
-        opening: path, operation, error, absent: "this kernel has no udmabuf device",
+        opening: path, operation(), error, absent: "this kernel has no udmabuf device",
         fix: "load the module: modprobe udmabuf")
     }
   }

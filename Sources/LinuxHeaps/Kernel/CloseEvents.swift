@@ -8,7 +8,7 @@ internal import SystemPackage
 /// last reference goes. It can come a moment before the kernel counts the file as closed.
 struct CloseEvents: ~Copyable, Sendable {
   /// One watched inode; the number is not used again while this instance lives.
-  struct Watch: Hashable, Sendable { fileprivate let number: CInt }
+  struct Watch: Hashable, Sendable { let number: CInt }
 
   private let fd: OwnedFD
 

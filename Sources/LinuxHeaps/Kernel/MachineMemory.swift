@@ -1,3 +1,4 @@
+internal import Glibc
 package import SystemPackage
 
 /// The figures of `/proc/meminfo` (proc(5)) that admission needs, in bytes.
@@ -21,31 +22,49 @@ package struct MachineMemory: Sendable {
     MachineMemory(parsing: try SmallFile.read(file))
   }
 
-  /// By a scan of the bytes, because admission reads it often.
   package init(parsing text: String) {
+    var text = text
+    // By the bytes, because admission reads it often.
+    self = text.withUTF8 { unsafe MachineMemory(parsing: $0) }
+  }
+
+  private init(parsing text: UnsafeBufferPointer<UInt8>) {
     (total, available, contiguousFree, contiguousTotal) = (0, 0, 0, 0)
-    var knowsAvailable = false
-    for line in text.utf8.split(separator: UInt8(ascii: "\n")) {
+    var free: UInt64 = 0
+    var known: UInt64?
+    var start = 0
+    while start < text.count {
       // "MemTotal:  24576 kB": the unit is 1024 bytes.
-      func bytes(_ name: String) -> UInt64? {
-        guard line.starts(with: name.utf8) else { return nil }
-        let digits = line.dropFirst(name.utf8.count).drop { $0 == UInt8(ascii: " ") }.prefix(15)
-        return digits.prefix { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
-          .reduce(0) { $0 * 10 + UInt64($1 - UInt8(ascii: "0")) } << 10
+      func figure(_ name: StaticString) -> UInt64? {
+        var place = start + name.utf8CodeUnitCount
+        guard place < text.count,
+          unsafe memcmp(text.baseAddress! + start, name.utf8Start, name.utf8CodeUnitCount) == 0
+        else { return nil }
+        while unsafe place < text.count && text[place] == UInt8(ascii: " ") { place += 1 }
+        var kibibytes: UInt64 = 0
+        while unsafe place < text.count && isdigit(CInt(text[place])) != 0 && kibibytes >> 50 == 0 {
+          kibibytes = unsafe kibibytes * 10 + UInt64(text[place] - UInt8(ascii: "0"))
+          place += 1
+        }
+        return kibibytes << 10
       }
-      if let figure = bytes("MemTotal:") {
-        total = figure
-      } else if let figure = bytes("MemFree:"), !knowsAvailable {
-        available = figure
-      } else if let figure = bytes("MemAvailable:") {
-        available = figure
-        knowsAvailable = true
-      } else if let figure = bytes("CmaTotal:") {
-        contiguousTotal = figure
-      } else if let figure = bytes("CmaFree:") {
-        contiguousFree = figure
+      switch unsafe text[start] {
+      case UInt8(ascii: "M"):
+        if let figure = figure("MemTotal:") { total = figure }
+        if let figure = figure("MemFree:") { free = figure }
+        if let figure = figure("MemAvailable:") { known = figure }
+      case UInt8(ascii: "C"):
+        if let figure = figure("CmaTotal:") { contiguousTotal = figure }
+        if let figure = figure("CmaFree:") { contiguousFree = figure }
+      default: break
       }
+      let end = unsafe memchr(
+        text.baseAddress! + start, CInt(UInt8(ascii: "\n")), text.count - start)
+      guard let end = unsafe end else { break }
+      start = unsafe UnsafeRawPointer(end) - UnsafeRawPointer(text.baseAddress!) + 1
     }
+    // Absent from a kernel before 3.14, or a container's stand-in for the file.
+    available = known ?? free
   }
 }
 

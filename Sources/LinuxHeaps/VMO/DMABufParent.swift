@@ -13,16 +13,11 @@ final class DMABufParent: Parent {
     let offset: UInt64
   }
 
-  private struct State: ~Copyable {
-    let fd: OwnedFD
-    let pages: Pages?
-    var copies = 0
-  }
-
   let identity: VMOIdentity
   let kind = VMO.Kind.dmaBuf
   let watchedDescriptor: CInt? = nil
-  private let state: Guarded<State?>
+  let pages: Pages?
+  private let fd: OwnedFD
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
   ///
@@ -31,8 +26,11 @@ final class DMABufParent: Parent {
     try DMABuf.setName(name, of: descriptor.rawValue)
     identity = VMOIdentity(try descriptor.status())
     try Self.checkCounts(descriptor.rawValue)
-    state = Guarded(State(fd: descriptor, pages: pages))
+    self.pages = pages
+    fd = descriptor
   }
+
+  var descriptor: CInt { fd.rawValue }
 
   /// Whether counts were seen to be told here: /proc can be absent, or hidden.
   private static let countsAreTold = Guarded(false)
@@ -46,44 +44,21 @@ final class DMABufParent: Parent {
   }
 
   /// A new child: a dup, because a dma-buf cannot be reopened.
-  func openChild() throws(Errno) -> OwnedFD {
-    try state.withLock { state throws(Errno) in
-      switch state {
-      case .some(let state): try state.fd.duplicate()
-      case .none: throw .badFileDescriptor
-      }
-    }
-  }
+  func openChild() throws(Errno) -> OwnedFD { try fd.duplicate() }
 
   func eventsAreWatched() {}
 
-  var pages: Pages? { state.withLock { $0?.pages } }
-
   func referenceCount() throws(Errno) -> Int? {
-    try state.withLock { state throws(Errno) in
-      guard let number = state?.fd.rawValue else { return nil }
-      // What cannot be read must not be taken for free.
-      guard let info = try FDInfo.read(number) else { throw .ioError }
-      return info.count
-    }
+    // What cannot be read must not be taken for free.
+    guard let info = try FDInfo.read(fd.rawValue) else { throw .ioError }
+    return info.count
   }
 
-  func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
-    try state.withLock { state throws(Errno) in
-      guard let number = state?.fd.rawValue, let copies = state?.copies else { return .none }
-      // What cannot be read must not be taken for free.
-      guard let count = try counts.count(of: number) else { throw .ioError }
-      let others = count - 1
-      if others <= 0 { return .none }
-      return others > copies ? .some : .copies
-    }
+  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
+    // What cannot be read must not be taken for free.
+    guard let count = try counts.count(of: fd.rawValue) else { throw .ioError }
+    let others = count - 1
+    if others <= 0 { return .none }
+    return others > copies ? .some : .copies
   }
-
-  func withDescriptor(_ body: (CInt) -> Void) {
-    state.withLock { state in if let number = state?.fd.rawValue { body(number) } }
-  }
-
-  func setCopies(_ count: Int) { state.withLock { $0?.copies = count } }
-
-  func close() { state.withLock { $0 = nil } }
 }

@@ -10,17 +10,21 @@ internal import SystemPackage
 final class MemfdParent: Parent, PromisedPages {
   let identity: VMOIdentity
   let kind: VMO.Kind
-  let watchedDescriptor: CInt?
   private let size: UInt64
-  private let fd: Guarded<OwnedFD?>
+  private let fd: OwnedFD
 
   /// The permission bits that decide how holders can reopen the file.
   private var mode: mode_t { kind == .opaque ? 0o200 : 0o600 }
 
   /// Makes a memfd and keeps it, as a second open file: leases do not see the first.
   convenience init(_ name: String, size: UInt64, kind: VMO.Kind) throws(Errno) {
-    try Self.checkLeases()
     let memfd = try Memfd.create(name, size: size, isOpaque: kind == .opaque)
+    try self.init(reopening: memfd, kind)
+  }
+
+  /// The same of a memfd that is there already.
+  convenience init(reopening memfd: borrowing OwnedFD, _ kind: VMO.Kind) throws(Errno) {
+    try Self.checkLeases()
     try self.init(keeping: try memfd.reopened(O_RDONLY), kind)
   }
 
@@ -39,58 +43,35 @@ final class MemfdParent: Parent, PromisedPages {
     let status = try descriptor.status()
     identity = VMOIdentity(status)
     size = UInt64(status.st_size)
-    watchedDescriptor = number
-    fd = Guarded(descriptor)
+    fd = descriptor
     self.kind = kind
   }
 
+  var descriptor: CInt { fd.rawValue }
+  var watchedDescriptor: CInt? { fd.rawValue }
+
   /// Only now, because a watch needs the right to read (inotify_add_watch(2)).
   func eventsAreWatched() throws(Errno) {
-    try fd.withLock { fd throws(Errno) in
-      guard let number = fd?.rawValue else { return }
-      let mode = self.mode
-      _ = try call { fchmod(number, mode) }
-    }
+    let (number, mode) = (fd.rawValue, self.mode)
+    _ = try call { fchmod(number, mode) }
   }
 
   /// A new child: an open file of its own, so that its last close is an event.
   func openChild() throws(Errno) -> OwnedFD {
-    try fd.withLock { fd throws(Errno) in
-      switch fd {
-      case .some(let fd): try fd.reopened(kind == .opaque ? O_WRONLY : O_RDWR)
-      case .none: throw .badFileDescriptor
-      }
-    }
+    try fd.reopened(kind == .opaque ? O_WRONLY : O_RDWR)
   }
 
-  func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
-    try fd.withLock { fd throws(Errno) in
-      guard let number = fd?.rawValue else { return .none }
-      return try Self.isOpenElsewhere(number) ? .some : .none
-    }
+  /// Copies share the open file, which is all that a lease looks at.
+  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
+    try Self.isOpenElsewhere(fd.rawValue) ? .some : .none
   }
 
   func referenceCount() -> Int? { nil }
 
-  func withDescriptor(_ body: (CInt) -> Void) {
-    fd.withLock { fd in if let number = fd?.rawValue { body(number) } }
-  }
-
-  /// Copies share the open file, which is all that a lease looks at.
-  func setCopies(_ count: Int) {}
-
-  func close() { fd.withLock { $0 = nil } }
-
   /// Bytes that have no page yet: a memfd takes each page at its first use.
   var untouchedBytes: UInt64 {
-    fd.withLock { fd in
-      switch fd {
-      case .some(let fd):
-        // st_blocks counts 512 bytes each, whatever the page size (stat(2)).
-        size.less((try? fd.status()).map { UInt64($0.st_blocks) * 512 } ?? 0)
-      case .none: 0
-      }
-    }
+    // st_blocks counts 512 bytes each, whatever the page size (stat(2)).
+    size.less((try? fd.status()).map { UInt64($0.st_blocks) * 512 } ?? 0)
   }
 
   // MARK: Leases

@@ -1,12 +1,14 @@
 internal import SystemPackage
 
 /// The side of a buffer that its heap keeps: it holds the memory, and can tell whether any child of
-/// it is left, wherever that is.
+/// it is left, wherever that is. Its end lets the memory go.
 protocol Parent: AnyObject, Sendable {
   /// What the children of this parent have in common with it.
   var identity: VMOIdentity { get }
 
   var kind: VMO.Kind { get }
+
+  var descriptor: CInt { get }
 
   /// The descriptor by which inotify reports the close of each child's open file; nil where the kernel
   /// does not tell of a last child's end, so that the references have to be counted again.
@@ -16,22 +18,17 @@ protocol Parent: AnyObject, Sendable {
   func eventsAreWatched() throws(Errno)
 
   /// Asks the kernel.
-  func children(_ counts: FDInfoFiles) throws(Errno) -> Children
+  ///
+  /// - Parameter copies: How many copies of its own descriptor are thought to exist on its behalf: they are no
+  ///   children.
+  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children
 
   /// References to the memory in the whole system, this parent's own included; nil where the kernel
   /// does not count them.
   func referenceCount() throws(Errno) -> Int?
 
-  /// Lends the descriptor, e.g. for a copy of it; not called once the parent is closed.
-  func withDescriptor(_ body: (CInt) -> Void)
-
-  /// How many copies of its own descriptor are thought to exist on its behalf: they are no children.
-  ///
-  /// Told before any child has left this process, and when the copies are gone.
-  func setCopies(_ count: Int)
-
-  /// Lets the memory go. Called once, after the last ``children(_:)``.
-  func close()
+  /// A new child's descriptor.
+  func openChild() throws(Errno) -> OwnedFD
 }
 
 /// What is left of a buffer besides its parent.

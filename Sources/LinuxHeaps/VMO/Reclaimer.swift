@@ -74,9 +74,9 @@ public final class Reclaimer: Sendable {
   /// Takes back what can be.
   package func turn() { _ = core.turn() }
 
-  /// Looks at these buffers now, of whichever heap.
+  /// Looks at these buffers now, of whichever of its heaps.
   package func recheck(_ identities: some Sequence<VMOIdentity>) {
-    for identity in identities { Buffer.of(identity).map(core.check) }
+    core.check(identities)
   }
 
   /// Closes the parents of all buffers, whoever holds children: the caller will not call ``turn()`` any

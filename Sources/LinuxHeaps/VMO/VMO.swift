@@ -198,42 +198,52 @@ extension VMO {
   ///
   /// - Throws: ``HeapError/Code/badHandle`` for a descriptor that is not open,
   ///   ``HeapError/Code/wrongType`` for one of something else, ``HeapError/Code/invalidArgs`` for a
-  ///   memfd of no size. The descriptor is closed.
+  ///   memfd of no size, or one that is not sealed against shrinking. The descriptor is closed.
   public init(adopting descriptor: consuming OwnedFD) throws(HeapError) {
     let number = descriptor.rawValue
     func refusal(_ code: HeapError.Code, _ cause: String) -> HeapError {
       HeapError(code, "adopt descriptor \(number)", cause: cause)
     }
     let identity: VMOIdentity
-    let found: (kind: Kind, size: UInt64)?
+    let found: (kind: Kind, size: UInt64, canShrink: Bool)?
     do throws(Errno) {
       identity = VMOIdentity(try descriptor.status())
       found = try Self.examine(descriptor)
     } catch {
       throw HeapError(error, "adopt descriptor \(number)")
     }
-    guard let (kind, size) = found else {
+    guard let (kind, size, canShrink) = found else {
       let file = try? SmallFile.link("/proc/self/fd/\(number)")
       throw refusal(
         .wrongType, "\(file ?? "an unknown file") is neither a dma-buf nor a memfd")
     }
     guard size > 0 else { throw refusal(.invalidArgs, "the memfd has no size") }
+    guard !canShrink else {
+      throw HeapError(
+        .invalidArgs, "adopt descriptor \(number)",
+        cause:
+          "the memfd is not sealed against shrinking: where its other holders make it shorter, "
+          + "SIGBUS ends whoever reads it here",
+        fix: "have its maker add F_SEAL_SHRINK (fcntl(2))")
+    }
     self.init(
-      fd: ChildFD(descriptor, of: Buffer.of(identity)), kind: kind, identity: identity,
+      fd: ChildFD(descriptor, of: ReclaimerCore.buffer(of: identity)), kind: kind,
+      identity: identity,
       offset: 0, byteCount: size, heapName: nil)
   }
 
   /// What a descriptor is of, and its size in whole pages; nil for neither a dma-buf nor a memfd.
   static func examine(
     _ descriptor: borrowing OwnedFD
-  ) throws(Errno) -> (kind: Kind, size: UInt64)? {
+  ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool)? {
     let number = descriptor.rawValue
-    if let info = try FDInfo.read(number) { return (.dmaBuf, info.size) }
+    if let info = try FDInfo.read(number) { return (.dmaBuf, info.size, false) }
     // Only files that live in memory have seals: memfds, and those of tmpfs.
     guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else { return nil }
     let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
     let size = UInt64(try descriptor.status().st_size)
-    return (isOpaque ? .opaque : .memfd, size.roundedUpToPages ?? 0)
+    let canShrink = seals & CLinuxHeaps_F_SEAL_SHRINK == 0
+    return (isOpaque ? .opaque : .memfd, size.roundedUpToPages ?? 0, canShrink)
   }
 }
 

@@ -18,6 +18,11 @@ final class GatedHeap: LocalHeap {
   var properties: HeapProperties { inner.properties }
   var buffers: LiveBuffers { inner.buffers }
 
+  func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    if request.size == Self.slowSize { gate.wait() }
+    return try inner.makeMemory(for: request)
+  }
+
   func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]

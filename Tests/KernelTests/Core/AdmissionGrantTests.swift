@@ -36,13 +36,11 @@ import Testing
 
   @Test func `what has settled shows in the machine's own figures`() throws {
     let admission = Admission(on: .of(available: 100))
-    let grant = try Self.admit(admission, 60)
-    grant.settle()
-    grant.settle()
+    let charge = try Self.admit(admission, 60).settled()
     #expect(!Self.isRefused(admission, 100))
     #expect(Self.isRefused(admission, 101))
     #expect(admission.liveBytes == 60 * mebibyte)
-    grant.giveBack()
+    charge.end()
     #expect(admission.liveBytes == 0)
   }
 
@@ -52,9 +50,8 @@ import Testing
     let kept = try Self.admit(admission, 10, from: source)
     for isSettled in [false, true] {
       let grant = try Self.admit(admission, 20, from: source)
-      if isSettled { grant.settle() }
       #expect(admission.liveBytes == 30 * mebibyte)
-      grant.giveBack()
+      if isSettled { grant.settled().end() } else { grant.giveBack() }
       #expect(admission.liveBytes == 10 * mebibyte)
     }
     kept.giveBack()
@@ -95,12 +92,6 @@ import Testing
     #expect(Self.isRefused(admission, 60))
     #expect(Self.isRefused(admission, 60, from: .pagesAtFirstUse))
     grant.giveBack()
-  }
-
-  @Test func `a promise of a closed parent is kept`() throws {
-    let parent = try MemfdParent("promise", size: mebibyte, kind: .memfd)
-    parent.close()
-    #expect(parent.untouchedBytes == 0)
   }
 
   @Test func `heaps that share an admission share its figures`() async throws {

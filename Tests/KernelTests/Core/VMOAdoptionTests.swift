@@ -1,3 +1,4 @@
+import CLinuxHeaps
 import Glibc
 import SystemPackage
 import TestSupport
@@ -35,6 +36,17 @@ import Testing
     let memfd = SharedBox(try Memfd.create("empty", size: 0))
     let error = refusal { () throws(HeapError) in try VMO(adopting: memfd.take()) }
     #expect(error?.code == .invalidArgs)
+  }
+
+  @Test func `a memfd that its other holders can make shorter is refused`() throws {
+    let number = unsafe CLinuxHeaps_memfd_create(
+      "unsealed", CLinuxHeaps_MFD_CLOEXEC | CLinuxHeaps_MFD_ALLOW_SEALING)
+    ftruncate(number, off_t(pageSize))
+    let memfd = SharedBox(OwnedFD(adopting: number))
+    let error = refusal { () throws(HeapError) in try VMO(adopting: memfd.take()) }
+    #expect(error?.code == .invalidArgs)
+    #expect(error?.cause.hasPrefix("the memfd is not sealed against shrinking") == true)
+    #expect(error?.fix == "have its maker add F_SEAL_SHRINK (fcntl(2))")
   }
 
   @Test(

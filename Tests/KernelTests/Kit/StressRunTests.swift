@@ -98,6 +98,10 @@ struct FaultyHeap: LocalHeap {
   var properties: HeapProperties { inner.properties }
   var buffers: LiveBuffers { inner.buffers }
 
+  func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    try inner.makeMemory(for: request)
+  }
+
   func allocateVmo(
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]

@@ -1,36 +1,16 @@
+internal import Synchronization
 internal import SystemPackage
 
 /// The buffers of one heap that are not fully reclaimed, by (collection, index).
 ///
-/// It keeps the parents, gives out the first children, and forgets a buffer when the reclaimer has
-/// taken it back.
+/// Their records are its reclaimer's; this is the heap's side of them.
 public final class LiveBuffers: Sendable {
-  private enum Stage {
-    /// The memory is being made; its (collection, index) is taken.
-    case allocating
-    case live(Buffer)
-    /// `deleteVmo` has begun.
-    case deleting(Buffer)
-  }
-
   /// Called once, when all of a buffer is gone, on the thread that took it back, and before anyone else
   /// is told.
   package typealias Waiter = @Sendable () -> Void
 
-  private struct Record {
-    var stage: Stage
-    var waiters: [Waiter] = []
-    /// Calls of `deleteVmo`, which return after all others were told.
-    var deletions: [DeletionEnd] = []
-  }
-
-  private struct State {
-    var records: [BufferKey: Record] = [:]
-    var collections = CollectionLifetimes()
-  }
-
-  private let state = Guarded(State())
-  private let reclaimer: Reclaimer
+  let core: ReclaimerCore
+  private let number = HeapNumber.next()
 
   /// - Parameter reclaimer: Whose thread watches the buffers.
   public convenience init(reclaimer: Reclaimer = .shared) {
@@ -40,72 +20,64 @@ public final class LiveBuffers: Sendable {
   /// - Parameter whenIdle: Called when no buffer of the reclaimer's was there for a second, to close what is kept open
   ///   for the next.
   init(reclaimer: Reclaimer, whenIdle: @escaping @Sendable () -> Void) {
-    self.reclaimer = reclaimer
-    reclaimer.core.idle.register(ObjectIdentifier(self), whenIdle)
+    core = reclaimer.core
+    core.idle.register(ObjectIdentifier(self), whenIdle)
   }
 
-  deinit { reclaimer.core.idle.remove(ObjectIdentifier(self)) }
+  deinit { core.idle.remove(ObjectIdentifier(self)) }
 
   /// Buffers that are not fully reclaimed.
-  public var count: Int { state.withLock { $0.records.count } }
+  public var count: Int { core.withTable { [number] in $0.count(of: number) } }
 
   // MARK: Coming
 
-  /// What a heap makes for a new buffer.
-  struct Memory: ~Copyable {
-    let parent: any Parent
-    /// The first child's descriptor.
-    let child: OwnedFD
-    let heapName: String
-    let grant: Admission.Grant
-  }
-
   /// Makes a buffer live. `make` is not called where (collection, index) is taken.
   ///
-  /// - Parameter make: Gets the size in whole pages, and the words for what is being done.
+  /// - Parameter size: Bytes.
   func allocate(
-    _ key: BufferKey, size: UInt64, cleanup: [CleanupAction],
-    make: (_ size: UInt64, _ operation: () -> String) throws(HeapError) -> Memory
+    _ key: BufferKey, size: UInt64, settings: SingleBufferSettings, cleanup: [CleanupAction],
+    make: (borrowing BufferRequest) throws(HeapError) -> BufferMemory
   ) throws(HeapError) -> VMO {
-    let size = try size.checkedAsVmoSize()
-    func operation() -> String { "allocate \(size.asByteCount)" }
-    guard reserve(key) else {
+    let request = BufferRequest(
+      key: key, size: try size.checkedAsVmoSize(), settings: settings)
+    guard let place = reserve(key) else {
       throw HeapError(
-        .alreadyExists, operation(),
+        .alreadyExists, request.operation,
         cause: "buffer \(key.bufferIndex) of collection \(key.bufferCollectionID) is live")
     }
     do throws(HeapError) {
-      let memory = try make(size, operation)
-      let parent = memory.parent
-      let heapName = memory.heapName
-      memory.grant.settle()
-      let buffer = Buffer(
-        key, of: self, parent, byteCount: size, reclaimer: reclaimer.core, grant: memory.grant,
-        cleanup: cleanup)
-      // The child counts as a reference here, so the buffer cannot go before it is on record.
-      let child = ChildFD(memory.child, of: buffer)
-      try attempt(operation()) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      record(buffer)
-      return VMO(
-        fd: child, kind: parent.kind, identity: parent.identity, offset: 0, byteCount: size,
-        heapName: heapName)
+      return try settle(place, try make(request), request, cleanup)
     } catch {
-      forget(key)
+      core.cancel(place)
       throw error
     }
   }
 
-  private func reserve(_ key: BufferKey) -> Bool {
-    state.withLock { state in
-      guard state.records[key] == nil else { return false }
-      state.records[key] = Record(stage: .allocating)
-      state.collections.begin(key.bufferCollectionID)
-      return true
-    }
+  private func reserve(_ key: BufferKey) -> Int? {
+    core.withTable { [number] in $0.reserve(key, in: number) }
   }
 
-  private func record(_ buffer: Buffer) {
-    state.withLock { $0.records[buffer.key]?.stage = .live(buffer) }
+  private func settle(
+    _ place: Int, _ memory: consuming BufferMemory, _ request: borrowing BufferRequest,
+    _ cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let (parent, heapName) = (memory.parent, memory.heapName)
+    let buffer = Buffer(
+      core, byteCount: request.size, hasCleanup: !cleanup.isEmpty,
+      isReported: parent.watchedDescriptor != nil)
+    // The child counts as a reference here, so the buffer cannot go before it is on record.
+    let child = ChildFD(memory.child, of: buffer)
+    let charge = memory.grant.settled()
+    do throws(Errno) {
+      try core.settle(
+        place, buffer, BufferTable.Memory(parent: parent, charge: charge, cleanup: cleanup))
+    } catch {
+      charge.end()
+      throw HeapError(error, request.operation)
+    }
+    return VMO(
+      fd: child, kind: parent.kind, identity: parent.identity, offset: 0,
+      byteCount: request.size, heapName: heapName)
   }
 
   // MARK: Asking
@@ -114,72 +86,68 @@ public final class LiveBuffers: Sendable {
   func live(
     _ vmo: borrowing VMO, _ operation: @autoclosure () -> String
   ) throws(HeapError) -> (key: BufferKey, buffer: Buffer) {
-    if let buffer = live(vmo.identity) { return (buffer.key, buffer) }
+    let found = record(vmo.identity) { record in
+      record.state == .live ? record.buffer.map { (record.key, $0) } : nil
+    }
+    if let found { return found }
     throw HeapError(
       .notFound, operation(),
       cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
   }
 
-  private func live(_ identity: VMOIdentity) -> Buffer? {
-    guard let buffer = own(identity) else { return nil }
-    return state.withLock { state in
-      if case .live = state.records[buffer.key]?.stage { buffer } else { nil }
+  /// Reads this heap's record of that identity.
+  private func record<Result: Sendable>(
+    _ identity: VMOIdentity, _ body: (BufferTable.Record) -> Result?
+  ) -> Result? {
+    core.withTable { [number] table in
+      guard let place = table.place(of: identity), table[place].heap == number else { return nil }
+      return body(table[place])
     }
   }
 
-  /// This heap's buffer of that identity.
-  private func own(_ identity: VMOIdentity) -> Buffer? {
-    guard let buffer = Buffer.of(identity), buffer.heap === self else { return nil }
-    return buffer
+  private func record<Result: Sendable>(
+    _ key: BufferKey, _ body: (BufferTable.Record) -> Result?
+  ) -> Result? {
+    core.withTable { [number] table in table.place(of: key, in: number).flatMap { body(table[$0]) }
+    }
   }
 
   /// What the kernel counts on a buffer: every reference in the whole system, the parent's own
   /// included. Nil for a memfd, and once the buffer is reclaimed or its deletion has begun.
   public func referenceCount(of key: BufferKey) throws(HeapError) -> Int? {
-    let buffer: Buffer? = state.withLock { state in
-      guard case .live(let buffer) = state.records[key]?.stage else { return nil }
-      return buffer
+    // In the lock, because the parent must not be held where it is to close.
+    let count: Result<Int?, Errno>? = record(key) { record in
+      guard record.state == .live, let parent = record.family.first else { return nil }
+      return Result { () throws(Errno) in try parent.referenceCount() }
     }
-    return try attempt("count a buffer's references") { () throws(Errno) in
-      try buffer?.parent?.referenceCount()
-    }
+    return try attempt("count a buffer's references") { () throws(Errno) in try count?.get() }
   }
 
   /// The buffer that a descriptor of this identity is of; nil where there is none, and once its
   /// deletion has begun.
-  package func key(of identity: VMOIdentity) -> BufferKey? { live(identity)?.key }
+  package func key(of identity: VMOIdentity) -> BufferKey? {
+    record(identity) { $0.state == .live ? $0.key : nil }
+  }
 
   /// The same, as long as there are children.
-  package func keyUntilReclaimed(of identity: VMOIdentity) -> BufferKey? { own(identity)?.key }
+  package func keyUntilReclaimed(of identity: VMOIdentity) -> BufferKey? {
+    record(identity) { $0.key }
+  }
 
   /// The identity of a live or deleted buffer's first parent.
   package func identity(of key: BufferKey) -> VMOIdentity? {
-    state.withLock { state in
-      switch state.records[key]?.stage {
-      case .live(let buffer), .deleting(let buffer): buffer.parent?.identity
-      default: nil
-      }
-    }
+    record(key) { $0.family.first?.identity }
   }
 
   /// Has `waiter` called when all of the buffer is gone.
   ///
   /// False where there is no such buffer: gone already, or of another heap.
   package func whenReclaimed(_ identity: VMOIdentity, _ waiter: @escaping Waiter) -> Bool {
-    guard let buffer = own(identity) else { return false }
-    return state.withLock { $0.records[buffer.key]?.waiters.append(waiter) != nil }
-  }
-
-  // MARK: Going
-
-  /// Called when nothing of the buffer is left.
-  func forget(_ key: BufferKey) {
-    let (record, due) = state.withLock { state in
-      (state.records.removeValue(forKey: key), state.collections.end(key.bufferCollectionID))
+    core.withTable { [number] table in
+      guard let place = table.place(of: identity), table[place].heap == number else { return false }
+      table.wait(place, waiter)
+      return true
     }
-    for waiter in record?.waiters ?? [] { waiter() }
-    for tracker in due { tracker.close() }
-    for deletion in record?.deletions ?? [] { deletion.come() }
   }
 
   /// - Parameter closing: Has the descriptor closed; a stranger's file can take long about it.
@@ -189,7 +157,8 @@ public final class LiveBuffers: Sendable {
   ) {
     let tracker = LifetimeTracker(
       descriptor, buffersRemaining: buffersRemaining, closing: closing)
-    let isDue = state.withLock { $0.collections.attach(tracker, to: bufferCollectionID) }
+    let isDue = core.withTable { [number] in $0.attach(tracker, to: bufferCollectionID, of: number)
+    }
     if isDue { tracker.close() }
   }
 }
@@ -245,17 +214,13 @@ extension LiveBuffers {
   private func beginDeletion(
     _ key: BufferKey, _ identity: VMOIdentity, _ end: DeletionEnd?
   ) -> Beginning {
-    state.withLock { state in
-      let found: Buffer
-      switch (state.records[key]?.stage, end == nil) {
-      case (.live(let buffer), _), (.deleting(let buffer), true): found = buffer
-      case (.allocating, true): return .wrongHandle
-      default: return .unknown
+    core.withTable { [number] table in
+      let place = table.place(of: key, in: number)
+      switch table.beginDeletion(place, identity, end) {
+      case .begun: return .begun(table[place!].buffer!)
+      case .unknown: return .unknown
+      case .wrongHandle: return .wrongHandle
       }
-      guard found.hasParent({ $0.identity == identity }) else { return .wrongHandle }
-      state.records[key]?.stage = .deleting(found)
-      if let end { state.records[key]?.deletions.append(end) }
-      return .begun(found)
     }
   }
 
@@ -267,12 +232,12 @@ extension LiveBuffers {
     buffer.beginLocalReference()
     _ = consume handle
     buffer.endLocalReferenceUnnoticed()
-    reclaimer.core.look(at: buffer)
+    core.look(at: buffer)
   }
 }
 
 /// The end of a deletion, awaited by who began it. It can come before that, on another thread.
-private final class DeletionEnd: Sendable {
+final class DeletionEnd: Sendable {
   private enum State {
     case pending
     case awaited(CheckedContinuation<Void, Never>)
@@ -305,18 +270,14 @@ private final class DeletionEnd: Sendable {
 // Copies of parents' descriptors that are kept elsewhere, and are no children.
 
 extension LiveBuffers {
-  private func parent(_ identity: VMOIdentity) -> (any Parent)? {
-    Buffer.of(identity)?.parents.first { $0.identity == identity }
-  }
-
   /// Lends a live buffer's own descriptor, e.g. to send a copy of it.
-  package func withParentDescriptor(_ identity: VMOIdentity, _ body: (CInt) -> Void) {
-    parent(identity)?.withDescriptor(body)
+  package func withParentDescriptor(_ identity: VMOIdentity, _ body: @Sendable (CInt) -> Void) {
+    _ = record(identity) { $0.family.parent(identity).map { body($0.descriptor) } }
   }
 
   /// Whether a copy of its parent's descriptor looks like a child (a dma-buf's) or not (a memfd's).
   package func countsReferences(_ identity: VMOIdentity) -> Bool {
-    (try? parent(identity)?.referenceCount()) != nil
+    record(identity) { $0.family.parent(identity)?.kind == .dmaBuf } ?? false
   }
 
   /// Takes every reference besides the parent and so many children for a copy.
@@ -327,9 +288,12 @@ extension LiveBuffers {
   package func settleCopies(
     _ identity: VMOIdentity, besides children: Int, withdrawal: @escaping CleanupAction
   ) {
-    guard let parent = parent(identity), let count = try? parent.referenceCount() else { return }
-    Buffer.of(identity)?.setWithdrawal(withdrawal)
-    parent.setCopies(max(0, count - 1 - children))
+    core.withTable { table in
+      guard let place = table.place(of: identity),
+        let count = try? table[place].family.parent(identity)?.referenceCount()
+      else { return }
+      table.setCopies(max(0, count - 1 - children), of: place, withdrawal: withdrawal)
+    }
   }
 }
 
@@ -350,23 +314,30 @@ extension LiveBuffers {
     waiter: @escaping Waiter
   ) throws(HeapError) -> (byteCount: UInt64, hasMemory: Bool) {
     let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
-    guard reserve(key) else {
+    guard let place = reserve(key) else {
       throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
     }
     do throws(HeapError) {
       let (parent, size) = try inherited(descriptor, named: key.description, operation)
-      parent.setCopies(copies)
       let buffer = Buffer(
-        key, of: self, parent, byteCount: size, reclaimer: reclaimer.core,
-        grant: admission.take(size), cleanup: cleanup)
-      buffer.setWithdrawal(withdrawal)
-      try attempt(operation) { () throws(Errno) in try reclaimer.core.add(buffer) }
-      record(buffer)
-      _ = whenReclaimed(parent.identity, waiter)
-      reclaimer.core.check(buffer)
+        core, byteCount: size, hasCleanup: !cleanup.isEmpty,
+        isReported: parent.watchedDescriptor != nil)
+      let charge = admission.take(size)
+      do throws(Errno) {
+        try core.settle(
+          place, buffer,
+          BufferTable.Memory(
+            parent: parent, charge: charge, cleanup: cleanup, copies: copies,
+            withdrawal: withdrawal))
+      } catch {
+        charge.end()
+        throw HeapError(error, operation)
+      }
+      core.withTable { table in table.place(of: buffer).map { table.wait($0, waiter) } }
+      core.check(buffer)
       return (size, parent.kind != .opaque)
     } catch {
-      forget(key)
+      core.cancel(place)
       throw error
     }
   }
@@ -376,7 +347,7 @@ extension LiveBuffers {
     _ descriptor: consuming OwnedFD, named name: String, _ operation: String
   ) throws(HeapError) -> (any Parent, size: UInt64) {
     do throws(Errno) {
-      if let (kind, size) = try VMO.examine(descriptor), size > 0 {
+      if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
         if kind == .dmaBuf { return (try DMABufParent(descriptor, name: name), size) }
         return (try MemfdParent(inherited: descriptor, kind: kind), size)
       }

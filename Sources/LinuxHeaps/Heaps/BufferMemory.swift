@@ -1,0 +1,113 @@
+internal import SystemPackage
+
+/// What a heap is asked to make.
+public struct BufferRequest: ~Copyable, Sendable {
+  /// Which buffer of its heap it is to be.
+  public let key: BufferKey
+  /// Bytes: whole pages, at least one.
+  public let size: UInt64
+  /// As they came: looked at only where the heap depends on them.
+  public let settings: SingleBufferSettings
+
+  /// What the buffer is called in the kernel; a dma-buf gets it later, a memfd when it is made.
+  public var name: String { key.description }
+
+  /// What is being done, for an error.
+  public var operation: String { "allocate \(size.asByteCount)" }
+}
+
+/// What a heap makes: a parent to keep, its first child, and what they count for.
+///
+/// The buffer is reclaimed when the child and all that was made of it are closed, wherever they are.
+public struct BufferMemory: ~Copyable, Sendable {
+  let parent: any Parent
+  /// The first child's descriptor.
+  let child: OwnedFD
+  let heapName: String
+  let grant: Admission.Grant
+
+  init(
+    parent: any Parent, child: consuming OwnedFD, heapName: String,
+    grant: consuming Admission.Grant
+  ) {
+    self.parent = parent
+    self.child = child
+    self.heapName = heapName
+    self.grant = grant
+  }
+
+  /// A dma-buf, of whichever driver. It gets the buffer's name (`DMA_BUF_SET_NAME`), and its first child is a dup of
+  /// the descriptor.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The only one there is of the dma-buf, which has no mapping and no import either: `count` in its
+  ///     fdinfo is 1.
+  ///   - heapName: What ``VMO/heapName`` shows.
+  ///   - grant: What ``Admission/admit(_:for:)`` gave for it.
+  /// - Throws: ``HeapError/Code/wrongType`` for what is no dma-buf, or one that is smaller than the request;
+  ///   ``HeapError/Code/noResources`` where the process may open no more files.
+  public init(
+    dmaBuf descriptor: consuming OwnedFD, for request: borrowing BufferRequest, heapName: String,
+    grant: consuming Admission.Grant
+  ) throws(HeapError) {
+    let operation = request.operation
+    let parent: DMABufParent?
+    do throws(Errno) { parent = try Self.keep(descriptor, for: request) } catch {
+      throw HeapError(error, operation)
+    }
+    try self.init(parent, for: request, heapName: heapName, grant: grant, "dma-buf")
+  }
+
+  private static func keep(
+    _ descriptor: consuming OwnedFD, for request: borrowing BufferRequest
+  ) throws(Errno) -> DMABufParent? {
+    guard let info = try FDInfo.read(descriptor.rawValue), info.size >= request.size else {
+      return nil
+    }
+    return try DMABufParent(descriptor, name: request.name)
+  }
+
+  /// A memfd: for a heap that has no dma-bufs. Its first child is another open file of it.
+  ///
+  /// - Parameters:
+  ///   - descriptor: A memfd that is sealed against shrinking (`F_SEAL_SHRINK`): holders would be ended by SIGBUS where
+  ///     another holder made it shorter. It is closed.
+  ///   - heapName: What ``VMO/heapName`` shows.
+  ///   - grant: What ``Admission/admit(_:for:)`` gave for it.
+  /// - Throws: ``HeapError/Code/wrongType`` for what is no such memfd, or one that is smaller than the request;
+  ///   ``HeapError/Code/noResources`` where the process may open no more files.
+  public init(
+    memfd descriptor: consuming OwnedFD, for request: borrowing BufferRequest, heapName: String,
+    grant: consuming Admission.Grant
+  ) throws(HeapError) {
+    var parent: MemfdParent?
+    do throws(Errno) {
+      if let (kind, size, canShrink) = try VMO.examine(descriptor), kind == .memfd, !canShrink,
+        size >= request.size
+      {
+        parent = try MemfdParent(reopening: descriptor, .memfd)
+      }
+    } catch {
+      throw HeapError(error, request.operation)
+    }
+    // Before the first child: this open file is none.
+    _ = consume descriptor
+    try self.init(
+      parent, for: request, heapName: heapName, grant: grant, "memfd sealed against shrinking")
+  }
+
+  private init(
+    _ parent: (any Parent)?, for request: borrowing BufferRequest, heapName: String,
+    grant: consuming Admission.Grant, _ kind: String
+  ) throws(HeapError) {
+    guard let parent else {
+      throw HeapError(
+        .wrongType, request.operation,
+        cause: "heap \(heapName) made no \(kind) of \(request.size.asByteCount)")
+    }
+    self.init(
+      parent: parent,
+      child: try attempt(request.operation) { () throws(Errno) in try parent.openChild() },
+      heapName: heapName, grant: grant)
+  }
+}

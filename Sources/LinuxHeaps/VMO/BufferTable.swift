@@ -1,0 +1,489 @@
+internal import Synchronization
+internal import SystemPackage
+
+/// Every buffer that is not gone, one record each, found by key, by identity and by its watch.
+///
+/// It asks the kernel nothing and calls nobody: what is to be done it answers. Who has it locks it, or is a thread
+/// that nobody shares it with.
+struct BufferTable {
+  /// Where a buffer stands between AllocateVmo and the end of its memory.
+  enum State {
+    /// Its key is taken, and there is no memory yet: the kernel clears pages, which can take long.
+    case making
+    /// Its parent is kept. Children can be made, of children alone.
+    case live
+    /// DeleteVmo came with what should be the last child; others may be left, in any process.
+    case deleting
+    /// The kernel counted no reference but the parent's: ZERO_CHILDREN. As only a holder can make a child, none can
+    /// come to be any more. Clean-up actions run and parents close.
+    case going
+    /// The parents are closed, and key and place are free. From here on it is another buffer's place.
+    case gone
+
+    /// The only steps there are.
+    func allows(_ next: State) -> Bool {
+      switch (self, next) {
+      case (.gone, .making): true
+      case (.making, .live), (.making, .gone): true
+      case (.live, .deleting), (.live, .going): true
+      case (.deleting, .going): true
+      case (.going, .gone): true
+      default: false
+      }
+    }
+
+    /// There is memory, and may be children.
+    var hasMemory: Bool { self == .live || self == .deleting }
+  }
+
+  struct Record {
+    fileprivate(set) var key: BufferKey
+    /// Whose buffer it is.
+    fileprivate(set) var heap: HeapNumber
+    fileprivate(set) var state = State.gone
+    /// What handles in this process refer to; nil while it is being made.
+    fileprivate(set) var buffer: Buffer?
+    fileprivate(set) var family = Family()
+    fileprivate(set) var charge: Admission.Charge?
+    fileprivate(set) var cleanup: [CleanupAction] = []
+    /// Has whoever keeps copies of the parent's descriptor close them.
+    fileprivate var withdrawal: CleanupAction?
+    fileprivate(set) var schedule: RecheckSchedule
+    /// Nil where the kernel reports no close.
+    fileprivate(set) var watch: CloseEvents.Watch?
+    /// A close was reported. It can come before the kernel counts the file as closed, so from then on the kernel is
+    /// asked again even of a buffer whose closes it reports.
+    fileprivate var heardClose = false
+    /// Somebody asks the kernel about it. One at a time, so that nobody holds a parent that is to close.
+    fileprivate var isLookedAt = false
+    /// Something changed meanwhile.
+    fileprivate var isLookedAtAgain = false
+    fileprivate var waiters: [BufferWaiter] = []
+    /// Called after all others.
+    fileprivate var deletions: [DeletionEnd] = []
+
+    fileprivate var isAskedAgain: Bool { watch == nil || heardClose }
+  }
+
+  /// The parents of one buffer: a udmabuf heap adds one for each slice that is a dma-buf of its own.
+  struct Family: Sendable {
+    fileprivate(set) var first: (any Parent)?
+    fileprivate(set) var others: [any Parent] = []
+    /// How many copies of the first one's descriptor are thought to exist on its behalf: they are no children.
+    fileprivate(set) var copies = 0
+
+    /// Whether anyone, anywhere, still holds a child.
+    func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
+      guard let first else { return .none }
+      var all = try first.children(counts, besides: copies)
+      for parent in others where all != .some {
+        all = max(all, try parent.children(counts, besides: 0))
+      }
+      return all
+    }
+
+    func parent(_ identity: VMOIdentity) -> (any Parent)? {
+      if let first, first.identity == identity { return first }
+      return others.first { $0.identity == identity }
+    }
+  }
+
+  /// A buffer on its way out: whoever gets it runs its clean-up, closes its parents and says ``gone(_:)``.
+  struct Going: ~Copyable, Sendable {
+    let place: Int
+    let cleanup: [CleanupAction]
+    let charge: Admission.Charge?
+    let watch: CloseEvents.Watch?
+    private let family: Family
+
+    /// Takes all of it, so that nothing else holds a parent.
+    fileprivate init(_ place: Int, _ record: inout Record) {
+      self.place = place
+      cleanup = record.cleanup
+      record.cleanup = []
+      charge = record.charge.take()
+      watch = record.watch.take()
+      family = record.family
+      record.family = Family()
+    }
+  }
+
+  /// Whom to tell of a buffer's end, in this order.
+  struct Ended: Sendable {
+    fileprivate(set) var waiters: [BufferWaiter] = []
+    fileprivate(set) var trackers: [LifetimeTracker] = []
+    fileprivate(set) var deletions: [DeletionEnd] = []
+  }
+
+  private var records: [Record] = []
+  private var freePlaces: [Int32] = []
+  private var keys = HashIndex()
+  private var identities = HashIndex()
+  private var watches = HashIndex()
+  private var queue = RecheckQueue()
+  private let hash = NumberHash()
+  /// Of a new buffer.
+  private let schedule: RecheckSchedule
+  /// Records that have memory and no watch.
+  private(set) var unwatched = 0
+  /// What one look costs, with its part of the waking up: nanoseconds, as measured lately.
+  private var lookCost: UInt64 = 0
+  private var lifetimes: [CollectionID: CollectionLifetime] = [:]
+
+  init(_ recheck: Reclaimer.Recheck) { schedule = RecheckSchedule(recheck) }
+
+  /// Buffers that are not gone.
+  var count: Int { records.count - freePlaces.count }
+  var isEmpty: Bool { count == 0 }
+
+  func count(of heap: HeapNumber) -> Int {
+    isEmpty ? 0 : records.count { $0.heap == heap && $0.state != .gone }
+  }
+
+  // MARK: Finding
+
+  private func hash(_ key: BufferKey, _ heap: HeapNumber) -> UInt32 {
+    hash(key.bufferCollectionID, key.bufferIndex) &+ heap.rawValue &* 0x9E37_79B1
+  }
+
+  func place(of key: BufferKey, in heap: HeapNumber) -> Int? {
+    keys.find(hash(key, heap)) { records[$0].key == key && records[$0].heap == heap }
+  }
+
+  func place(of identity: VMOIdentity) -> Int? {
+    identities.find(hash(identity.device, identity.inode)) {
+      records[$0].family.parent(identity) != nil
+    }
+  }
+
+  /// Nil for a buffer that is gone.
+  func place(of buffer: Buffer) -> Int? {
+    let place = buffer.place.load(ordering: .relaxed)
+    return place >= 0 ? place : nil
+  }
+
+  private func place(of watch: CloseEvents.Watch) -> Int? {
+    watches.find(UInt32(bitPattern: watch.number)) { records[$0].watch == watch }
+  }
+
+  subscript(place: Int) -> Record { records[place] }
+
+  // MARK: Steps
+
+  private mutating func step(_ place: Int, to next: State) {
+    precondition(
+      records[place].state.allows(next), "a buffer goes from \(records[place].state) to \(next)")
+    records[place].state = next
+  }
+
+  /// → making. Nil where the key is taken.
+  mutating func reserve(_ key: BufferKey, in heap: HeapNumber) -> Int? {
+    if place(of: key, in: heap) != nil { return nil }
+    let place = freePlace(key, heap)
+    step(place, to: .making)
+    keys.insert(hash(key, heap), place)
+    if !lifetimes.isEmpty { lifetimes[CollectionID(heap, key.bufferCollectionID)]?.buffers += 1 }
+    return place
+  }
+
+  private mutating func freePlace(_ key: BufferKey, _ heap: HeapNumber) -> Int {
+    guard let free = freePlaces.popLast() else {
+      records.append(Record(key: key, heap: heap, schedule: schedule))
+      return records.count - 1
+    }
+    let place = Int(free)
+    records[place].key = key
+    records[place].heap = heap
+    records[place].schedule = schedule
+    return place
+  }
+
+  /// What a buffer has from the moment that it is live.
+  struct Memory: Sendable {
+    let parent: any Parent
+    var watch: CloseEvents.Watch?
+    let charge: Admission.Charge?
+    let cleanup: [CleanupAction]
+    var copies = 0
+    var withdrawal: CleanupAction?
+  }
+
+  /// making → live.
+  mutating func settle(_ place: Int, _ buffer: Buffer, _ memory: Memory) {
+    step(place, to: .live)
+    buffer.place.store(place, ordering: .relaxed)
+    records[place].buffer = buffer
+    records[place].charge = memory.charge
+    records[place].cleanup = memory.cleanup
+    records[place].withdrawal = memory.withdrawal
+    records[place].family.first = memory.parent
+    records[place].family.copies = memory.copies
+    register(memory.parent.identity, place)
+    if let watch = memory.watch {
+      records[place].watch = watch
+      watches.insert(UInt32(bitPattern: watch.number), place)
+    } else {
+      unwatched += 1
+    }
+  }
+
+  private mutating func register(_ identity: VMOIdentity, _ place: Int) {
+    identities.insert(hash(identity.device, identity.inode), place)
+  }
+
+  /// Takes one more parent of a buffer that has a child: the caller's.
+  mutating func add(_ parent: any Parent, to place: Int) {
+    records[place].family.others.append(parent)
+    register(parent.identity, place)
+  }
+
+  enum Deletion {
+    case begun
+    case unknown
+    case wrongHandle
+  }
+
+  /// live → deleting.
+  ///
+  /// - Parameter end: Who waits for the end; nil for one who joins a deletion that has begun before.
+  mutating func beginDeletion(
+    _ place: Int?, _ identity: VMOIdentity, _ end: DeletionEnd?
+  ) -> Deletion {
+    guard let place else { return .unknown }
+    switch (records[place].state, end == nil) {
+    case (.live, _), (.deleting, true): break
+    case (.making, true): return .wrongHandle
+    case (.making, false), (.deleting, false), (.going, _), (.gone, _): return .unknown
+    }
+    guard records[place].family.parent(identity) != nil else { return .wrongHandle }
+    if records[place].state == .live { step(place, to: .deleting) }
+    if let end { records[place].deletions.append(end) }
+    return .begun
+  }
+
+  /// going → gone, or making → gone where no memory was made.
+  mutating func gone(_ place: Int) -> Ended {
+    step(place, to: .gone)
+    records[place].buffer.take()?.place.store(-1, ordering: .relaxed)
+    keys.remove(hash(records[place].key, records[place].heap), place)
+    var ended = Ended()
+    swap(&ended.waiters, &records[place].waiters)
+    swap(&ended.deletions, &records[place].deletions)
+    if !lifetimes.isEmpty {
+      ended.trackers = leave(
+        CollectionID(records[place].heap, records[place].key.bufferCollectionID))
+    }
+    freePlaces.append(Int32(place))
+    return ended
+  }
+
+  private mutating func leave(_ collection: CollectionID) -> [LifetimeTracker] {
+    guard var lifetime = lifetimes.removeValue(forKey: collection) else { return [] }
+    lifetime.buffers -= 1
+    let due = lifetime.takeDue()
+    if !lifetime.trackers.isEmpty { lifetimes[collection] = lifetime }
+    return due
+  }
+
+  // MARK: Who waits
+
+  mutating func wait(_ place: Int, _ waiter: @escaping BufferWaiter) {
+    records[place].waiters.append(waiter)
+  }
+
+  /// True where the tracker is due already.
+  mutating func attach(_ tracker: LifetimeTracker, to id: UInt64, of heap: HeapNumber) -> Bool {
+    let collection = CollectionID(heap, id)
+    var lifetime =
+      lifetimes[collection]
+      ?? CollectionLifetime(
+        buffers: records.count {
+          $0.heap == heap && $0.key.bufferCollectionID == id && $0.state != .gone
+        })
+    lifetime.trackers.append(tracker)
+    if !lifetime.takeDue().isEmpty { return true }
+    lifetimes[collection] = lifetime
+    return false
+  }
+
+  // MARK: Copies of a parent's descriptor
+
+  /// - Parameter withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
+  mutating func setCopies(_ count: Int, of place: Int, withdrawal: @escaping CleanupAction) {
+    records[place].family.copies = count
+    records[place].withdrawal = withdrawal
+  }
+
+  /// For one caller only; with the answer the count tells of children alone, once it has run.
+  mutating func takeWithdrawal(of place: Int) -> CleanupAction? {
+    records[place].withdrawal.take()
+  }
+
+  mutating func copiesAreWithdrawn(of place: Int) { records[place].family.copies = 0 }
+
+  // MARK: Looking
+
+  /// - Returns: What the kernel is to be asked about; nil where there is nothing to learn: somebody else asks, or the
+  ///   last close in this process has not come.
+  mutating func beginLook(_ place: Int) -> Family? {
+    guard records[place].state.hasMemory else { return nil }
+    if records[place].buffer!.isReferencedHere {
+      // Its last close here will have it looked at.
+      records[place].schedule.pause()
+      return nil
+    }
+    if records[place].isLookedAt {
+      records[place].isLookedAtAgain = true
+      return nil
+    }
+    records[place].isLookedAt = true
+    return records[place].family
+  }
+
+  enum Look: ~Copyable {
+    /// It has children; the moment when it is asked about again, nil where it will be reported.
+    case wait(MonotonicTime?)
+    case again
+    case withdraw
+    case going(Going)
+  }
+
+  /// Ends what ``beginLook(_:)`` began; → going where no child is left.
+  mutating func endLook(
+    _ place: Int, _ children: Children, at now: @autoclosure () -> MonotonicTime
+  ) -> Look {
+    records[place].isLookedAt = false
+    let again = records[place].isLookedAtAgain
+    records[place].isLookedAtAgain = false
+    guard records[place].state.hasMemory else { return .wait(nil) }
+    switch children {
+    case .none: return .going(take(place))
+    case .copies: return .withdraw
+    case .some where again: return .again
+    case .some: return .wait(backOff(place, at: now()))
+    }
+  }
+
+  private mutating func backOff(_ place: Int, at now: @autoclosure () -> MonotonicTime)
+    -> MonotonicTime?
+  {
+    guard records[place].isAskedAgain else {
+      records[place].schedule.pause()
+      return nil
+    }
+    let round = UInt64(unwatched) * lookCost
+    let moment = records[place].schedule.backOff(from: now(), round: round)
+    queue.add(place, at: moment)
+    return moment
+  }
+
+  private mutating func take(_ place: Int) -> Going {
+    step(place, to: .going)
+    // Before any parent closes: with that the kernel may give the inode's number to another buffer.
+    unregister(records[place].family, place)
+    if let watch = records[place].watch {
+      watches.remove(UInt32(bitPattern: watch.number), place)
+    } else {
+      unwatched -= 1
+    }
+    let going = Going(place, &records[place])
+    records[place].heardClose = false
+    records[place].withdrawal = nil
+    records[place].schedule.pause()
+    return going
+  }
+
+  private mutating func unregister(_ family: Family, _ place: Int) {
+    if let first = family.first { identities.remove(hash(first.identity), place) }
+    for parent in family.others { identities.remove(hash(parent.identity), place) }
+  }
+
+  private func hash(_ identity: VMOIdentity) -> UInt32 { hash(identity.device, identity.inode) }
+
+  /// Lets go of the first buffer that has memory, whoever holds children: they keep it. Nil where there is none.
+  mutating func abandon() -> Going? {
+    records.firstIndex { $0.state.hasMemory }.map { take($0) }
+  }
+
+  // MARK: When to look
+
+  /// When the next buffer is due; nil for never.
+  var nextLook: MonotonicTime? { queue.next }
+
+  mutating func startOver(_ place: Int, at now: MonotonicTime) {
+    // What is due is in the queue already.
+    if !records[place].schedule.isDue(at: now) { queue.addNow(place) }
+    records[place].schedule.startOver(at: now)
+  }
+
+  mutating func startAllOver(at now: MonotonicTime) {
+    for place in records.indices where records[place].state.hasMemory { startOver(place, at: now) }
+  }
+
+  /// The first look after a moment, and not at once.
+  mutating func startSoon(_ place: Int, at now: MonotonicTime) -> MonotonicTime {
+    records[place].schedule.startOver(at: now)
+    let moment = records[place].schedule.backOff(from: now)
+    queue.add(place, at: moment)
+    return moment
+  }
+
+  mutating func heardClose(_ watch: CloseEvents.Watch, at now: MonotonicTime) {
+    guard let place = place(of: watch) else { return }
+    records[place].heardClose = true
+    startOver(place, at: now)
+  }
+
+  mutating func takeDue(at now: MonotonicTime, atMost most: Int) -> [Buffer] {
+    queue.takeDue(at: now, atMost: most).compactMap { place in
+      // What was scheduled anew stands in two places, and the place may be another buffer's by now.
+      guard records[place].schedule.isDue(at: now) else { return nil }
+      records[place].schedule.pause()
+      return records[place].buffer
+    }
+  }
+
+  /// By the clock on the wall, which costs no system call: a turn that another thread interrupted says
+  /// too much, so that no sample counts for more than twice what was known.
+  mutating func learn(_ time: UInt64, for looks: Int) {
+    let sample = time / UInt64(looks)
+    lookCost = lookCost == 0 ? sample : (lookCost * 7 + min(sample, lookCost * 2)) / 8
+  }
+}
+
+/// A heap among those whose buffers share a table.
+struct HeapNumber: Hashable, Sendable {
+  fileprivate let rawValue: UInt32
+
+  private static let last = Atomic<UInt32>(0)
+
+  static func next() -> HeapNumber {
+    HeapNumber(rawValue: last.add(1, ordering: .relaxed).newValue)
+  }
+}
+
+/// What is called at a buffer's end.
+typealias BufferWaiter = @Sendable () -> Void
+
+struct CollectionID: Hashable, Sendable {
+  let heap: HeapNumber
+  let number: UInt64
+
+  init(_ heap: HeapNumber, _ number: UInt64) {
+    self.heap = heap
+    self.number = number
+  }
+}
+
+/// How many buffers a collection has that are not gone, and who wants to know. Only collections with trackers have one.
+struct CollectionLifetime {
+  var buffers: Int
+  var trackers: [LifetimeTracker] = []
+
+  /// The trackers that are due; the caller closes them.
+  mutating func takeDue() -> [LifetimeTracker] {
+    let due = trackers.filter { buffers <= $0.buffersRemaining }
+    if !due.isEmpty { trackers.removeAll { buffers <= $0.buffersRemaining } }
+    return due
+  }
+}

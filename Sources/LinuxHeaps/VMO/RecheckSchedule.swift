@@ -1,0 +1,73 @@
+/// When to ask the kernel about one buffer again.
+struct RecheckSchedule: Sendable {
+  private let first: UInt64
+  private let longest: UInt64
+  private var interval: UInt64
+
+  /// Nil while something else will tell.
+  private(set) var due: MonotonicTime?
+
+  init(_ recheck: Reclaimer.Recheck) {
+    first = UInt64(recheck.first.attoseconds / 1_000_000_000)
+    longest = UInt64(recheck.longest.attoseconds / 1_000_000_000)
+    interval = first
+  }
+
+  func isDue(at now: MonotonicTime) -> Bool { due.map { $0 <= now } ?? false }
+
+  mutating func startOver(at now: MonotonicTime) {
+    interval = first
+    due = now
+  }
+
+  /// Waits for the interval, and then twice as long. Answers until when.
+  ///
+  /// The moment is a whole multiple of the interval, so that all buffers that wait equally long are
+  /// asked about in one wake-up.
+  ///
+  /// - Parameter round: What it costs to ask about all buffers once, nanoseconds. The longest wait is at
+  ///   least 128 times that, which keeps all the asking below one percent of a processor.
+  mutating func backOff(from now: MonotonicTime, round: UInt64 = 0) -> MonotonicTime {
+    let moment = MonotonicTime(nanoseconds: (now.nanoseconds / interval + 1) * interval)
+    due = moment
+    // Doubled only, so that those who wait equally long go on to do so.
+    if interval < longest {
+      interval = min(interval * 2, longest)
+    } else if interval / 128 < round {
+      interval *= 2
+    } else if interval > longest, interval / 256 >= round {
+      interval = max(interval / 2, longest)
+    }
+    return moment
+  }
+
+  mutating func pause() { due = nil }
+}
+
+/// Which buffers, by their places in the table, are to be asked about, and when.
+///
+/// Waits that grow by doubling, at whole multiples of themselves, give a handful of moments for any
+/// number of buffers: a bucket for each. What was rescheduled meanwhile stays in its old bucket, and
+/// whoever empties that asks the buffer's own schedule.
+struct RecheckQueue {
+  private var buckets: [MonotonicTime: [Int]] = [:]
+  private static let now = MonotonicTime(nanoseconds: 0)
+
+  /// When to empty the next bucket; nil for never.
+  var next: MonotonicTime? { buckets.keys.min() }
+
+  mutating func addNow(_ buffer: Int) { add(buffer, at: Self.now) }
+
+  mutating func add(_ buffer: Int, at moment: MonotonicTime) {
+    buckets[moment, default: []].append(buffer)
+  }
+
+  /// Takes from the buckets whose time has come; what is beyond `most` stays due.
+  mutating func takeDue(at time: MonotonicTime, atMost most: Int = .max) -> [Int] {
+    guard let next, next <= time else { return [] }
+    let moments = buckets.keys.filter { $0 <= time }.sorted()
+    let due = moments.flatMap { buckets.removeValue(forKey: $0)! }
+    if due.count > most { buckets[Self.now] = Array(due[most...]) }
+    return Array(due.prefix(most))
+  }
+}
