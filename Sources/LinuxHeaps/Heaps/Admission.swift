@@ -16,21 +16,9 @@ public final class Admission: Sendable {
     var underway: UInt64 = 0
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
-    var holdings = Places<Holding>()
+    /// Whose pages are promised.
+    var promises = Places<any PromisedPages>()
     var reading: Reading?
-  }
-
-  private struct Holding {
-    enum Stage {
-      case underway
-      /// The kernel's own figures tell of it, or no pages stand behind it.
-      case settled
-      case promised(any PromisedPages)
-    }
-
-    let size: UInt64
-    let source: Source
-    var stage: Stage
   }
 
   /// A reading of the kernel's figures, which costs more than a small allocation.
@@ -94,8 +82,8 @@ public final class Admission: Sendable {
     func refusal(_ cause: String, fix: String) -> HeapError {
       HeapError(.noMemory, operation(), at: path, cause: cause, fix: fix)
     }
-    let place = try state.withLock { state throws(HeapError) -> Int in
-      var stage = Holding.Stage.settled
+    let charge = try state.withLock { state throws(HeapError) -> Charge in
+      var isUnderway = false
       let limit = budget ?? .max
       if size > limit.less(state.live) {
         throw refusal(
@@ -108,7 +96,7 @@ public final class Admission: Sendable {
           throw refusal(shortage, fix: "close buffers, ask for less, or lower the floor")
         }
         state.underway += size
-        stage = .underway
+        isUnderway = true
       case .region(let region) where size > region.available ?? region.total:
         throw refusal(
           "the contiguous region \(region.name) has \(region.total.asByteCount)"
@@ -117,9 +105,9 @@ public final class Admission: Sendable {
       case .region, .nothing: break
       }
       state.live += size
-      return state.holdings.insert(Holding(size: size, source: source, stage: stage))
+      return Charge(admission: self, size: size, isUnderway: isUnderway)
     }
-    return Grant(admission: self, place: place)
+    return Grant(charge)
   }
 
   /// Holds a request of pages that are taken at once against the machine's memory, its floor and the budget.
@@ -134,11 +122,8 @@ public final class Admission: Sendable {
 
   /// For memory that is there already.
   func take(_ size: UInt64) -> Charge {
-    let place = state.withLock { state in
-      state.live += size
-      return state.holdings.insert(Holding(size: size, source: .nothing, stage: .settled))
-    }
-    return Charge(admission: self, place: place)
+    state.withLock { $0.live += size }
+    return Charge(admission: self, size: size, isUnderway: false)
   }
 
   /// Why the machine cannot serve the pages; nil where it can.
@@ -160,9 +145,7 @@ public final class Admission: Sendable {
     state.reading = Reading(machine)
     if size > headroom(machine, besides: spoken) {
       // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-      let open = state.holdings.all.reduce(state.underway) { sum, holding in
-        if case .promised(let pages) = holding.stage { sum + pages.untouchedBytes } else { sum }
-      }
+      let open = state.promises.all.reduce(state.underway) { $0 + $1.untouchedBytes }
       if size > headroom(machine, besides: open) {
         return "\(machine.available(movable: movable).asByteCount) are available, less a floor of "
           + floor(of: machine).asByteCount
@@ -175,69 +158,65 @@ public final class Admission: Sendable {
   private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
 
   /// An admitted request; it counts until this value ends, or the buffer that was made on its strength.
-  @safe public struct Grant: ~Copyable, Sendable {
-    /// Retained.
-    private let admission: Unmanaged<Admission>
-    private let place: Int
+  public struct Grant: ~Copyable, Sendable {
+    /// Nil where a buffer's record has it.
+    private var charge: Charge?
 
-    fileprivate init(admission: Admission, place: Int) {
-      unsafe self.admission = .passRetained(admission)
-      self.place = place
-    }
+    fileprivate init(_ charge: Charge) { self.charge = charge }
 
-    deinit { unsafe admission.takeRetainedValue().end(place) }
+    deinit { charge?.end() }
 
     consuming func giveBack() {}
 
     /// Lets admission ask how much of a promise is still open.
-    func watch(_ pages: any PromisedPages) {
-      unsafe admission._withUnsafeGuaranteedRef { $0.watch(place, pages) }
-    }
+    mutating func watch(_ pages: any PromisedPages) { charge?.watch(pages) }
 
-    /// The kernel has given the memory: its own figures tell from now on.
+    /// The kernel has given the memory: its own figures tell from now on, but of promised pages.
     consuming func settled() -> Charge {
-      let (admission, place) = unsafe (self.admission.takeRetainedValue(), self.place)
-      discard self
-      admission.settle(place)
-      return Charge(admission: admission, place: place)
+      var charge = self.charge.take()!
+      if charge.promise == nil { charge.settle() }
+      return charge
     }
   }
 
   /// What a buffer's record holds of the admission; ended once, when the memory is gone.
   struct Charge: Sendable {
-    fileprivate let admission: Admission
-    fileprivate let place: Int
+    private let admission: Admission
+    private let size: UInt64
+    /// Not seen in the kernel's figures yet.
+    private var isUnderway: Bool
+    fileprivate var promise: Int?
 
-    func end() { admission.end(place) }
-  }
-
-  private func settle(_ place: Int) {
-    state.withLock { state in
-      guard let holding = state.holdings[place], case .pages = holding.source,
-        case .underway = holding.stage
-      else { return }
-      state.underway -= holding.size
-      state.holdings[place]?.stage = .settled
+    fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool) {
+      self.admission = admission
+      self.size = size
+      self.isUnderway = isUnderway
     }
-  }
 
-  private func watch(_ place: Int, _ pages: any PromisedPages) {
-    state.withLock { state in
-      guard let holding = state.holdings[place], case .underway = holding.stage else { return }
-      state.underway -= holding.size
-      state.promised += holding.size
-      state.holdings[place]?.stage = .promised(pages)
+    fileprivate mutating func settle() {
+      guard isUnderway else { return }
+      isUnderway = false
+      admission.state.withLock { [size] in $0.underway -= size }
     }
-  }
 
-  private func end(_ place: Int) {
-    state.withLock { state in
-      guard let holding = state.holdings.remove(place) else { return }
-      state.live -= holding.size
-      switch holding.stage {
-      case .underway: state.underway -= holding.size
-      case .promised: state.promised -= holding.size
-      case .settled: break
+    fileprivate mutating func watch(_ pages: any PromisedPages) {
+      guard isUnderway else { return }
+      isUnderway = false
+      promise = admission.state.withLock { [size] state in
+        state.underway -= size
+        state.promised += size
+        return state.promises.insert(pages)
+      }
+    }
+
+    func end() {
+      // The pages' owner can go with them; not under the lock.
+      _ = admission.state.withLock { [self] state -> (any PromisedPages)? in
+        state.live -= size
+        if isUnderway { state.underway -= size }
+        guard let promise else { return nil }
+        state.promised -= size
+        return state.promises.remove(promise)
       }
     }
   }

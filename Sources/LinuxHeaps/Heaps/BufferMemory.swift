@@ -90,6 +90,9 @@ public struct BufferMemory: ~Copyable, Sendable {
     } catch {
       throw HeapError(error, request.operation)
     }
+    // Its pages are taken at first use, when the request was admitted long ago.
+    var grant = grant
+    if let parent { grant.watch(parent) }
     // Before the first child: this open file is none.
     _ = consume descriptor
     try self.init(

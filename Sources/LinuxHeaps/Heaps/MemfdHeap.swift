@@ -33,7 +33,7 @@ extension BufferMemory {
     throws(HeapError)
   {
     let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
-    let grant = try admission.admit(request.size, from: source, request.operation)
+    var grant = try admission.admit(request.size, from: source, request.operation)
     do throws(Errno) {
       let parent = try MemfdParent(request.name, size: request.size, kind: kind)
       if kind != .opaque { grant.watch(parent) }

@@ -8,7 +8,9 @@ enum DMABuf {
   static let longestName = 31
 
   static func setName(_ name: String, of buffer: CInt) throws(Errno) {
-    _ = try call { unsafe CLinuxHeaps_dma_buf_set_name(buffer, name) }
+    _ = try call {
+      unsafe name.withCString { unsafe CLinuxHeaps_dma_buf_set_name(buffer, $0) }
+    }
   }
 
   /// Begins or ends CPU access. The kernel answers EINTR or EAGAIN while a fence is waited for, and
@@ -60,15 +62,15 @@ extension FDInfo {
   /// Done with the C library's searches, because it is most of what a look at a buffer costs.
   package init?(parsing text: String) {
     let parsed = unsafe ("\n" + text).withCString { text -> FDInfo? in
-      guard let size = unsafe Self.number("size", text),
-        let count = unsafe Self.number("count", text),
-        let exporter = unsafe Self.field("exp_name", text)
+      guard let size = unsafe Self.number("\nsize:\t", text),
+        let count = unsafe Self.number("\ncount:\t", text),
+        let exporter = unsafe Self.field("\nexp_name:\t", text)
       else { return nil }
       return unsafe FDInfo(
         size: size, count: Int(clamping: count),
         exporter: Self.string(exporter, upTo: strchr(exporter, Self.newline)),
         // The kernel's last line, and any holder may have put line breaks into it.
-        name: Self.field("name", text).map {
+        name: Self.field("\nname:\t", text).map {
           unsafe Self.string($0, upTo: strrchr($0, Self.newline))
         })
     }
@@ -78,19 +80,23 @@ extension FDInfo {
 
   /// The count alone, of a text that begins with a line break and ends with a NUL; nil where it describes no dma-buf.
   static func count(in text: UnsafePointer<CChar>) -> Int? {
-    guard unsafe field("exp_name", text) != nil else { return nil }
-    return unsafe number("count", text).map { Int(clamping: $0) }
+    guard unsafe field("\nexp_name:\t", text) != nil else { return nil }
+    return unsafe number("\ncount:\t", text).map { Int(clamping: $0) }
   }
 
   private static let newline = CInt(UInt8(ascii: "\n"))
 
-  /// What stands behind `key` and one tab, at the key's first place: a later one is part of a name.
-  private static func field(_ key: String, _ text: UnsafePointer<CChar>) -> UnsafePointer<CChar>? {
-    let start = "\n\(key):\t"
-    return unsafe strstr(text, start).map { unsafe UnsafePointer($0 + start.utf8.count) }
+  /// What stands behind a line's start, at its first place: a later one is part of a name.
+  private static func field(
+    _ start: StaticString, _ text: UnsafePointer<CChar>
+  ) -> UnsafePointer<CChar>? {
+    // Literals end with a NUL.
+    let start = unsafe (UnsafeRawPointer(start.utf8Start), start.utf8CodeUnitCount)
+    return unsafe strstr(text, start.0.assumingMemoryBound(to: CChar.self))
+      .map { unsafe UnsafePointer($0 + start.1) }
   }
 
-  private static func number(_ key: String, _ text: UnsafePointer<CChar>) -> UInt64? {
+  private static func number(_ key: StaticString, _ text: UnsafePointer<CChar>) -> UInt64? {
     guard let digits = unsafe field(key, text), unsafe isdigit(CInt(digits.pointee)) != 0 else {
       return nil
     }

@@ -14,8 +14,10 @@ package enum Memfd {
   ) throws(Errno) -> OwnedFD {
     let file = OwnedFD(
       adopting: try call {
-        unsafe CLinuxHeaps_memfd_create(
-          name, CLinuxHeaps_MFD_CLOEXEC | CLinuxHeaps_MFD_ALLOW_SEALING)
+        unsafe name.withCString {
+          unsafe CLinuxHeaps_memfd_create(
+            $0, CLinuxHeaps_MFD_CLOEXEC | CLinuxHeaps_MFD_ALLOW_SEALING)
+        }
       })
     let number = file.rawValue
     _ = try call { ftruncate(number, off_t(size)) }

@@ -113,6 +113,8 @@ struct BufferTable {
     fileprivate(set) var waiters: [BufferWaiter] = []
     fileprivate(set) var trackers: [LifetimeTracker] = []
     fileprivate(set) var deletions: [DeletionEnd] = []
+
+    var isAwaitedByNobody: Bool { waiters.isEmpty && trackers.isEmpty && deletions.isEmpty }
   }
 
   private var records: [Record] = []

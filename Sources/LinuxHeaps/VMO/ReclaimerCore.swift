@@ -347,6 +347,7 @@ extension ReclaimerCore {
   }
 
   private func tell(_ ended: BufferTable.Ended) {
+    if ended.isAwaitedByNobody { return }
     for waiter in ended.waiters { waiter() }
     for tracker in ended.trackers { tracker.close() }
     for deletion in ended.deletions { deletion.come() }

@@ -72,7 +72,7 @@ import Testing
   @Test func `a promise counts as far as it was not kept`() throws {
     let admission = Admission(on: .of(available: 100))
     let parent = try MemfdParent("promise", size: 64 * mebibyte, kind: .memfd)
-    let grant = try Self.admit(admission, 64, from: .pagesAtFirstUse)
+    var grant = try Self.admit(admission, 64, from: .pagesAtFirstUse)
     grant.watch(parent)
     #expect(parent.untouchedBytes == 64 * mebibyte)
     #expect(Self.isRefused(admission, 64))

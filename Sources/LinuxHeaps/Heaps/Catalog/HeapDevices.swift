@@ -8,7 +8,8 @@ internal import SystemPackage
 final class HeapDevices: Sendable {
   private struct Snapshot {
     let stamp: DirectoryStamp?
-    var candidates: [HeapRole: [HeapCandidate]] = [:]
+    /// There are few roles.
+    var candidates: [(role: HeapRole, heaps: [HeapCandidate])] = []
   }
 
   private let catalog: HeapCatalog
@@ -25,14 +26,16 @@ final class HeapDevices: Sendable {
   func candidates(_ role: HeapRole) -> [HeapCandidate] {
     let stamp = DirectoryStamp(catalog.directory)
     return snapshot.withLock { snapshot in
-      if let stamp, snapshot?.stamp == stamp, let known = snapshot?.candidates[role] {
-        return known
+      if let stamp, snapshot?.stamp == stamp,
+        let known = snapshot?.candidates.first(where: { $0.role == role })
+      {
+        return known.heaps
       }
       if stamp == nil || snapshot?.stamp != stamp {
         snapshot = Snapshot(stamp: stamp?.isSettled == true ? stamp : nil)
       }
       let found = names(role).map { HeapCandidate($0, catalog.role(of: $0), in: catalog) }
-      snapshot?.candidates[role] = found
+      snapshot?.candidates.append((role, found))
       return found
     }
   }
