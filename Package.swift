@@ -214,10 +214,14 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "CCloseTests", dependencies: ["CLinuxHeaps"], path: "Tests/CCloseTests",
+      cSettings: cSettings),
     .testTarget(
       name: "HeapSurveyTests",
       dependencies: [
-        "HeapSurvey", "LinuxHeaps", "TestSupport",
+        "CCloseTests", "CLinuxHeaps", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "TestSupport",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

@@ -12,12 +12,15 @@ static int bpf(enum bpf_cmd command, union bpf_attr *attributes) {
     return (int)syscall(SYS_bpf, command, attributes, sizeof *attributes);
 }
 
-int CLinuxHeaps_bpf_load_iterator(const void *instructions, uint32_t count, uint32_t function,
-                                  const char *license, char *log, uint32_t capacity) {
+const uint32_t CLinuxHeaps_BPF_TRACE_FEXIT = BPF_TRACE_FEXIT;
+const uint32_t CLinuxHeaps_BPF_TRACE_ITER = BPF_TRACE_ITER;
+
+int CLinuxHeaps_bpf_load(const void *instructions, uint32_t count, uint32_t place, uint32_t function,
+                         const char *license, char *log, uint32_t capacity) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
     attributes.prog_type = BPF_PROG_TYPE_TRACING;
-    attributes.expected_attach_type = BPF_TRACE_ITER;
+    attributes.expected_attach_type = place;
     attributes.attach_btf_id = function;
     attributes.insns = (uintptr_t)instructions;
     attributes.insn_cnt = count;
@@ -30,11 +33,11 @@ int CLinuxHeaps_bpf_load_iterator(const void *instructions, uint32_t count, uint
     return bpf(BPF_PROG_LOAD, &attributes);
 }
 
-int CLinuxHeaps_bpf_link_iterator(int program) {
+int CLinuxHeaps_bpf_link(int program, uint32_t place) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
     attributes.link_create.prog_fd = (uint32_t)program;
-    attributes.link_create.attach_type = BPF_TRACE_ITER;
+    attributes.link_create.attach_type = place;
     return bpf(BPF_LINK_CREATE, &attributes);
 }
 
@@ -43,5 +46,38 @@ int CLinuxHeaps_bpf_iterate(int link) {
     memset(&attributes, 0, sizeof attributes);
     attributes.iter_create.link_fd = (uint32_t)link;
     return bpf(BPF_ITER_CREATE, &attributes);
+}
+
+int CLinuxHeaps_bpf_shared_value(uint32_t size) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_type = BPF_MAP_TYPE_ARRAY;
+    attributes.key_size = sizeof(uint32_t);
+    attributes.value_size = size;
+    // The only number of them at which a program may hold the value's address.
+    attributes.max_entries = 1;
+    attributes.map_flags = BPF_F_MMAPABLE;
+    return bpf(BPF_MAP_CREATE, &attributes);
+}
+
+int CLinuxHeaps_bpf_ring(uint32_t size) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_type = BPF_MAP_TYPE_RINGBUF;
+    attributes.max_entries = size;
+    return bpf(BPF_MAP_CREATE, &attributes);
+}
+
+int CLinuxHeaps_bpf_missed(int program, uint64_t *count) {
+    struct bpf_prog_info information;
+    union bpf_attr attributes;
+    memset(&information, 0, sizeof information);
+    memset(&attributes, 0, sizeof attributes);
+    attributes.info.bpf_fd = (uint32_t)program;
+    attributes.info.info_len = sizeof information;
+    attributes.info.info = (uintptr_t)&information;
+    int result = bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
+    *count = information.recursion_misses;
+    return result;
 }
 #endif

@@ -120,17 +120,29 @@ int CLinuxHeaps_signals(void);
 /// The number of the next signal that waits, 0 for none.
 int CLinuxHeaps_next_signal(int signals);
 
-/// `BPF_PROG_LOAD` (bpf(2)) of a tracing program for the iterator whose function has this number in the BTF of
-/// the kernel, close-on-exec. `log` takes the verifier's words, where it has a capacity; ENOSPC where they are
-/// longer.
-int CLinuxHeaps_bpf_load_iterator(const void *_Nonnull instructions, uint32_t count, uint32_t function,
-                                  const char *_Nonnull license, char *_Nullable log, uint32_t capacity);
+/// `BPF_PROG_LOAD` (bpf(2)) of a tracing program, close-on-exec, for `place`, a `CLinuxHeaps_BPF_TRACE_*`, of the
+/// function that has this number in the BTF of the kernel. `log` takes the verifier's words, where it has a capacity;
+/// ENOSPC where they are longer.
+int CLinuxHeaps_bpf_load(const void *_Nonnull instructions, uint32_t count, uint32_t place, uint32_t function,
+                         const char *_Nonnull license, char *_Nullable log, uint32_t capacity);
+extern const uint32_t CLinuxHeaps_BPF_TRACE_FEXIT;
+extern const uint32_t CLinuxHeaps_BPF_TRACE_ITER;
 
-/// `BPF_LINK_CREATE` (bpf(2)) of such a program with all that it iterates over, close-on-exec.
-int CLinuxHeaps_bpf_link_iterator(int program);
+/// `BPF_LINK_CREATE` (bpf(2)) of such a program, close-on-exec; of one for an iterator, with all that it iterates over.
+int CLinuxHeaps_bpf_link(int program, uint32_t place);
 
 /// `BPF_ITER_CREATE` (bpf(2)): a file, close-on-exec, whose reading runs the program of a link.
 int CLinuxHeaps_bpf_iterate(int link);
+
+/// `BPF_MAP_CREATE` (bpf(2)) of an array of one value, zeroed, close-on-exec, which mmap(2) shares with programs.
+int CLinuxHeaps_bpf_shared_value(uint32_t size);
+
+/// `BPF_MAP_CREATE` (bpf(2)) of a ring buffer, close-on-exec; `size` is a power of two and whole pages.
+int CLinuxHeaps_bpf_ring(uint32_t size);
+
+/// How often the kernel did not run a program, because it was running already on that processor
+/// (`bpf_prog_info.recursion_misses`, Linux 5.12).
+int CLinuxHeaps_bpf_missed(int program, uint64_t *_Nonnull count);
 
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);

@@ -122,6 +122,34 @@ struct BTF {
     try member(Array(name.utf8), of: structure, depth: 0)
   }
 
+  /// A value in a struct, as one instruction loads it.
+  struct Field: Equatable {
+    let offset: Int16
+    /// 1, 2, 4 or 8 bytes.
+    let size: Int
+  }
+
+  /// A value by the names that lead to it from the struct that a pointer points to.
+  func field(
+    _ path: [String], behind pointer: Int
+  ) throws(Malformed) -> (field: Field, type: Int) {
+    var type = try pointee(of: pointer)
+    var offset = 0
+    for name in path {
+      guard let member = try member(name, of: type) else {
+        throw Malformed("it has no \(path.joined(separator: "."))")
+      }
+      offset += member.offset
+      type = member.type
+    }
+    let size = try size(of: type)
+    guard let short = Int16(exactly: offset), [1, 2, 4, 8].contains(size) else {
+      throw Malformed(
+        "\(path.joined(separator: ".")) has \(size) bytes at \(offset), which no instruction loads")
+    }
+    return (Field(offset: short, size: size), type)
+  }
+
   private func member(
     _ name: [UInt8], of structure: Int, depth: Int
   ) throws(Malformed) -> Member? {

@@ -7,7 +7,7 @@ import Testing
 @testable import LinuxHeaps
 
 @Suite(.serialized) struct BufferIteratorTests {
-  private static let hasTypes = unsafe access(BufferIterator.typesPath, R_OK) == 0
+  private static let hasTypes = unsafe access(BPF.typesPath, R_OK) == 0
   /// A kernel before 6.16 has none; one without BTF cannot be asked.
   private static let hasIterator =
     (try? SmallFile.readAll("/proc/kallsyms"))?.contains(" bpf_iter_dmabuf\n") == true
@@ -113,7 +113,7 @@ import Testing
     // To the two that end it.
     #expect(program[1] == .skipIfZero(.r7, over: Int16(program.count - 4)))
     #expect(program.suffix(2) == [.set(.r0, 0), .exit])
-    #expect(BufferProgram(.sample).bytes.count == 8 * program.count)
+    #expect(program.flatMap(\.bytes).count == 8 * program.count)
   }
 }
 
