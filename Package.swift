@@ -214,6 +214,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+    // Ways to hold and to close a file that Swift has no call for.
     .target(
       name: "CCloseTests", dependencies: ["CLinuxHeaps"], path: "Tests/CCloseTests",
       cSettings: cSettings),

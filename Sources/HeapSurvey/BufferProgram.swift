@@ -18,7 +18,8 @@ struct BufferProgram {
         .load(.r9, .r7, layout.file),
         .load(.r2, .r9, layout.opened.inode), .load(.r2, .r2, layout.opened.inodeNumber),
         .store(.r2, at: record + BufferRecord.inode),
-        .load(.r2, .r9, layout.opened.references), .store(.r2, at: record + BufferRecord.references),
+        .load(.r2, .r9, layout.opened.references),
+        .store(.r2, at: record + BufferRecord.references),
       ]
       + Self.copy(
         layout.exporter, to: record + BufferRecord.exporter, BufferRecord.exporterSize)

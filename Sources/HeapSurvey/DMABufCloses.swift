@@ -15,7 +15,11 @@ internal import SystemPackage
 /// whoever has its descriptor, reads what is watched from memory that this process writes, and writes the events into
 /// memory that it reads. bpf(2) itself is needed to attach and to ask what was missed.
 ///
-/// What it costs, on Debian's 7.3.4 under emulation, with one processor (`LINUXHEAPS_MEASURE=1`, medians): see below.
+/// What it costs on Debian's 7.3.4, emulated, with one processor (medians; Tests/Kernel/iterator.sh with
+/// `LINUXHEAPS_MEASURE` set). While attached, each close(2) of any file on the machine takes 1.05 µs instead of 0.71, and
+/// so, 1.22 instead of 0.86, does each pread(2) in a process of several threads, which takes and drops a reference.
+/// ``attach()`` and ``detach()`` take 44 ms each, most of it waiting. A peer's close is known here after 0.6 ms. Beside
+/// four processes that do nothing but close, 155 of 1,000 last closes were not heard.
 package final class DMABufCloses: Sendable {
   private static let operation = "hear the last close of dma-bufs by BPF"
 

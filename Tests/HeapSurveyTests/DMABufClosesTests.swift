@@ -92,7 +92,7 @@ struct HeardCloseTests {
     closes.unwatch(buffer.inode)
   }
 
-  @Test func `nothing is heard of other buffers, nor of more references than were asked about`() throws {
+  @Test func `other buffers are not heard, nor more references than were asked about`() throws {
     let closes = try DMABufCloses()
     try closes.attach()
     let buffer = try HeardBuffer()
@@ -275,7 +275,9 @@ extension HeardCloseTests.LastClose {
       }
       return unsafe address
     }
-    func duplicate() throws -> OwnedFD { OwnedFD(adopting: try call { fcntl(fd, F_DUPFD_CLOEXEC, 0) }) }
+    func duplicate() throws -> OwnedFD {
+      OwnedFD(adopting: try call { fcntl(fd, F_DUPFD_CLOEXEC, 0) })
+    }
     switch self {
     case .close:
       let child = try duplicate()
