@@ -159,7 +159,7 @@ package struct OpenDescriptors {
 
   /// What heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles).
   private static func isKept(_ target: String) -> Bool {
-    target.hasPrefix("/dev/dma_heap/") || target.hasPrefix("/sys/kernel/mm/cma/")
+    target.hasPrefix("/dev/dma_heap") || target.hasPrefix("/sys/kernel/mm/cma/")
       || target.contains("/fdinfo/")
   }
 

@@ -15,7 +15,7 @@ package enum ProcessFiles {
 
   /// Whether a link in /proc/PID/fd is of what heaps keep: their devices, and files of fdinfo.
   package static func isKept(_ link: String) -> Bool {
-    link.hasPrefix("/dev/dma_heap/") || link.hasPrefix("/sys/kernel/mm/cma/")
+    link.hasPrefix("/dev/dma_heap") || link.hasPrefix("/sys/kernel/mm/cma/")
       || link.contains("/fdinfo/")
   }
 

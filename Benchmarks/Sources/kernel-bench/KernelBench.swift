@@ -7,9 +7,12 @@ internal import Peers
 enum KernelBench {
   static func main() {
     let arguments = CommandLine.arguments.dropFirst()
-    // For callgrind, which counts the instructions of what goes on and on.
+    // loop HEAP [ROUNDS [BYTES]]: for callgrind and strace, which count what goes on and on.
     if arguments.first == "loop", let heap = arguments.dropFirst().first {
-      do { return try loop(heap, rounds: Int(arguments.last!) ?? 1000) } catch {
+      let numbers = arguments.dropFirst(2).compactMap { UInt64($0) }
+      do {
+        return try loop(heap, numbers.first ?? 1000, size: numbers.dropFirst().first ?? pageSize)
+      } catch {
         return fail("\(error)")
       }
     }
@@ -34,11 +37,11 @@ enum KernelBench {
     exit(report.isMet ? 0 : 1)
   }
 
-  private static func loop(_ name: String, rounds: Int) throws {
+  private static func loop(_ name: String, _ rounds: UInt64, size: UInt64) throws {
     let heap: any Heap = name == "memfd" ? MemfdHeap() : DMABufHeap(heaps: [name])
-    for index in 0..<UInt64(rounds) {
+    for index in 0..<rounds {
       _ = try heap.allocateVmo(
-        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: index,
+        size: size, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: index,
         cleanup: [])
     }
   }

@@ -6,7 +6,10 @@ internal import SystemPackage
 /// Which heaps there are is read again when the directory of their nodes has changed: heaps can be modules
 /// (Linux 7.0), so a node may appear late.
 final class HeapDevices: Sendable {
-  private struct Snapshot {
+  fileprivate struct Snapshot {
+    /// Open, because its path is walked at each stat(2); nil where there is none.
+    let directory: SharedFD?
+    /// Nil where another change could have the same.
     let stamp: DirectoryStamp?
     /// There are few roles.
     var candidates: [(role: HeapRole, heaps: [HeapCandidate])] = []
@@ -24,16 +27,9 @@ final class HeapDevices: Sendable {
 
   /// The heaps that can serve requests for memory of this role, the preferred first.
   func candidates(_ role: HeapRole) -> [HeapCandidate] {
-    let stamp = DirectoryStamp(catalog.directory)
-    return snapshot.withLock { snapshot in
-      if let stamp, snapshot?.stamp == stamp,
-        let known = snapshot?.candidates.first(where: { $0.role == role })
-      {
-        return known.heaps
-      }
-      if stamp == nil || snapshot?.stamp != stamp {
-        snapshot = Snapshot(stamp: stamp?.isSettled == true ? stamp : nil)
-      }
+    snapshot.withLock { snapshot in
+      if snapshot?.isCurrent != true { snapshot = Snapshot(of: catalog.directory) }
+      if let known = snapshot?.candidates.first(where: { $0.role == role }) { return known.heaps }
       let found = names(role).map { HeapCandidate($0, catalog.role(of: $0), in: catalog) }
       snapshot?.candidates.append((role, found))
       return found
@@ -53,14 +49,26 @@ final class HeapDevices: Sendable {
   func close() { snapshot.withLock { $0 = nil } }
 }
 
+extension HeapDevices.Snapshot {
+  init(of path: String) {
+    // Before the directory is read: what changes meanwhile has another stamp.
+    directory = try? SharedFD(.open(path, O_RDONLY | O_DIRECTORY))
+    stamp = directory.flatMap { DirectoryStamp($0.fd) }.flatMap { $0.isSettled ? $0 : nil }
+  }
+
+  var isCurrent: Bool {
+    guard let stamp, let directory else { return false }
+    return DirectoryStamp(directory.fd) == stamp
+  }
+}
+
 /// A directory's last change (`st_mtim`, stat(2)).
 private struct DirectoryStamp: Equatable {
   private let change: timespec
 
-  /// Nil where there is no such directory.
-  init?(_ path: String) {
-    var status = stat()
-    guard unsafe stat(path, &status) == 0 else { return nil }
+  /// Nil where the directory has been removed.
+  init?(_ directory: borrowing OwnedFD) {
+    guard let status = try? directory.status(), status.st_nlink > 0 else { return nil }
     change = status.st_mtim
   }
 
