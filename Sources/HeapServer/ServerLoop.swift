@@ -1,87 +1,46 @@
-internal import CoreMetrics
 internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
 
-/// The server's state, on its one thread; nothing here is reached from another.
+/// The server's one thread, and what it owns: parts that no other thread reaches.
+///
+/// Each part knows only those that are made before it. What it has to tell the others it keeps until the loop asks, or
+/// posts to the mailbox.
 final class ServerLoop {
-  let heap: any LocalHeap
-  let heapName: String
-  let log: Logger
-  let mailbox: Mailbox
-  let workers: Workers
-  let closeQueue: CloseQueue
-  /// Handles of AttachLifetimeTracking that are not due.
-  let trackers = UserCounts()
-  let store: ParentStore?
-  let metrics = ServerMetrics()
+  private let heapName: String
+  private let metricsPage: @Sendable () -> String
   private let manager: ServiceManager?
   private let signals: Signals?
-  let sockets: HeapServer.Sockets
+  private let shared: Shared
+  /// Read, and not handled yet.
+  private var mail: [Message] = []
   private let reclaimer: Reclaimer
-  private let slowReclaims: SlowReclaims
-  let poller: Poller
-
-  var policy: Policy
-  var connections: [UInt64: Connection] = [:]
-  var clients: [UInt64: Client] = [:]
-  var metricsReaders: [UInt64: MetricsReader] = [:]
-  var userConnections: [uid_t: Int] = [:]
-  /// Per user, of connections that were refused at once.
-  var refusedUsers: [uid_t: RefusalLog] = [:]
-  var ledger = Ledger()
-  var waiting: [BufferKey: [Waiting]] = [:]
-  var deadlines = Deadlines<Deadline>()
-  var input = ReceiveBuffer(capacity: WireLimits.maxBytes)
-  /// The message being encoded.
-  var output: [UInt8] = []
-  var headroom = DescriptorHeadroom()
-  /// Handles in messages that clients have not read.
-  var unsentHandles = 0
-  /// On workers; each has a child here for a while.
-  var runningAllocations = 0
-  /// Deleted buffers that are still held, whose holders are to be searched for.
-  var overdueDeletions: [BufferKey] = []
-  var isSearching = false
-  private var lastID: UInt64 = 0
-  private(set) var isStopping = false
+  private let slowReclaims = SlowReclaims()
+  private let store: ParentStore?
+  private let connections: Connections
+  private let acceptor: Acceptor
+  private let buffers: ServedBuffers
+  private let heapRequests: HeapRequests
+  private let observerRequests: ObserverRequests
+  private let holderSearch: HolderSearch
+  private let metricsReaders: MetricsReaders
+  private var isStopping = false
   private var isOver = false
-
-  enum Deadline: Hashable {
-    /// A client has not read what was sent to it.
-    case stall(connection: UInt64)
-    /// Check again whether the files that a client's user sent are closed.
-    case heldUp(connection: UInt64)
-    /// The same, while no connection is accepted.
-    case heldUpListeners
-    /// A deleted buffer is still held.
-    case deletion(BufferKey)
-    case watchdog
-    /// A metrics reader takes too long.
-    case metricsReader(UInt64)
-    /// A graceful stop ends, whatever is left.
-    case stop
-  }
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
     mailbox: Mailbox, hasInherited: Bool, signals: Signals?, heapName: String,
     makeHeap: HeapServer.MakeHeap
   ) throws(Errno) {
-    self.sockets = sockets
     self.heapName = heapName
-    self.policy = policy
     self.manager = manager
     self.signals = signals
-    self.log = log
-    self.mailbox = mailbox
-    let workers = try Workers()
-    self.workers = workers
-    closeQueue = try CloseQueue()
-    let slowReclaims = SlowReclaims()
-    self.slowReclaims = slowReclaims
+    metricsPage = sockets.metricsPage
+    let shared = try Shared(policy, mailbox, log)
+    self.shared = shared
+    let (workers, slowReclaims) = (shared.workers, self.slowReclaims)
     reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
       workers.run(in: slowReclaims.begin()) {
         work()
@@ -89,54 +48,59 @@ final class ServerLoop {
         mailbox.post(.wentBack)
       }
     }
-    heap = makeHeap(reclaimer)
-    store = manager.flatMap {
-      $0.keepsDescriptors || hasInherited ? ParentStore($0, log: log) : nil
+    let heap = makeHeap(reclaimer)
+    if let manager, manager.keepsDescriptors || hasInherited {
+      store = try ParentStore(manager, heap.buffers, mailbox, log: log)
+    } else {
+      store = nil
     }
-    poller = try Poller()
-    try poller.add(mailbox.descriptor, EventSource(.mailbox))
-    for descriptor in reclaimer.descriptors { try poller.add(descriptor, EventSource(.reclaimer)) }
-    try poller.add(sockets.heap.fd.rawValue, EventSource(.heapListener))
-    try poller.add(sockets.observer.fd.rawValue, EventSource(.observerListener))
-    if let number = signals?.fd.rawValue { try poller.add(number, EventSource(.signal)) }
-    if let number = sockets.metrics?.fd.rawValue {
-      try poller.add(number, EventSource(.metricsListener))
+    connections = Connections(shared)
+    acceptor = try Acceptor(shared, sockets, heap.properties, connections)
+    buffers = ServedBuffers(shared, heap, reclaimer, store, connections)
+    heapRequests = HeapRequests(shared, heap, store, buffers, connections)
+    observerRequests = ObserverRequests(shared, heap, buffers, connections)
+    holderSearch = HolderSearch(shared, buffers)
+    metricsReaders = try MetricsReaders(shared, sockets.metrics)
+    try shared.poller.add(mailbox.descriptor, EventSource(.mailbox))
+    for descriptor in reclaimer.descriptors {
+      try shared.poller.add(descriptor, EventSource(.reclaimer))
     }
+    if let number = signals?.fd.rawValue { try shared.poller.add(number, EventSource(.signal)) }
   }
 
-  func newID() -> UInt64 {
-    lastID += 1
-    return lastID
-  }
+  func takeOver(_ inherited: [InheritedBuffer]) { buffers.takeOver(inherited) }
 
   // MARK: Turning
 
   func run() {
-    mailbox.isReadHere()
+    shared.mailbox.isReadHere()
     manager?.tellReady()
     keepWatchdogQuiet()
     while !isOver {
-      let events = poller.wait(until: nextMoment)
+      let events = shared.poller.wait(until: nextMoment)
       // A client that hears of a buffer's end may ask for its name or its room at once.
       readMail()
-      for event in events { handle(event) }
+      for index in 0..<events { handle(shared.poller[index]) }
       if let moment = reclaimer.nextTurn, moment <= .now { turnReclaimer() }
-      for deadline in deadlines.takeDue() { pass(deadline) }
+      for deadline in shared.deadlines.takeDue() { pass(deadline) }
       // Last, because nothing wakes the loop for what it posted itself.
       readMail()
+      buffers.setDeadlines()
+      for connection in connections.takeClosed() { buffers.clientLeft(connection) }
       if isStopping && isQuiet { isOver = true }
     }
-    for connection in Array(connections.values) { close(connection) }
-    mailbox.close()
+    connections.closeAll()
+    shared.mailbox.close()
     // Whoever holds a buffer keeps it, and so does the manager's store.
     reclaimer.abandonAll()
-    workers.finish()
-    closeQueue.finish()
+    shared.workers.finish()
+    store?.finish()
+    shared.closeQueue.finish()
   }
 
   private var nextMoment: MonotonicTime? {
-    guard let turn = reclaimer.nextTurn else { return deadlines.next }
-    return deadlines.next.map { min($0, turn) } ?? turn
+    guard let turn = reclaimer.nextTurn else { return shared.deadlines.next }
+    return shared.deadlines.next.map { min($0, turn) } ?? turn
   }
 
   private func turnReclaimer() {
@@ -146,48 +110,61 @@ final class ServerLoop {
 
   private func handle(_ event: Poller.Event) {
     switch event.source.kind {
-    case .mailbox: mailbox.clear()
+    case .mailbox: shared.mailbox.clear()
     case .reclaimer: turnReclaimer()
-    case .heapListener: accept(.heap)
-    case .observerListener: accept(.observer)
+    case .heapListener: acceptor.accept(.heap)
+    case .observerListener: acceptor.accept(.observer)
     case .connection:
       guard let connection = connections[event.source.id] else { return }
-      if event.isWritable { flush(connection) }
+      if event.isWritable { connections.flush(connection) }
       if event.isReadable {
-        read(connection)
+        connections.read(connection, serve)
+        // Where DeleteVmo brought the last handle the buffer is gone already.
+        readMail()
       } else if event.isHungUp {
-        close(connection)
+        connections.close(connection)
       }
-    case .client: clients[event.source.id].map(processEnded)
-    case .metricsListener: acceptMetricsReader()
+    case .process:
+      if let connection = connections.processEnded(event.source.id) {
+        buffers.recheckUnreported(of: connection)
+      }
+    case .metricsListener: metricsReaders.accept()
     case .signal: readSignals()
-    case .metricsReader:
-      guard let reader = metricsReaders[event.source.id] else { return }
-      serve(reader, isWritable: event.isWritable)
+    case .metricsReader: metricsReaders.serve(event) { page }
     }
   }
 
-  func readMail() {
-    while true {
-      let messages = mailbox.take()
-      if messages.isEmpty { return }
-      for message in messages { handle(message) }
+  private func serve(
+    _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
+    _ handles: consuming ReceivedDescriptors
+  ) {
+    switch connection.interface {
+    case .heap: heapRequests.serve(connection, header, message, handles)
+    case .observer:
+      observerRequests.serve(connection, header, message, handles) { status }
+    }
+  }
+
+  private func readMail() {
+    while shared.mailbox.hasMail {
+      shared.mailbox.take(into: &mail)
+      for message in mail { handle(message) }
+      mail.removeAll(keepingCapacity: true)
     }
   }
 
   private func handle(_ message: Message) {
     switch message {
-    case .allocated(let ticket, let result):
-      connections[ticket.connection]?.requests -= 1
-      runningAllocations -= 1
-      finish(ticket, result)
-    case .reported(let id, let transaction, let report):
-      guard let connection = connections[id] else { return }
-      connection.requests -= 1
-      tellStatus(connection, transaction, report)
-    case .reclaimed(let key): forget(key)
+    case .allocated(let allocation): heapRequests.finish(allocation)
+    case .reported(let report): observerRequests.finish(report)
+    case .reclaimed(let key): buffers.reclaimed(key)
+    case .onlyCopies(let key): buffers.withdraw(key)
+    case .dropped(let key):
+      buffers.dropped(key)
+      // Before anyone asks whether all is quiet.
+      reclaimer.turn()
     case .wentBack: break
-    case .searched: searchForHolders()
+    case .searched: holderSearch.goOn()
     case .reload(let policy): take(policy)
     case .stop: beginStop()
     }
@@ -195,18 +172,12 @@ final class ServerLoop {
 
   private func pass(_ deadline: Deadline) {
     switch deadline {
-    case .stall(let id):
-      guard let connection = connections[id] else { return }
-      log.warning(
-        "client dropped: it does not read replies",
-        metadata: connection.metadata.merging(["unread": "\(connection.outgoing.count)"]) { $1 })
-      metrics.dropped.increment()
-      close(connection)
-    case .heldUp(let id): connections[id].map { lookAgain(at: $0) }
-    case .heldUpListeners: lookAgainAtListeners()
-    case .deletion(let key): reportHolders(of: key)
+    case .stall(let id): connections.dropStalled(id)
+    case .heldUp(let id): connections.lookAgain(at: id)
+    case .heldUpListeners: acceptor.lookAgain()
+    case .deletion(let key): holderSearch.add(key)
     case .watchdog: keepWatchdogQuiet()
-    case .metricsReader(let id): metricsReaders[id].map { close($0) }
+    case .metricsReader(let id): metricsReaders.close(id)
     case .stop: isOver = true
     }
   }
@@ -215,7 +186,7 @@ final class ServerLoop {
   private func keepWatchdogQuiet() {
     guard let manager, let interval = manager.watchdogInterval else { return }
     manager.tellAlive()
-    deadlines.set(.watchdog, after: max(interval.nanoseconds / 2_000_000, 1))
+    shared.deadlines.set(.watchdog, after: max(interval.nanoseconds / 2_000_000, 1))
   }
 
   // MARK: Signals
@@ -234,24 +205,34 @@ final class ServerLoop {
     do throws(HeapError) {
       if let signals { take(try signals.readPolicy()) }
     } catch {
-      log.error("reload failed", metadata: ["error": "\(error)"])
+      shared.log.error("reload failed", metadata: ["error": "\(error)"])
     }
   }
 
   private func take(_ policy: Policy) {
     manager?.tellReloading()
-    self.policy = policy
-    log.notice("configuration reloaded")
+    shared.accounts.change(policy)
+    shared.log.notice("configuration reloaded")
     manager?.tellReady()
   }
 
-  // MARK: Asking again
+  // MARK: What all parts tell together
 
-  func recheck(_ client: Client) { reclaimer.recheck(client.unreportedBuffers) }
+  private var page: String {
+    shared.metrics.show(connections: shared.accounts.connections, orphans: buffers.orphanCount)
+    return metricsPage()
+  }
 
-  func recheck(_ identity: VMOIdentity) { reclaimer.recheck([identity]) }
-
-  var reclaimerCounters: Reclaimer.Counters { reclaimer.counters }
+  private var status: Status {
+    Status(
+      heap: heapName, limits: shared.accounts.limits, total: shared.accounts.total,
+      users: shared.accounts.users.map { ($0, $1.connections, $1.usage) },
+      clients: connections.open.map {
+        ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)
+      },
+      buffers: buffers.status, highWater: shared.metrics.highWater, orphans: buffers.orphanCount,
+      reclaimer: reclaimer.counters)
+  }
 
   // MARK: Stopping
 
@@ -259,28 +240,18 @@ final class ServerLoop {
     guard !isStopping else { return }
     isStopping = true
     manager?.tellStopping()
-    log.notice("stopping", metadata: ["buffers": "\(ledger.total.buffers)"])
-    poller.remove(sockets.heap.fd.rawValue)
-    poller.remove(sockets.observer.fd.rawValue)
-    if let number = sockets.metrics?.fd.rawValue { poller.remove(number) }
-    for connection in connections.values { listen(to: connection) }
-    deadlines.set(.stop, after: 2_000)
+    shared.log.notice("stopping", metadata: ["buffers": "\(buffers.count)"])
+    acceptor.stop()
+    metricsReaders.stop()
+    connections.stopReading()
+    shared.deadlines.set(.stop, after: 2_000)
   }
 
   /// What is under way is answered, and no new vmo is on its way here, also to a client that is gone.
   /// Deletions that wait for another process are not: it may take for ever, and the buffers outlive this
   /// server.
   private var isQuiet: Bool {
-    slowReclaims.areDone && runningAllocations == 0
-      && connections.values.allSatisfy { $0.requests == 0 && $0.outgoing.isEmpty }
-  }
-
-  /// Reads a client's requests, or waits until it has read its answers.
-  func listen(to connection: Connection) {
-    let isIdle = connection.outgoing.isEmpty
-    poller.change(
-      connection.socket.fd.rawValue, EventSource(.connection, connection.id),
-      reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
+    slowReclaims.areDone && heapRequests.running == 0 && buffers.isQuiet && connections.areAnswered
   }
 }
 

@@ -11,10 +11,13 @@ package final class DescriptorStore: Sendable {
     /// How long after its answer to `BARRIER=1` it closes what it does not keep, in milliseconds.
     /// systemd does that on another thread.
     package var lateness: UInt32 = 0
+    /// How long it takes to answer `BARRIER=1`, in milliseconds; nil for never.
+    package var slowness: UInt32? = 0
 
-    package init(capacity: Int = .max, lateness: UInt32 = 0) {
+    package init(capacity: Int = .max, lateness: UInt32 = 0, slowness: UInt32? = 0) {
       self.capacity = capacity
       self.lateness = lateness
+      self.slowness = slowness
     }
   }
 
@@ -32,6 +35,11 @@ package final class DescriptorStore: Sendable {
     var mark = 0
     /// Descriptors that it was handed to keep.
     var offers = 0
+    var barriers = 0
+    /// What it was told to keep and to let go of, in order: `+NAME` and `-NAME`.
+    var changes: [String] = []
+    /// Barriers that are not answered, while it answers none.
+    var unanswered: [SharedFD] = []
     /// What it lets go of late.
     var letGo: [SharedFD] = []
   }
@@ -65,17 +73,28 @@ package final class DescriptorStore: Sendable {
       while let file = message.descriptors.next() { keep(SharedFD(file), name) }
     }
     if fields["FDSTOREREMOVE"] != nil { remove(name) }
+    if fields["BARRIER"] != nil, let end = message.descriptors.next() { answer(SharedFD(end)) }
     state.withLock { state in
       if fields["READY"] != nil { state.readies += 1 }
       if let mark = fields["X_MARK"].flatMap({ Int($0) }) { state.mark = mark }
     }
-    // What else came, e.g. with BARRIER=1, is closed with the message.
     return fields["X_END"] == nil
+  }
+
+  /// By closing what came with the barrier.
+  private func answer(_ end: SharedFD) {
+    let slowness = state.withLock { state in
+      state.barriers += 1
+      if state.habits.slowness == nil { state.unanswered.append(end) }
+      return state.habits.slowness
+    }
+    if let slowness, slowness > 0 { usleep(slowness * 1000) }
   }
 
   private func keep(_ file: SharedFD, _ name: String) {
     let isKept = state.withLock { state in
       state.offers += 1
+      state.changes.append("+" + name)
       guard state.entries.count < state.habits.capacity else { return false }
       state.entries.append(Entry(name: name, file: file))
       return true
@@ -87,6 +106,7 @@ package final class DescriptorStore: Sendable {
     let files = state.withLock { state in
       let files = state.entries.filter { $0.name == name }.map(\.file)
       state.entries.removeAll { $0.name == name }
+      state.changes.append("-" + name)
       return files
     }
     letGo(files)
@@ -113,6 +133,18 @@ package final class DescriptorStore: Sendable {
   package var entries: [Entry] { state.withLock { $0.entries } }
   package var readies: Int { state.withLock { $0.readies } }
   package var offers: Int { state.withLock { $0.offers } }
+  package var barriers: Int { state.withLock { $0.barriers } }
+  package var changes: [String] { state.withLock { $0.changes } }
+
+  /// Answers barriers from now on, and those before.
+  package func wakeUp() {
+    let ends = state.withLock { state in
+      state.habits.slowness = 0
+      defer { state.unanswered = [] }
+      return state.unanswered
+    }
+    withExtendedLifetime(ends) {}
+  }
 
   /// Puts something in that no service sent.
   package func insert(_ file: consuming OwnedFD, as name: String) {

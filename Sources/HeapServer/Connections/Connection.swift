@@ -1,51 +1,154 @@
+internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging
+internal import SystemPackage
 
-/// One client's socket, and what is on its way to it.
+/// A client: its socket, its process, and what is on its way to it.
+///
+/// It outlives its socket, because its buffers know whose they are.
 final class Connection {
   /// Which protocol the socket speaks.
   enum Interface {
     case heap, observer
 
-    var methods: [MessageOrdinal] {
-      switch self {
-      case .heap: [.allocateVmo, .deleteVmo]
-      case .observer: [.getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus]
+    func has(_ method: MessageOrdinal) -> Bool {
+      switch method {
+      case .allocateVmo, .deleteVmo: self == .heap
+      case .getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus: self == .observer
+      default: false
       }
     }
   }
 
   let id: UInt64
   let interface: Interface
-  let client: Client
-  let socket: SharedFD
+  let peer: Peer
+  let user: Accounts.User
+  private let descriptors: DescriptorBudget
+  /// Nil once it is closed.
+  private(set) var socket: SharedFD?
+  /// Nil once the process has ended, or where the kernel gave none.
+  private(set) var process: SharedFD?
   /// Messages that the socket did not take yet, oldest first, each with the handle that goes with it. While
   /// there is one nothing is read, so they stay few.
-  var outgoing: [(bytes: [UInt8], handle: SharedFD?)] = []
-  /// Requests under way that will be answered.
-  var requests = 0
-  /// GetStatus reports sent since the client had last read everything.
-  var unreadReports = 0
-  /// Answers that wait for a buffer's end.
-  var waits = 0
-  var keysWaitedFor: Set<BufferKey> = []
-  let account = Account()
-  var refusals = RefusalLog()
-  /// Set while nothing is read because too many files that its user sent are not closed yet.
+  private var unsent: [(bytes: [UInt8], handle: SharedFD?)] = []
+  private var refusals = RefusalLog()
+
+  // Each of these is changed by one part of the server.
+
+  /// Since when nothing is read because too many files that its user sent are not closed yet (`Connections`).
   var heldUpSince: MonotonicTime?
-  /// Nothing more is read; it is closed when all is sent.
+  /// Nothing more is read; it is closed when all is sent (`Connections`).
   var isEnding = false
+  /// Of its buffers, as long as they live (`Accounts`).
+  var usage = Usage()
+  /// Its buffers whose last close the kernel does not report (`ServedBuffers`).
+  var unreportedBuffers = 0
+  /// Answers that wait for a buffer's end (`ServedBuffers`).
+  var waits = 0
+  /// Requests under way that will be answered (`HeapRequests`, `ObserverRequests`).
+  var requests = 0
+  /// GetStatus reports sent since the client had last read everything (`ObserverRequests`).
+  var unreadReports = 0
 
-  var metadata: Logger.Metadata {
-    ["connection": "\(id)", "process": "\(client.peer.process)", "user": "\(client.peer.user)"]
-  }
-
-  init(_ id: UInt64, _ interface: Interface, _ client: Client, _ socket: SharedFD) {
+  init(
+    _ id: UInt64, _ interface: Interface, _ peer: Peer, _ user: Accounts.User, _ socket: SharedFD,
+    process: SharedFD?, _ descriptors: DescriptorBudget
+  ) {
     self.id = id
     self.interface = interface
-    self.client = client
+    self.peer = peer
+    self.user = user
     self.socket = socket
+    self.process = process
+    self.descriptors = descriptors
+    descriptors.add(process == nil ? 1 : 2)
+  }
+
+  var isOpen: Bool { socket != nil }
+
+  /// Closes it. Answers that nobody will read may hold children.
+  func takeSocket() -> SharedFD? {
+    guard let socket = socket.take() else { return nil }
+    descriptors.remove(1 + unsent.count { $0.handle != nil })
+    unsent = []
+    return socket
+  }
+
+  func takeProcess() -> SharedFD? {
+    if process != nil { descriptors.remove() }
+    return process.take()
+  }
+
+  var metadata: Logger.Metadata {
+    ["connection": "\(id)", "process": "\(peer.process)", "user": "\(peer.user)"]
+  }
+
+  /// Logs a refused request, or counts it for the next line.
+  func note(
+    _ refusal: @autoclosure () -> Logger.Message, _ facts: @autoclosure () -> Logger.Metadata,
+    at level: Logger.Level, in log: Logger
+  ) {
+    refusals.note { suppressed in
+      let who = metadata.merging(["more": "\(suppressed)"]) { $1 }
+      log.log(level: level, refusal(), metadata: who.merging(facts()) { $1 })
+    }
+  }
+
+  // MARK: Sending
+
+  var unsentCount: Int { unsent.count }
+
+  /// Sends a message, and keeps what cannot be sent yet. The handle is closed here as soon as it is on its way.
+  func send(_ bytes: [UInt8], passing handle: consuming OwnedFD?) -> Sending {
+    guard let socket else { return .broken }
+    let number: CInt? =
+      switch handle {
+      case .some(let handle): handle.rawValue
+      case .none: nil
+      }
+    let sending = unsent.isEmpty ? socket.fd.sendOnce(bytes, number) : .full
+    if sending == .full {
+      if number != nil { descriptors.add() }
+      if let handle {
+        unsent.append((bytes, SharedFD(handle)))
+      } else {
+        unsent.append((bytes, nil))
+      }
+    }
+    return sending
+  }
+
+  /// Sends the oldest of those that are unsent.
+  func sendNext() -> Sending {
+    guard let socket, let next = unsent.first else { return .broken }
+    let sending = socket.fd.sendOnce(next.bytes, next.handle?.fd.rawValue)
+    if sending == .sent {
+      if next.handle != nil { descriptors.remove() }
+      unsent.removeFirst()
+    }
+    return sending
+  }
+}
+
+/// What became of one attempt to send a message.
+enum Sending { case sent, full, broken }
+
+extension OwnedFD {
+  /// Sends a message on a socket that does not block.
+  func sendOnce(_ bytes: [UInt8], _ handle: CInt?) -> Sending {
+    do throws(Errno) {
+      try send(bytes, passing: handle)
+      return .sent
+    } catch .resourceTemporarilyUnavailable {
+      return .full
+    } catch .init(rawValue: ETOOMANYREFS) {
+      // Too many descriptors of this user are in flight: as long as others do not read.
+      return .full
+    } catch {
+      return .broken
+    }
   }
 }
 

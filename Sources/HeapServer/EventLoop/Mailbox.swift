@@ -1,13 +1,18 @@
 internal import Glibc
 internal import LinuxHeaps
+internal import Synchronization
 internal import SystemPackage
 
 /// What the event loop is told, by other threads and by what it does itself.
 enum Message: Sendable {
-  case allocated(Ticket, Result<Allocation, HeapError>)
-  case reported(connection: UInt64, transaction: UInt32, Result<Report, HeapError>)
-  /// All of the buffer is gone.
+  case allocated(Allocation)
+  case reported(Report)
+  /// All of the buffer is gone, but for a copy of its parent in the manager's store.
   case reclaimed(BufferKey)
+  /// Nothing but the store's copy seems to be left of the buffer, and the count cannot tell.
+  case onlyCopies(BufferKey)
+  /// The manager has heard that it should let go of that.
+  case dropped(BufferKey)
   /// A worker has taken one back, or found that it cannot; whoever waits for the last may go.
   case wentBack
   /// A search for the holders of deleted buffers has ended.
@@ -25,6 +30,7 @@ final class Mailbox: Sendable {
   }
 
   private let state = Guarded(State())
+  private let isFull = Atomic(false)
   private let wakeUp: WakeUp
 
   init() throws(Errno) { wakeUp = try WakeUp() }
@@ -39,6 +45,7 @@ final class Mailbox: Sendable {
     let wakes = state.withLock { state in
       if state.isClosed { return false }
       state.messages.append(message)
+      isFull.store(true, ordering: .releasing)
       return state.messages.count == 1 && state.reader != pthread_self()
     }
     if wakes { wakeUp.signal() }
@@ -46,12 +53,14 @@ final class Mailbox: Sendable {
 
   func clear() { wakeUp.clear() }
 
-  /// All messages, so that they can be answered by more.
-  func take() -> [Message] {
+  /// Asked several times in a turn of the loop.
+  var hasMail: Bool { isFull.load(ordering: .acquiring) }
+
+  /// Takes all messages, so that they can be answered by more; `messages`, which is empty, lends its room.
+  func take(into messages: inout [Message]) {
     state.withLock { state in
-      guard !state.messages.isEmpty else { return [] }
-      defer { state.messages = [] }
-      return state.messages
+      swap(&state.messages, &messages)
+      isFull.store(false, ordering: .relaxed)
     }
   }
 

@@ -4,7 +4,7 @@ internal import LinuxHeaps
 internal import SystemPackage
 
 /// Waits for many descriptors at once (epoll(7), level-triggered).
-struct Poller: ~Copyable {
+@safe final class Poller {
   struct Event {
     let source: EventSource
     let isReadable: Bool
@@ -14,10 +14,13 @@ struct Poller: ~Copyable {
   }
 
   private let fd: OwnedFD
+  private let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 64)
 
   init() throws(Errno) {
     fd = OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) })
   }
+
+  deinit { unsafe events.deallocate() }
 
   func add(_ descriptor: CInt, _ source: EventSource) throws(Errno) {
     try control(EPOLL_CTL_ADD, descriptor, source, reading: true, writing: false)
@@ -43,20 +46,22 @@ struct Poller: ~Copyable {
   }
 
   /// - Parameter until: Nil for no limit.
-  func wait(until: MonotonicTime?) -> [Event] {
+  /// - Returns: How many events there are now, each at an index from 0.
+  func wait(until: MonotonicTime?) -> Int {
     let milliseconds = until?.millisecondsFromNow ?? -1
-    return unsafe withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { buffer in
-      let count = unsafe epoll_wait(
-        fd.rawValue, buffer.baseAddress!, CInt(buffer.count), milliseconds)
-      return unsafe buffer.prefix(max(Int(count), 0)).map { event in
-        let events = unsafe event.events
-        return Event(
-          source: EventSource(rawValue: unsafe event.data.u64),
-          isReadable: events & EPOLLIN.rawValue != 0,
-          isWritable: events & EPOLLOUT.rawValue != 0,
-          isHungUp: events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0)
-      }
-    }
+    let count = unsafe epoll_wait(
+      fd.rawValue, events.baseAddress!, CInt(events.count), milliseconds)
+    return max(Int(count), 0)
+  }
+
+  subscript(index: Int) -> Event {
+    let event = unsafe events[index]
+    let flags = unsafe event.events
+    return Event(
+      source: EventSource(rawValue: unsafe event.data.u64),
+      isReadable: flags & EPOLLIN.rawValue != 0,
+      isWritable: flags & EPOLLOUT.rawValue != 0,
+      isHungUp: flags & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0)
   }
 }
 
@@ -64,7 +69,7 @@ struct Poller: ~Copyable {
 struct EventSource: RawRepresentable {
   enum Kind: UInt64 {
     case mailbox, reclaimer, heapListener, observerListener, metricsListener
-    case connection, client, metricsReader, signal
+    case connection, process, metricsReader, signal
   }
 
   let rawValue: UInt64
@@ -78,31 +83,48 @@ struct EventSource: RawRepresentable {
   var id: UInt64 { rawValue >> 4 }
 }
 
+/// What a moment may be for.
+enum Deadline: Hashable {
+  /// A client has not read what was sent to it.
+  case stall(connection: UInt64)
+  /// Check again whether the files that a client's user sent are closed.
+  case heldUp(connection: UInt64)
+  /// The same, while no connection is accepted.
+  case heldUpListeners
+  /// A deleted buffer is still held.
+  case deletion(BufferKey)
+  case watchdog
+  /// A metrics reader takes too long.
+  case metricsReader(UInt64)
+  /// A graceful stop ends, whatever is left.
+  case stop
+}
+
 /// Timers that are not cancelled yet.
-struct Deadlines<Key: Hashable> {
-  private var moments: [Key: MonotonicTime] = [:]
+final class Deadlines {
+  private var moments: [Deadline: MonotonicTime] = [:]
 
   /// No deadline is earlier; the one it belonged to may have been cancelled.
   private(set) var next: MonotonicTime?
 
-  mutating func set(_ key: Key, after milliseconds: UInt64) {
+  func set(_ deadline: Deadline, after milliseconds: UInt64) {
     let moment = MonotonicTime(
       nanoseconds: MonotonicTime.now.nanoseconds + milliseconds * 1_000_000)
-    moments[key] = moment
+    moments[deadline] = moment
     next = next.map { min($0, moment) } ?? moment
   }
 
-  mutating func cancel(_ key: Key) {
-    guard !moments.isEmpty, moments.removeValue(forKey: key) != nil else { return }
+  func cancel(_ deadline: Deadline) {
+    guard !moments.isEmpty, moments.removeValue(forKey: deadline) != nil else { return }
     if moments.isEmpty { next = nil }
   }
 
   /// Asked at each turn of the loop, so it looks at the deadlines only when one may have passed.
-  mutating func takeDue() -> [Key] {
+  func takeDue() -> [Deadline] {
     guard let moment = next, moment <= .now else { return [] }
     let now = MonotonicTime.now
     let due = moments.filter { $0.value <= now }.map(\.key)
-    for key in due { moments[key] = nil }
+    for deadline in due { moments[deadline] = nil }
     next = moments.values.min()
     return due
   }

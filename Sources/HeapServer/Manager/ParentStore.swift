@@ -1,58 +1,121 @@
 internal import Glibc
 internal import LinuxHeaps
 internal import Logging
+internal import SystemPackage
 
 /// The service manager's descriptor store (`FileDescriptorStoreMax=`, systemd.service(5)): it holds the
 /// parents of live buffers while no server runs.
+///
+/// One thread tells the manager of all that came since it told the last time, in order, and waits once until that was
+/// heard.
 final class ParentStore: Sendable {
-  private let manager: ServiceManager
-  private let log: Logger
-
-  init(_ manager: ServiceManager, log: Logger) {
-    self.manager = manager
-    self.log = log
+  private struct Change {
+    let name: StoredBufferName
+    /// Of a new buffer, which is to be kept; nil for one to let go of.
+    let identity: VMOIdentity?
+    let whenHeard: @Sendable () -> Void
   }
 
-  func newSlot() -> Slot { Slot(self) }
+  private struct State {
+    var pending: [Change] = []
+    /// The thread is at work, or will be.
+    var isRunning = false
+  }
 
-  /// One buffer's place in the store.
-  final class Slot: Sendable {
-    private let store: ParentStore
-    private let name = Guarded<String?>(nil)
+  private let state = Guarded(State())
+  /// What a silent manager has not heard yet; reached by the one thread alone.
+  private let unheard = Guarded<ServiceManager.Barrier?>(nil)
+  private let manager: ServiceManager
+  private let buffers: LiveBuffers
+  private let mailbox: Mailbox
+  private let log: Logger
+  private let thread: Workers
 
-    fileprivate init(_ store: ParentStore) { self.store = store }
+  init(
+    _ manager: ServiceManager, _ buffers: LiveBuffers, _ mailbox: Mailbox, log: Logger
+  ) throws(Errno) {
+    self.manager = manager
+    self.buffers = buffers
+    self.mailbox = mailbox
+    self.log = log
+    thread = try Workers(most: 1)
+  }
 
-    /// A parent that the store has already.
-    func isKept(as name: StoredBufferName) { self.name.withLock { $0 = name.description } }
+  /// Its thread ends when all is told.
+  func finish() { thread.finish() }
 
-    /// Has the manager keep a copy of a new buffer's parent. The caller holds its only child.
-    ///
-    /// The manager does not say whether it did; of a dma-buf the kernel's count does, and a copy in the
-    /// store must not be taken for a child. Only for now: systemd closes what it does not keep on another
-    /// thread, after it was heard.
-    func keep(_ buffers: LiveBuffers, _ identity: VMOIdentity, as name: StoredBufferName) {
-      let manager = store.manager
-      let text = name.description
-      self.name.withLock { $0 = text }
-      buffers.withParentDescriptor(identity) { manager.keep($0, as: text) }
-      guard buffers.countsReferences(identity) else { return }
-      if !manager.waitUntilHeard() {
-        store.log.error("the service manager does not answer", metadata: ["buffer": "\(text)"])
-      }
-      buffers.settleCopies(identity, besides: 1) { [self] in drop() }
+  /// Has the manager keep a copy of a new buffer's parent. The caller holds its only child until `whenHeard` is
+  /// called, and nobody else has it before the manager has that copy.
+  func keep(
+    _ name: StoredBufferName, _ identity: VMOIdentity, whenHeard: @escaping @Sendable () -> Void
+  ) {
+    add(Change(name: name, identity: identity, whenHeard: whenHeard))
+  }
+
+  /// Has the manager let go of its copy; ``Message/dropped(_:)`` tells that it has heard.
+  func drop(_ name: StoredBufferName) {
+    let mailbox = self.mailbox
+    add(Change(name: name, identity: nil) { mailbox.post(.dropped(name.key)) })
+  }
+
+  private func add(_ change: Change) {
+    let starts = state.withLock { state in
+      state.pending.append(change)
+      defer { state.isRunning = true }
+      return !state.isRunning
     }
+    if starts { thread.run(in: Workers.Lane(0, of: .server)) { [self] in while tellPending() {} } }
+  }
 
-    /// The buffer seems to have no child left. On return the manager has been told to let go of it too;
-    /// of a dma-buf the count tells when it has.
-    func drop() {
-      let text: String? = name.withLock { name in
-        defer { name = nil }
-        return name
-      }
-      guard let text else { return }
-      store.manager.drop(text)
-      _ = store.manager.waitUntilHeard()
+  /// False when nothing was pending.
+  private func tellPending() -> Bool {
+    let changes = state.withLock { state in
+      defer { state.pending = [] }
+      state.isRunning = !state.pending.isEmpty
+      return state.pending
     }
+    if changes.isEmpty { return false }
+    for change in changes {
+      let name = change.name.description
+      if let identity = change.identity {
+        let manager = self.manager
+        buffers.withParentDescriptor(identity) { manager.keep($0, as: name) }
+      } else {
+        manager.drop(name)
+      }
+    }
+    waitUntilHeard()
+    for change in changes {
+      if let identity = change.identity { settle(identity, change.name.key) }
+      change.whenHeard()
+    }
+    return true
+  }
+
+  /// A manager that does not answer costs this wait once, and not once more for each buffer until it does.
+  private func waitUntilHeard() {
+    unheard.withLock { unheard in
+      if let barrier = unheard.take() {
+        guard barrier.isHeard(within: 0) else {
+          unheard = consume barrier
+          return
+        }
+        log.notice("the service manager answers again")
+      }
+      guard let barrier = manager.barrier() else { return }
+      if barrier.isHeard(within: 5_000) { return }
+      log.error("the service manager does not answer")
+      unheard = consume barrier
+    }
+  }
+
+  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, and a copy in
+  /// the store must not be taken for a child. Only for now: systemd closes what it does not keep on another
+  /// thread, after it was heard.
+  private func settle(_ identity: VMOIdentity, _ key: BufferKey) {
+    guard buffers.countsReferences(identity) else { return }
+    let mailbox = self.mailbox
+    buffers.settleCopies(identity, besides: 1) { mailbox.post(.onlyCopies(key)) }
   }
 }
 

@@ -49,15 +49,22 @@ public final class ServiceManager: Sendable {
 
   func drop(_ name: String) { send("FDSTOREREMOVE=1\nFDNAME=\(name)") }
 
-  /// Waits until the manager has handled all that was sent before: it closes one end of a pair then.
-  ///
-  /// - Returns: False where it did not within five seconds.
-  func waitUntilHeard() -> Bool {
-    guard let pair = try? MessageSocket.Pair() else { return false }
+  /// Asks the manager to tell when it has handled all that was sent before. Nil where no descriptor is left.
+  func barrier() -> Barrier? {
+    guard let pair = try? MessageSocket.Pair() else { return nil }
     pair.far.withDescriptor { send("BARRIER=1", passing: $0) }
-    return pair.keepingNear().withDescriptor { near in
-      var event = pollfd(fd: near, events: 0, revents: 0)
-      return unsafe poll(&event, 1, 5_000) == 1
+    return Barrier(end: pair.keepingNear())
+  }
+
+  /// One end of a pair; the manager closes the other.
+  struct Barrier: ~Copyable {
+    fileprivate let end: MessageSocket
+
+    func isHeard(within milliseconds: CInt) -> Bool {
+      end.withDescriptor { number in
+        var event = pollfd(fd: number, events: 0, revents: 0)
+        return unsafe poll(&event, 1, milliseconds) == 1
+      }
     }
   }
 

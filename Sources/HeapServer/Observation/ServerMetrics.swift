@@ -7,10 +7,12 @@ final class ServerMetrics {
   let dropped = Counter(label: "heapd_connections_stalled_total")
   private let reclaimSeconds = Timer(label: "heapd_reclaim_seconds")
   private var failures: [HeapError.Code: Counter] = [:]
-  private var heaps: [String: HeapMetrics] = [:]
+  /// A few.
+  private var heaps: [HeapMetrics] = []
 
   /// Of one heap.
   private final class HeapMetrics {
+    let name: String
     let allocations: Counter
     let buffers: Meter
     let bytes: Meter
@@ -19,6 +21,7 @@ final class ServerMetrics {
     var most: UInt64 = 0
 
     init(_ name: String) {
+      self.name = name
       let dimensions = [("heap", name)]
       allocations = Counter(label: "heapd_allocations_total", dimensions: dimensions)
       buffers = Meter(label: "heapd_buffers", dimensions: dimensions)
@@ -33,9 +36,9 @@ final class ServerMetrics {
   }
 
   private func heap(_ name: String) -> HeapMetrics {
-    if let metrics = heaps[name] { return metrics }
+    if let metrics = heaps.first(where: { $0.name == name }) { return metrics }
     let metrics = HeapMetrics(name)
-    heaps[name] = metrics
+    heaps.append(metrics)
     return metrics
   }
 
@@ -88,6 +91,6 @@ final class ServerMetrics {
 
   /// The most bytes that each heap had, by name.
   var highWater: [(heap: String, bytes: UInt64)] {
-    heaps.map { ($0.key, $0.value.most) }.sorted { $0.0 < $1.0 }
+    heaps.map { ($0.name, $0.most) }.sorted { $0.0 < $1.0 }
   }
 }

@@ -28,26 +28,9 @@ struct Peer: Sendable {
 
   /// Readable when the process has ended and let go of all that it held (pidfd_open(2)). Nil where it
   /// has ended before, or no descriptor is left.
-  static func processDescriptor(of socket: borrowing OwnedFD, _ process: pid_t) -> SharedFD? {
+  func processDescriptor(_ socket: borrowing OwnedFD) -> SharedFD? {
     let number = socket.rawValue
     guard let pidfd = try? call({ CLinuxHeaps_peer_pidfd(number, process) }) else { return nil }
     return SharedFD(OwnedFD(adopting: pidfd))
-  }
-}
-
-/// A process that connected, for as long as its connection or a buffer of it is there.
-final class Client {
-  let id: UInt64
-  let peer: Peer
-  /// Nil once the process has ended, or where the kernel gave none.
-  var process: SharedFD?
-  var isConnected = true
-  /// Its buffers whose last close the kernel does not report: to be checked when it goes.
-  var unreportedBuffers: Set<VMOIdentity> = []
-
-  init(_ id: UInt64, _ peer: Peer, _ process: SharedFD?) {
-    self.id = id
-    self.peer = peer
-    self.process = process
   }
 }

@@ -1,0 +1,260 @@
+internal import CoreMetrics
+internal import Glibc
+internal import HeapProtocol
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// The clients that are connected: what they send is read, and what is sent to them written.
+final class Connections {
+  /// Those that are open, and those whose buffers have to be checked when the process ends.
+  private var all: [UInt64: Connection] = [:]
+  private var closed: [Connection] = []
+  private var lastID: UInt64 = 0
+  private var isStopping = false
+  private var input = ReceiveBuffer(capacity: WireLimits.maxBytes)
+  /// The message being sent.
+  private var output: [UInt8] = []
+  private let shared: Shared
+
+  init(_ shared: Shared) { self.shared = shared }
+
+  /// Nil for one that is closed.
+  subscript(id: UInt64) -> Connection? { all[id].flatMap { $0.isOpen ? $0 : nil } }
+
+  var open: some Sequence<Connection> { all.values.lazy.filter(\.isOpen) }
+
+  // MARK: Coming and going
+
+  /// - Throws: What epoll_ctl(2) says; nothing is left of it then.
+  func add(
+    _ socket: SharedFD, _ interface: Connection.Interface, _ peer: Peer, process: SharedFD?
+  ) throws(Errno) -> Connection {
+    lastID += 1
+    try shared.poller.add(socket.fd.rawValue, EventSource(.connection, lastID))
+    if let process {
+      do throws(Errno) {
+        try shared.poller.add(process.fd.rawValue, EventSource(.process, lastID))
+      } catch {
+        // Until it is closed, which may be later, it would be reported at each turn.
+        shared.poller.remove(socket.fd.rawValue)
+        throw error
+      }
+    }
+    let connection = Connection(
+      lastID, interface, peer, shared.accounts.connect(peer.user), socket, process: process,
+      shared.descriptors)
+    all[lastID] = connection
+    shared.log.debug("client connected", metadata: connection.metadata)
+    return connection
+  }
+
+  /// Frees nothing: buffers live until their last child goes.
+  func close(_ connection: Connection) {
+    guard let socket = connection.takeSocket() else { return }
+    shared.poller.remove(socket.fd.rawValue)
+    shared.closeQueue.letGo(of: socket, of: connection.peer.user)
+    shared.deadlines.cancel(.stall(connection: connection.id))
+    shared.deadlines.cancel(.heldUp(connection: connection.id))
+    shared.accounts.disconnect(connection.user)
+    closed.append(connection)
+    shared.log.debug("client disconnected", metadata: connection.metadata)
+  }
+
+  /// Those that were closed since the last time: for who has to look after what they leave.
+  func takeClosed() -> [Connection] {
+    if closed.isEmpty { return [] }
+    defer { closed = [] }
+    return closed
+  }
+
+  func closeAll() { for connection in Array(open) { close(connection) } }
+
+  /// Nil where that was heard before.
+  func processEnded(_ id: UInt64) -> Connection? {
+    guard let connection = all[id] else { return nil }
+    stopWatching(connection)
+    forgetIfGone(connection)
+    return connection
+  }
+
+  private func stopWatching(_ connection: Connection) {
+    if let process = connection.takeProcess() { shared.poller.remove(process.fd.rawValue) }
+  }
+
+  /// Its process is watched as long as it may hold what the kernel does not report.
+  func forgetIfGone(_ connection: Connection) {
+    guard !connection.isOpen, connection.process == nil || connection.unreportedBuffers == 0 else {
+      return
+    }
+    stopWatching(connection)
+    all[connection.id] = nil
+  }
+
+  /// Nothing more is read from anybody.
+  func stopReading() {
+    isStopping = true
+    for connection in open { listen(to: connection) }
+  }
+
+  /// Whether nobody waits for an answer that is under way, or has one to read.
+  var areAnswered: Bool { open.allSatisfy { $0.requests == 0 && $0.unsentCount == 0 } }
+
+  /// Reads a client's requests, or waits until it has read its answers.
+  private func listen(to connection: Connection) {
+    guard let socket = connection.socket else { return }
+    let isIdle = connection.unsentCount == 0
+    shared.poller.change(
+      socket.fd.rawValue, EventSource(.connection, connection.id),
+      reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
+  }
+
+  // MARK: Sending
+
+  /// Sends a message, or keeps it until the client reads.
+  func send(
+    _ message: some WireMessage, _ transaction: UInt32 = 0, to connection: Connection,
+    passing handle: consuming OwnedFD? = nil
+  ) {
+    // Nothing follows an epitaph.
+    if connection.isEnding || !connection.isOpen { return }
+    message.encode(transactionID: transaction, into: &output)
+    sendOutput(to: connection, handle)
+  }
+
+  func sendUnknownMethodReply(_ header: MessageHeader, to connection: Connection) {
+    if connection.isEnding || !connection.isOpen { return }
+    header.encodeUnknownMethodReply(into: &output)
+    sendOutput(to: connection, nil)
+  }
+
+  private func sendOutput(to connection: Connection, _ handle: consuming OwnedFD?) {
+    switch connection.send(output, passing: handle) {
+    case .sent: break
+    case .full:
+      guard connection.unsentCount == 1 else { return }
+      shared.deadlines.set(.stall(connection: connection.id), after: shared.accounts.limits.stall)
+      listen(to: connection)
+    case .broken: close(connection)
+    }
+  }
+
+  func flush(_ connection: Connection) {
+    while connection.unsentCount > 0 {
+      switch connection.sendNext() {
+      case .sent:
+        shared.deadlines.set(.stall(connection: connection.id), after: shared.accounts.limits.stall)
+      case .full: return
+      case .broken: return close(connection)
+      }
+    }
+    shared.deadlines.cancel(.stall(connection: connection.id))
+    if connection.isEnding { close(connection) } else { listen(to: connection) }
+  }
+
+  func dropStalled(_ id: UInt64) {
+    guard let connection = self[id] else { return }
+    shared.log.warning(
+      "client dropped: it does not read replies",
+      metadata: connection.metadata.merging(["unread": "\(connection.unsentCount)"]) { $1 })
+    shared.metrics.dropped.increment()
+    close(connection)
+  }
+
+  /// Logs a refused request, or counts it for the next line.
+  func note(
+    _ refusal: @autoclosure () -> Logger.Message, _ connection: Connection,
+    _ facts: @autoclosure () -> Logger.Metadata = [:], at level: Logger.Level = .warning
+  ) {
+    connection.note(refusal(), facts(), at: level, in: shared.log)
+  }
+
+  /// Ends a connection because of an invalid message; no other is affected. The epitaph (FIDL) is the server's
+  /// last word; its buffers stay.
+  func refuse(
+    _ connection: Connection, _ status: HeapError.Code, _ reason: @autoclosure () -> String
+  ) {
+    shared.metrics.refused.increment()
+    shared.log.warning(
+      "connection closed", metadata: connection.metadata.merging(["reason": "\(reason())"]) { $1 })
+    send(Epitaph(status: status.rawValue), to: connection)
+    connection.isEnding = true
+    if connection.unsentCount == 0 { close(connection) }
+  }
+
+  // MARK: Reading
+
+  /// What a whole message is given to, with its handles.
+  typealias Receiver = (
+    Connection, MessageHeader, RawSpan, consuming ReceivedDescriptors
+  ) -> Void
+
+  /// One message; the rest stays in the socket, so that clients take turns.
+  func read(_ connection: Connection, _ receiver: Receiver) {
+    guard let socket = connection.socket, !connection.isEnding, !holdsUp(connection) else { return }
+    switch input.receive(socket.fd) {
+    case .message(let handles):
+      let message = 0..<input.count
+      let bytes = input.bytes
+      // All bytes of an array are there, and recvmsg(2) wrote no more than it has.
+      unsafe pass(connection, bytes.span.bytes.extracting(unchecked: message), handles, receiver)
+    case .nothing: break
+    case .end: close(connection)
+    case .truncated(let handles):
+      discard(handles, of: connection)
+      refuse(connection, .invalidArgs, "a message of more than 65536 bytes or 64 handles")
+    }
+  }
+
+  private func pass(
+    _ connection: Connection, _ message: RawSpan, _ handles: consuming ReceivedDescriptors,
+    _ receiver: Receiver
+  ) {
+    let header: MessageHeader
+    do throws(WireError) { header = try MessageHeader(decoding: message) } catch {
+      discard(handles, of: connection)
+      return refuse(connection, .invalidArgs, "\(error)")
+    }
+    // 0 is for messages that nobody answers, and each of these methods is answered.
+    if header.transactionID == 0 && connection.interface.has(header.ordinal) {
+      discard(handles, of: connection)
+      return refuse(connection, .invalidArgs, "\(header.ordinal) without a transaction ID")
+    }
+    receiver(connection, header, message, handles)
+  }
+
+  /// Closes what a client sent, on another thread.
+  func discard(_ handles: consuming ReceivedDescriptors, of connection: Connection) {
+    shared.closeQueue.close(handles, of: connection.peer.user)
+  }
+
+  func discard(_ handle: consuming OwnedFD, of connection: Connection) {
+    shared.closeQueue.close(handle, of: connection.peer.user)
+  }
+
+  // MARK: Holding up who sends files faster than they close
+
+  private func holdsUp(_ connection: Connection) -> Bool {
+    guard shared.closeQueue.hasTooMuch(of: connection.peer.user) else { return false }
+    connection.heldUpSince = .now
+    listen(to: connection)
+    shared.deadlines.set(.heldUp(connection: connection.id), after: CloseQueue.pause)
+    return true
+  }
+
+  func lookAgain(at id: UInt64) {
+    guard let connection = self[id], let since = connection.heldUpSince else { return }
+    guard shared.closeQueue.hasTooMuch(of: connection.peer.user) else {
+      connection.heldUpSince = nil
+      return listen(to: connection)
+    }
+    let milliseconds = (MonotonicTime.now.nanoseconds - since.nanoseconds) / 1_000_000
+    guard milliseconds >= shared.accounts.limits.stall else {
+      return shared.deadlines.set(.heldUp(connection: connection.id), after: CloseQueue.pause)
+    }
+    shared.log.warning(
+      "client dropped: files that it sent do not close", metadata: connection.metadata)
+    shared.metrics.dropped.increment()
+    close(connection)
+  }
+}

@@ -1,0 +1,50 @@
+internal import Glibc
+internal import LinuxHeaps
+internal import Synchronization
+internal import SystemPackage
+
+/// The process's limit of open files, how many are open for clients, and a spare one for when the limit is
+/// reached.
+///
+/// Counted rather than tried: a message that brings handles must always find room for them, because the
+/// kernel throws away what does not fit.
+final class DescriptorBudget: Sendable {
+  /// Descriptors that this process may have open (`RLIMIT_NOFILE`, getrlimit(2)).
+  let limit: Int
+  private let spare = Guarded<OwnedFD?>(nil)
+  /// With those that are there without clients.
+  private let open = Atomic(32)
+
+  /// Raises the limit as far as this process may.
+  init() {
+    var limits = rlimit()
+    unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+    if limits.rlim_cur < limits.rlim_max {
+      var wanted = rlimit(rlim_cur: limits.rlim_max, rlim_max: limits.rlim_max)
+      if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &wanted) == 0 {
+        limits = wanted
+      }
+    }
+    limit = Int(clamping: limits.rlim_cur)
+    openSpare()
+  }
+
+  /// Whoever keeps descriptors for a while says so.
+  func add(_ count: Int = 1) { open.add(count, ordering: .relaxed) }
+
+  func remove(_ count: Int = 1) { open.subtract(count, ordering: .relaxed) }
+
+  /// Less is left than one message can bring, and one allocation needs.
+  var isUsedUp: Bool { open.load(ordering: .relaxed) + min(320, limit / 2) > limit }
+
+  /// Lets `body` have the spare descriptor.
+  func withSpare(_ body: () -> Void) {
+    spare.withLock { $0 = nil }
+    body()
+    openSpare()
+  }
+
+  private func openSpare() {
+    spare.withLock { $0 = try? .open("/dev/null", O_RDONLY) }
+  }
+}

@@ -1,0 +1,25 @@
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// What all parts of the server use; it knows none of them. All but the last five are for the loop's thread alone.
+struct Shared {
+  let poller: Poller
+  let deadlines = Deadlines()
+  let accounts: Accounts
+  let metrics = ServerMetrics()
+  let descriptors = DescriptorBudget()
+  let closeQueue: CloseQueue
+  let workers: Workers
+  let mailbox: Mailbox
+  let log: Logger
+
+  init(_ policy: Policy, _ mailbox: Mailbox, _ log: Logger) throws(Errno) {
+    poller = try Poller()
+    accounts = Accounts(policy)
+    closeQueue = try CloseQueue(descriptors)
+    workers = try Workers()
+    self.mailbox = mailbox
+    self.log = log
+  }
+}

@@ -1,0 +1,81 @@
+import Glibc
+import HeapProtocol
+import LinuxHeaps
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import HeapServer
+
+/// The manager is told of many buffers at once, and waited for once.
+@Suite struct StoreBatchTests {
+  private static let indices = 0..<100 as Range<UInt64>
+
+  /// What the store calls a buffer of this user's.
+  private static func name(_ index: UInt64) -> String {
+    let key = BufferKey(bufferCollectionID: 7, bufferIndex: index)
+    return StoredBufferName(key: key, user: geteuid(), heap: "memfd").description
+  }
+
+  private static func client(_ manager: StandInManager) throws -> WireClient {
+    let client = try WireClient(to: manager.socket)
+    _ = try #require(try client.receive()?.decode(OnRegisterEvent.self))
+    return client
+  }
+
+  private static func ask(_ client: WireClient, for index: UInt64) throws -> UInt32 {
+    let message = AllocateVmoRequest(
+      size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 7, bufferIndex: index)
+    return try client.request { message.encode(transactionID: $0, into: &$1) }
+  }
+
+  @Test func `100 buffers at once cost few barriers, and the order stays`() throws {
+    let manager = try StandInManager(heap: "memfd", .init(slowness: 20))
+    try manager.start()
+    let client = try Self.client(manager)
+    let names = Self.indices.map(Self.name)
+
+    let requests = try Self.indices.map { try Self.ask(client, for: $0) }
+    var buffers: [SharedFD?] = []
+    for (request, name) in zip(requests, names) {
+      let answer = try #require(try client.receive())
+      #expect(answer.header?.transactionID == request)
+      buffers.append(answer.handles.first)
+      #expect(manager.store.entries.contains { $0.name == name }, "answered before it was kept")
+    }
+    #expect(manager.store.changes == names.map { "+" + $0 })
+    #expect(manager.store.barriers < 20)
+
+    var deletions: [UInt32] = []
+    for index in Self.indices {
+      try client.sendDelete(index, try #require(buffers[Int(index)]))
+      buffers[Int(index)] = nil
+      deletions.append(client.lastTransaction)
+    }
+    for deletion in deletions { try client.receiveDeleted(deletion) }
+    #expect(manager.store.entries.isEmpty)
+    #expect(manager.store.changes.suffix(100) == names.map { "-" + $0 })
+    #expect(manager.store.barriers < 40)
+  }
+
+  @Test func `a manager that does not answer is waited for once`() throws {
+    let manager = try StandInManager(heap: "memfd", .init(slowness: nil))
+    try manager.start()
+    let client = try Self.client(manager)
+    let requests = try Self.indices.map { try Self.ask(client, for: $0) }
+    // For five seconds.
+    for request in requests {
+      #expect(try client.receive()?.header?.transactionID == request)
+    }
+    let start = ContinuousClock.now
+    for index in 200..<210 as Range<UInt64> {
+      var buffer: SharedFD? = try client.allocate(index)
+      try client.delete(index, &buffer)
+    }
+    #expect(ContinuousClock.now - start < .seconds(4))
+    #expect(manager.logText.split(separator: "\n").count { $0.contains("does not answer") } == 1)
+    manager.store.wakeUp()
+    _ = try client.allocate(300)
+    #expect(manager.logText.contains("answers again"))
+  }
+}
