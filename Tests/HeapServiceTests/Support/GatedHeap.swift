@@ -45,6 +45,8 @@ final class Gate: @unchecked Sendable {
     condition.withLock { while !isOpen { condition.wait() } }
   }
 
+  var isPassable: Bool { condition.withLock { isOpen } }
+
   func open() {
     condition.withLock {
       isOpen = true

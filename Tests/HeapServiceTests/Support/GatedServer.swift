@@ -37,6 +37,8 @@ final class GatedServer {
   /// Takes no more requests; ``waitForEnd()`` returns when those under way are answered.
   func stop() { server.stop() }
 
+  var hasEnded: Bool { end.isPassable }
+
   func waitForEnd() { end.wait() }
 
   deinit {
