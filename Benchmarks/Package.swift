@@ -28,7 +28,15 @@ let package = Package(
     .executableTarget(name: "baseline", dependencies: ["CHeapWire"], cSettings: cSettings),
     // The client, the same for every server.
     .executableTarget(name: "load", dependencies: ["CHeapWire"], cSettings: cSettings),
-    // Starts both, measures, compares with the targets.
+    // The client that a Swift program has, with load's orders and answers.
+    .executableTarget(
+      name: "remote",
+      dependencies: [
+        .product(name: "HeapClient", package: "linux-heaps"),
+        .product(name: "LinuxHeaps", package: "linux-heaps"),
+      ],
+      swiftSettings: settings),
+    // Starts them, measures, compares with the targets.
     .target(name: "Processes", cSettings: cSettings),
     .executableTarget(
       name: "heap-bench", dependencies: ["Figures", "Processes", "CHeapWire"],

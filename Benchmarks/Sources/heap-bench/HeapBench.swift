@@ -53,14 +53,15 @@ struct Programs {
   let heapd: String
   let baseline: String
   let load: String
+  let remote: String
 }
 
 /// The command line.
 private struct Options {
   static let usage = """
-    usage: heap-bench --heapd PATH [--baseline PATH] [--load PATH] [--only a,b,...] [--json]
+    usage: heap-bench --heapd PATH [--baseline PATH] [--load PATH] [--remote PATH] [--only a,b,...] [--json]
 
-    Measures heapd against its targets. The other two programs are those beside this one unless
+    Measures heapd against its targets. The other programs are those beside this one unless
     named. Exit status: 0 all targets met; 1 one missed; 64 wrong usage; 70 not measured.
 
     """
@@ -77,7 +78,7 @@ private struct Options {
     while let name = rest.popFirst() {
       switch name {
       case "--json": isJSON = true
-      case "--heapd", "--baseline", "--load", "--only":
+      case "--heapd", "--baseline", "--load", "--remote", "--only":
         guard let value = rest.popFirst() else { throw Failure("\(name) requires a value") }
         values[name] = value
       default: throw Failure("unknown option \(name)")
@@ -88,7 +89,8 @@ private struct Options {
       .deletingLastPathComponent()
     programs = Programs(
       heapd: heapd, baseline: values["--baseline"] ?? directory.appending(path: "baseline").path,
-      load: values["--load"] ?? directory.appending(path: "load").path)
+      load: values["--load"] ?? directory.appending(path: "load").path,
+      remote: values["--remote"] ?? directory.appending(path: "remote").path)
     self.isJSON = isJSON
     guard let only = values["--only"] else {
       scenarios = Scenario.allCases

@@ -159,7 +159,7 @@ func growth(from before: [String: UInt64], to after: [String: UInt64]) -> UInt64
   }
 }
 
-/// A `load` process, pinned to processor 0. Orders and answers are one message each.
+/// A `load` or `remote` process, pinned to processor 0. Orders and answers are one message each.
 struct Client: ~Copyable {
   private let child: Child
   private let control: Descriptor
@@ -174,6 +174,11 @@ struct Client: ~Copyable {
     child = try Child(
       [load] + arguments, input: far.number, output: far.number, processor: 0)
     control = near
+  }
+
+  /// One that does the rounds that it is ordered to.
+  init(of server: borrowing Server, _ program: String) throws(Failure) {
+    try self.init(program, ["rounds", server.socket])
   }
 
   func order(_ text: String) throws(Failure) { try control.send(Array("\(text)\n".utf8)) }

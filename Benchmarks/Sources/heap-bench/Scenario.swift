@@ -9,6 +9,7 @@ enum Scenario: String, CaseIterable {
   case idle = "c"
   case start = "d"
   case death = "e"
+  case remote = "f"
 
   var title: String {
     switch self {
@@ -17,6 +18,7 @@ enum Scenario: String, CaseIterable {
     case .idle: "heapd without a buffer"
     case .start: "from the start of a process to READY=1, 30 times, on any processor"
     case .death: "from the kill of a client to its 8 buffers' end, 300 times"
+    case .remote: "AllocateVmo and DeleteVmo of heapd: RemoteHeap and a bare client, in turns"
     }
   }
 
@@ -27,6 +29,7 @@ enum Scenario: String, CaseIterable {
     case .idle: try Self.measureIdle(programs, in: scratch)
     case .start: try Self.measureStart(programs, in: scratch)
     case .death: try Self.measureDeath(programs, in: scratch)
+    case .remote: try Self.measureRemote(programs, in: scratch)
     }
   }
 
@@ -36,7 +39,7 @@ enum Scenario: String, CaseIterable {
   ) throws(Failure) -> [Figure] {
     let heapd = try Server(programs.heapd, "heapd", in: scratch)
     let baseline = try Server(programs.baseline, "baseline", in: scratch)
-    let turns = try Turns(heapd, baseline, programs.load)
+    let turns = try Turns(Client(of: heapd, programs.load), Client(of: baseline, programs.load))
     return try turns.times("heapd", "baseline") + [
       Figure("p50 ratio", turns.medianRatio, .times, target: 1.5),
       Figure("p99 ratio", turns.tailRatio, .times, target: 3),
@@ -64,7 +67,7 @@ enum Scenario: String, CaseIterable {
     let crowded = try Server(programs.heapd, "crowded", in: scratch, options: options)
     let crowd = try Client(programs.load, ["hold", crowded.socket, "100", "10000"])
     _ = try crowd.answer()
-    let turns = try Turns(crowded, empty, programs.load)
+    let turns = try Turns(Client(of: crowded, programs.load), Client(of: empty, programs.load))
     // The clients that took turns are gone; what they leave to be done shall be done.
     rest(for: .seconds(1))
     let start = ContinuousClock.now
@@ -103,7 +106,7 @@ enum Scenario: String, CaseIterable {
   private static func useForAWhile(
     _ server: borrowing Server, _ load: String
   ) throws(Failure) {
-    let client = try Client(load, ["rounds", server.socket])
+    let client = try Client(of: server, load)
     _ = try client.times(of: "1000")
     _ = try client.totalTimes()
     rest(for: .seconds(1))
@@ -152,6 +155,18 @@ enum Scenario: String, CaseIterable {
       Figure("p99", percentile(99, of: times), .milliseconds, target: 5),
     ]
   }
+
+  /// What the library's client costs beyond its messages, with one server for both.
+  private static func measureRemote(
+    _ programs: Programs, in scratch: borrowing Scratch
+  ) throws(Failure) -> [Figure] {
+    let server = try Server(programs.heapd, "remote", in: scratch)
+    let turns = try Turns(Client(of: server, programs.remote), Client(of: server, programs.load))
+    return try turns.times("RemoteHeap", "bare") + [
+      Figure("p50 ratio", turns.medianRatio, .times, target: 1.3),
+      Figure("p99 ratio", turns.tailRatio, .times),
+    ]
+  }
 }
 
 /// The nearest rank, as the client computes it: a value that was measured. `values` has one.
@@ -160,7 +175,7 @@ private func percentile(_ hundredths: Int, of values: [Double]) -> Double {
   return sorted[(sorted.count * hundredths + 99) / 100 - 1]
 }
 
-/// Two servers measured in one run, by turns: what slows the machine for a second slows both.
+/// Two servers or clients measured in one run, by turns: what slows the machine for a second slows both.
 ///
 /// Each turn of both gives a ratio, and the median of these is what counts: a machine that does
 /// other work besides, or changes its speed, spoils single turns.
@@ -175,9 +190,7 @@ private struct Turns {
   private var medianRatios: [Double] = []
   private var tailRatios: [Double] = []
 
-  init(_ a: borrowing Server, _ b: borrowing Server, _ load: String) throws(Failure) {
-    let one = try Client(load, ["rounds", a.socket])
-    let other = try Client(load, ["rounds", b.socket])
+  init(_ one: consuming Client, _ other: consuming Client) throws(Failure) {
     _ = try one.times(of: "warm-up \(Self.rounds * 3)")
     _ = try other.times(of: "warm-up \(Self.rounds * 3)")
     for number in 0..<Self.count {
