@@ -2,6 +2,7 @@
 #include <CLinuxHeaps.h>
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -61,6 +62,12 @@ ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descrip
     }
     if (*count > CLinuxHeaps_MAX_DESCRIPTORS) *truncated = true;
     return received;
+}
+
+int CLinuxHeaps_await_message(int socket, int64_t nanoseconds) {
+    struct pollfd event = {.fd = socket, .events = POLLIN};
+    struct timespec time = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    return ppoll(&event, 1, nanoseconds < 0 ? NULL : &time, NULL);
 }
 
 int CLinuxHeaps_unread(int socket) {

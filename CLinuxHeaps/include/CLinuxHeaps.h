@@ -79,6 +79,9 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count,
                             bool *_Nonnull truncated);
 
+/// ppoll(2) for something to receive, for so long, or for ever where that is negative: 1; 0 where nothing came.
+int CLinuxHeaps_await_message(int socket, int64_t nanoseconds);
+
 /// `SIOCOUTQ` (unix(7)): what sent messages that the peer has not read take in memory; 0 once it has read
 /// them all.
 int CLinuxHeaps_unread(int socket);

@@ -1,41 +1,56 @@
+internal import Dispatch
 internal import HeapProtocol
 internal import LinuxHeaps
+internal import SystemPackage
 
 /// The buffers that one client allocated and that are not fully reclaimed.
 final class RemoteBuffers: Sendable {
-  /// One allocation; (collection, index) can be another's before this one's end is heard of.
+  /// One allocation; its (collection, index) can be another's while it is cleaned up.
   struct ID: Hashable { fileprivate let number: UInt64 }
 
   private struct Record {
-    let key: BufferKey
+    let id: ID
     let identity: VMOIdentity
-    /// Nil once it is being run.
-    var cleanup: [CleanupAction]?
+    let cleanup: [CleanupAction]
     var isDeleting = false
-    /// Nothing but the answer to its deletion will tell of its end.
-    var isUnwatched = false
-    var waiters: [@Sendable () -> Void] = []
   }
 
   private struct State {
     var last: UInt64 = 0
-    var records: [ID: Record] = [:]
-    var identities: [VMOIdentity: ID] = [:]
+    /// Those that the service has not taken back.
+    var records: [BufferKey: Record] = [:]
+    /// Those of them that have something to clean up.
+    var withCleanup = 0
+    /// Those whose clean-up actions have not all run, and who waits for that.
+    var ending: [ID: [Waiter]] = [:]
+    /// Their clean-up actions.
+    var queue: [(ID, [CleanupAction])] = []
+    var isRunning = false
+    /// Called once where no event is waited for any more.
+    var onIdle: (@Sendable () -> Void)?
+
+    /// Whether the caller is to run clean-up actions.
+    mutating func startsRunning() -> Bool {
+      defer { isRunning = isRunning || !queue.isEmpty }
+      return !isRunning && !queue.isEmpty
+    }
   }
 
   private let state = Guarded(State())
 
-  var count: Int { state.withLock { $0.records.count } }
+  var count: Int { state.withLock { $0.records.count + $0.ending.count } }
 
-  func insert(_ key: BufferKey, _ identity: VMOIdentity, _ cleanup: [CleanupAction]) -> ID {
+  /// The caller has the vmo, so the service has not taken the buffer back.
+  func insert(_ key: BufferKey, _ identity: VMOIdentity, _ cleanup: [CleanupAction]) {
     state.withLock { state in
       state.last += 1
-      let id = ID(number: state.last)
-      state.records[id] = Record(key: key, identity: identity, cleanup: cleanup)
-      state.identities[identity] = id
-      return id
+      state.records[key] = Record(
+        id: ID(number: state.last), identity: identity, cleanup: cleanup)
+      if !cleanup.isEmpty { state.withCleanup += 1 }
     }
   }
+
+  // MARK: Deletion
 
   enum Deletion {
     case begun(ID)
@@ -46,53 +61,114 @@ final class RemoteBuffers: Sendable {
 
   func beginDeletion(_ key: BufferKey, _ identity: VMOIdentity) -> Deletion {
     state.withLock { state in
-      guard let id = state.identities[identity], let record = state.records[id] else {
+      let record = state.records[key]
+      if let record, record.identity == identity {
+        if record.isDeleting { return .refused(.notFound) }
+        state.records[key]?.isDeleting = true
+        return .begun(record.id)
+      }
+      guard state.records.values.contains(where: { $0.identity == identity }) else {
         return .unknown
       }
-      if record.key != key {
-        let isLive = state.records.values.contains { $0.key == key }
-        return .refused(isLive ? .badHandle : .notFound)
+      return .refused(record == nil ? .notFound : .badHandle)
+    }
+  }
+
+  /// Begins the deletion by a vmo that the service knows to be the buffer's, as a dma-buf made of a part of it is. Nil
+  /// where the buffer is another client's.
+  func beginDeletion(_ key: BufferKey) -> ID? {
+    state.withLock { state in
+      state.records[key]?.isDeleting = true
+      return state.records[key]?.id
+    }
+  }
+
+  /// Returns when the clean-up actions of a buffer have run that the service has taken back.
+  func cleanedUp(_ id: ID) async {
+    if !isEnding(id) { return }
+    await withCheckedContinuation { wake(.task($0), after: id) }
+  }
+
+  func cleanedUp(_ id: ID) {
+    if !isEnding(id) { return }
+    let isDone = DispatchSemaphore(value: 0)
+    wake(.thread(isDone), after: id)
+    isDone.wait()
+  }
+
+  private func isEnding(_ id: ID) -> Bool {
+    let (isEnding, runs) = state.withLock { ($0.ending[id] != nil, $0.startsRunning()) }
+    // There was no thread for the actions.
+    if runs { cleanUp() }
+    return isEnding
+  }
+
+  private func wake(_ waiter: Waiter, after id: ID) {
+    let waits = state.withLock { state in
+      state.ending[id]?.append(waiter)
+      return state.ending[id] != nil
+    }
+    if !waits { waiter.wake() }
+  }
+
+  // MARK: The end
+
+  /// The service has taken the buffer back. Its clean-up actions run on another thread, because they may
+  /// wait for what the caller has to receive.
+  func end(_ key: BufferKey) {
+    let (starts, onIdle) = state.withLock { state in
+      guard let record = state.records.removeValue(forKey: key), !record.cleanup.isEmpty else {
+        return (false, nil as (@Sendable () -> Void)?)
       }
-      if record.isDeleting { return .refused(.notFound) }
-      state.records[id]?.isDeleting = true
-      return .begun(id)
+      state.withCleanup -= 1
+      state.ending[record.id] = []
+      state.queue.append((record.id, record.cleanup))
+      return (state.startsRunning(), state.withCleanup == 0 ? state.onIdle.take() : nil)
+    }
+    if starts {
+      do throws(Errno) { try KernelThread.start("heap-cleanup") { self.cleanUp() } } catch {
+        // Tried again at the next end, and by who waits for this one.
+        state.withLock { $0.isRunning = false }
+      }
+    }
+    onIdle?()
+  }
+
+  private func cleanUp() {
+    while let (id, cleanup) = next() {
+      for action in cleanup { action() }
+      for waiter in state.withLock({ $0.ending.removeValue(forKey: id) }) ?? [] { waiter.wake() }
     }
   }
 
-  /// Calls `waiter` when the buffer's clean-up has run; at once where it has. The buffer's deletion is
-  /// answered.
-  func whenEnded(_ id: ID, _ waiter: @escaping @Sendable () -> Void) {
-    let (waits, isUnwatched) = state.withLock { state in
-      guard let record = state.records[id] else { return (false, false) }
-      state.records[id]?.waiters.append(waiter)
-      return (true, record.isUnwatched)
+  private func next() -> (ID, [CleanupAction])? {
+    state.withLock { state in
+      state.isRunning = !state.queue.isEmpty
+      return state.isRunning ? state.queue.removeFirst() : nil
     }
-    if isUnwatched { end(id) } else if !waits { waiter() }
   }
 
-  /// The service will not tell of this buffer's end any more.
-  func loseWatch(_ id: ID) {
-    let isDeleted = state.withLock { state in
-      state.records[id]?.isUnwatched = true
-      return state.records[id]?.waiters.isEmpty == false
+  /// Nobody will tell of ends any more, so what was to be done at them is let go.
+  func abandonCleanup() {
+    let records = state.withLock { state in
+      defer {
+        state.records = state.records.mapValues {
+          Record(id: $0.id, identity: $0.identity, cleanup: [], isDeleting: $0.isDeleting)
+        }
+        state.withCleanup = 0
+      }
+      return state.records
     }
-    if isDeleted { end(id) }
+    // Outside of the lock: what actions hold may call this.
+    _ = consume records
   }
 
-  /// The service has taken the buffer back. Nothing is done where that was said before.
-  func end(_ id: ID) {
-    let cleanup: [CleanupAction]? = state.withLock { state in
-      let cleanup = state.records[id]?.cleanup
-      state.records[id]?.cleanup = nil
-      return cleanup
+  /// Calls `action` when the last of the buffers that have something to clean up has ended; false where there
+  /// is none.
+  func whenIdle(_ action: @escaping @Sendable () -> Void) -> Bool {
+    state.withLock { state in
+      if state.withCleanup > 0 { state.onIdle = action }
+      return state.withCleanup > 0
     }
-    guard let cleanup else { return }
-    for action in cleanup { action() }
-    let waiters: [@Sendable () -> Void] = state.withLock { state in
-      guard let record = state.records.removeValue(forKey: id) else { return [] }
-      if state.identities[record.identity] == id { state.identities[record.identity] = nil }
-      return record.waiters
-    }
-    for waiter in waiters { waiter() }
   }
 }

@@ -5,42 +5,101 @@ internal import SystemPackage
 
 /// A heap that another process serves (`heapd`), used like one in this process.
 ///
-/// It needs two sockets: `fuchsia.hardware.sysmem/Heap` and `linuxheaps/Observer`. Dropping it closes
-/// them and frees nothing: buffers live until nobody can use them any more. Where the service ends, its
-/// buffers stay with their holders; calls throw `HeapError.Code.peerClosed` until a new `RemoteHeap`
-/// is made, and clean-up actions of buffers allocated before do not run any more.
+/// It needs two sockets: `fuchsia.hardware.sysmem/Heap`, on which it has the service tell of buffers' ends as well, and
+/// `linuxheaps/Observer`, which it connects to when `info`, `attachLifetimeTracking` or `status` is first called.
+/// Dropping it closes them and frees nothing: buffers live until nobody can use them any more. Where the service
+/// ends, its buffers stay with their holders; calls throw `HeapError.Code.peerClosed` until a new `RemoteHeap` is made,
+/// and clean-up actions of buffers allocated before do not run any more.
 ///
-/// Clean-up actions run in this process after the service has taken the memory back, on a thread of the
-/// client's own, and before ``deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` returns.
+/// Clean-up actions run in this process after the service has taken the memory back, one after another on a thread
+/// of the client's own, and before `deleteVmo` returns. They may call the heap. What one waits for, the clean-up of
+/// this client's other buffers waits for too, and no other call.
+///
+/// ## Deadlines
+///
+/// A request that is not answered in time throws `HeapError.Code.timedOut`; the heap stays usable, and what was
+/// begun goes on:
+///
+/// - An allocation may still be made. Its vmo is closed when the answer comes, and the buffer goes back; until then
+///   its (collection, index) is taken.
+/// - A deletion has begun, and the vmo is closed. The buffer ends when its last holder lets go; its clean-up
+///   actions run then. A deadline covers waiting for other holders, who may take for ever, but not the clean-up.
+/// - A handle to track a lifetime with may have been taken, or is closed.
+///
+/// ## Waiting
+///
+/// Calls that are not `async` block their thread until they are answered, and receive on it: the cheapest way. In an
+/// `async` function Swift chooses those that are, where there are both. They block for nothing but locks that are held
+/// for a moment: not for answers, nor for room in the socket.
+///
+/// ## What is trusted
+///
+/// A service made the memory and may keep any rights to it, so it has to be trusted with what is written there.
+/// What it sends is checked: malformed answers are refused, and a vmo has to be a dma-buf or a memfd of at least
+/// the size that was asked for.
 public final class RemoteHeap: Heap {
   public let properties: HeapProperties
   private let heap: Connection
-  private let observer: Connection
-  private let buffers = RemoteBuffers()
-  private let thread: ReceivingThread
+  private let observerPath: String
+  private let observer = Guarded<Connection?>(nil)
+  private let deadline: Duration?
+  private let buffers: RemoteBuffers
 
   /// Connects, and waits for the service to tell the heap's properties.
   ///
   /// - Parameters:
   ///   - socket: Where `heapd --socket` serves.
   ///   - observerSocket: Nil for the same path and `.observer`.
+  ///   - deadline: How long the service may take for each answer; nil for any time.
   /// - Throws: `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
-  ///   user is not on the service's list.
-  public init(socket: String, observerSocket: String? = nil) throws(HeapError) {
-    let operation = "connect to the heap service"
-    heap = try Connection(to: socket)
-    observer = try Connection(to: observerSocket ?? socket + ".observer")
-    let event = try heap.firstMessage(operation).decode(as: OnRegisterEvent.self)
-    guard let event else { throw heap.malformed(operation) }
-    properties = event.properties
-    let connections = [heap, observer]
-    thread = try attempt(operation) { () throws(Errno) in try ReceivingThread(connections) }
+  ///   user is not on the service's list, `HeapError.Code.notSupported` where the service is older than
+  ///   this client, `HeapError.Code.timedOut` at the deadline.
+  public init(
+    socket: String, observerSocket: String? = nil, deadline: Duration? = nil
+  ) throws(HeapError) {
+    let buffers = RemoteBuffers()
+    let greeting = Guarded<HeapProperties?>(nil)
+    let heap = try Connection(to: socket, timeout: deadline, isPatient: true) { ordinal, message in
+      switch ordinal {
+      case .onReclaimed:
+        guard let event = try? OnReclaimedEvent(decoding: message, handleCount: 0) else { return }
+        buffers.end(event.key)
+      case .onRegister:
+        let event = try? OnRegisterEvent(decoding: message, handleCount: 0)
+        greeting.withLock { $0 = event?.properties }
+      default: return
+      }
+    } onEnd: {
+      buffers.abandonCleanup()
+    }
+    // The greeting comes first, whatever is asked.
+    let reply = try heap.ask(WatchBuffersRequest(), Connection.connecting)
+    switch reply.decode(as: WatchBuffersReply.self)?.result {
+    case .success: break
+    case .failure(let status), .frameworkError(let status):
+      throw heap.refusal(status, Connection.connecting)
+    case nil: throw heap.malformed(Connection.connecting)
+    }
+    guard let properties = greeting.withLock({ $0 }) else {
+      throw heap.malformed(Connection.connecting)
+    }
+    try heap.start()
+    self.properties = properties
+    self.heap = heap
+    self.buffers = buffers
+    self.deadline = deadline
+    observerPath = observerSocket ?? socket + ".observer"
   }
 
   deinit {
+    if let observer = observer.withLock({ $0.take() }) {
+      observer.hangUp()
+      observer.join()
+    }
+    // Clean-up actions are still run, and then nobody needs the connection.
+    if buffers.whenIdle({ [weak heap] in heap?.hangUp() }) { return }
     heap.hangUp()
-    // Its answers to come end with the connection; where none is to come nobody needs it any more.
-    if observer.hangUpWhenIdle() { thread.join() }
+    heap.join()
   }
 
   public var liveBufferCount: Int { buffers.count }
@@ -51,45 +110,47 @@ public final class RemoteHeap: Heap {
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
-    let operation = "allocate \(size.asByteCount)"
     let request = AllocateVmoRequest(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex)
-    do throws(WireError) { try request.checkBounds() } catch {
-      // A heap in this process has no such bounds.
-      throw heap.error(
-        .invalidArgs, operation, cause: "\(error.field) has more elements than a message can carry")
+    let reply = try heap.ask(Self.allocation(size)) { (transaction, message) throws(WireError) in
+      try request.encodeChecked(transactionID: transaction, into: &message)
     }
-    let reply = try heap.ask(request, operation)
+    return try vmo(of: reply, request, cleanup)
+  }
+
+  /// Allocates as the call of the same name does, and blocks no thread until the service has answered.
+  ///
+  /// - Throws: What that call throws.
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction] = []
+  ) async throws(HeapError) -> VMO {
+    let request = AllocateVmoRequest(
+      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
+      bufferIndex: bufferIndex)
+    let operation = Self.allocation(size)
+    let sent = try heap.send(operation) { (transaction, message) throws(WireError) in
+      try request.encodeChecked(transactionID: transaction, into: &message)
+    }
+    return try vmo(of: await heap.answer(to: sent, operation), request, cleanup)
+  }
+
+  private static func allocation(_ size: UInt64) -> String { "allocate \(size.asByteCount)" }
+
+  private func vmo(
+    of reply: consuming ReceivedMessage, _ request: AllocateVmoRequest, _ cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
     switch reply.decode(as: AllocateVmoResult.self) {
     case .vmo(let index):
       let vmo = try VMO(adopting: reply.takeHandle(index))
-      watch(request.key, vmo, cleanup)
-      // The service has closed what it got with the watch when it answers: the vmo is the only child.
-      // Without that connection nothing was sent.
-      _ = try? info(of: vmo)
-      return vmo
-    case .status(let status): throw heap.refusal(status, operation)
-    case nil: throw heap.malformed(operation)
-    }
-  }
-
-  /// The caller has the vmo still, so the service cannot have taken the buffer back before it is asked
-  /// to tell.
-  private func watch(_ key: BufferKey, _ vmo: borrowing VMO, _ cleanup: [CleanupAction]) {
-    let id = buffers.insert(key, vmo.identity, cleanup)
-    let buffers = self.buffers
-    vmo.withDescriptor { number in
-      observer.send(AwaitReclaimedRequest(), passing: number) { answer in
-        // A connection that is over tells nothing of the buffer, and neither does a refusal.
-        if case .message(let message) = answer,
-          case .success = message.decode(as: AwaitReclaimedReply.self)?.result
-        {
-          buffers.end(id)
-        } else {
-          buffers.loseWatch(id)
-        }
+      guard vmo.byteCount >= request.size else {
+        throw heap.malformed(Self.allocation(request.size))
       }
+      buffers.insert(request.key, vmo.identity, cleanup)
+      return vmo
+    case .status(let status): throw heap.refusal(status, Self.allocation(request.size))
+    case nil: throw heap.malformed(Self.allocation(request.size))
     }
   }
 
@@ -98,67 +159,137 @@ public final class RemoteHeap: Heap {
   public func deleteVmo(
     bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
   ) async throws(HeapError) {
-    let request = DeleteVmoRequest(
-      bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    let operation = "delete buffer \(bufferIndex) of collection \(bufferCollectionID)"
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     let own: RemoteBuffers.ID?
-    switch try beginDeletion(of: request.key, vmo) {
+    switch buffers.beginDeletion(key, vmo.identity) {
     case .begun(let id): own = id
-    case .unknown: own = nil
-    case .refused(let code):
-      throw heap.error(
-        code, operation,
-        cause: code == .notFound
-          ? "this heap has no such buffer, or its deletion has begun"
-          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+    case .refused(let code): throw refusal(code, key, vmo)
+    case .unknown:
+      // The service closes the connection of who passes a wrong handle, so it is asked before.
+      let found = try await liveKey(of: vmo)
+      guard found == key else { throw refusal(found == nil ? .notFound : .badHandle, key, vmo) }
+      own = buffers.beginDeletion(key)
     }
-    let answer = AwaitedAnswer()
-    send(request, vmo, answer)
-    let reply = try heap.message(await answer.get(), operation)
-    if reply.decode(as: DeleteVmoReply.self) == nil { throw heap.malformed(operation) }
-    if let own {
-      await withCheckedContinuation { continuation in
-        buffers.whenEnded(own) { continuation.resume() }
-      }
+    let reply = try await heap.answer(to: send(key, vmo), Self.deletion(key))
+    try check(reply, key)
+    if let own { await buffers.cleanedUp(own) }
+  }
+
+  /// Deletes as the call of the same name does, and blocks its thread until all of the buffer is gone.
+  ///
+  /// - Throws: What that call throws.
+  public func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) throws(HeapError) {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    let own: RemoteBuffers.ID?
+    switch buffers.beginDeletion(key, vmo.identity) {
+    case .begun(let id): own = id
+    case .refused(let code): throw refusal(code, key, vmo)
+    case .unknown:
+      // The service closes the connection of who passes a wrong handle, so it is asked before.
+      let found = try liveKey(of: vmo)
+      guard found == key else { throw refusal(found == nil ? .notFound : .badHandle, key, vmo) }
+      own = buffers.beginDeletion(key)
+    }
+    let reply = try heap.ask(
+      DeleteVmoRequest(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex),
+      giving: vmo, Self.deletion(key), onReply: end(key))
+    try check(reply, key)
+    if let own { buffers.cleanedUp(own) }
+  }
+
+  private static func deletion(_ key: BufferKey) -> String {
+    "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+  }
+
+  private func refusal(
+    _ code: HeapError.Code, _ key: BufferKey, _ vmo: consuming VMO
+  ) -> HeapError {
+    heap.error(
+      code, Self.deletion(key),
+      cause: code == .notFound
+        ? "this heap has no such buffer, or its deletion has begun"
+        : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+  }
+
+  /// Nil where a vmo is of no live buffer of the service's.
+  private func liveKey(of vmo: borrowing VMO) async throws(HeapError) -> BufferKey? {
+    do throws(HeapError) { return try await info(of: vmo) } catch  where error.code == .notFound {
+      return nil
     }
   }
 
-  /// The service closes the connection of who passes a wrong handle, so it is asked before.
-  private func beginDeletion(
-    of key: BufferKey, _ vmo: borrowing VMO
-  ) throws(HeapError) -> RemoteBuffers.Deletion {
-    let deletion = buffers.beginDeletion(key, vmo.identity)
-    guard case .unknown = deletion else { return deletion }
-    do throws(HeapError) {
-      return try info(of: vmo) == key ? .unknown : .refused(.badHandle)
-    } catch  where error.code == .notFound {
-      return .refused(.notFound)
+  private func liveKey(of vmo: borrowing VMO) throws(HeapError) -> BufferKey? {
+    do throws(HeapError) { return try info(of: vmo) } catch  where error.code == .notFound {
+      return nil
     }
   }
 
   /// The vmo is closed here: its service waits for the last handle.
-  private func send(_ request: DeleteVmoRequest, _ vmo: consuming VMO, _ answer: AwaitedAnswer) {
-    vmo.withDescriptor { heap.send(request, passing: $0, answer.set) }
+  private func send(_ key: BufferKey, _ vmo: consuming VMO) -> PendingReply {
+    let request = DeleteVmoRequest(
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
+    return vmo.withDescriptor { heap.send(request, passing: $0, onReply: end(key)) }
+  }
+
+  /// The reply stands for the event of a buffer that was allocated here.
+  private func end(_ key: BufferKey) -> @Sendable () -> Void {
+    let buffers = self.buffers
+    return { buffers.end(key) }
+  }
+
+  private func check(_ reply: borrowing ReceivedMessage, _ key: BufferKey) throws(HeapError) {
+    if reply.decode(as: DeleteVmoReply.self) == nil { throw heap.malformed(Self.deletion(key)) }
   }
 
   // MARK: The observer
 
-  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
-    let operation = "ask which buffer a vmo is of"
-    let reply = try vmo.withDescriptor { number throws(HeapError) in
-      try observer.ask(GetVmoInfoRequest(), passing: number, operation)
+  /// The observer's connection, made when it is needed and again where it has ended.
+  private func connectedObserver() throws(HeapError) -> Connection {
+    if let code = heap.end { throw heap.over(code, "ask the service's observer") }
+    return try observer.withLock { (observer) throws(HeapError) in
+      if let observer, observer.end == nil { return observer }
+      let connection = try Connection(to: observerPath, timeout: deadline, isPatient: false)
+      try connection.start()
+      observer = connection
+      return connection
     }
+  }
+
+  public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
+    let observer = try connectedObserver()
+    let reply = try vmo.withDescriptor { number throws(HeapError) in
+      try observer.ask(GetVmoInfoRequest(), passing: number, Self.asking)
+    }
+    return try Self.key(in: reply, from: observer)
+  }
+
+  /// Which buffer a handle belongs to, as the call of the same name tells; blocks no thread.
+  ///
+  /// - Throws: What that call throws.
+  public func info(of vmo: borrowing VMO) async throws(HeapError) -> BufferKey {
+    let observer = try connectedObserver()
+    let sent = vmo.withDescriptor { observer.send(GetVmoInfoRequest(), passing: $0) }
+    return try Self.key(in: await observer.answer(to: sent, Self.asking), from: observer)
+  }
+
+  private static let asking = "ask which buffer a vmo is of"
+
+  private static func key(
+    in reply: consuming ReceivedMessage, from observer: Connection
+  ) throws(HeapError) -> BufferKey {
     switch reply.decode(as: GetVmoInfoReply.self)?.result {
     case .success(let key): return key
     case .failure(.notFound):
       throw observer.error(
-        .notFound, operation,
+        .notFound, asking,
         cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
     case .failure(let error):
       throw observer.error(
-        .internal, operation, cause: "the service answers sysmem error \(error.rawValue)")
-    case .frameworkError(let status): throw observer.refusal(status, operation)
-    case nil: throw observer.malformed(operation)
+        .internal, asking, cause: "the service answers sysmem error \(error.rawValue)")
+    case .frameworkError(let status): throw observer.refusal(status, asking)
+    case nil: throw observer.malformed(asking)
     }
   }
 
@@ -166,6 +297,7 @@ public final class RemoteHeap: Heap {
     _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
   ) throws(HeapError) {
     let operation = "watch collection \(bufferCollectionID)"
+    let observer = try connectedObserver()
     let request = AttachLifetimeTrackingRequest(
       buffersRemaining: buffersRemaining, bufferCollectionID: bufferCollectionID)
     let reply = try observer.ask(request, passing: descriptor.rawValue, operation)
@@ -182,7 +314,8 @@ public final class RemoteHeap: Heap {
   /// - Returns: One JSON object.
   public func status() throws(HeapError) -> String {
     let operation = "ask the service for its status"
-    let reply = try observer.ask(GetStatusRequest(), operation)
+    let observer = try connectedObserver()
+    var reply = try observer.ask(GetStatusRequest(), operation)
     switch reply.decode(as: GetStatusReply.self)?.result {
     case .success(let status) where status.size <= Self.longestStatus:
       return try Self.text(of: reply.takeHandle(status.report), Int(status.size), operation)

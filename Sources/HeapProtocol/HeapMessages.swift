@@ -25,10 +25,11 @@ public struct AllocateVmoRequest: WireMessage, WireBody {
     key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
   }
 
-  /// Throws where the settings exceed a bound, and names the field.
-  package func checkBounds() throws(WireError) {
-    var buffer: [UInt8] = []
-    try checkedEncode(transactionID: 0, into: &buffer)
+  /// Encodes as ``encode(transactionID:into:)`` does, and throws where the settings exceed a bound.
+  package func encodeChecked(
+    transactionID: UInt32, into buffer: inout [UInt8]
+  ) throws(WireError) {
+    try checkedEncode(transactionID: transactionID, into: &buffer)
   }
 
   static var ordinal: MessageOrdinal { .allocateVmo }
@@ -141,8 +142,52 @@ public struct Epitaph: WireMessage, WireBody {
   }
 }
 
+// MARK: linuxheaps/Heap, on the same channel
+
+/// `linuxheaps/Heap.WatchBuffers`: asks to be told when buffers of this connection are reclaimed.
+///
+/// The reply is a ``WatchBuffersReply``; an ``OnReclaimedEvent`` for each buffer follows.
+public struct WatchBuffersRequest: WireMessage, FlexibleMessage, WireTable {
+  public init() {}
+
+  static var ordinal: MessageOrdinal { .watchBuffers }
+
+  mutating func fields(_ coder: inout WireCoder) {}
+}
+
+/// The reply to a ``WatchBuffersRequest``; a failure is a `zx.Status`.
+public struct WatchBuffersReply: WireMessage, FlexibleReply {
+  /// Success means: each end is told from now on.
+  public var result: FlexibleResult<EmptyTable, Int32>
+
+  package init(_ result: FlexibleResult<EmptyTable, Int32>) { self.result = result }
+
+  static var ordinal: MessageOrdinal { .watchBuffers }
+}
+
+/// `linuxheaps/Heap.OnReclaimed`: a buffer that was allocated on this connection is reclaimed.
+///
+/// Not sent for one whose ``DeleteVmoReply`` is on its way to this connection: that says the same.
+public struct OnReclaimedEvent: WireMessage, FlexibleMessage {
+  /// The buffer's; nothing on this connection means it any more.
+  public var key = BufferKey()
+
+  init() {}
+
+  package init(key: BufferKey) { self.key = key }
+
+  package func encode(into buffer: inout [UInt8]) { encode(transactionID: 0, into: &buffer) }
+
+  static var ordinal: MessageOrdinal { .onReclaimed }
+  static var byteCount: Int { 16 }
+
+  mutating func code(_ coder: inout WireCoder, at offset: Int) {
+    coder.key(&key, at: offset)
+  }
+}
+
 extension WireCoder {
-  /// A key in line, as the Heap protocol's requests have it; in the observer's reply it is a table.
+  /// A key in line, as the Heap protocol's messages have it; in the observer's reply it is a table.
   @_lifetime(self: copy self)
   fileprivate mutating func key(_ key: inout BufferKey, at offset: Int) {
     number(&key.bufferCollectionID, at: offset)

@@ -69,6 +69,10 @@ public struct MessageOrdinal: RawRepresentable, Hashable, Sendable {
   public static let deleteVmo = MessageOrdinal(rawValue: 0x4c13_7038_9811_2c92)
   /// `fuchsia.hardware.sysmem/Heap.OnRegister`
   public static let onRegister = MessageOrdinal(rawValue: 0x364b_3939_0a96_6fc5)
+  /// `linuxheaps/Heap.WatchBuffers`
+  public static let watchBuffers = MessageOrdinal(rawValue: 0x11df_be4f_e891_d39a)
+  /// `linuxheaps/Heap.OnReclaimed`
+  public static let onReclaimed = MessageOrdinal(rawValue: 0x5c9a_558e_2de4_15bf)
   /// `fuchsia.sysmem2/Allocator.GetVmoInfo`
   public static let getVmoInfo = MessageOrdinal(rawValue: 0x21a8_8112_0aa0_ddf9)
   /// `linuxheaps/Observer.AttachLifetimeTracking`
@@ -84,8 +88,9 @@ public struct MessageOrdinal: RawRepresentable, Hashable, Sendable {
 extension MessageOrdinal: CustomStringConvertible {
   private static let names: [Self: String] = [
     .allocateVmo: "AllocateVmo", .deleteVmo: "DeleteVmo", .onRegister: "OnRegister",
-    .getVmoInfo: "GetVmoInfo", .attachLifetimeTracking: "AttachLifetimeTracking",
-    .awaitReclaimed: "AwaitReclaimed", .getStatus: "GetStatus", .epitaph: "epitaph",
+    .watchBuffers: "WatchBuffers", .onReclaimed: "OnReclaimed", .getVmoInfo: "GetVmoInfo",
+    .attachLifetimeTracking: "AttachLifetimeTracking", .awaitReclaimed: "AwaitReclaimed",
+    .getStatus: "GetStatus", .epitaph: "epitaph",
   ]
 
   /// The method's name; the number in hexadecimal where it is not known.

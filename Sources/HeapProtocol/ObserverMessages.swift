@@ -2,21 +2,21 @@ public import struct LinuxHeaps.BufferKey
 
 // linuxheaps/Observer, which composes fuchsia.sysmem2/Allocator as far as GetVmoInfo.
 
-/// A request is a table, and a reply a ``FlexibleResult``; both are flexible.
-protocol ObserverMessage: WireBody {}
+/// A request is a table, and a reply a ``FlexibleResult``; both are flexible, and so is an event.
+protocol FlexibleMessage: WireBody {}
 
-extension ObserverMessage {
+extension FlexibleMessage {
   static var isFlexible: Bool { true }
 }
 
-protocol ObserverReply: ObserverMessage {
+protocol FlexibleReply: FlexibleMessage {
   associatedtype Success: WireValue, Hashable, Sendable
   associatedtype Failure: WireValue, Hashable, Sendable
   var result: FlexibleResult<Success, Failure> { get set }
   init(_ result: FlexibleResult<Success, Failure>)
 }
 
-extension ObserverReply {
+extension FlexibleReply {
   static var byteCount: Int { 16 }
 
   init() { self.init(FlexibleResult()) }
@@ -79,7 +79,7 @@ extension MessageHeader {
 /// `fuchsia.sysmem2/Allocator.GetVmoInfo`: asks which buffer a handle is of.
 ///
 /// The reply is a ``GetVmoInfoReply``.
-public struct GetVmoInfoRequest: WireMessage, ObserverMessage, WireTable {
+public struct GetVmoInfoRequest: WireMessage, FlexibleMessage, WireTable {
   /// The buffer's vmo, or one made from it.
   public var vmo = HandleIndex.first
 
@@ -93,7 +93,7 @@ public struct GetVmoInfoRequest: WireMessage, ObserverMessage, WireTable {
 }
 
 /// The reply to a ``GetVmoInfoRequest``.
-public struct GetVmoInfoReply: WireMessage, ObserverReply {
+public struct GetVmoInfoReply: WireMessage, FlexibleReply {
   /// The buffer's key, or why it is not told.
   public var result: FlexibleResult<BufferKey, SysmemError>
 
@@ -129,7 +129,7 @@ extension SysmemError: WireValue {}
 /// buffers are gone.
 ///
 /// The reply is an ``AttachLifetimeTrackingReply``.
-public struct AttachLifetimeTrackingRequest: WireMessage, ObserverMessage, WireTable {
+public struct AttachLifetimeTrackingRequest: WireMessage, FlexibleMessage, WireTable {
   /// Closed when all but ``buffersRemaining`` buffers are reclaimed.
   public var serverEnd = HandleIndex.first
   /// 0 for: when the last one is reclaimed.
@@ -154,7 +154,7 @@ public struct AttachLifetimeTrackingRequest: WireMessage, ObserverMessage, WireT
 }
 
 /// The reply to an ``AttachLifetimeTrackingRequest``; a failure is a `zx.Status`.
-public struct AttachLifetimeTrackingReply: WireMessage, ObserverReply {
+public struct AttachLifetimeTrackingReply: WireMessage, FlexibleReply {
   /// Success means: the handle is being kept.
   public var result: FlexibleResult<EmptyTable, Int32>
 
@@ -168,7 +168,7 @@ public struct AttachLifetimeTrackingReply: WireMessage, ObserverReply {
 /// `linuxheaps/Observer.AwaitReclaimed`: asks for a reply when a buffer is reclaimed.
 ///
 /// The reply is an ``AwaitReclaimedReply``.
-public struct AwaitReclaimedRequest: WireMessage, ObserverMessage, WireTable {
+public struct AwaitReclaimedRequest: WireMessage, FlexibleMessage, WireTable {
   /// The buffer's vmo, or one made from it.
   public var vmo = HandleIndex.first
 
@@ -182,7 +182,7 @@ public struct AwaitReclaimedRequest: WireMessage, ObserverMessage, WireTable {
 }
 
 /// The reply to an ``AwaitReclaimedRequest``; a failure is a `zx.Status`.
-public struct AwaitReclaimedReply: WireMessage, ObserverReply {
+public struct AwaitReclaimedReply: WireMessage, FlexibleReply {
   /// Success means: the buffer's memory went back.
   public var result: FlexibleResult<EmptyTable, Int32>
 
@@ -196,7 +196,7 @@ public struct AwaitReclaimedReply: WireMessage, ObserverReply {
 /// `linuxheaps/Observer.GetStatus`: asks what the server holds.
 ///
 /// The reply is a ``GetStatusReply``.
-public struct GetStatusRequest: WireMessage, ObserverMessage, WireTable {
+public struct GetStatusRequest: WireMessage, FlexibleMessage, WireTable {
   public init() {}
 
   static var ordinal: MessageOrdinal { .getStatus }
@@ -205,7 +205,7 @@ public struct GetStatusRequest: WireMessage, ObserverMessage, WireTable {
 }
 
 /// The reply to a ``GetStatusRequest``; a failure is a `zx.Status`.
-public struct GetStatusReply: WireMessage, ObserverReply {
+public struct GetStatusReply: WireMessage, FlexibleReply {
   /// The report, or why there is none.
   public var result: FlexibleResult<StatusReport, Int32>
 

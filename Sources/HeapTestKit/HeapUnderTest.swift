@@ -83,7 +83,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   ) async throws(HeapError) -> HeapUnderTest {
     let heap = try RemoteHeap(socket: socket)
     let collection = UInt64(getpid()) << 32
-    let vmo = try heap.allocateVmo(
+    let vmo = try await heap.allocateVmo(
       size: 1, settings: settings, bufferCollectionID: collection, bufferIndex: .max)
     let kind: Kind =
       switch vmo.kind {

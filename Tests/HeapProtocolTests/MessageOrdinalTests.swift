@@ -7,6 +7,8 @@ import Testing
       ("fuchsia.hardware.sysmem/Heap.AllocateVmo", .allocateVmo),
       ("fuchsia.hardware.sysmem/Heap.DeleteVmo", .deleteVmo),
       ("fuchsia.hardware.sysmem/Heap.OnRegister", .onRegister),
+      ("linuxheaps/Heap.WatchBuffers", .watchBuffers),
+      ("linuxheaps/Heap.OnReclaimed", .onReclaimed),
       ("fuchsia.sysmem2/Allocator.GetVmoInfo", .getVmoInfo),
       ("linuxheaps/Observer.AttachLifetimeTracking", .attachLifetimeTracking),
       ("linuxheaps/Observer.AwaitReclaimed", .awaitReclaimed),

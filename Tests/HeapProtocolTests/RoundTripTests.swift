@@ -51,6 +51,8 @@ import Testing
     try check(GetVmoInfoReply(.frameworkError(status)))
     try check(AttachLifetimeTrackingReply(.failure(status)))
     try check(AttachLifetimeTrackingReply(.frameworkError(status)))
+    try check(WatchBuffersReply(.failure(status)))
+    try check(WatchBuffersReply(.frameworkError(status)))
     try check(AwaitReclaimedReply(.failure(status)))
     try check(AwaitReclaimedReply(.frameworkError(status)))
     try check(GetStatusReply(.failure(status)))
@@ -61,6 +63,9 @@ import Testing
   func `any number arrives`(_ number: UInt64) throws {
     let delete = DeleteVmoRequest(bufferCollectionID: number, bufferIndex: ~number)
     #expect(try DeleteVmoRequest(delete.encoded(), handles: 1) == delete)
+    let event = OnReclaimedEvent(
+      key: BufferKey(bufferCollectionID: number, bufferIndex: ~number))
+    #expect(try OnReclaimedEvent(event.encoded(0), handles: 0) == event)
     let info = GetVmoInfoReply(
       .success(BufferKey(bufferCollectionID: number, bufferIndex: ~number)))
     #expect(try GetVmoInfoReply(info.encoded(), handles: 0) == info)

@@ -6,13 +6,14 @@ package struct OwnResources: Equatable, CustomStringConvertible {
   private let files: [String]
   private let threads: Int
 
-  /// When so many clients are left, and nothing changes for a while: threads end after their last call.
-  package static func atRest(clients: Int = 0) throws -> OwnResources {
+  /// When so many threads of clients are left, one for each connection, and nothing changes for a while: threads end
+  /// after their last call.
+  package static func atRest(threads: Int = 0) throws -> OwnResources {
     var last = try OwnResources()
     while true {
       usleep(20_000)
       let now = try OwnResources()
-      if now == last && now.threads == clients { return now }
+      if now == last && now.threads == threads { return now }
       last = now
     }
   }

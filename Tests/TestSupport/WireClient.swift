@@ -215,6 +215,22 @@ extension WireClient {
     else { throw Unexpected("DeleteVmo's answer to \(transaction)", reply) }
   }
 
+  /// Has the server tell of buffers' ends.
+  package func watchBuffers() throws {
+    let reply = try ask { WatchBuffersRequest().encode(transactionID: $0, into: &$1) }
+    guard case .success = reply.decode(WatchBuffersReply.self)?.result else {
+      throw Unexpected("WatchBuffers' answer", reply)
+    }
+  }
+
+  /// Waits for the event of a buffer's end.
+  package func receiveReclaimed() throws -> BufferKey {
+    let message = try receive()
+    guard let event = message?.decode(OnReclaimedEvent.self), message?.header?.transactionID == 0
+    else { throw Unexpected("OnReclaimed", message) }
+    return event.key
+  }
+
   /// The key of the buffer that a handle is of; nil where there is none.
   package func info(_ handle: SharedFD) throws -> BufferKey? {
     let reply = try ask(handle) { GetVmoInfoRequest().encode(transactionID: $0, into: &$1) }

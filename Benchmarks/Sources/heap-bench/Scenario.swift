@@ -162,9 +162,12 @@ enum Scenario: String, CaseIterable {
   ) throws(Failure) -> [Figure] {
     let server = try Server(programs.heapd, "remote", in: scratch)
     let turns = try Turns(Client(of: server, programs.remote), Client(of: server, programs.load))
+    let tasks = try Turns(
+      Client(programs.remote, ["tasks", server.socket]), Client(of: server, programs.load))
     return try turns.times("RemoteHeap", "bare") + [
       Figure("p50 ratio", turns.medianRatio, .times, target: 1.3),
       Figure("p99 ratio", turns.tailRatio, .times),
+      Figure("p50 ratio, answers awaited in a task", tasks.medianRatio, .times),
     ]
   }
 }

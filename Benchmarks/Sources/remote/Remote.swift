@@ -3,22 +3,24 @@ internal import HeapClient
 internal import LinuxHeaps
 
 /// What `load rounds PATH` does, with the library's own client in place of bare messages: the same orders, the same
-/// answers, the same 64 KiB.
+/// answers, the same 64 KiB. `rounds` blocks its thread for each answer, as `load` does; `tasks` awaits them.
 @main
 enum Remote {
   static func main() async {
-    guard CommandLine.arguments.count == 3, CommandLine.arguments[1] == "rounds" else {
-      fail("usage: remote rounds PATH, with the orders of load", status: EX_USAGE)
+    let words = CommandLine.arguments
+    guard words.count == 3, ["rounds", "tasks"].contains(words[1]) else {
+      fail("usage: remote rounds|tasks PATH, with the orders of load", status: EX_USAGE)
     }
+    let blocks = words[1] == "rounds"
     do throws(HeapError) {
-      var rounds = Rounds(try RemoteHeap(socket: CommandLine.arguments[2]))
+      var rounds = Rounds(try RemoteHeap(socket: words[2]))
       while let order = readLine() {
         let counts = !order.hasPrefix("warm-up ")
         guard let count = Int(order.drop { !$0.isNumber }), count > 0 else {
           fail("not a number of rounds: \(order)")
         }
         let first = rounds.count
-        try await rounds.run(count)
+        if blocks { try rounds.runBlocking(count) } else { try await rounds.run(count) }
         rounds.printTimes(from: first)
         if !counts { rounds.forget(from: first) }
       }
@@ -37,7 +39,10 @@ enum Remote {
 
 /// Rounds of one client, and what they took in nanoseconds.
 private struct Rounds {
+  private static let size: UInt64 = 65_536
+
   private let heap: RemoteHeap
+  private let collection = UInt64(getpid())
   /// Never the same one twice, as in a client's life.
   private var index: UInt64 = 0
   private var allocations: [UInt64] = []
@@ -47,27 +52,42 @@ private struct Rounds {
 
   var count: Int { allocations.count }
 
-  mutating func run(_ count: Int) async throws(HeapError) {
-    // So that adding a time takes no memory while times are taken.
-    allocations.reserveCapacity(allocations.count + count)
-    deletions.reserveCapacity(deletions.count + count)
-    let collection = UInt64(getpid())
+  mutating func runBlocking(_ count: Int) throws(HeapError) {
+    reserve(count)
     for _ in 0..<count {
       let start = Self.now
-      let vmo = try allocate(collection)
+      let vmo = try heap.allocateVmo(
+        size: Self.size, settings: SingleBufferSettings(), bufferCollectionID: collection,
+        bufferIndex: index)
       let middle = Self.now
-      try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
-      let end = Self.now
-      index += 1
-      allocations.append(middle - start)
-      deletions.append(end - middle)
+      try heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
+      add(start, middle, Self.now)
     }
   }
 
-  private func allocate(_ collection: UInt64) throws(HeapError) -> VMO {
-    try heap.allocateVmo(
-      size: 65_536, settings: SingleBufferSettings(), bufferCollectionID: collection,
-      bufferIndex: index)
+  mutating func run(_ count: Int) async throws(HeapError) {
+    reserve(count)
+    for _ in 0..<count {
+      let start = Self.now
+      let vmo = try await heap.allocateVmo(
+        size: Self.size, settings: SingleBufferSettings(), bufferCollectionID: collection,
+        bufferIndex: index)
+      let middle = Self.now
+      try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
+      add(start, middle, Self.now)
+    }
+  }
+
+  /// So that adding a time takes no memory while times are taken.
+  private mutating func reserve(_ count: Int) {
+    allocations.reserveCapacity(allocations.count + count)
+    deletions.reserveCapacity(deletions.count + count)
+  }
+
+  private mutating func add(_ start: UInt64, _ middle: UInt64, _ end: UInt64) {
+    index += 1
+    allocations.append(middle - start)
+    deletions.append(end - middle)
   }
 
   mutating func forget(from first: Int) {

@@ -14,7 +14,7 @@ final class Connection {
 
     func has(_ method: MessageOrdinal) -> Bool {
       switch method {
-      case .allocateVmo, .deleteVmo: self == .heap
+      case .allocateVmo, .deleteVmo, .watchBuffers: self == .heap
       case .getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus: self == .observer
       default: false
       }
@@ -31,7 +31,7 @@ final class Connection {
   /// Nil once the process has ended, or where the kernel gave none.
   private(set) var process: SharedFD?
   /// Messages that the socket did not take yet, oldest first, each with the handle that goes with it. While
-  /// there is one nothing is read, so they stay few.
+  /// there is one nothing is read, so they stay few: answers under way, and events of buffers.
   private var unsent: [(bytes: [UInt8], handle: SharedFD?)] = []
   private var refusals = RefusalLog()
 
@@ -49,6 +49,8 @@ final class Connection {
   var waits = 0
   /// Requests under way that will be answered (`HeapRequests`, `ObserverRequests`).
   var requests = 0
+  /// It is told of its buffers' ends (`HeapRequests`).
+  var watchesBuffers = false
   /// GetStatus reports sent since the client had last read everything (`ObserverRequests`).
   var unreadReports = 0
 

@@ -136,8 +136,18 @@ final class ServedBuffers {
       connection.unreportedBuffers -= 1
       connections.forgetIfGone(connection)
     }
+    tellOwner(of: buffer)
     if let deletion = buffer.deletion.take() { answer(deletion) }
     for waiting in buffer.waiting { answer(waiting) }
+  }
+
+  /// Each end is told once: whoever waits for a deletion's answer hears it by that.
+  private func tellOwner(of buffer: ServedBuffer) {
+    guard let owner = buffer.connection, owner.watchesBuffers, owner.isOpen,
+      buffer.deletion?.connection !== owner,
+      !buffer.waiting.contains(where: { $0.connection === owner })
+    else { return }
+    connections.send(OnReclaimedEvent(key: buffer.key), to: owner)
   }
 
   // MARK: Answers that wait for a buffer's end

@@ -3,7 +3,7 @@ internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
 
-/// fuchsia.hardware.sysmem/Heap: AllocateVmo and DeleteVmo.
+/// fuchsia.hardware.sysmem/Heap: AllocateVmo and DeleteVmo; and linuxheaps/Heap on the same connection.
 final class HeapRequests {
   /// Allocations on workers; each has a child here for a while.
   private(set) var running = 0
@@ -42,6 +42,12 @@ final class HeapRequests {
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
         let handle = handles.take(at: request.vmo.rawValue)
         delete(connection, header.transactionID, request.key, handle)
+      case .watchBuffers:
+        _ = try WatchBuffersRequest(decoding: message, handleCount: handles.count)
+        connections.discard(handles, of: connection)
+        connection.watchesBuffers = true
+        connections.send(
+          WatchBuffersReply(.success(EmptyTable())), header.transactionID, to: connection)
       default:
         connections.discard(handles, of: connection)
         connections.refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")

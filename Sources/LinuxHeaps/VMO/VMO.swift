@@ -207,8 +207,9 @@ extension VMO {
     let identity: VMOIdentity
     let found: (kind: Kind, size: UInt64, canShrink: Bool)?
     do throws(Errno) {
-      identity = VMOIdentity(try descriptor.status())
-      found = try Self.examine(descriptor)
+      let status = try descriptor.status()
+      identity = VMOIdentity(status)
+      found = try Self.examine(descriptor, status)
     } catch {
       throw HeapError(error, "adopt descriptor \(number)")
     }
@@ -233,17 +234,20 @@ extension VMO {
   }
 
   /// What a descriptor is of, and its size in whole pages; nil for neither a dma-buf nor a memfd.
+  ///
+  /// - Parameter status: The descriptor's, where it is known.
   static func examine(
-    _ descriptor: borrowing OwnedFD
+    _ descriptor: borrowing OwnedFD, _ status: stat? = nil
   ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool)? {
     let number = descriptor.rawValue
-    if let info = try FDInfo.read(number) { return (.dmaBuf, info.size, false) }
-    // Only files that live in memory have seals: memfds, and those of tmpfs.
-    guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else { return nil }
+    // Only files that live in memory have seals: memfds, and those of tmpfs. Asking is one call, and fdinfo four.
+    guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else {
+      return try FDInfo.read(number).map { (.dmaBuf, $0.size, false) }
+    }
     let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
-    let size = UInt64(try descriptor.status().st_size)
+    let size = if let status { status.st_size } else { try descriptor.status().st_size }
     let canShrink = seals & CLinuxHeaps_F_SEAL_SHRINK == 0
-    return (isOpaque ? .opaque : .memfd, size.roundedUpToPages ?? 0, canShrink)
+    return (isOpaque ? .opaque : .memfd, UInt64(size).roundedUpToPages ?? 0, canShrink)
   }
 }
 

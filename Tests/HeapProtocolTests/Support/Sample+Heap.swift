@@ -8,6 +8,8 @@ extension Sample {
     .deletedVmo, .epitaph,
   ]
 
+  static let extensions: [Sample] = [.watchBuffers, .watching, .onReclaimed]
+
   static let onRegister = Sample(
     "OnRegister",
     OnRegisterEvent(
@@ -85,6 +87,31 @@ extension Sample {
     2,
     """
     0200000002000001922c11983870134c
+    """)
+
+  static let watchBuffers = Sample(
+    "WatchBuffers",
+    WatchBuffersRequest(),
+    3,
+    """
+    03000000020080019ad391e84fbedf110000000000000000ffffffffffffffff
+    """)
+
+  static let watching = Sample(
+    "WatchBuffers' response",
+    WatchBuffersReply(.success(EmptyTable())),
+    3,
+    """
+    03000000020080019ad391e84fbedf11010000000000000010000000000000000000000000000000
+    ffffffffffffffff
+    """)
+
+  static let onReclaimed = Sample(
+    "OnReclaimed",
+    OnReclaimedEvent(key: BufferKey(bufferCollectionID: 0x1122, bufferIndex: 3)),
+    0,
+    """
+    0000000002008001bf15e42d8e559a5c22110000000000000300000000000000
     """)
 
   static let epitaph = Sample(

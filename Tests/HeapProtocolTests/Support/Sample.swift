@@ -69,5 +69,5 @@ extension SingleBufferSettings {
 }
 
 extension Sample {
-  static let all = heap + observer
+  static let all = heap + extensions + observer
 }

@@ -10,11 +10,11 @@ import Testing
     let daemon = try Daemon(configuration: "user-connections = 1")
     let heap = try connect(daemon)
     let cleanups = Guarded(0)
-    let vmo = try heap.allocateVmo(
+    let vmo = try await heap.allocateVmo(
       size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 2,
       cleanup: [{ cleanups.withLock { $0 += 1 } }])
     do throws(HeapError) {
-      _ = try heap.info(of: vmo)
+      _ = try await heap.info(of: vmo)
       Issue.record("the observer's connection was not refused")
     } catch {
       #expect(error.code == .noResources || error.code == .peerClosed)

@@ -1,10 +1,12 @@
 import Foundation
 import Glibc
-import HeapClient
+import HeapProtocol
 import HeapTestKit
 import LinuxHeaps
 import TestSupport
 import Testing
+
+@testable import HeapClient
 
 /// What a client sees of its server's end.
 @Suite(.serialized) struct RemoteHeapEndTests {
@@ -87,88 +89,34 @@ import Testing
     }
   }
 
-  /// Until its deletion is answered the buffer is live, whatever became of who watches it.
-  private static func allocateAndDelete(_ path: String) -> Task<Void, any Error> {
-    Task {
-      let cleanups = Guarded(0)
-      let heap = try RemoteHeap(socket: path)
-      let vmo = try allocate(heap, 1, cleanup: [{ cleanups.withLock { $0 += 1 } }])
-      #expect(heap.liveBufferCount == 1 && cleanups.withLock { $0 } == 0)
-      try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 1, vmo: vmo)
-      #expect(heap.liveBufferCount == 0 && cleanups.withLock { $0 } == 1)
-    }
-  }
-
-  @Test(.timeLimit(.minutes(5)))
-  func `a deletion that was answered ends, whatever became of the service after it`() async throws {
+  @Test(.timeLimit(.minutes(1)))
+  func `what was answered before the end arrives, though other requests were not read`()
+    async throws
+  {
     let service = try ScriptedService()
-    let client = Self.allocateAndDelete(service.path)
-    let heap = try service.acceptHeap()
-    try heap.answerAllocation(try heap.takeRequest())
-    do {
-      // Who wants to know of the buffer's end is not told any more.
-      let observer = try service.acceptObserver()
-      _ = try observer.takeRequest()
-    }
-    try heap.answerDeletion(try heap.takeRequest())
-    try await client.value
-  }
-
-  @Test(.timeLimit(.minutes(5)))
-  func `a service that will not tell of a buffer's end has not told of it`() async throws {
-    let service = try ScriptedService()
-    let client = Self.allocateAndDelete(service.path)
-    let heap = try service.acceptHeap()
-    try heap.answerAllocation(try heap.takeRequest())
-    let observer = try service.acceptObserver()
-    try observer.refuseToTell(try observer.takeRequest())
-    try observer.answerInfo(try observer.takeRequest())
-    try heap.answerDeletion(try heap.takeRequest())
-    try await client.value
-  }
-
-  @Test(.timeLimit(.minutes(5)))
-  func `what was answered before the end arrives, though other requests were not read`() throws {
-    let service = try ScriptedService()
-    let path = service.path
-    let results = Guarded<[UInt64: HeapError.Code?]>([:])
-    let remote = Guarded<RemoteHeap?>(nil)
-    // Keeps the client's thread from hearing anything.
+    // Keeps the client from receiving anything more.
     let gate = DispatchSemaphore(value: 0)
-    try KernelThread.start("caller") {
-      do throws(HeapError) {
-        let heap = try RemoteHeap(socket: path)
-        _ = try Self.allocate(heap, 0, cleanup: [{ gate.wait() }])
-        remote.withLock { $0 = heap }
-      } catch {
-        Issue.record(error)
-      }
+    let connection = try Connection(to: service.path, timeout: nil, isPatient: true) { ordinal, _ in
+      if ordinal == .onReclaimed { gate.wait() }
     }
-    let heap = try service.acceptHeap()
-    let observer = try service.acceptObserver()
-    try heap.answerAllocation(try heap.takeRequest())
-    let watch = try observer.takeRequest()
-    try observer.answerInfo(try observer.takeRequest())
-    #expect(eventually { remote.withLock { $0 != nil } })
-    try observer.tellReclaimed(watch)
-    for index in 1...2 as ClosedRange<UInt64> {
-      try KernelThread.start("caller") {
-        let heap = remote.withLock { $0 }
-        var code: HeapError.Code?
-        do throws(HeapError) { if let heap { _ = try Self.allocate(heap, index) } } catch {
-          code = error.code
-        }
-        results.withLock { $0[index] = .some(code) }
-      }
+    try connection.start()
+    let replies: [PendingReply]
+    do {
+      let heap = try service.greet()
+      try heap.tellReclaimed(BufferKey(bufferCollectionID: 1, bufferIndex: 1))
+      replies = (0..<2).map { _ in connection.send(GetStatusRequest()) }
+      try heap.answerAllocation(try heap.takeRequest())
       heap.waitForRequest()
-      if index == 1 { try heap.answerAllocation(try heap.takeRequest()) }
+      // Closed with the second request unread.
     }
-    // Closed with the second request unread.
-    _ = consume heap
-    _ = consume observer
     gate.signal()
-    #expect(eventually { results.withLock { $0.count } == 2 })
-    #expect(results.withLock { $0 } == [1: nil, 2: .peerClosed])
+    let answer = try await connection.answer(to: replies[0], "first")
+    #expect(answer.decode(as: AllocateVmoResult.self) == .vmo(.first))
+    let refusal = await #expect(throws: HeapError.self) {
+      _ = try await connection.answer(to: replies[1], "second")
+    }
+    #expect(refusal?.code == .peerClosed)
+    connection.join()
   }
 
   @Test(.timeLimit(.minutes(10)))
@@ -203,7 +151,7 @@ import Testing
 
   private static func use(_ heap: RemoteHeap, _ index: UInt64) async throws(HeapError) {
     let vmo = try allocate(heap, index)
-    _ = try heap.info(of: vmo)
+    _ = try await heap.info(of: vmo)
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
   }
 

@@ -75,6 +75,14 @@ import Testing
         .encode(transactionID: 2, into: &$0)
     },
     Vector("DeleteVmo's answer") { DeleteVmoReply().encode(transactionID: 2, into: &$0) },
+    Vector("WatchBuffers") { WatchBuffersRequest().encode(transactionID: 3, into: &$0) },
+    Vector("WatchBuffers' answer") {
+      WatchBuffersReply(.success(EmptyTable())).encode(transactionID: 3, into: &$0)
+    },
+    Vector("OnReclaimed") {
+      OnReclaimedEvent(key: BufferKey(bufferCollectionID: 0x1122, bufferIndex: 3))
+        .encode(into: &$0)
+    },
     Vector("an epitaph") {
       Epitaph(status: HeapError.Code.peerClosed.rawValue).encode(into: &$0)
     },
@@ -106,7 +114,8 @@ import Testing
     ]
     for status in statuses { #expect(page.contains("| \(status) | −\(-status.rawValue) |")) }
     for ordinal in [
-      MessageOrdinal.getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus,
+      MessageOrdinal.watchBuffers, .onReclaimed, .getVmoInfo, .attachLifetimeTracking,
+      .awaitReclaimed, .getStatus,
     ] {
       var bytes: [UInt8] = []
       for shift in stride(from: 0, to: 64, by: 8) {

@@ -20,7 +20,7 @@ import Testing
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     let run = Task { try await group.run() }
     let heap = try RemoteHeap(socket: path)
-    let vmo = try heap.allocateVmo(
+    let vmo = try await heap.allocateVmo(
       size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: Self.collection,
       bufferIndex: 0)
     // What needs another thread.

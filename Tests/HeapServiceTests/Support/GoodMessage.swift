@@ -13,7 +13,7 @@ struct GoodMessage: Sendable, CustomTestStringConvertible {
     self.handles = handles
   }
 
-  static let heap = [allocate, allocateFull, delete]
+  static let heap = [allocate, allocateFull, delete, watchBuffers]
   static let observer = [getVmoInfo, attach, awaitReclaimed, getStatus]
 
   static let allocate = GoodMessage(
@@ -47,6 +47,12 @@ struct GoodMessage: Sendable, CustomTestStringConvertible {
     "DeleteVmo", handles: 1,
     """
     0200000002000001922c11983870134c22110000000000000300000000000000ffffffff00000000
+    """)
+
+  static let watchBuffers = GoodMessage(
+    "WatchBuffers",
+    """
+    03000000020080019ad391e84fbedf110000000000000000ffffffffffffffff
     """)
 
   static let getVmoInfo = GoodMessage(

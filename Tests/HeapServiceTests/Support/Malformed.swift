@@ -23,7 +23,8 @@ struct Malformed: Sendable, CustomTestStringConvertible {
     handles = message.handles
   }
 
-  static let heap = headers(of: .allocate) + headers(of: .delete) + bodies + settings
+  static let heap =
+    headers(of: .allocate) + headers(of: .delete) + headers(of: .watchBuffers) + bodies + settings
   static let observer =
     headers(of: .getVmoInfo) + headers(of: .getStatus) + tables
 

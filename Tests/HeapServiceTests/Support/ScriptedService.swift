@@ -26,7 +26,17 @@ final class ScriptedService {
     return socket
   }
 
+  /// A client's socket, once the client is told the heap's properties and that it will be told of ends.
   func acceptHeap() throws -> MessageSocket {
+    let socket = try greet()
+    var bytes: [UInt8] = []
+    WatchBuffersReply(.success(EmptyTable())).encode(
+      transactionID: try socket.takeRequest(.watchBuffers).transactionID, into: &bytes)
+    try socket.send(bytes)
+    return socket
+  }
+
+  func greet() throws -> MessageSocket {
     let socket = try Self.accept(heapListener)
     var bytes: [UInt8] = []
     let properties = HeapProperties(
@@ -38,6 +48,12 @@ final class ScriptedService {
   }
 
   func acceptObserver() throws -> MessageSocket { try Self.accept(observerListener) }
+
+  /// Whether a client has connected to the observer, and was not accepted.
+  var hasObserver: Bool {
+    var event = pollfd(fd: observerListener.rawValue, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&event, 1, 0) == 1
+  }
 
   private static func accept(_ listener: borrowing OwnedFD) throws -> MessageSocket {
     let number = listener.rawValue
@@ -57,18 +73,39 @@ extension MessageSocket {
   }
 
   /// Takes a request; what came with it is closed.
-  func takeRequest() throws -> MessageHeader {
+  func takeRequest(_ ordinal: MessageOrdinal? = nil) throws -> MessageHeader {
     guard let message = try receive() else { throw Errno.connectionReset }
     let bytes = message.bytes
-    return try MessageHeader(decoding: unsafe bytes.span.bytes)
+    let header = try MessageHeader(decoding: unsafe bytes.span.bytes)
+    if let ordinal, header.ordinal != ordinal { throw Unexpected("\(ordinal)", nil) }
+    return header
+  }
+
+  /// Whether a request is there.
+  var hasRequest: Bool {
+    withDescriptor { number in
+      var event = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+      return unsafe poll(&event, 1, 0) == 1
+    }
   }
 
   /// Answers AllocateVmo with a new memfd.
   func answerAllocation(_ request: MessageHeader) throws {
+    let file = try Memfd.create("scripted", size: pageSize)
+    try answerAllocation(request, passing: file)
+  }
+
+  func answerAllocation(_ request: MessageHeader, passing handle: borrowing OwnedFD) throws {
     var bytes: [UInt8] = []
     AllocateVmoResult.vmo(.first).encode(transactionID: request.transactionID, into: &bytes)
-    let file = try Memfd.create("scripted", size: pageSize)
-    try send(bytes, descriptors: [file.rawValue])
+    try send(bytes, descriptors: [handle.rawValue])
+  }
+
+  func refuse(_ request: MessageHeader, _ status: HeapError.Code) throws {
+    var bytes: [UInt8] = []
+    AllocateVmoResult.status(status.rawValue).encode(
+      transactionID: request.transactionID, into: &bytes)
+    try send(bytes)
   }
 
   func answerDeletion(_ request: MessageHeader) throws {
@@ -77,27 +114,30 @@ extension MessageSocket {
     try send(bytes)
   }
 
-  /// Answers GetVmoInfo, as of any buffer.
-  func answerInfo(_ request: MessageHeader) throws {
+  /// Answers GetVmoInfo.
+  func answerInfo(_ request: MessageHeader, _ key: BufferKey) throws {
     var bytes: [UInt8] = []
-    GetVmoInfoReply(.success(BufferKey(bufferCollectionID: 0, bufferIndex: 0))).encode(
-      transactionID: request.transactionID, into: &bytes)
+    GetVmoInfoReply(.success(key)).encode(transactionID: request.transactionID, into: &bytes)
     try send(bytes)
   }
 
-  func tellReclaimed(_ request: MessageHeader) throws {
-    try answerWatch(request, .success(EmptyTable()))
-  }
-
-  func refuseToTell(_ request: MessageHeader) throws {
-    try answerWatch(request, .failure(HeapError.Code.noResources.rawValue))
-  }
-
-  private func answerWatch(
-    _ request: MessageHeader, _ result: FlexibleResult<EmptyTable, Int32>
-  ) throws {
+  func tellReclaimed(_ key: BufferKey) throws {
     var bytes: [UInt8] = []
-    AwaitReclaimedReply(result).encode(transactionID: request.transactionID, into: &bytes)
+    OnReclaimedEvent(key: key).encode(into: &bytes)
+    try send(bytes)
+  }
+
+  /// An event that no client knows.
+  func tellNews() throws {
+    var bytes: [UInt8] = []
+    OnReclaimedEvent(key: BufferKey(bufferCollectionID: 1, bufferIndex: 1)).encode(into: &bytes)
+    bytes[8] ^= 1
+    try send(bytes)
+  }
+
+  func end(_ status: HeapError.Code) throws {
+    var bytes: [UInt8] = []
+    Epitaph(status: status.rawValue).encode(into: &bytes)
     try send(bytes)
   }
 }

@@ -94,7 +94,7 @@ import Testing
     // Longer than the service waits between two looks, where it looks.
     usleep(subject.isCounted ? 300_000 : 20_000)
     #expect(try ServerStatus(of: heap).buffers.map(\.index) == [1])
-    let key = try heap.info(of: vmo)
+    let key = try await heap.info(of: vmo)
     #expect(key == Self.key)
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: vmo)
     _ = other.take()

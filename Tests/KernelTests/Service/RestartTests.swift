@@ -53,7 +53,7 @@ import Testing
 
     let byte = isMappable ? try vmo.peek(at: 4097) : 0x5a
     #expect(byte == 0x5a)
-    let key = try heap.info(of: vmo)
+    let key = try await heap.info(of: vmo)
     #expect(key == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 7))
     let found = try ServerStatus(of: heap)
     #expect(found.quota.buffers == 1)

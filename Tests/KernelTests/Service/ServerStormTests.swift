@@ -34,7 +34,7 @@ import Testing
     try first.check(heap, "\(seed)")
     try await first.delete(heap)
     let files = try filesAtRest(manager, heap)
-    let own = try OwnResources.atRest(clients: 1)
+    let own = try OwnResources.atRest(threads: 2)
 
     let held = try Held(heap, subject, Self.collection)
     try nursery.setUp(subject, socket: manager.socket, reconnects: true)

@@ -67,7 +67,7 @@ import Testing
   ) async throws {
     let daemon = try Daemon(heap: [subject.name])
     let first = try RemoteHeap(socket: daemon.socket)
-    let vmo = try first.allocateVmo(
+    let vmo = try await first.allocateVmo(
       size: pageSize, settings: subject.settings, bufferCollectionID: Self.collection,
       bufferIndex: 1)
     daemon.kill()
@@ -75,10 +75,10 @@ import Testing
     let heap = try RemoteHeap(socket: next.socket)
     let refusal = #expect(throws: HeapError.self) { _ = try heap.info(of: vmo) }
     #expect(refusal?.code == .notFound)
-    let new = try heap.allocateVmo(
+    let new = try await heap.allocateVmo(
       size: pageSize, settings: subject.settings, bufferCollectionID: Self.collection,
       bufferIndex: 1)
-    let key = try heap.info(of: new)
+    let key = try await heap.info(of: new)
     #expect(key == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 1))
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: new)
     #expect(try ServerStatus(of: heap).quota.buffers == 0)
