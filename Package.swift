@@ -124,7 +124,7 @@ let package = Package(
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "BuildFacts", "HeapServer", "LinuxHeaps",
+        "BuildFacts", "CLinuxHeaps", "HeapServer", "LinuxHeaps",
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),

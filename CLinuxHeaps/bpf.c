@@ -1,7 +1,9 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,5 +81,21 @@ int CLinuxHeaps_bpf_missed(int program, uint64_t *count) {
     int result = bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
     *count = information.recursion_misses;
     return result;
+}
+
+void CLinuxHeaps_drop_bpf_capabilities(void) {
+    static const int dropped[] = {CAP_PERFMON, CAP_BPF};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) != 0) return;
+    for (unsigned i = 0; i < sizeof dropped / sizeof *dropped; i++) {
+        struct __user_cap_data_struct *half = &data[CAP_TO_INDEX(dropped[i])];
+        half->effective &= ~CAP_TO_MASK(dropped[i]);
+        half->permitted &= ~CAP_TO_MASK(dropped[i]);
+        half->inheritable &= ~CAP_TO_MASK(dropped[i]);
+        // No program that it starts gets them either; takes CAP_SETPCAP, and without it there is none to start.
+        prctl(PR_CAPBSET_DROP, dropped[i], 0, 0, 0);
+    }
+    syscall(SYS_capset, &header, data);
 }
 #endif

@@ -1,3 +1,4 @@
+internal import HeapSurvey
 public import LinuxHeaps
 public import Logging
 internal import SystemPackage
@@ -41,7 +42,12 @@ public final class HeapServer: Sendable {
   private let inherited: Guarded<[InheritedBuffer]>
   private let log: Logger
   private let mailbox: Mailbox
+  /// Nil where dma-bufs' counts are read by the clock.
+  private let closes: DMABufCloses?
 
+  /// Loads BPF programs where it may (``Policy/hearsCloses``). A program that has CAP_BPF and CAP_PERFMON for this can drop
+  /// both when this returns.
+  ///
   /// - Parameters:
   ///   - sockets: Where the clients are.
   ///   - policy: What they may have; ``reload(_:)`` changes it.
@@ -64,6 +70,18 @@ public final class HeapServer: Sendable {
     self.heapName = heapName
     self.makeHeap = makeHeap
     mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
+    closes = policy.hearsCloses ? Self.load(log) : nil
+  }
+
+  private static func load(_ log: Logger) -> DMABufCloses? {
+    do throws(HeapError) {
+      let closes = try DMABufCloses()
+      log.info("the kernel tells of dma-bufs' closes")
+      return closes
+    } catch {
+      log.info("dma-bufs' counts are read by the clock", metadata: ["reason": "\(error)"])
+      return nil
+    }
   }
 
   /// Serves until ``stop()``; on return every request that was under way is answered.
@@ -78,7 +96,8 @@ public final class HeapServer: Sendable {
     let loop = try attempt("start the server") { () throws(Errno) in
       try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
-        hasInherited: !inherited.isEmpty, signals: signals, heapName: heapName, makeHeap: makeHeap)
+        hasInherited: !inherited.isEmpty, signals: signals, closes: closes, heapName: heapName,
+        makeHeap: makeHeap)
     }
     loop.takeOver(inherited)
     loop.run()

@@ -31,7 +31,8 @@ final class ServerLoop {
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
-    mailbox: Mailbox, hasInherited: Bool, signals: Signals?, heapName: String,
+    mailbox: Mailbox, hasInherited: Bool, signals: Signals?, closes: (any CloseHints)?,
+    heapName: String,
     makeHeap: HeapServer.MakeHeap
   ) throws(Errno) {
     self.heapName = heapName
@@ -41,7 +42,7 @@ final class ServerLoop {
     let shared = try Shared(policy, mailbox, log)
     self.shared = shared
     let (workers, slowReclaims) = (shared.workers, self.slowReclaims)
-    reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck()) { work in
+    reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck(), hints: closes) { work in
       workers.run(in: slowReclaims.begin()) {
         work()
         slowReclaims.end()

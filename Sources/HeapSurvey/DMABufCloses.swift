@@ -41,12 +41,13 @@ package final class DMABufCloses: Sendable {
 
   /// `ringBytes` is a power of two and whole pages; an event takes 16.
   init(ringBytes: Int) throws(HeapError) {
-    let layout = try BPF.layout(for: Self.operation) { types throws(BTF.Malformed) in
-      try CloseLayout(types)
-    }
+    // Maps first: where they are refused the kernel's types, megabytes of them, need not be read.
     let table = try BPF.attempt(Self.operation) { () throws(Errno) in try WatchTable() }
     let ring = try BPF.attempt(Self.operation) { () throws(Errno) in
       try RingBuffer(byteCount: ringBytes)
+    }
+    let layout = try BPF.layout(for: Self.operation) { types throws(BTF.Malformed) in
+      try CloseLayout(types)
     }
     let program = CloseProgram(layout, table: table.fd.rawValue, ring: ring.fd.rawValue)
     var programs: [SharedFD] = []
@@ -127,6 +128,8 @@ package final class DMABufCloses: Sendable {
     }
   }
 }
+
+extension DMABufCloses: CloseHints {}
 
 /// What ``CloseProgram`` asks about a buffer: the value of a map, which this process writes by plain stores.
 ///

@@ -1,4 +1,5 @@
 internal import BuildFacts
+internal import CLinuxHeaps
 internal import CoreMetrics
 internal import Glibc
 internal import HeapServer
@@ -51,6 +52,8 @@ enum Heapd {
       inherited: inherited.buffers, log: log,
       heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
       makeHeap: { heap.make(reclaimer: $0) })
+    // It needs no other than to load, and clients' messages are read from here on.
+    CLinuxHeaps_drop_bpf_capabilities()
     try server.run(signals)
   }
 

@@ -39,6 +39,11 @@ package struct ServerStatus: Decodable {
     package let orphan: Bool
   }
 
+  package struct Reclaimer: Decodable {
+    package let wakeups: Int
+    package let checks: Int
+  }
+
   package let schemaVersion: Int
   package let heap: String
   package let quota: Quota
@@ -46,6 +51,7 @@ package struct ServerStatus: Decodable {
   package let connections: [Connection]
   package let buffers: [Buffer]
   package let orphans: Int
+  package let reclaimer: Reclaimer
 
   package init(of heap: RemoteHeap) throws { self = try Self.decode(Data(try heap.status().utf8)) }
 

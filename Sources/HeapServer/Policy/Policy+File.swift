@@ -78,6 +78,10 @@ extension Policy {
     "connection-waits": number { $0.limits.waits = $1 },
     "user-connections": number { $0.limits.userConnections = $1 },
     "total-connections": number { $0.limits.totalConnections = $1 },
+    "events": { (policy, value) throws(InvalidValue) in
+      guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
+      policy.hearsCloses = value == "on"
+    },
     "stall-seconds": number { $0.limits.stall = UInt64($1) * 1000 },
   ]
 

@@ -62,7 +62,14 @@ struct BufferTable {
     /// Called after all others.
     fileprivate var deletions: [DeletionEnd] = []
 
-    fileprivate var isAskedAgain: Bool { watch == nil || heardClose }
+    /// Hints tell when references fall.
+    fileprivate(set) var isHinted = false
+
+    fileprivate var isAskedAgain: Bool { watch == nil && !isHinted || heardClose }
+    /// What ``CloseHints`` are to be told of it: the inode, and the references that are no children's.
+    var hint: (inode: UInt64, downTo: UInt8) {
+      (family.first!.identity.inode, UInt8(clamping: 1 + family.copies))
+    }
   }
 
   /// The parents of one buffer: a udmabuf heap adds one for each slice that is a dma-buf of its own.
@@ -94,6 +101,8 @@ struct BufferTable {
     let cleanup: [CleanupAction]
     let charge: Admission.Charge?
     let watch: CloseEvents.Watch?
+    /// The inode that hints are no longer to tell of.
+    let hinted: UInt64?
     private let family: Family
 
     /// Takes all of it, so that nothing else holds a parent.
@@ -103,6 +112,8 @@ struct BufferTable {
       record.cleanup = []
       charge = record.charge.take()
       watch = record.watch.take()
+      hinted = record.isHinted ? record.hint.inode : nil
+      record.isHinted = false
       family = record.family
       record.family = Family()
     }
@@ -126,7 +137,9 @@ struct BufferTable {
   private let hash = NumberHash()
   /// Of a new buffer.
   private let schedule: RecheckSchedule
-  /// Records that have memory and no watch.
+  /// The device of all dma-bufs: the kernel's one mount of them.
+  private var hintedDevice: UInt64?
+  /// Records that have memory, and of which nothing tells.
   private(set) var unwatched = 0
   /// What one look costs, with its part of the waking up: nanoseconds, as measured lately.
   private var lookCost: UInt64 = 0
@@ -226,6 +239,7 @@ struct BufferTable {
       watches.insert(UInt32(bitPattern: watch.number), place)
     } else {
       unwatched += 1
+      hintedDevice = memory.parent.identity.device
     }
   }
 
@@ -323,6 +337,32 @@ struct BufferTable {
 
   mutating func copiesAreWithdrawn(of place: Int) { records[place].family.copies = 0 }
 
+  // MARK: Hints
+
+  /// Those that hints can be had of: dma-bufs that the kernel counts.
+  var unhinted: [Int] {
+    records.indices.filter { canBeHinted($0) && !records[$0].isHinted }
+  }
+
+  /// Slices with a dma-buf of their own are asked about by the clock.
+  func canBeHinted(_ place: Int) -> Bool {
+    records[place].state.hasMemory && records[place].watch == nil
+      && records[place].family.others.isEmpty
+  }
+
+  mutating func setHinted(_ place: Int, _ isHinted: Bool) {
+    if records[place].isHinted == isHinted { return }
+    records[place].isHinted = isHinted
+    unwatched += isHinted ? -1 : 1
+  }
+
+  mutating func heardHint(_ inode: UInt64, at now: MonotonicTime) {
+    guard let device = hintedDevice,
+      let place = place(of: VMOIdentity(device: device, inode: inode))
+    else { return }
+    startOver(place, at: now)
+  }
+
   // MARK: Looking
 
   /// - Returns: What the kernel is to be asked about; nil where there is nothing to learn: somebody else asks, or the
@@ -385,7 +425,7 @@ struct BufferTable {
     unregister(records[place].family, place)
     if let watch = records[place].watch {
       watches.remove(UInt32(bitPattern: watch.number), place)
-    } else {
+    } else if !records[place].isHinted {
       unwatched -= 1
     }
     let going = Going(place, &records[place])

@@ -57,12 +57,17 @@ public final class Reclaimer: Sendable {
   /// The caller calls ``turn()`` at first, whenever one of ``descriptors`` is readable, and when the
   /// time comes that ``nextTurn`` names; always on the same thread.
   ///
-  /// - Parameter offload: Where buffers are reclaimed that may take long: large ones, and those with
-  ///   clean-up actions.
-  package init(drivenByCaller recheck: Recheck, offload: @escaping Offload) throws(Errno) {
+  /// - Parameters:
+  ///   - hints: Tells when references to dma-bufs fall; nil reads their counts by the clock.
+  ///   - offload: Where buffers are reclaimed that may take long: large ones, and those with
+  ///     clean-up actions.
+  package init(
+    drivenByCaller recheck: Recheck, hints: (any CloseHints)? = nil, offload: @escaping Offload
+  ) throws(Errno) {
     let events = try ReclaimerEvents()
-    core = ReclaimerCore(recheck, events: events, offload: offload)
-    descriptors = [events.wakeUp.descriptor, events.closes.descriptor]
+    core = ReclaimerCore(recheck, events: events, hints: hints, offload: offload)
+    descriptors =
+      [events.wakeUp.descriptor, events.closes.descriptor] + (hints.map { [$0.descriptor] } ?? [])
   }
 
   /// Readable when ``turn()`` has something to do; empty for a reclaimer with a thread of its own.

@@ -18,6 +18,8 @@ final class ReclaimerCore: Sendable {
     var isAbandoned = false
     /// A caller drives it, and it has had a buffer.
     var isEnlisted = false
+    /// Nil where dma-bufs' counts are read by the clock.
+    var hearing: Hearing?
     var counters = Reclaimer.Counters()
     /// When to ask whether buffers still come; nil while some live, and while nothing is kept for the next.
     var idleCheck: MonotonicTime?
@@ -25,10 +27,7 @@ final class ReclaimerCore: Sendable {
 
     /// The earlier of the next look and the next idle check.
     var next: MonotonicTime? {
-      guard let look = table.nextLook, let check = idleCheck else {
-        return table.nextLook ?? idleCheck
-      }
-      return min(look, check)
+      [table.nextLook, idleCheck, hearing?.check].compactMap { $0 }.min()
     }
 
     /// True when no buffer lives and none came since the last check.
@@ -53,14 +52,17 @@ final class ReclaimerCore: Sendable {
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
-  /// - Parameter events: Whose caller drives the reclaimer; nil for a thread of its own.
+  /// - Parameters:
+  ///   - events: Whose caller drives the reclaimer; nil for a thread of its own.
+  ///   - hints: Of whoever drives it.
   init(
-    _ recheck: Reclaimer.Recheck, events: ReclaimerEvents? = nil,
+    _ recheck: Reclaimer.Recheck, events: ReclaimerEvents? = nil, hints: (any CloseHints)? = nil,
     offload: @escaping Reclaimer.Offload = { $0() }
   ) {
     self.offload = offload
     isDrivenByCaller = events != nil
-    state = Guarded(State(table: BufferTable(recheck), events: events))
+    state = Guarded(
+      State(table: BufferTable(recheck), events: events, hearing: hints.map { Hearing($0) }))
   }
 
   var counters: Reclaimer.Counters {
@@ -103,7 +105,7 @@ final class ReclaimerCore: Sendable {
   /// Takes a new buffer into its place. It is looked at for the first time when its first child here closes.
   func settle(_ place: Int, _ buffer: Buffer, _ memory: consuming BufferTable.Memory) throws(Errno)
   {
-    try state.withLock { state throws(Errno) in
+    let hints: (any CloseHints)? = try state.withLock { state throws(Errno) in
       if state.isAbandoned { throw .canceled }
       let events = try running(&state)
       let parent = memory.parent
@@ -118,7 +120,9 @@ final class ReclaimerCore: Sendable {
       }
       state.table.settle(place, buffer, memory)
       state.cameSinceCheck = true
+      return hint(place, &state)
     }
+    if let hints { offload { [self] in attach(hints) } }
   }
 
   private func running(_ state: inout State) throws(Errno) -> ReclaimerEvents {
@@ -137,6 +141,67 @@ final class ReclaimerCore: Sendable {
     enlist()
     return events
   }
+
+  // MARK: Hints
+
+  /// Has hints tell of a buffer, where they can be had. Answers those that have to be attached first.
+  private func hint(_ place: Int, _ state: inout State) -> (any CloseHints)? {
+    guard let hearing = state.hearing, state.table.canBeHinted(place) else { return nil }
+    switch hearing.stage {
+    case .on: watch(place, hearing.hints, &state)
+    case .off:
+      state.hearing?.stage = .attaching
+      return hearing.hints
+    case .attaching, .detaching, .failed: break
+    }
+    return nil
+  }
+
+  private func watch(_ place: Int, _ hints: any CloseHints, _ state: inout State) {
+    let hint = state.table[place].hint
+    hints.watch(hint.inode, downTo: hint.downTo)
+    state.table.setHinted(place, true)
+  }
+
+  /// Those that came meanwhile are looked at once: what went before was not heard.
+  private func attach(_ hints: any CloseHints) {
+    var failure: HeapError?
+    do throws(HeapError) { try hints.attach() } catch { failure = error }
+    if let failure {
+      log.warning(
+        "closes of dma-bufs are not heard, their counts are read by the clock",
+        metadata: ["error": "\(failure)"])
+    }
+    state.withLock { state in
+      guard failure == nil else {
+        state.hearing?.stage = .failed
+        return
+      }
+      let now = MonotonicTime.now
+      state.hearing?.attached(at: now)
+      for place in state.table.unhinted {
+        watch(place, hints, &state)
+        state.table.startOver(place, at: now)
+      }
+      call(&state)
+    }
+  }
+
+  /// Changes a buffer's parents or copies, and with them what hints are to tell of it.
+  func change(_ buffer: Buffer, _ body: (inout BufferTable, _ place: Int) -> Void) {
+    state.withLock { state in
+      guard let place = state.table.place(of: buffer) else { return }
+      let hinted = state.table[place].isHinted ? state.table[place].hint.inode : nil
+      body(&state.table, place)
+      guard let hinted, let hints = state.hearing?.hints else { return }
+      hints.unwatch(hinted)
+      state.table.setHinted(place, false)
+      if state.table.canBeHinted(place) { watch(place, hints, &state) }
+      // What went meanwhile was not heard.
+      state.table.startOver(place, at: .now)
+      call(&state)
+    }
+  }
 }
 
 extension ReclaimerCore {
@@ -146,7 +211,7 @@ extension ReclaimerCore {
   /// once would find it.
   func checkSoon(_ buffer: Buffer) {
     state.withLock { state in
-      guard let place = state.table.place(of: buffer) else { return }
+      guard let place = state.table.place(of: buffer), !state.table[place].isHinted else { return }
       callBy(state.table.startSoon(place, at: .now), &state)
     }
   }
@@ -218,12 +283,10 @@ extension ReclaimerCore {
         // Some reports were lost: each buffer may be the one.
         state.table.startAllOver(at: now)
       }
+      if state.hearing?.stage == .on { hear(at: now, &state) }
       return (now, state.table.takeDue(at: now, atMost: Self.mostLooks), state.isIdle(at: now))
     }
-    if isIdle {
-      counts.close()
-      idle.run()
-    }
+    if isIdle { closeKept() }
     var onlyLooked = !due.isEmpty
     for buffer in due where !look(at: buffer) { onlyLooked = false }
     return state.withLock { state in
@@ -237,6 +300,15 @@ extension ReclaimerCore {
         delist()
       }
       return !isLast
+    }
+  }
+
+  private func hear(at now: MonotonicTime, _ state: inout State) {
+    guard let hints = state.hearing?.hints else { return }
+    let heard = hints.read()
+    for inode in heard ?? [] { state.table.heardHint(inode, at: now) }
+    if heard == nil || state.hearing?.hasMissed(at: now) == true {
+      state.table.startAllOver(at: now)
     }
   }
 
@@ -264,7 +336,7 @@ extension ReclaimerCore {
         let next = state.table.endLook(place, children, at: .now)
         switch next {
         case .wait(.some(let moment)): callBy(moment, &state)
-        case .going(let going): if let watch = going.watch { state.events?.closes.remove(watch) }
+        case .going(let going): unwatch(going, state)
         case .wait(nil): break
         case .again: break
         case .withdraw: break
@@ -284,6 +356,11 @@ extension ReclaimerCore {
       }
     }
     return false
+  }
+
+  private func unwatch(_ going: borrowing BufferTable.Going, _ state: borrowing State) {
+    if let watch = going.watch { state.events?.closes.remove(watch) }
+    if let inode = going.hinted { state.hearing?.hints.unwatch(inode) }
   }
 
   /// Nil where there is nothing to learn. Nothing of the buffer's is held on return.
@@ -307,9 +384,7 @@ extension ReclaimerCore {
     }
     guard let withdrawal else { return false }
     withdrawal()
-    state.withLock { state in
-      if let place = state.table.place(of: buffer) { state.table.copiesAreWithdrawn(of: place) }
-    }
+    change(buffer) { $0.copiesAreWithdrawn(of: $1) }
     return true
   }
 
@@ -339,7 +414,8 @@ extension ReclaimerCore {
 
   private func gone(_ place: Int, _ state: inout State) -> BufferTable.Ended {
     let ended = state.table.gone(place)
-    if !isDrivenByCaller, state.table.isEmpty, state.idleCheck == nil, keepsFiles {
+    let keeps = isDrivenByCaller ? state.hearing?.stage == .on : keepsFiles
+    if keeps, state.table.isEmpty, state.idleCheck == nil {
       state.idleCheck = MonotonicTime.now.advanced(by: Self.idleTime)
       call(&state)
     }
@@ -351,6 +427,29 @@ extension ReclaimerCore {
     for waiter in ended.waiters { waiter() }
     for tracker in ended.trackers { tracker.close() }
     for deletion in ended.deletions { deletion.come() }
+  }
+
+  /// What is kept open from one buffer to the next.
+  private func closeKept() {
+    if !isDrivenByCaller {
+      counts.close()
+      idle.run()
+    }
+    let hints: (any CloseHints)? = state.withLock { state in
+      guard state.hearing?.stage == .on, state.table.isEmpty else { return nil }
+      state.hearing?.detach()
+      return state.hearing?.hints
+    }
+    if let hints { offload { [self] in detach(hints) } }
+  }
+
+  private func detach(_ hints: any CloseHints) {
+    hints.detach()
+    let isNeeded = state.withLock { state in
+      state.hearing?.stage = state.table.isEmpty ? .off : .attaching
+      return !state.table.isEmpty
+    }
+    if isNeeded { attach(hints) }
   }
 
   /// Of dma-bufs alone: memfds need none.
@@ -367,7 +466,7 @@ extension ReclaimerCore {
     state.withLock { state in
       state.isAbandoned = true
       guard let going = state.table.abandon() else { return nil }
-      if let watch = going.watch { state.events?.closes.remove(watch) }
+      unwatch(going, state)
       return going
     }
   }

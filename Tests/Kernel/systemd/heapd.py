@@ -46,8 +46,11 @@ def confinement():
   with open(f"/proc/{process}/status") as lines:
     has = {key: value.split() for key, value in (line.split(":", 1) for line in lines)}
   check("no privileges, no capabilities, a filter of calls",
-        [has[key] for key in ("NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapBnd", "CapAmb")],
+        [has[key] for key in ("NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapInh", "CapAmb")],
         [["1"], ["2"]] + [["0" * 16]] * 4)
+  # Of what the unit gave to load BPF programs, CAP_PERFMON (38) and CAP_BPF (39), the bound alone is left, which nothing
+  # can come of under NoNewPrivileges=.
+  check("bounded to what loading took", int(has["CapBnd"][0], 16), 1 << 38 | 1 << 39)
   check("a user of its own", has["Uid"], [str(pwd.getpwnam("heapd").pw_uid)] * 4)
   check("its groups", {grp.getgrgid(int(group)).gr_name for group in has["Groups"]},
         {"heapd", "dmaheap"})
@@ -56,8 +59,9 @@ def confinement():
   check("mounts and network of its own, users as they are", spaces,
         {"mnt": False, "net": False, "user": True})
   exposure = run("systemd-analyze", "security", "--no-pager", "heapd.service").split()[-3]
+  # 0.9 without the two capabilities and bpf(2), which it counts although they are given up.
   check(f"systemd-analyze security: an exposure of {exposure}, where 10 is the worst",
-        float(exposure) < 1)
+        float(exposure) < 1.2)
 
 
 # What root may do without the unit's options, and what comes of it with them.

@@ -288,11 +288,11 @@ extension LiveBuffers {
   package func settleCopies(
     _ identity: VMOIdentity, besides children: Int, withdrawal: @escaping CleanupAction
   ) {
-    core.withTable { table in
-      guard let place = table.place(of: identity),
-        let count = try? table[place].family.parent(identity)?.referenceCount()
-      else { return }
-      table.setCopies(max(0, count - 1 - children), of: place, withdrawal: withdrawal)
+    guard let buffer = record(identity, { $0.buffer }) else { return }
+    core.change(buffer) { table, place in
+      if let count = try? table[place].family.parent(identity)?.referenceCount() {
+        table.setCopies(max(0, count - 1 - children), of: place, withdrawal: withdrawal)
+      }
     }
   }
 }

@@ -1,0 +1,90 @@
+import Foundation
+import Glibc
+import HeapClient
+import LinuxHeaps
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import HeapTestKit
+
+/// heapd on a kernel with BTF, as root: it is told of dma-bufs' closes, and is not woken to ask.
+@Suite(
+  .serialized,
+  .enabled(
+    if: unsafe access("/sys/kernel/btf/vmlinux", R_OK) == 0
+      && access("/dev/dma_heap/system", R_OK) == 0 && geteuid() == 0,
+    "needs a kernel with BTF, a dma-buf heap, and root"))
+struct ServedClosesTests {
+  private static let resting: UInt32 = 4
+
+  @Test(arguments: [false, true])
+  func `the last close of a holder at rest is heard`(_ isMapped: Bool) throws {
+    let daemon = try Daemon(heap: ["system"], arguments: ["--log-level", "info"])
+    #expect(daemon.log.contains("the kernel tells of dma-bufs' closes"))
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let peer = try Peer()
+    let isGone = try Self.hold(heap, peer)
+    if isMapped {
+      try peer.map(byteCount: pageSize)
+      try peer.closeDescriptor()
+    }
+    // It is attached on another thread, and what came before is looked at; then nothing is done by the clock but to
+    // ask, ever more seldom, whether something was missed.
+    sleep(Self.resting)
+    let before = try ServerStatus(of: heap).reclaimer
+    sleep(Self.resting)
+    let after = try ServerStatus(of: heap).reclaimer
+    #expect(after.wakeups - before.wakeups <= 2)
+    #expect(after.checks == before.checks)
+    #expect(!isGone.value)
+    if isMapped { try peer.unmap(byteCount: pageSize) } else { try peer.closeDescriptor() }
+    #expect(eventually { isGone.value })
+  }
+
+  @Test func `without events the count is read by the clock`() throws {
+    let daemon = try Daemon(
+      heap: ["system"], configuration: "events = off", arguments: ["--log-level", "info"])
+    #expect(!daemon.log.contains("the kernel tells"))
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let peer = try Peer()
+    let isGone = try Self.hold(heap, peer)
+    sleep(Self.resting)
+    let before = try ServerStatus(of: heap).reclaimer
+    sleep(Self.resting)
+    // How often depends on what a look costs, which is much under emulation.
+    #expect(try ServerStatus(of: heap).reclaimer.checks > before.checks)
+    try peer.closeDescriptor()
+    #expect(eventually { isGone.value })
+  }
+
+  @Test func `it keeps neither of the rights that loading takes`() throws {
+    let daemon = try Daemon(heap: ["system"])
+    let status = try String(
+      contentsOfFile: "/proc/\(daemon.process.processIdentifier)/status", encoding: .utf8)
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd"] {
+      let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("\(set):") })
+      let bits = try #require(
+        UInt64(line.dropFirst(set.count + 1).filter { $0 != "\t" }, radix: 16))
+      // CAP_PERFMON and CAP_BPF (linux/capability.h).
+      #expect(bits & (1 << 38 | 1 << 39) == 0, "\(line)")
+    }
+  }
+
+  /// A buffer that another process alone holds, and what its end will set.
+  private static func hold(_ heap: RemoteHeap, _ peer: borrowing Peer) throws -> Flag {
+    let isGone = Flag()
+    let vmo = try heap.allocateVmo(
+      size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 0,
+      cleanup: [{ isGone.set() }])
+    try peer.hold(vmo)
+    return isGone
+  }
+}
+
+private final class Flag: Sendable {
+  private let isSet = Atomic(false)
+  func set() { isSet.store(true, ordering: .releasing) }
+  var value: Bool { isSet.load(ordering: .acquiring) }
+}
