@@ -47,7 +47,9 @@ let package = Package(
     .executableTarget(
       name: "kernel-bench",
       dependencies: [
-        "Figures", "Peers", .product(name: "LinuxHeaps", package: "linux-heaps"),
+        "Figures", "Peers", .product(name: "HeapClient", package: "linux-heaps"),
+        .product(name: "HeapServer", package: "linux-heaps"),
+        .product(name: "LinuxHeaps", package: "linux-heaps"),
       ],
       swiftSettings: settings),
     .target(name: "Figures", swiftSettings: settings),

@@ -8,9 +8,16 @@ package struct Figure {
     case mebibytes = "MiB"
     case percent = "%"
     case times = ""
+    case count = "in 20 s"
 
     /// Digits after the point that mean something.
-    fileprivate var digits: Int { self == .microseconds ? 1 : 2 }
+    fileprivate var digits: Int {
+      switch self {
+      case .count: 0
+      case .microseconds: 1
+      default: 2
+      }
+    }
   }
 
   fileprivate let name: String

@@ -1,5 +1,9 @@
+internal import Dispatch
 internal import Figures
+internal import Foundation
 internal import Glibc
+internal import HeapClient
+internal import HeapServer
 internal import LinuxHeaps
 internal import Peers
 internal import Synchronization
@@ -10,6 +14,8 @@ enum Scenario: String, CaseIterable {
   case slices = "b"
   case quietHolder = "c"
   case rest = "d"
+  case servedHolder = "e"
+  case servedRest = "f"
 
   var title: String {
     switch self {
@@ -17,6 +23,8 @@ enum Scenario: String, CaseIterable {
     case .slices: "a slice and its close, beside dup and close"
     case .quietHolder: "another process closes the last handle, one buffer, held 5 ms to 1 s"
     case .rest: "at rest with buffers that others hold"
+    case .servedHolder: "as c, of a service's buffers, \(Service.hears)"
+    case .servedRest: "as d, of a service's buffers, \(Service.hears)"
     }
   }
 
@@ -25,8 +33,11 @@ enum Scenario: String, CaseIterable {
     switch self {
     case .rounds: try rounds()
     case .slices: try slices()
-    case .quietHolder: try quietHolder(holder)
+    case .quietHolder:
+      try quietHolder(DMABufHeap(heaps: ["system"]), holder, p50: 40, longest: 150)
     case .rest: try rest()
+    case .servedHolder: try servedHolder(holder)
+    case .servedRest: try servedRest()
     }
   }
 
@@ -97,8 +108,9 @@ extension Scenario {
 // MARK: c
 
 extension Scenario {
-  private func quietHolder(_ holder: CInt) throws -> [Figure] {
-    let heap = DMABufHeap(heaps: ["system"])
+  private func quietHolder(
+    _ heap: any Heap, _ holder: CInt, p50: Double, p99: Double? = nil, longest: Double? = nil
+  ) throws -> [Figure] {
     var generator = SystemRandomNumberGenerator()
     var delays: [Double] = []
     for index in 0..<100 {
@@ -117,8 +129,9 @@ extension Scenario {
     }
     delays.sort()
     return [
-      Figure("p50", delays[delays.count / 2], .milliseconds, target: 40),
-      Figure("the longest of \(delays.count)", delays.last!, .milliseconds, target: 150),
+      Figure("p50", delays[delays.count / 2], .milliseconds, target: p50),
+      Figure("p99", delays[delays.count * 99 / 100], .milliseconds, target: p99),
+      Figure("the longest of \(delays.count)", delays.last!, .milliseconds, target: longest),
     ]
   }
 }
@@ -149,9 +162,85 @@ extension Scenario {
   }
 }
 
+// MARK: e, f
+
+extension Scenario {
+  private func servedHolder(_ holder: CInt) throws -> [Figure] {
+    let service = try Service()
+    // It begins to listen with the first buffer, on another thread.
+    let first = try allocate(service.heap, pageSize, .max)
+    sleep(2)
+    let figures =
+      Service.isHearing
+      ? try quietHolder(service.heap, holder, p50: 1, p99: 20)
+      : try quietHolder(service.heap, holder, p50: 40, longest: 150)
+    _ = consume first
+    return figures
+  }
+
+  private func servedRest() throws -> [Figure] {
+    let service = try Service()
+    var figures: [Figure] = []
+    for count in [100, 1000, 10_000] {
+      var others: [CInt] = []
+      for index in 0..<count {
+        others.append(try allocate(service.heap, pageSize, index).releaseDescriptor().release())
+      }
+      sleep(15)
+      let begin = (wall: now(), own: processorTime(), wakeUps: try service.wakeUps())
+      sleep(20)
+      let share = Double(processorTime() - begin.own) / Double(now() - begin.wall) * 100
+      let wakeUps = try service.wakeUps() - begin.wakeUps
+      figures.append(Figure("\(count) buffers", share, .percent, target: 1))
+      figures.append(
+        Figure("wake-ups", Double(wakeUps), .count, target: Service.isHearing ? 0 : nil))
+      for descriptor in others { close(descriptor) }
+      while service.heap.liveBufferCount > 0 { usleep(1000) }
+    }
+    return figures
+  }
+}
+
+/// The system heap, served to this process by a thread of it.
+private final class Service {
+  static let isHearing = unsafe access("/sys/kernel/btf/vmlinux", R_OK) == 0
+  static let hears = isHearing ? "closes are heard" : "counts are read"
+
+  let heap: RemoteHeap
+  private let server: HeapServer
+
+  init() throws {
+    let path = "/tmp/kernel-bench.\(getpid())"
+    var policy = Policy()
+    policy.limits.connection.buffers = 20_000
+    policy.limits.user.buffers = 20_000
+    let server = try HeapServer(
+      sockets: HeapServer.Sockets(
+        heap: Listener(at: path), observer: Listener(at: path + ".observer")),
+      policy: policy, heapName: "system"
+    ) { DMABufHeap(heaps: ["system"], reclaimer: $0) }
+    self.server = server
+    DispatchQueue(label: "server").async {
+      do { try server.run() } catch { fatalError("\(error)") }
+    }
+    heap = try RemoteHeap(socket: path)
+  }
+
+  deinit { server.stop() }
+
+  /// Turns of the reclaimer.
+  func wakeUps() throws -> Int {
+    let status = try heap.status()
+    guard let name = status.range(of: #""wakeups":"#),
+      let number = Int(status[name.upperBound...].drop { $0 == " " }.prefix { $0.isNumber })
+    else { throw Failure(description: "no wake-ups in \(status)") }
+    return number
+  }
+}
+
 // MARK: For all
 
-private func allocate(_ heap: DMABufHeap, _ size: UInt64, _ index: Int) throws -> VMO {
+private func allocate(_ heap: some Heap, _ size: UInt64, _ index: Int) throws -> VMO {
   try heap.allocateVmo(
     size: size, settings: SingleBufferSettings(), bufferCollectionID: 1,
     bufferIndex: UInt64(index), cleanup: [])

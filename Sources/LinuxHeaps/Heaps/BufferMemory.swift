@@ -42,6 +42,7 @@ public struct BufferMemory: ~Copyable, Sendable {
   /// - Parameters:
   ///   - descriptor: The only one there is of the dma-buf, which has no mapping and no import either: `count` in its
   ///     fdinfo is 1.
+  ///   - request: What was asked for.
   ///   - heapName: What ``VMO/heapName`` shows.
   ///   - grant: What ``Admission/admit(_:for:)`` gave for it.
   /// - Throws: ``HeapError/Code/wrongType`` for what is no dma-buf, or one that is smaller than the request;
@@ -72,6 +73,7 @@ public struct BufferMemory: ~Copyable, Sendable {
   /// - Parameters:
   ///   - descriptor: A memfd that is sealed against shrinking (`F_SEAL_SHRINK`): holders would be ended by SIGBUS where
   ///     another holder made it shorter. It is closed.
+  ///   - request: What was asked for.
   ///   - heapName: What ``VMO/heapName`` shows.
   ///   - grant: What ``Admission/admit(_:for:)`` gave for it.
   /// - Throws: ``HeapError/Code/wrongType`` for what is no such memfd, or one that is smaller than the request;

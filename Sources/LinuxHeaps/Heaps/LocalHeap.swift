@@ -10,6 +10,9 @@ public protocol LocalHeap: Heap {
   /// Makes memory. The buffer's (collection, index) is free, and nobody else asks for it meanwhile.
   ///
   /// Called on any thread, and on several at a time.
+  ///
+  /// - Throws: ``HeapError/Code/noMemory`` where there is not enough, ``HeapError/Code/notSupported`` for memory that the
+  ///   heap does not have; whatever else keeps it from making it.
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory
 
   /// Whether an allocation is a few system calls that wait for nothing. By default it is not: the kernel
