@@ -83,11 +83,11 @@ int CLinuxHeaps_bpf_missed(int program, uint64_t *count) {
     return result;
 }
 
-void CLinuxHeaps_drop_bpf_capabilities(void) {
+int CLinuxHeaps_drop_bpf_capabilities(void) {
     static const int dropped[] = {CAP_PERFMON, CAP_BPF};
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) != 0) return;
+    if (syscall(SYS_capget, &header, data) != 0) return -1;
     for (unsigned i = 0; i < sizeof dropped / sizeof *dropped; i++) {
         struct __user_cap_data_struct *half = &data[CAP_TO_INDEX(dropped[i])];
         half->effective &= ~CAP_TO_MASK(dropped[i]);
@@ -96,6 +96,6 @@ void CLinuxHeaps_drop_bpf_capabilities(void) {
         // No program that it starts gets them either; takes CAP_SETPCAP, and without it there is none to start.
         prctl(PR_CAPBSET_DROP, dropped[i], 0, 0, 0);
     }
-    syscall(SYS_capset, &header, data);
+    return (int)syscall(SYS_capset, &header, data);
 }
 #endif

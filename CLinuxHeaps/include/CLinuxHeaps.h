@@ -148,7 +148,7 @@ int CLinuxHeaps_bpf_ring(uint32_t size);
 int CLinuxHeaps_bpf_missed(int program, uint64_t *_Nonnull count);
 
 /// Gives up CAP_BPF and CAP_PERFMON (capabilities(7)) for good: of the calling thread, so before there are others.
-void CLinuxHeaps_drop_bpf_capabilities(void);
+int CLinuxHeaps_drop_bpf_capabilities(void);
 
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);

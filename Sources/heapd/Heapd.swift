@@ -5,6 +5,7 @@ internal import Glibc
 internal import HeapServer
 internal import LinuxHeaps
 internal import Logging
+internal import SystemPackage
 
 /// The heap service (see `heapd --help`).
 @main
@@ -53,7 +54,11 @@ enum Heapd {
       heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
       makeHeap: { heap.make(reclaimer: $0) })
     // It needs no other than to load, and clients' messages are read from here on.
-    CLinuxHeaps_drop_bpf_capabilities()
+    do throws(Errno) { _ = try call { CLinuxHeaps_drop_bpf_capabilities() } } catch {
+      throw HeapError(
+        error, "give up CAP_BPF and CAP_PERFMON", at: "capset(2)",
+        fix: "let the unit's SystemCallFilter= allow capset, or do not give them: events = off")
+    }
     try server.run(signals)
   }
 

@@ -22,14 +22,20 @@ final class FDInfoFiles: Sendable {
   func count(of number: CInt) throws(Errno) -> Int? {
     guard let file = try file(of: number) else { return try FDInfo.read(number)?.count }
     let descriptor = file.fd.rawValue
-    // The kernel's text is of 200 bytes and a name of 31.
-    return try unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) {
-      (text) throws(Errno) -> Int? in
-      let length = try call { unsafe pread(descriptor, text.baseAddress! + 1, text.count - 2, 0) }
-      unsafe text[0] = CChar(bitPattern: UInt8(ascii: "\n"))
-      unsafe text[length + 1] = 0
-      return unsafe FDInfo.count(in: text.baseAddress!)
+    // The kernel's text is of 200 bytes and a name of 31. The result is a value, because the closure loses the type of
+    // what it throws before Swift 6.3.
+    let read = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) {
+      text -> Result<Int?, Errno> in
+      do throws(Errno) {
+        let length = try call { unsafe pread(descriptor, text.baseAddress! + 1, text.count - 2, 0) }
+        unsafe text[0] = CChar(bitPattern: UInt8(ascii: "\n"))
+        unsafe text[length + 1] = 0
+        return .success(unsafe FDInfo.count(in: text.baseAddress!))
+      } catch {
+        return .failure(error)
+      }
     }
+    return try read.get()
   }
 
   private func file(of number: CInt) throws(Errno) -> SharedFD? {

@@ -329,33 +329,42 @@ extension ReclaimerCore {
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
   @discardableResult func look(at buffer: Buffer) -> Bool {
     while let children = ask(about: buffer) {
-      let next: BufferTable.Look = state.withLock { state in
-        state.counters.checks += 1
-        // It cannot go while it is looked at, but where all were let go of.
-        guard let place = state.table.place(of: buffer) else { return .wait(nil) }
-        let next = state.table.endLook(place, children, at: .now)
-        switch next {
-        case .wait(.some(let moment)): callBy(moment, &state)
-        case .going(let going): unwatch(going, state)
-        case .wait(nil): break
-        case .again: break
-        case .withdraw: break
-        }
-        return next
-      }
-      switch consume next {
-      case .wait: return true
+      switch end(children, of: buffer) {
+      case .hasChildren: return true
       case .again: continue
-      case .withdraw:
-        // Whoever keeps them is another process. Only a count without them proves that no child is left.
-        offload { [self] in if withdrawCopies(buffer) { look(at: buffer) } }
-        return false
-      case .going(let going):
-        takeBack(going, isSlow: buffer.isSlowToReclaim)
-        return false
+      case .changes: return false
       }
     }
     return false
+  }
+
+  private enum Looked { case hasChildren, again, changes }
+
+  private func end(_ children: Children, of buffer: Buffer) -> Looked {
+    var going: BufferTable.Going?
+    let looked: Looked? = state.withLock { state in
+      state.counters.checks += 1
+      // It cannot go while it is looked at, but where all were let go of.
+      guard let place = state.table.place(of: buffer) else { return .hasChildren }
+      switch state.table.endLook(place, children, at: .now) {
+      case .wait(let moment):
+        if let moment { callBy(moment, &state) }
+        return .hasChildren
+      case .again: return .again
+      case .withdraw: return nil
+      case .going(let found):
+        unwatch(found, state)
+        going = consume found
+        return .changes
+      }
+    }
+    // Whoever keeps copies is another process. Only a count without them proves that no child is left.
+    guard let looked else {
+      offload { [self] in if withdrawCopies(buffer) { look(at: buffer) } }
+      return .changes
+    }
+    if let going = going.take() { takeBack(going, isSlow: buffer.isSlowToReclaim) }
+    return looked
   }
 
   private func unwatch(_ going: borrowing BufferTable.Going, _ state: borrowing State) {
