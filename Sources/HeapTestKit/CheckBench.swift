@@ -157,8 +157,8 @@ package struct OpenDescriptors {
     target.hasSuffix("/stat") || target == "anon_inode:[timerfd]"
   }
 
-  /// What heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles).
-  private static func isKept(_ target: String) -> Bool {
+  /// Whether a link in /proc/PID/fd is of what heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles).
+  package static func isKept(_ target: String) -> Bool {
     target.hasPrefix("/dev/dma_heap") || target.hasPrefix("/sys/kernel/mm/cma/")
       || target.contains("/fdinfo/")
   }

@@ -1,4 +1,5 @@
 package import Glibc
+import HeapTestKit
 import LinuxHeaps
 
 /// Another process's open descriptors, as /proc lists them, without what heaps keep open from one buffer
@@ -8,15 +9,9 @@ package enum ProcessFiles {
   package static func list(of process: pid_t) throws -> [String] {
     try SmallFile.entries(of: "/proc/\(process)/fd").compactMap { number in
       let link = try? SmallFile.link("/proc/\(process)/fd/\(number)")
-      if let link, isKept(link) { return nil }
+      if let link, OpenDescriptors.isKept(link) { return nil }
       return link?.filter { !$0.isNumber } ?? "closed by now"
     }.sorted()
-  }
-
-  /// Whether a link in /proc/PID/fd is of what heaps keep: their devices, and files of fdinfo.
-  package static func isKept(_ link: String) -> Bool {
-    link.hasPrefix("/dev/dma_heap") || link.hasPrefix("/sys/kernel/mm/cma/")
-      || link.contains("/fdinfo/")
   }
 
   /// When nothing changes for a while. heapd closes a moment after its answer what it sent with it.

@@ -8,11 +8,11 @@ import Testing
 
 /// What a program outside of the package can do with a heap of its own: no import here is `@testable`.
 @Suite struct VendorHeapTests {
-  static let node = "/dev/dma_heap/system"
+  static let node = access("/dev/dma_heap/system", R_OK) == 0 ? "/dev/dma_heap/system" : nil
   static let vendor = HeapUnderTest(
-    name: "vendor", kind: access(node, R_OK) == 0 ? .dmaHeap : .memfd
+    name: "vendor", kind: node == nil ? .memfd : .dmaHeap
   ) {
-    VendorHeap(node: access(node, R_OK) == 0 ? node : nil)
+    VendorHeap(node: node)
   }
 
   @Test(arguments: HeapCheck.all(for: vendor))
@@ -30,7 +30,7 @@ import Testing
         heap: Listener(at: path, mode: 0o600),
         observer: Listener(at: path + ".observer", mode: 0o600)),
       heapName: "vendor"
-    ) { VendorHeap(node: access(Self.node, R_OK) == 0 ? Self.node : nil, reclaimer: $0) }
+    ) { VendorHeap(node: Self.node, reclaimer: $0) }
     let end = Task {
       await withCheckedContinuation { continuation in
         DispatchQueue(label: "server").async {

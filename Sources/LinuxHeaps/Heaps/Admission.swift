@@ -17,7 +17,7 @@ public final class Admission: Sendable {
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
     /// Whose pages are promised.
-    var promises = Places<any PromisedPages>()
+    var promises: [ObjectIdentifier: any PromisedPages] = [:]
     var reading: Reading?
   }
 
@@ -145,7 +145,7 @@ public final class Admission: Sendable {
     state.reading = Reading(machine)
     if size > headroom(machine, besides: spoken) {
       // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-      let open = state.promises.all.reduce(state.underway) { $0 + $1.untouchedBytes }
+      let open = state.promises.values.reduce(state.underway) { $0 + $1.untouchedBytes }
       if size > headroom(machine, besides: open) {
         return "\(machine.available(movable: movable).asByteCount) are available, less a floor of "
           + floor(of: machine).asByteCount
@@ -185,7 +185,7 @@ public final class Admission: Sendable {
     private let size: UInt64
     /// Not seen in the kernel's figures yet.
     private var isUnderway: Bool
-    fileprivate var promise: Int?
+    fileprivate var promise: ObjectIdentifier?
 
     fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool) {
       self.admission = admission
@@ -202,10 +202,11 @@ public final class Admission: Sendable {
     fileprivate mutating func watch(_ pages: any PromisedPages) {
       guard isUnderway else { return }
       isUnderway = false
-      promise = admission.state.withLock { [size] state in
+      promise = ObjectIdentifier(pages)
+      admission.state.withLock { [size] state in
         state.underway -= size
         state.promised += size
-        return state.promises.insert(pages)
+        state.promises[ObjectIdentifier(pages)] = pages
       }
     }
 
@@ -216,7 +217,7 @@ public final class Admission: Sendable {
         if isUnderway { state.underway -= size }
         guard let promise else { return nil }
         state.promised -= size
-        return state.promises.remove(promise)
+        return state.promises.removeValue(forKey: promise)
       }
     }
   }

@@ -161,12 +161,14 @@ struct BufferTable {
     hash(key.bufferCollectionID, key.bufferIndex) &+ heap.rawValue &* 0x9E37_79B1
   }
 
+  private func hash(_ identity: VMOIdentity) -> UInt32 { hash(identity.device, identity.inode) }
+
   func place(of key: BufferKey, in heap: HeapNumber) -> Int? {
     keys.find(hash(key, heap)) { records[$0].key == key && records[$0].heap == heap }
   }
 
   func place(of identity: VMOIdentity) -> Int? {
-    identities.find(hash(identity.device, identity.inode)) {
+    identities.find(hash(identity)) {
       records[$0].family.parent(identity) != nil
     }
   }
@@ -244,7 +246,7 @@ struct BufferTable {
   }
 
   private mutating func register(_ identity: VMOIdentity, _ place: Int) {
-    identities.insert(hash(identity.device, identity.inode), place)
+    identities.insert(hash(identity), place)
   }
 
   /// Takes one more parent of a buffer that has a child: the caller's.
@@ -439,8 +441,6 @@ struct BufferTable {
     if let first = family.first { identities.remove(hash(first.identity), place) }
     for parent in family.others { identities.remove(hash(parent.identity), place) }
   }
-
-  private func hash(_ identity: VMOIdentity) -> UInt32 { hash(identity.device, identity.inode) }
 
   /// Lets go of the first buffer that has memory, whoever holds children: they keep it. Nil where there is none.
   mutating func abandon() -> Going? {

@@ -27,7 +27,7 @@ final class ReclaimerCore: Sendable {
 
     /// The earlier of the next look and the next idle check.
     var next: MonotonicTime? {
-      [table.nextLook, idleCheck, hearing?.check].compactMap { $0 }.min()
+      earliest(earliest(table.nextLook, idleCheck), hearing?.check)
     }
 
     /// True when no buffer lives and none came since the last check.
@@ -332,17 +332,26 @@ extension ReclaimerCore {
       switch end(children, of: buffer) {
       case .hasChildren: return true
       case .again: continue
-      case .changes: return false
+      case .copies:
+        // Whoever keeps them is another process. Only a count without them proves that no child is left.
+        offload { [self] in if withdrawCopies(buffer) { look(at: buffer) } }
+        return false
+      case .goes: return false
       }
     }
     return false
   }
 
-  private enum Looked { case hasChildren, again, changes }
+  private enum Looked {
+    case hasChildren, again
+    /// Nothing is left but copies that can be withdrawn.
+    case copies
+    case goes
+  }
 
   private func end(_ children: Children, of buffer: Buffer) -> Looked {
     var going: BufferTable.Going?
-    let looked: Looked? = state.withLock { state in
+    let looked: Looked = state.withLock { state in
       state.counters.checks += 1
       // It cannot go while it is looked at, but where all were let go of.
       guard let place = state.table.place(of: buffer) else { return .hasChildren }
@@ -351,17 +360,12 @@ extension ReclaimerCore {
         if let moment { callBy(moment, &state) }
         return .hasChildren
       case .again: return .again
-      case .withdraw: return nil
+      case .withdraw: return .copies
       case .going(let found):
         unwatch(found, state)
         going = consume found
-        return .changes
+        return .goes
       }
-    }
-    // Whoever keeps copies is another process. Only a count without them proves that no child is left.
-    guard let looked else {
-      offload { [self] in if withdrawCopies(buffer) { look(at: buffer) } }
-      return .changes
     }
     if let going = going.take() { takeBack(going, isSlow: buffer.isSlowToReclaim) }
     return looked
@@ -479,4 +483,10 @@ extension ReclaimerCore {
       return going
     }
   }
+}
+
+/// The earlier of two moments, where there are two; asked at each turn, so that nothing is allocated for it.
+private func earliest(_ one: MonotonicTime?, _ other: MonotonicTime?) -> MonotonicTime? {
+  guard let one, let other else { return one ?? other }
+  return min(one, other)
 }

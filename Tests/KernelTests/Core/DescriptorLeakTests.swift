@@ -1,3 +1,4 @@
+import HeapTestKit
 import TestSupport
 import Testing
 
@@ -49,7 +50,7 @@ import Testing
       let areClosed = try await eventuallyHolds {
         kept = try SmallFile.entries(of: "/proc/self/fd").compactMap {
           try? SmallFile.link("/proc/self/fd/\($0)")
-        }.filter(ProcessFiles.isKept)
+        }.filter(OpenDescriptors.isKept)
         return kept.isEmpty && heap.buffers.count == 0
       }
       if !areClosed { fatalError("\(kept)") }

@@ -1,4 +1,4 @@
-import TestSupport
+import HeapTestKit
 
 @testable import LinuxHeaps
 
@@ -9,7 +9,8 @@ func openDescriptors() throws -> [String] {
   try SmallFile.entries(of: "/proc/self/fd").compactMap {
     try? SmallFile.link("/proc/self/fd/\($0)")
   }
-  .filter { !$0.hasSuffix("/stat") && !$0.hasPrefix("/sys/") && !ProcessFiles.isKept($0) }.sorted()
+  .filter { !$0.hasSuffix("/stat") && !$0.hasPrefix("/sys/") && !OpenDescriptors.isKept($0) }
+  .sorted()
 }
 
 /// How many descriptors of this process are open on the memfds of a buffer.
