@@ -6,7 +6,7 @@ public import LinuxHeaps
 public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// What a heap is in the kernel; it decides which checks there are.
   public enum Kind: String, CaseIterable, Sendable {
-    /// Dma-bufs, of a node of `/dev/dma_heap` or another driver.
+    /// A node of `/dev/dma_heap`.
     case dmaHeap = "dma-buf heap"
     case udmabuf
     case memfd
@@ -30,7 +30,8 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   ///
   /// - Parameters:
   ///   - name: For reports.
-  ///   - kind: What its buffers are in the kernel: dma-bufs of any driver are those of a ``Kind/dmaHeap``.
+  ///   - kind: What its buffers are in the kernel. Of a ``Kind/dmaHeap`` some checks open the node that `name` names; for
+  ///     dma-bufs of another driver there is no kind yet.
   ///   - settings: What its requests say.
   ///   - make: A heap of its own for each check, so that a check counts only its own buffers.
   public init(
