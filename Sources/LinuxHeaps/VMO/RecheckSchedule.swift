@@ -34,7 +34,8 @@ struct RecheckSchedule: Sendable {
     if interval < longest {
       interval = min(interval * 2, longest)
     } else if interval / 128 < round {
-      interval *= 2
+      // At once: on the way there by doubling, ten thousand buffers would take a tenth of a processor for minutes.
+      repeat { interval *= 2 } while interval / 128 < round
     } else if interval > longest, interval / 256 >= round {
       interval = max(interval / 2, longest)
     }
