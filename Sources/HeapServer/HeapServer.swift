@@ -8,9 +8,6 @@ internal import SystemPackage
 /// One thread waits for all clients (epoll(7)); what the kernel may take long about runs on others.
 /// The server keeps the parents of buffers, and never a child.
 public final class HeapServer: Sendable {
-  /// Makes the heap that is served; its buffers are watched by the server's own event loop.
-  public typealias MakeHeap = @Sendable (Reclaimer) -> any LocalHeap
-
   /// Where the clients are.
   public struct Sockets: Sendable {
     let heap: Listener
@@ -36,7 +33,7 @@ public final class HeapServer: Sendable {
 
   private let sockets: Sockets
   private let heapName: String
-  private let makeHeap: MakeHeap
+  private let heap: any LocalHeap
   private let policy: Policy
   private let manager: ServiceManager?
   private let inherited: Guarded<[InheritedBuffer]>
@@ -52,15 +49,15 @@ public final class HeapServer: Sendable {
   ///   - sockets: Where the clients are.
   ///   - policy: What they may have; ``reload(_:)`` changes it.
   ///   - log: Where refusals and the server's own troubles go.
-  ///   - makeHeap: Makes the heap, once, when the server runs.
+  ///   - heap: Makes the memory. What is served stands in the server's own table, and not in ``LocalHeap/buffers``.
   ///   - heapName: What the status calls the heap.
   ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
   /// - Throws: `noResources` where the process may open no more files.
   public init(
     sockets: Sockets, policy: Policy = Policy(), manager: ServiceManager? = nil,
-    inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"), heapName: String,
-    makeHeap: @escaping MakeHeap
+    inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"),
+    heap: any LocalHeap, heapName: String
   ) throws(HeapError) {
     self.sockets = sockets
     self.policy = policy
@@ -68,7 +65,7 @@ public final class HeapServer: Sendable {
     self.inherited = Guarded(inherited)
     self.log = log
     self.heapName = heapName
-    self.makeHeap = makeHeap
+    self.heap = heap
     mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
     closes = policy.hearsCloses ? Self.load(log) : nil
   }
@@ -96,8 +93,8 @@ public final class HeapServer: Sendable {
     let loop = try attempt("start the server") { () throws(Errno) in
       try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
-        hasInherited: !inherited.isEmpty, signals: signals, closes: closes, heapName: heapName,
-        makeHeap: makeHeap)
+        hasInherited: !inherited.isEmpty, signals: signals, closes: closes, heap: heap,
+        heapName: heapName)
     }
     loop.takeOver(inherited)
     loop.run()

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import HeapProtocol
+internal import HeapSurvey
 internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
@@ -16,8 +17,6 @@ final class ServerLoop {
   private let shared: Shared
   /// Read, and not handled yet.
   private var mail: [Message] = []
-  private let reclaimer: Reclaimer
-  private let slowReclaims = SlowReclaims()
   private let store: ParentStore?
   private let connections: Connections
   private let acceptor: Acceptor
@@ -31,9 +30,8 @@ final class ServerLoop {
 
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
-    mailbox: Mailbox, hasInherited: Bool, signals: Signals?, closes: (any CloseHints)?,
-    heapName: String,
-    makeHeap: HeapServer.MakeHeap
+    mailbox: Mailbox, hasInherited: Bool, signals: Signals?, closes: DMABufCloses?,
+    heap: any LocalHeap, heapName: String
   ) throws(Errno) {
     self.heapName = heapName
     self.manager = manager
@@ -41,31 +39,21 @@ final class ServerLoop {
     metricsPage = sockets.metricsPage
     let shared = try Shared(policy, mailbox, log)
     self.shared = shared
-    let (workers, slowReclaims) = (shared.workers, self.slowReclaims)
-    reclaimer = try Reclaimer(drivenByCaller: Reclaimer.Recheck(), hints: closes) { work in
-      workers.run(in: slowReclaims.begin()) {
-        work()
-        slowReclaims.end()
-        mailbox.post(.wentBack)
-      }
-    }
-    let heap = makeHeap(reclaimer)
     if let manager, manager.keepsDescriptors || hasInherited {
-      store = try ParentStore(manager, heap.buffers, mailbox, log: log)
+      store = try ParentStore(manager, mailbox, log: log)
     } else {
       store = nil
     }
     connections = Connections(shared)
     acceptor = try Acceptor(shared, sockets, heap.properties, connections)
-    buffers = ServedBuffers(shared, heap, reclaimer, store, connections)
+    buffers = ServedBuffers(
+      shared, descriptorsPerBuffer: heap.descriptorsPerBuffer, try CloseReports(shared, closes),
+      store, connections)
     heapRequests = HeapRequests(shared, heap, store, buffers, connections)
-    observerRequests = ObserverRequests(shared, heap, buffers, connections)
+    observerRequests = ObserverRequests(shared, buffers, connections)
     holderSearch = HolderSearch(shared, buffers)
     metricsReaders = try MetricsReaders(shared, sockets.metrics)
     try shared.poller.add(mailbox.descriptor, EventSource(.mailbox))
-    for descriptor in reclaimer.descriptors {
-      try shared.poller.add(descriptor, EventSource(.reclaimer))
-    }
     if let number = signals?.fd.rawValue { try shared.poller.add(number, EventSource(.signal)) }
   }
 
@@ -82,7 +70,7 @@ final class ServerLoop {
       // A client that hears of a buffer's end may ask for its name or its room at once.
       readMail()
       for index in 0..<events { handle(shared.poller[index]) }
-      if let moment = reclaimer.nextTurn, moment <= .now { turnReclaimer() }
+      if let moment = buffers.nextTurn, moment <= .now { buffers.turn() }
       for deadline in shared.deadlines.takeDue() { pass(deadline) }
       // Last, because nothing wakes the loop for what it posted itself.
       readMail()
@@ -92,27 +80,20 @@ final class ServerLoop {
     }
     connections.closeAll()
     shared.mailbox.close()
-    // Whoever holds a buffer keeps it, and so does the manager's store.
-    reclaimer.abandonAll()
+    buffers.abandonAll()
     shared.workers.finish()
     store?.finish()
     shared.closeQueue.finish()
   }
 
   private var nextMoment: MonotonicTime? {
-    guard let turn = reclaimer.nextTurn else { return shared.deadlines.next }
-    return shared.deadlines.next.map { min($0, turn) } ?? turn
-  }
-
-  private func turnReclaimer() {
-    reclaimer.turn()
-    readMail()
+    MonotonicTime.earlier(buffers.nextTurn, shared.deadlines.next)
   }
 
   private func handle(_ event: Poller.Event) {
     switch event.source.kind {
     case .mailbox: shared.mailbox.clear()
-    case .reclaimer: turnReclaimer()
+    case .closes: buffers.turn()
     case .heapListener: acceptor.accept(.heap)
     case .observerListener: acceptor.accept(.observer)
     case .connection:
@@ -120,8 +101,6 @@ final class ServerLoop {
       if event.isWritable { connections.flush(connection) }
       if event.isReadable {
         connections.read(connection, serve)
-        // Where DeleteVmo brought the last handle the buffer is gone already.
-        readMail()
       } else if event.isHungUp {
         connections.close(connection)
       }
@@ -158,13 +137,10 @@ final class ServerLoop {
     switch message {
     case .allocated(let allocation): heapRequests.finish(allocation)
     case .reported(let report): observerRequests.finish(report)
-    case .reclaimed(let key): buffers.reclaimed(key)
-    case .onlyCopies(let key): buffers.withdraw(key)
-    case .dropped(let key):
-      buffers.dropped(key)
-      // Before anyone asks whether all is quiet.
-      reclaimer.turn()
-    case .wentBack: break
+    case .closed(let place): buffers.closedByWorker(place)
+    case .dropped(let place): buffers.dropped(place)
+    case .attached(let failure): buffers.closesAreHeard(failure)
+    case .detached: buffers.closesAreUnheard()
     case .searched: holderSearch.goOn()
     case .reload(let policy): take(policy)
     case .stop: beginStop()
@@ -232,7 +208,7 @@ final class ServerLoop {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)
       },
       buffers: buffers.status, highWater: shared.metrics.highWater, orphans: buffers.orphanCount,
-      reclaimer: reclaimer.counters)
+      reclaimer: buffers.counters)
   }
 
   // MARK: Stopping
@@ -252,28 +228,6 @@ final class ServerLoop {
   /// Deletions that wait for another process are not: it may take for ever, and the buffers outlive this
   /// server.
   private var isQuiet: Bool {
-    slowReclaims.areDone && heapRequests.running == 0 && buffers.isQuiet && connections.areAnswered
+    heapRequests.running == 0 && buffers.isQuiet && connections.areAnswered
   }
-}
-
-/// Buffers that workers take back. Each has a lane of its own, because none must wait for another.
-private final class SlowReclaims: Sendable {
-  private struct State {
-    var last: UInt64 = 0
-    var running = 0
-  }
-
-  private let state = Guarded(State())
-
-  var areDone: Bool { state.withLock { $0.running == 0 } }
-
-  func begin() -> Workers.Lane {
-    state.withLock { state in
-      state.last += 1
-      state.running += 1
-      return Workers.Lane(state.last, of: .server)
-    }
-  }
-
-  func end() { state.withLock { $0.running -= 1 } }
 }

@@ -129,8 +129,6 @@ package final class DMABufCloses: Sendable {
   }
 }
 
-extension DMABufCloses: CloseHints {}
-
 /// What ``CloseProgram`` asks about a buffer: the value of a map, which this process writes by plain stores.
 ///
 /// It begins with the number of lost events. A slot of two bytes follows for each number that the lower bits of an inode

@@ -50,9 +50,8 @@ enum Heapd {
       // A manager that hands over what it kept can be told to let go of it.
       manager: ServiceManager(
         keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty),
-      inherited: inherited.buffers, log: log,
-      heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
-      makeHeap: { heap.make(reclaimer: $0) })
+      inherited: inherited.buffers, log: log, heap: heap.make(),
+      heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "))
     // It needs no other than to load, and clients' messages are read from here on.
     do throws(Errno) { _ = try call { CLinuxHeaps_drop_bpf_capabilities() } } catch {
       throw HeapError(

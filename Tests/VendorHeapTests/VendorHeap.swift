@@ -11,9 +11,9 @@ struct VendorHeap: LocalHeap {
   /// Nil for memfd.
   let node: String?
 
-  init(node: String?, reclaimer: Reclaimer = .shared) {
+  init(node: String?) {
     self.node = node
-    buffers = LiveBuffers(reclaimer: reclaimer)
+    buffers = LiveBuffers()
   }
 
   /// Which Glibc's module does not show.

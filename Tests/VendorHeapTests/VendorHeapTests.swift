@@ -29,8 +29,7 @@ import Testing
       sockets: HeapServer.Sockets(
         heap: Listener(at: path, mode: 0o600),
         observer: Listener(at: path + ".observer", mode: 0o600)),
-      heapName: "vendor"
-    ) { VendorHeap(node: Self.node, reclaimer: $0) }
+      heap: VendorHeap(node: Self.node), heapName: "vendor")
     let end = Task {
       await withCheckedContinuation { continuation in
         DispatchQueue(label: "server").async {

@@ -217,8 +217,7 @@ private final class Service {
     let server = try HeapServer(
       sockets: HeapServer.Sockets(
         heap: Listener(at: path), observer: Listener(at: path + ".observer")),
-      policy: policy, heapName: "system"
-    ) { DMABufHeap(heaps: ["system"], reclaimer: $0) }
+      policy: policy, heap: DMABufHeap(heaps: ["system"]), heapName: "system")
     self.server = server
     DispatchQueue(label: "server").async {
       do { try server.run() } catch { fatalError("\(error)") }

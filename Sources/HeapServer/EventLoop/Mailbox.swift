@@ -7,14 +7,13 @@ internal import SystemPackage
 enum Message: Sendable {
   case allocated(Allocation)
   case reported(Report)
-  /// All of the buffer is gone, but for a copy of its parent in the manager's store.
-  case reclaimed(BufferKey)
-  /// Nothing but the store's copy seems to be left of the buffer, and the count cannot tell.
-  case onlyCopies(BufferKey)
-  /// The manager has heard that it should let go of that.
-  case dropped(BufferKey)
-  /// A worker has taken one back, or found that it cannot; whoever waits for the last may go.
-  case wentBack
+  /// A worker has closed the parents of the buffer at that place.
+  case closed(Int)
+  /// The manager has heard that it should let go of the buffer's at that place.
+  case dropped(Int)
+  /// Closes of dma-bufs are heard from now on, or the reason why not.
+  case attached(HeapError?)
+  case detached
   /// A search for the holders of deleted buffers has ended.
   case searched
   case reload(Policy)

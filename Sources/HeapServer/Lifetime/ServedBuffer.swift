@@ -1,9 +1,9 @@
-internal import Glibc
 internal import LinuxHeaps
 internal import Logging
 
-/// One buffer that is served, from the request for it to the answers that all of it is gone.
-final class ServedBuffer {
+/// What the server has of a buffer beside its record in the table, from the request for it to the answers that all of it
+/// is gone.
+struct ServedBuffer {
   /// Whether the manager's store has a copy of its parent.
   enum Storing { case no, kept, dropping }
 
@@ -15,11 +15,11 @@ final class ServedBuffer {
   let connection: Connection?
   /// Empty until the allocation is done.
   var heap = ""
-  /// Set where nothing but asking tells of the last close.
-  var unreported: VMOIdentity?
+  /// Nothing but asking, or what is heard of dma-bufs, tells of the last close.
+  var isUnreported = false
   var storing = Storing.no
-  /// Of it nothing is left but the store's copy.
-  var isGone = false
+  /// Its parent is closed; the store's copy alone may be left.
+  var isClosed = false
   /// The DeleteVmo that came first.
   var deletion: Waiting?
   /// All others, oldest first.
@@ -54,18 +54,4 @@ struct Waiting {
   let transaction: UInt32
   /// When DeleteVmo came; nil for AwaitReclaimed.
   let deletionBegan: MonotonicTime?
-}
-
-/// What a new buffer is, before its vmo leaves this process.
-struct NewBuffer: Sendable {
-  let heap: String
-  let identity: VMOIdentity
-  /// Whether the kernel tells of its last close.
-  let isReported: Bool
-
-  init(_ vmo: borrowing VMO) {
-    heap = vmo.heapName ?? ""
-    identity = vmo.identity
-    isReported = vmo.kind != .dmaBuf
-  }
 }

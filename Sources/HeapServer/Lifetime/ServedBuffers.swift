@@ -2,70 +2,127 @@ internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging
+internal import SystemPackage
 
-/// The buffers that are not fully reclaimed: one record each, with its charge, who waits for its end, and whether the
-/// manager keeps a copy of it.
+/// The buffers that are not fully reclaimed. Each has one record in the table, and at the same place whose it is, who waits
+/// for its end, and whether the manager keeps a copy of it.
+///
+/// The loop owns them, so nothing here is locked. What takes long is done by workers, who get what they need and post what
+/// came of it; a record's place stays its own until then.
 final class ServedBuffers {
-  private var table: [BufferKey: ServedBuffer] = [:]
+  private var table = BufferTable(Reclaimer.Recheck())
+  /// By place.
+  private var served: [ServedBuffer?] = []
+  private let number = HeapNumber.next()
+  private let counts = FDInfoFiles()
+  private let reports: CloseReports
+  /// Of the table's looks.
+  private(set) var counters = Reclaimer.Counters()
   /// Deleted in this turn of the loop.
-  private var deleted: [ServedBuffer] = []
+  private var deleted: [Int] = []
+  /// Those whose parents a worker closes.
+  private var closing = 0
+  private var lastLane: UInt64 = 1
   /// Those of which the manager is told to let go.
   private var dropping = 0
   private let shared: Shared
-  private let heap: any LocalHeap
   private let descriptorsPerBuffer: Int
-  private let reclaimer: Reclaimer
   private let store: ParentStore?
   private let connections: Connections
 
   init(
-    _ shared: Shared, _ heap: any LocalHeap, _ reclaimer: Reclaimer, _ store: ParentStore?,
+    _ shared: Shared, descriptorsPerBuffer: Int, _ reports: CloseReports, _ store: ParentStore?,
     _ connections: Connections
   ) {
     self.shared = shared
-    self.heap = heap
-    descriptorsPerBuffer = heap.descriptorsPerBuffer
-    self.reclaimer = reclaimer
+    self.descriptorsPerBuffer = descriptorsPerBuffer
+    self.reports = reports
     self.store = store
     self.connections = connections
   }
 
-  /// Whether (collection, index) is taken.
-  func has(_ key: BufferKey) -> Bool { table[key] != nil }
+  // MARK: Finding
+
+  /// Nil where (collection, index) is free.
+  func place(of key: BufferKey) -> Int? { table.place(of: key, in: number) }
+
+  /// As long as there may be children.
+  func place(of identity: VMOIdentity) -> Int? { table.place(of: identity) }
+
+  /// The live buffer that a handle is of; nil once its deletion has begun.
+  func liveKey(of identity: VMOIdentity) -> BufferKey? {
+    guard let place = place(of: identity), table[place].state == .live else { return nil }
+    return key(at: place)
+  }
+
+  func key(at place: Int) -> BufferKey { served[place]!.key }
 
   // MARK: Coming
 
-  /// Puts a buffer on its user's account, whose key is free.
+  /// Puts a buffer, whose key is free, on its user's account.
   ///
-  /// - Returns: Nil where that was possible, or which quota is used up.
-  func add(_ key: BufferKey, _ size: UInt64, for connection: Connection) -> StaticString? {
-    if let refusal = shared.accounts.charge(size, to: connection) { return refusal }
-    enter(ServedBuffer(key, size, of: connection.user, connection))
-    return nil
+  /// - Returns: Its place, or which quota is used up.
+  func add(_ key: BufferKey, _ size: UInt64, for connection: Connection) -> Reservation {
+    if let refusal = shared.accounts.charge(size, to: connection) { return .refused(refusal) }
+    return .place(enter(ServedBuffer(key, size, of: connection.user, connection)))
   }
 
-  private func enter(_ buffer: ServedBuffer) {
-    table[buffer.key] = buffer
+  enum Reservation {
+    case place(Int)
+    case refused(StaticString)
+  }
+
+  private func enter(_ buffer: ServedBuffer) -> Int {
+    let place = table.reserve(buffer.key, in: number)!
+    while served.count <= place { served.append(nil) }
+    served[place] = buffer
     shared.descriptors.add(descriptorsPerBuffer)
     assert(sumsAgree)
+    return place
   }
 
-  /// The allocation is done.
-  func settle(_ key: BufferKey, _ new: NewBuffer) {
-    guard let buffer = table[key] else { return }
-    buffer.heap = new.heap
-    if store != nil { buffer.storing = .kept }
-    if !new.isReported {
-      buffer.unreported = new.identity
-      buffer.connection?.unreportedBuffers += 1
+  /// The memory is made.
+  ///
+  /// - Parameter copies: How many of its parent's descriptor the manager keeps that look like children.
+  /// - Returns: The first child, which is to be sent. ``sent(_:)`` says that this process has none any more.
+  func settle(
+    _ place: Int, _ memory: consuming BufferMemory, copies: Int
+  ) throws(Errno) -> OwnedFD {
+    let heap = memory.heapName
+    let child = try memory.settle(copies: copies) { memory throws(Errno) in
+      try settle(place, memory)
     }
-    shared.metrics.allocated(buffer.size, heap: new.heap)
-    shared.log.debug("buffer allocated", metadata: buffer.metadata)
+    served[place]!.heap = heap
+    if store != nil { served[place]!.storing = .kept }
+    shared.metrics.allocated(served[place]!.size, heap: heap)
+    shared.log.debug("buffer allocated", metadata: served[place]!.metadata)
+    return child
   }
 
-  /// Takes a buffer off the table and its user's account; also one that could not be made.
-  @discardableResult func remove(_ key: BufferKey) -> ServedBuffer? {
-    guard let buffer = table.removeValue(forKey: key) else { return nil }
+  private func settle(_ place: Int, _ memory: consuming BufferTable.Memory) throws(Errno) {
+    memory.watch = try reports.watch(memory.parent)
+    if memory.watch == nil {
+      served[place]!.isUnreported = true
+      served[place]!.connection?.unreportedBuffers += 1
+    }
+    table.settle(place, memory)
+    reports.begin(place, of: &table)
+  }
+
+  /// Its child is on its way, or closed where nobody takes it any more.
+  func sent(_ place: Int) {
+    // A look at once would find it on its way.
+    if served[place]?.isUnreported == true, !table[place].isHinted {
+      table.startSoon(place, at: .now)
+    }
+  }
+
+  /// No memory could be made.
+  func cancel(_ place: Int) { end(table.gone(place), leave(place)) }
+
+  /// Takes a buffer off its user's account.
+  private func leave(_ place: Int) -> ServedBuffer {
+    let buffer = served[place].take()!
     shared.accounts.refund(buffer)
     shared.descriptors.remove(descriptorsPerBuffer)
     assert(sumsAgree)
@@ -74,70 +131,153 @@ final class ServedBuffers {
 
   // MARK: Going
 
+  enum Deletion: ~Copyable {
+    case begun
+    case unknown(OwnedFD)
+    case wrongHandle(OwnedFD)
+  }
+
   /// Takes a handle back. A handle that tells no identity, as of a file system that fails, is no buffer's.
   ///
-  /// The end, which may have come on return, is told by ``Message/reclaimed(_:)``.
-  func delete(_ key: BufferKey, _ handle: consuming OwnedFD) -> LiveBuffers.Deletion {
-    guard let identity = try? VMOIdentity(of: handle) else {
-      return has(key) ? .wrongHandle(handle) : .unknown(handle)
-    }
-    switch heap.buffers.delete(key, handle, identity) {
-    // The store still has a copy.
-    case .unknown(let handle): return has(key) ? .wrongHandle(handle) : .unknown(handle)
-    case .wrongHandle(let handle): return .wrongHandle(handle)
-    case .begun: return .begun
+  /// - Parameter waiting: Who is answered at the end, which may have come on return. Where the deletion has begun before,
+  ///   it joins.
+  func delete(_ key: BufferKey, _ handle: consuming OwnedFD, _ waiting: Waiting) -> Deletion {
+    guard let place = place(of: key) else { return .unknown(handle) }
+    guard let identity = try? VMOIdentity(of: handle),
+      case .begun = table.beginDeletion(place, identity, nil)
+    else { return .wrongHandle(handle) }
+    wait(for: place, waiting)
+    // A buffer's own descriptor: its close waits for nothing.
+    _ = consume handle
+    look(place)
+    return .begun
+  }
+
+  /// Hears what was closed, and looks at the buffers that are due.
+  func turn() {
+    let now = MonotonicTime.now
+    counters.wakeups += 1
+    reports.read(into: &table, at: now)
+    let due = table.takeDue(at: now, atMost: Self.mostLooks)
+    var onlyLooked = !due.isEmpty
+    for place in due where !look(place) { onlyLooked = false }
+    if onlyLooked {
+      table.learn(MonotonicTime.now.nanoseconds - now.nanoseconds, for: due.count)
     }
   }
 
+  /// In one turn, because clients wait.
+  private static let mostLooks = 64
+
+  /// When to turn at the latest.
+  var nextTurn: MonotonicTime? { MonotonicTime.earlier(table.nextLook, reports.nextCheck) }
+
+  /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
+  @discardableResult func look(_ place: Int) -> Bool {
+    guard let children = ask(place) else { return false }
+    counters.checks += 1
+    switch table.endLook(place, children, at: .now) {
+    case .wait: return true
+    // Only another thread could have asked meanwhile.
+    case .again: return true
+    case .copies: withdraw(place)
+    case .going(let going): close(going)
+    }
+    return false
+  }
+
+  /// Nothing of the buffer's is held on return.
+  private func ask(_ place: Int) -> Children? {
+    guard let family = table.beginLook(place) else { return nil }
+    do throws(Errno) { return try family.children(counts) } catch {
+      // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
+      shared.log.warning(
+        "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
+      return .some
+    }
+  }
+
+  private func close(_ going: consuming BufferTable.Going) {
+    reports.end(going)
+    let (place, charge) = (going.place, going.charge)
+    // The kernel frees page by page.
+    guard served[place]!.size > 1 << 20 else {
+      _ = consume going
+      charge?.end()
+      return closed(place)
+    }
+    closing += 1
+    lastLane += 1
+    let box = Guarded<BufferTable.Going?>(going)
+    let mailbox = shared.mailbox
+    // A lane for each, because none must wait for another.
+    shared.workers.run(in: Workers.Lane(lastLane, of: .server)) {
+      box.withLock { $0 = nil }
+      charge?.end()
+      mailbox.post(.closed(place))
+    }
+  }
+
+  func closedByWorker(_ place: Int) {
+    closing -= 1
+    closed(place)
+  }
+
   /// All of the buffer is gone, but for a copy of its parent in the store.
-  func reclaimed(_ key: BufferKey) {
-    guard let buffer = table[key] else { return }
-    buffer.isGone = true
-    switch buffer.storing {
-    case .no: forget(key)
-    case .kept: drop(buffer)
+  private func closed(_ place: Int) {
+    counters.reclaimed += 1
+    served[place]!.isClosed = true
+    switch served[place]!.storing {
+    case .no: forget(place)
+    case .kept: drop(place)
     case .dropping: break
     }
   }
 
   /// The store's copy alone may be left of it; the count does not tell it from a child.
-  func withdraw(_ key: BufferKey) {
-    if let buffer = table[key], buffer.storing == .kept { drop(buffer) }
+  private func withdraw(_ place: Int) {
+    if served[place]!.storing == .kept { drop(place) }
   }
 
-  private func drop(_ buffer: ServedBuffer) {
-    buffer.storing = .dropping
+  private func drop(_ place: Int) {
+    served[place]!.storing = .dropping
     dropping += 1
-    store?.drop(buffer.storedName)
+    store?.drop(served[place]!.storedName, at: place)
   }
 
-  /// The manager has heard that it should let go of its copy.
-  func dropped(_ key: BufferKey) {
-    guard let buffer = table[key] else { return }
-    if buffer.storing == .dropping { dropping -= 1 }
-    buffer.storing = .no
-    if buffer.isGone {
-      forget(key)
-    } else if let identity = heap.buffers.identity(of: key) {
-      reclaimer.recheck([identity])
-    }
+  /// The manager has heard that it should let go of its copy: from now on the count tells of children alone.
+  func dropped(_ place: Int) {
+    dropping -= 1
+    served[place]!.storing = .no
+    if served[place]!.isClosed { return forget(place) }
+    if !table[place].state.hasMemory { return }
+    table.setCopies(0, of: place)
+    reports.beginAnew(place, of: &table)
+    look(place)
   }
 
-  /// Whether no buffer is on its way out that waits for the manager alone.
-  var isQuiet: Bool { dropping == 0 }
+  /// Whether no buffer is on its way out that waits for a worker or the manager alone.
+  var isQuiet: Bool { closing == 0 && dropping == 0 }
 
   /// After all of a buffer is gone.
-  private func forget(_ key: BufferKey) {
-    guard let buffer = remove(key) else { return }
-    if buffer.hasDeadline { shared.deadlines.cancel(.deletion(key)) }
+  private func forget(_ place: Int) {
+    let ended = table.gone(place)
+    let buffer = leave(place)
+    if buffer.hasDeadline { shared.deadlines.cancel(.deletion(buffer.key)) }
     shared.metrics.reclaimed(buffer.size, heap: buffer.heap)
     shared.log.debug("buffer reclaimed", metadata: buffer.metadata)
-    if buffer.unreported != nil, let connection = buffer.connection {
+    if buffer.isUnreported, let connection = buffer.connection {
       connection.unreportedBuffers -= 1
       connections.forgetIfGone(connection)
     }
+    end(ended, buffer)
+  }
+
+  private func end(_ ended: BufferTable.Ended, _ buffer: ServedBuffer) {
+    if table.isEmpty { reports.emptied() }
+    for tracker in ended.trackers { tracker.close() }
     tellOwner(of: buffer)
-    if let deletion = buffer.deletion.take() { answer(deletion) }
+    if let deletion = buffer.deletion { answer(deletion) }
     for waiting in buffer.waiting { answer(waiting) }
   }
 
@@ -150,18 +290,26 @@ final class ServedBuffers {
     connections.send(OnReclaimedEvent(key: buffer.key), to: owner)
   }
 
+  /// Whoever holds children keeps the memory, and so does the manager's store.
+  func abandonAll() { while let going = table.abandon() { going.charge?.end() } }
+
+  // MARK: How closes are heard
+
+  func closesAreHeard(_ failure: HeapError?) { reports.attached(failure, &table) }
+
+  func closesAreUnheard() { reports.detached(table) }
+
   // MARK: Answers that wait for a buffer's end
 
   // They go with their connection, and not with the buffer, which may be held for ever.
 
-  func wait(for key: BufferKey, _ waiting: Waiting) {
-    guard let buffer = table[key] else { return }
+  func wait(for place: Int, _ waiting: Waiting) {
     waiting.connection.waits += 1
-    if waiting.deletionBegan != nil, buffer.deletion == nil {
-      buffer.deletion = waiting
-      deleted.append(buffer)
+    if waiting.deletionBegan != nil, served[place]!.deletion == nil {
+      served[place]!.deletion = waiting
+      deleted.append(place)
     } else {
-      buffer.waiting.append(waiting)
+      served[place]!.waiting.append(waiting)
     }
   }
 
@@ -178,22 +326,35 @@ final class ServedBuffers {
     }
   }
 
-  /// At the end of a turn: those whose last handle came with DeleteVmo are gone by now.
+  /// At the end of a turn: those whose last handle came with DeleteVmo are gone by now, and their places may be others'.
   func setDeadlines() {
-    while let buffer = deleted.popLast() {
-      if buffer.deletion == nil { continue }
-      buffer.hasDeadline = true
+    while let place = deleted.popLast() {
+      guard let buffer = served[place], buffer.deletion != nil, !buffer.hasDeadline else {
+        continue
+      }
+      served[place]!.hasDeadline = true
       shared.deadlines.set(.deletion(buffer.key), after: 5_000)
     }
+  }
+
+  // MARK: Collections
+
+  /// - Parameter closing: Has the handle closed when no more than so many of the collection's buffers are left.
+  func track(
+    _ collection: UInt64, _ remaining: UInt32, _ handle: consuming OwnedFD,
+    closing: @escaping LifetimeTracker.Closing
+  ) {
+    let tracker = LifetimeTracker(handle, buffersRemaining: remaining, closing: closing)
+    if table.attach(tracker, to: collection, of: number) { tracker.close() }
   }
 
   // MARK: Clients that go
 
   func clientLeft(_ connection: Connection) {
     if connection.waits > 0 {
-      for buffer in table.values {
-        if buffer.deletion?.connection === connection { buffer.deletion = nil }
-        buffer.waiting.removeAll { $0.connection === connection }
+      for place in served.indices where served[place] != nil {
+        if served[place]!.deletion?.connection === connection { served[place]!.deletion = nil }
+        served[place]!.waiting.removeAll { $0.connection === connection }
       }
       connection.waits = 0
     }
@@ -204,38 +365,42 @@ final class ServedBuffers {
   /// Those that it may have held, whose last close the kernel does not report.
   func recheckUnreported(of connection: Connection) {
     if connection.unreportedBuffers == 0 { return }
-    reclaimer.recheck(
-      table.values.compactMap { $0.connection === connection ? $0.unreported : nil })
+    let now = MonotonicTime.now
+    for (place, buffer) in served.enumerated() {
+      if let buffer, buffer.isUnreported, buffer.connection === connection,
+        table[place].state.hasMemory
+      {
+        table.startOver(place, at: now)
+      }
+    }
   }
 
   // MARK: Asking
 
-  func recheck(_ identity: VMOIdentity) { reclaimer.recheck([identity]) }
-
   /// What a search for the holders of a deleted buffer needs; nil where it is gone.
   func held(_ key: BufferKey) -> (identity: VMOIdentity, metadata: Logger.Metadata)? {
-    guard let buffer = table[key], let identity = heap.buffers.identity(of: key) else { return nil }
-    return (identity, buffer.metadata)
+    guard let place = place(of: key), let parent = table[place].family.first else { return nil }
+    return (parent.identity, served[place]!.metadata)
   }
 
   var count: Int { table.count }
 
+  private var all: some Sequence<ServedBuffer> { served.lazy.compactMap(\.self) }
+
   /// Live buffers whose connection is gone.
-  var orphanCount: Int { table.values.count { $0.isOrphan } }
+  var orphanCount: Int { all.count { $0.isOrphan } }
 
   var status: [Status.Buffer] {
-    table.values.map {
-      ($0.key, $0.size, $0.heap, $0.user.id, $0.connection?.peer.process, $0.isOrphan)
-    }
+    all.map { ($0.key, $0.size, $0.heap, $0.user.id, $0.connection?.peer.process, $0.isOrphan) }
   }
 
-  /// Whether the accounts say what the table says, as far as that is told soon.
+  /// Whether the accounts say what the buffers say, as far as that is told soon.
   private var sumsAgree: Bool {
     if table.count > 64 { return true }
     var total = Usage()
     var users: [uid_t: Usage] = [:]
     var owners: [UInt64: (usage: Usage, connection: Connection)] = [:]
-    for buffer in table.values {
+    for buffer in all {
       total.add(buffer.size)
       users[buffer.user.id, default: Usage()].add(buffer.size)
       guard let connection = buffer.connection else { continue }
@@ -261,28 +426,37 @@ final class ServedBuffers {
   private func takeOver(_ inherited: InheritedBuffer) -> UInt64 {
     guard let descriptor = inherited.takeDescriptor() else { return 0 }
     let name = inherited.name
-    let (key, mailbox) = (name.key, shared.mailbox)
-    do throws(HeapError) {
-      // Two of our own: this process's, and the manager's.
-      let taken = try heap.buffers.takeOver(
-        key, parent: descriptor, copies: 1, withdrawal: { mailbox.post(.onlyCopies(key)) },
-        cleanup: [], admission: .standard
-      ) { mailbox.post(.reclaimed(key)) }
-      let bytes = taken.hasMemory ? taken.byteCount : 0
-      let user = shared.accounts.takeOver(bytes, of: name.user)
-      let buffer = ServedBuffer(key, bytes, of: user, nil)
-      buffer.heap = name.heap
-      if store != nil { buffer.storing = .kept }
-      enter(buffer)
-      shared.metrics.tookOver(bytes, heap: name.heap)
-      return bytes
-    } catch {
-      shared.log.error(
-        "a stored descriptor is unusable",
-        metadata: ["name": "\(name.description)", "error": "\(error)"])
+    guard place(of: name.key) == nil else {
       // Of two under one name the manager would drop both.
-      if error.code != .alreadyExists { store?.drop(name) }
+      tell(name, HeapError(.alreadyExists, "take over \(name.key)", cause: "that buffer is live"))
       return 0
     }
+    do throws(HeapError) {
+      // Two of our own: this process's, and the manager's.
+      let (memory, size) = try BufferTable.Memory.inherited(descriptor, name.key, copies: 1)
+      let bytes = memory.parent.kind == .opaque ? 0 : size
+      let user = shared.accounts.takeOver(bytes, of: name.user)
+      let place = enter(ServedBuffer(name.key, bytes, of: user, nil))
+      do throws(Errno) { try settle(place, memory) } catch {
+        memory.charge?.end()
+        cancel(place)
+        throw HeapError(error, "take over \(name.key)")
+      }
+      served[place]!.heap = name.heap
+      if store != nil { served[place]!.storing = .kept }
+      shared.metrics.tookOver(bytes, heap: name.heap)
+      table.startOver(place, at: .now)
+      return bytes
+    } catch {
+      tell(name, error)
+      store?.drop(name, at: nil)
+      return 0
+    }
+  }
+
+  private func tell(_ name: StoredBufferName, _ error: HeapError) {
+    shared.log.error(
+      "a stored descriptor is unusable",
+      metadata: ["name": "\(name.description)", "error": "\(error)"])
   }
 }

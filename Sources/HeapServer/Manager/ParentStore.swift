@@ -9,11 +9,10 @@ internal import SystemPackage
 /// One thread tells the manager of all that came since it told the last time, in order, and waits once until that was
 /// heard.
 final class ParentStore: Sendable {
-  private struct Change {
-    let name: StoredBufferName
-    /// Of a new buffer, which is to be kept; nil for one to let go of.
-    let identity: VMOIdentity?
-    let whenHeard: @Sendable () -> Void
+  private enum Change {
+    case keep(StoredBufferName, Allocation)
+    /// The place is nil where nobody waits for it.
+    case drop(StoredBufferName, place: Int?)
   }
 
   private struct State {
@@ -26,16 +25,14 @@ final class ParentStore: Sendable {
   /// What a silent manager has not heard yet; reached by the one thread alone.
   private let unheard = Guarded<ServiceManager.Barrier?>(nil)
   private let manager: ServiceManager
-  private let buffers: LiveBuffers
   private let mailbox: Mailbox
   private let log: Logger
   private let thread: Workers
 
   init(
-    _ manager: ServiceManager, _ buffers: LiveBuffers, _ mailbox: Mailbox, log: Logger
+    _ manager: ServiceManager, _ mailbox: Mailbox, log: Logger
   ) throws(Errno) {
     self.manager = manager
-    self.buffers = buffers
     self.mailbox = mailbox
     self.log = log
     thread = try Workers(most: 1)
@@ -44,19 +41,12 @@ final class ParentStore: Sendable {
   /// Its thread ends when all is told.
   func finish() { thread.finish() }
 
-  /// Has the manager keep a copy of a new buffer's parent. The caller holds its only child until `whenHeard` is
-  /// called, and nobody else has it before the manager has that copy.
-  func keep(
-    _ name: StoredBufferName, _ identity: VMOIdentity, whenHeard: @escaping @Sendable () -> Void
-  ) {
-    add(Change(name: name, identity: identity, whenHeard: whenHeard))
-  }
+  /// Has the manager keep a copy of a new buffer's parent; ``Message/allocated(_:)`` tells that it has heard. Nobody
+  /// but `allocation` has a child before that.
+  func keep(_ name: StoredBufferName, _ allocation: Allocation) { add(.keep(name, allocation)) }
 
   /// Has the manager let go of its copy; ``Message/dropped(_:)`` tells that it has heard.
-  func drop(_ name: StoredBufferName) {
-    let mailbox = self.mailbox
-    add(Change(name: name, identity: nil) { mailbox.post(.dropped(name.key)) })
-  }
+  func drop(_ name: StoredBufferName, at place: Int?) { add(.drop(name, place: place)) }
 
   private func add(_ change: Change) {
     let starts = state.withLock { state in
@@ -76,18 +66,20 @@ final class ParentStore: Sendable {
     }
     if changes.isEmpty { return false }
     for change in changes {
-      let name = change.name.description
-      if let identity = change.identity {
-        let manager = self.manager
-        buffers.withParentDescriptor(identity) { manager.keep($0, as: name) }
-      } else {
-        manager.drop(name)
+      switch change {
+      case .keep(let name, let allocation):
+        allocation.withParent { manager.keep($0.descriptor, as: name.description) }
+      case .drop(let name, _): manager.drop(name.description)
       }
     }
     waitUntilHeard()
     for change in changes {
-      if let identity = change.identity { settle(identity, change.name.key) }
-      change.whenHeard()
+      switch change {
+      case .keep(_, let allocation):
+        allocation.countCopies()
+        mailbox.post(.allocated(allocation))
+      case .drop(_, let place): if let place { mailbox.post(.dropped(place)) }
+      }
     }
     return true
   }
@@ -107,15 +99,6 @@ final class ParentStore: Sendable {
       log.error("the service manager does not answer")
       unheard = consume barrier
     }
-  }
-
-  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, and a copy in
-  /// the store must not be taken for a child. Only for now: systemd closes what it does not keep on another
-  /// thread, after it was heard.
-  private func settle(_ identity: VMOIdentity, _ key: BufferKey) {
-    guard buffers.countsReferences(identity) else { return }
-    let mailbox = self.mailbox
-    buffers.settleCopies(identity, besides: 1) { mailbox.post(.onlyCopies(key)) }
   }
 }
 

@@ -64,123 +64,116 @@ final class HeapRequests {
     _ connection: Connection, _ transaction: UInt32, _ request: AllocateVmoRequest
   ) {
     do throws(HeapError) {
-      let size = try request.size.checkedAsVmoSize()
-      if let refusal = reserve(request.key, size, connection) {
-        fail(connection, transaction, refusal)
-      } else if allocatesHere {
-        allocateHere(connection, transaction, request.key, size, request.settings)
-      } else {
-        allocateOnWorker(connection, transaction, request.key, size, request.settings)
+      let wanted = BufferRequest(
+        key: request.key, size: try request.size.checkedAsVmoSize(), settings: request.settings)
+      switch reserve(wanted, connection) {
+      case .failure(let refusal): fail(connection, transaction, refusal.code)
+      case .success(let place) where allocatesHere:
+        allocateHere(connection, transaction, place, wanted)
+      case .success(let place): allocateOnWorker(connection, transaction, place, wanted)
       }
     } catch {
       fail(connection, transaction, error.code)
     }
   }
 
-  /// Puts the buffer on its user's account. Nil where that was possible.
+  private struct Refusal: Error { let code: HeapError.Code }
+
+  /// Puts the buffer on its user's account.
   private func reserve(
-    _ key: BufferKey, _ size: UInt64, _ connection: Connection
-  ) -> HeapError.Code? {
-    if buffers.has(key) { return .alreadyExists }
-    let (status, reason): (HeapError.Code, StaticString)
+    _ request: borrowing BufferRequest, _ connection: Connection
+  ) -> Result<Int, Refusal> {
+    if buffers.place(of: request.key) != nil { return .failure(Refusal(code: .alreadyExists)) }
     // Vmos without pages are names: only their number counts.
-    let bytes = hasMemory ? size : 0
+    let bytes = hasMemory ? request.size : 0
+    let (code, reason): (HeapError.Code, StaticString)
     if connection.requests >= shared.accounts.limits.requests {
-      (status, reason) = (.noResources, "too many requests of the connection are under way")
+      (code, reason) = (.noResources, "too many requests of the connection are under way")
     } else if shared.descriptors.isUsedUp {
-      (status, reason) = (.noResources, "the server's descriptors are used up")
+      (code, reason) = (.noResources, "the server's descriptors are used up")
     } else if bytes > shared.accounts.limits.total.bytes {
       // No matter of quotas: nobody could have it.
-      (status, reason) = (.noMemory, "it is more than the service has in all")
-    } else if let refusal = buffers.add(key, bytes, for: connection) {
-      (status, reason) = (.noResources, refusal)
+      (code, reason) = (.noMemory, "it is more than the service has in all")
     } else {
-      return nil
+      switch buffers.add(request.key, bytes, for: connection) {
+      case .place(let place): return .success(place)
+      case .refused(let quota): (code, reason) = (.noResources, quota)
+      }
     }
+    let (key, size) = (request.key, request.size)
     connections.note(
       "allocation refused", connection,
       ["buffer": "\(key)", "size": "\(size.asByteCount)", "reason": "\(reason)"])
-    return status
+    return .failure(Refusal(code: code))
   }
 
   private func allocateHere(
-    _ connection: Connection, _ transaction: UInt32, _ key: BufferKey, _ size: UInt64,
-    _ settings: SingleBufferSettings
+    _ connection: Connection, _ transaction: UInt32, _ place: Int,
+    _ request: borrowing BufferRequest
   ) {
     do throws(HeapError) {
-      let vmo = try Self.allocate(heap, key, size, settings, shared.mailbox)
-      buffers.settle(key, NewBuffer(vmo))
-      answer(connection, transaction, vmo)
+      settle(place, try heap.makeMemory(for: request), copies: 0, connection, transaction)
     } catch {
-      fail(connection, transaction, key, error)
+      fail(connection, transaction, place, error)
     }
   }
 
   private func allocateOnWorker(
-    _ connection: Connection, _ transaction: UInt32, _ key: BufferKey, _ size: UInt64,
-    _ settings: SingleBufferSettings
+    _ connection: Connection, _ transaction: UInt32, _ place: Int,
+    _ request: consuming BufferRequest
   ) {
     connection.requests += 1
     running += 1
     shared.descriptors.add()
-    let (id, user) = (connection.id, connection.peer.user)
-    let (heap, store, mailbox) = (self.heap, self.store, shared.mailbox)
-    shared.workers.run(in: Workers.Lane(id, of: .user(user))) {
-      do throws(HeapError) {
-        let vmo = try Self.allocate(heap, key, size, settings, mailbox)
-        let new = NewBuffer(vmo)
-        let allocation = Allocation(
-          connection: id, transaction: transaction, key: key,
-          .made(new, ReturnedVMO(vmo)))
-        guard let store else { return mailbox.post(.allocated(allocation)) }
-        let name = StoredBufferName(key: key, user: user, heap: new.heap)
-        store.keep(name, new.identity) { mailbox.post(.allocated(allocation)) }
-      } catch {
-        mailbox.post(
-          .allocated(
-            Allocation(connection: id, transaction: transaction, key: key, .failed(error))))
+    let allocation = Allocation(connection.id, transaction, place, request)
+    let (heap, store, mailbox, user) = (self.heap, self.store, shared.mailbox, connection.peer.user)
+    shared.workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
+      if let name = allocation.make(heap), let store {
+        store.keep(StoredBufferName(key: allocation.key, user: user, heap: name), allocation)
+      } else {
+        mailbox.post(.allocated(allocation))
       }
     }
   }
 
-  private static func allocate(
-    _ heap: any LocalHeap, _ key: BufferKey, _ size: UInt64, _ settings: SingleBufferSettings,
-    _ mailbox: Mailbox
-  ) throws(HeapError) -> VMO {
-    let vmo = try heap.allocateVmo(
-      size: size, settings: settings, bufferCollectionID: key.bufferCollectionID,
-      bufferIndex: key.bufferIndex, cleanup: [])
-    _ = heap.buffers.whenReclaimed(vmo.identity) { mailbox.post(.reclaimed(key)) }
-    return vmo
-  }
-
-  /// Where its connection is gone the new vmo goes with `allocation`, and the buffer after it.
+  /// Where its connection is gone the new vmo goes here and now, and the buffer after it.
   func finish(_ allocation: Allocation) {
     running -= 1
     shared.descriptors.remove()
     let connection = connections[allocation.connection]
     connection?.requests -= 1
-    switch allocation.outcome {
-    case .made(let new, let vmo):
-      buffers.settle(allocation.key, new)
-      guard let connection, let vmo = vmo.take() else { return }
-      answer(connection, allocation.transaction, vmo)
-    case .failed(let error): fail(connection, allocation.transaction, allocation.key, error)
+    let (transaction, place) = (allocation.transaction, allocation.place)
+    if let memory = allocation.takeMemory() {
+      settle(place, memory, copies: allocation.copies, connection, transaction)
+    } else if let error = allocation.failure {
+      fail(connection, transaction, place, error)
     }
   }
 
-  private func answer(
-    _ connection: Connection, _ transaction: UInt32, _ vmo: consuming VMO
+  private func settle(
+    _ place: Int, _ memory: consuming BufferMemory, copies: Int, _ connection: Connection?,
+    _ transaction: UInt32
   ) {
-    connections.send(
-      AllocateVmoResult.vmo(.first), transaction, to: connection,
-      passing: vmo.releaseDescriptor())
+    let key = buffers.key(at: place)
+    do throws(Errno) {
+      let child = try buffers.settle(place, memory, copies: copies)
+      if let connection {
+        connections.send(
+          AllocateVmoResult.vmo(.first), transaction, to: connection, passing: child)
+      } else {
+        _ = consume child
+      }
+      buffers.sent(place)
+    } catch {
+      fail(connection, transaction, place, HeapError(error, "keep \(key)"))
+    }
   }
 
   private func fail(
-    _ connection: Connection?, _ transaction: UInt32, _ key: BufferKey, _ error: HeapError
+    _ connection: Connection?, _ transaction: UInt32, _ place: Int, _ error: HeapError
   ) {
-    buffers.remove(key)
+    let key = buffers.key(at: place)
+    buffers.cancel(place)
     if let connection {
       connections.note(
         "allocation failed", connection, ["buffer": "\(key)", "error": "\(error)"])
@@ -205,12 +198,10 @@ final class HeapRequests {
       return connections.refuse(
         connection, .noResources, "too many deletions of the connection wait")
     }
-    let began = MonotonicTime.now
-    switch buffers.delete(key, handle) {
-    case .begun:
-      buffers.wait(
-        for: key,
-        Waiting(connection: connection, transaction: transaction, deletionBegan: began))
+    let waiting = Waiting(
+      connection: connection, transaction: transaction, deletionBegan: MonotonicTime.now)
+    switch buffers.delete(key, handle, waiting) {
+    case .begun: break
     case .unknown(let handle):
       connections.discard(handle, of: connection)
       connections.note(
@@ -223,22 +214,65 @@ final class HeapRequests {
   }
 }
 
-/// An allocation that a worker has done, on its way to its client.
+/// An allocation on its way: to a worker, to the manager's store where there is one, and to its client.
+///
+/// Its memory has one owner at a time. Nobody else keeps its parent, which would stay open for as long.
 final class Allocation: Sendable {
-  enum Outcome {
-    case made(NewBuffer, ReturnedVMO)
-    case failed(HeapError)
+  private struct State: ~Copyable {
+    var memory: BufferMemory?
+    var failure: HeapError?
+    var copies = 0
   }
 
   let connection: UInt64
   let transaction: UInt32
-  let key: BufferKey
-  let outcome: Outcome
+  let place: Int
+  private let request: BufferRequest
+  private let state = Guarded(State())
 
-  init(connection: UInt64, transaction: UInt32, key: BufferKey, _ outcome: Outcome) {
+  init(
+    _ connection: UInt64, _ transaction: UInt32, _ place: Int, _ request: consuming BufferRequest
+  ) {
     self.connection = connection
     self.transaction = transaction
-    self.key = key
-    self.outcome = outcome
+    self.place = place
+    self.request = request
+  }
+
+  var key: BufferKey { request.key }
+
+  /// Makes the memory; nil where that fails. Answers the name of the heap that it is of.
+  func make(_ heap: some LocalHeap) -> String? {
+    do throws(HeapError) {
+      let memory = try heap.makeMemory(for: request)
+      let name = memory.heapName
+      let box = Guarded<BufferMemory?>(memory)
+      state.withLock { $0.memory = box.withLock { $0.take() } }
+      return name
+    } catch {
+      state.withLock { $0.failure = error }
+      return nil
+    }
+  }
+
+  func takeMemory() -> BufferMemory? { state.withLock { $0.memory.take() } }
+
+  var failure: HeapError? { state.withLock { $0.failure } }
+
+  // MARK: The manager's copy
+
+  func withParent(_ body: (any Parent) -> Void) {
+    state.withLock { if let parent = $0.memory?.parent { body(parent) } }
+  }
+
+  /// How many of its parent's descriptor the manager keeps that the kernel counts as it counts children.
+  var copies: Int { state.withLock { $0.copies } }
+
+  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does: less the parent, and the
+  /// only child. Only for now: systemd closes what it does not keep on another thread, after it was heard.
+  func countCopies() {
+    state.withLock { state in
+      if let count = try? state.memory?.parent.referenceCount() { state.copies = max(0, count - 2) }
+    }
   }
 }

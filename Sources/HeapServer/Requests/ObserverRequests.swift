@@ -9,15 +9,11 @@ final class ObserverRequests {
   /// Handles of AttachLifetimeTracking that are not due.
   private let trackers = UserCounts()
   private let shared: Shared
-  private let heap: any LocalHeap
   private let buffers: ServedBuffers
   private let connections: Connections
 
-  init(
-    _ shared: Shared, _ heap: any LocalHeap, _ buffers: ServedBuffers, _ connections: Connections
-  ) {
+  init(_ shared: Shared, _ buffers: ServedBuffers, _ connections: Connections) {
     self.shared = shared
-    self.heap = heap
     self.buffers = buffers
     self.connections = connections
   }
@@ -82,7 +78,7 @@ final class ObserverRequests {
   private func tellInfo(
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
-    let key = (try? VMOIdentity(of: handle)).flatMap { heap.buffers.key(of: $0) }
+    let key = (try? VMOIdentity(of: handle)).flatMap { buffers.liveKey(of: $0) }
     if key == nil { connections.discard(handle, of: connection) } else { _ = consume handle }
     connections.send(
       GetVmoInfoReply(key.map { .success($0) } ?? .failure(.notFound)), transaction, to: connection)
@@ -110,10 +106,7 @@ final class ObserverRequests {
     // Each of them is a descriptor of this process until it is due.
     trackers.add(user)
     descriptors.add()
-    heap.buffers.attachLifetimeTracking(
-      handle, bufferCollectionID: request.bufferCollectionID,
-      buffersRemaining: request.buffersRemaining
-    ) { descriptor in
+    buffers.track(request.bufferCollectionID, request.buffersRemaining, handle) { descriptor in
       trackers.remove(user)
       descriptors.remove()
       closeQueue.close(descriptor, of: user)
@@ -127,8 +120,7 @@ final class ObserverRequests {
   private func awaitReclaimed(
     _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
   ) {
-    guard let identity = try? VMOIdentity(of: handle),
-      let key = heap.buffers.keyUntilReclaimed(of: identity)
+    guard let identity = try? VMOIdentity(of: handle), let place = buffers.place(of: identity)
     else {
       connections.discard(handle, of: connection)
       return refuseToAwait(connection, transaction, .notFound)
@@ -137,14 +129,14 @@ final class ObserverRequests {
       connections.discard(handle, of: connection)
       connections.note(
         "watch refused: too many of the connection's replies are pending", connection,
-        ["buffer": "\(key)"])
+        ["buffer": "\(buffers.key(at: place))"])
       return refuseToAwait(connection, transaction, .noResources)
     }
     _ = consume handle
     buffers.wait(
-      for: key, Waiting(connection: connection, transaction: transaction, deletionBegan: nil))
+      for: place, Waiting(connection: connection, transaction: transaction, deletionBegan: nil))
     // The handle may have been the last child, and of a dma-buf nobody else will tell.
-    buffers.recheck(identity)
+    buffers.look(place)
   }
 
   private func refuseToAwait(

@@ -180,7 +180,7 @@ public final class Admission: Sendable {
   }
 
   /// What a buffer's record holds of the admission; ended once, when the memory is gone.
-  struct Charge: Sendable {
+  package struct Charge: Sendable {
     private let admission: Admission
     private let size: UInt64
     /// Not seen in the kernel's figures yet.
@@ -210,7 +210,7 @@ public final class Admission: Sendable {
       }
     }
 
-    func end() {
+    package func end() {
       // The pages' owner can go with them; not under the lock.
       _ = admission.state.withLock { [self] state -> (any PromisedPages)? in
         state.live -= size

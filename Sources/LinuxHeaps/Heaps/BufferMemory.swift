@@ -1,4 +1,4 @@
-internal import SystemPackage
+package import SystemPackage
 
 /// What a heap is asked to make.
 public struct BufferRequest: ~Copyable, Sendable {
@@ -14,16 +14,22 @@ public struct BufferRequest: ~Copyable, Sendable {
 
   /// What is being done, for an error.
   public var operation: String { "allocate \(size.asByteCount)" }
+
+  package init(key: BufferKey, size: UInt64, settings: SingleBufferSettings) {
+    self.key = key
+    self.size = size
+    self.settings = settings
+  }
 }
 
 /// What a heap makes: a parent to keep, its first child, and what they count for.
 ///
 /// The buffer is reclaimed when the child and all that was made of it are closed, wherever they are.
 public struct BufferMemory: ~Copyable, Sendable {
-  let parent: any Parent
+  package let parent: any Parent
   /// The first child's descriptor.
   let child: OwnedFD
-  let heapName: String
+  package let heapName: String
   let grant: Admission.Grant
 
   init(
@@ -114,5 +120,59 @@ public struct BufferMemory: ~Copyable, Sendable {
       parent: parent,
       child: try attempt(request.operation) { () throws(Errno) in try parent.openChild() },
       heapName: heapName, grant: grant)
+  }
+}
+
+// For a server, which has a table of its own.
+
+extension BufferMemory {
+  /// Gives the parent and its charge to a table; the first child is the caller's.
+  ///
+  /// - Parameters:
+  ///   - copies: How many of the parent's descriptor are kept elsewhere and are no children.
+  ///   - table: Where it throws, nothing is left of the memory.
+  package consuming func settle(
+    copies: Int, into table: (consuming BufferTable.Memory) throws(Errno) -> Void
+  ) throws(Errno) -> OwnedFD {
+    let charge = grant.settled()
+    do throws(Errno) {
+      try table(BufferTable.Memory(parent: parent, charge: charge, copies: copies))
+    } catch {
+      charge.end()
+      throw error
+    }
+    return child
+  }
+}
+
+extension BufferTable.Memory {
+  /// Of a buffer whose parent another process kept, e.g. a server before this one.
+  ///
+  /// - Parameters:
+  ///   - descriptor: Of the parent's own open file.
+  ///   - copies: How many more of it there are that are no children.
+  /// - Returns: With its size in bytes.
+  /// - Throws: ``HeapError/Code/wrongType`` for what is neither a dma-buf nor a memfd.
+  package static func inherited(
+    _ descriptor: consuming OwnedFD, _ key: BufferKey, copies: Int
+  ) throws(HeapError) -> (memory: BufferTable.Memory, byteCount: UInt64) {
+    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+    do throws(Errno) {
+      if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
+        let parent: any Parent =
+          if kind == .dmaBuf {
+            try DMABufParent(descriptor, name: key.description)
+          } else {
+            try MemfdParent(inherited: descriptor, kind: kind)
+          }
+        return (
+          BufferTable.Memory(
+            parent: parent, charge: Admission.standard.take(size), copies: copies), size
+        )
+      }
+    } catch {
+      throw HeapError(error, operation)
+    }
+    throw HeapError(.wrongType, operation, cause: "it is neither a dma-buf nor a memfd with a size")
   }
 }

@@ -2,7 +2,7 @@
 ///
 /// A heap of one's own implements ``Heap/properties``, ``buffers`` (a ``LiveBuffers`` that is made once) and
 /// ``makeMemory(for:)``. All else follows: names and deletion, slices and handles in other processes, the end when the
-/// last of them closes, collections' lifetimes, and service by `HeapServer`.
+/// last of them closes, collections' lifetimes. `HeapServer` serves what ``makeMemory(for:)`` makes.
 public protocol LocalHeap: Heap {
   /// The heap's live buffers, by (collection, index).
   var buffers: LiveBuffers { get }

@@ -74,7 +74,7 @@ public struct UDMABufHeap: LocalHeap {
       let parent = try Self.create(
         device, pages.memfd, offset: start, byteCount: byteCount, name: key.description)
       let child = ChildFD(try parent.openChild(), of: buffer)
-      buffers.core.change(buffer) { $0.add(parent, to: $1) }
+      buffers.core.add(parent, to: buffer)
       return VMO(
         fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
         heapName: Self.name)

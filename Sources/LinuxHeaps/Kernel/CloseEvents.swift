@@ -1,36 +1,49 @@
 internal import CLinuxHeaps
 internal import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 /// Reports the close of open files, by inode (inotify(7)).
 ///
 /// Dups, forks, mappings and messages in flight all keep an open file; the report comes when its
 /// last reference goes. It can come a moment before the kernel counts the file as closed.
-struct CloseEvents: ~Copyable, Sendable {
+package struct CloseEvents: ~Copyable, Sendable {
   /// One watched inode; the number is not used again while this instance lives.
-  struct Watch: Hashable, Sendable { let number: CInt }
+  package struct Watch: Hashable, Sendable { let number: CInt }
 
   private let fd: OwnedFD
 
-  init() throws(Errno) {
+  package init() throws(Errno) {
     fd = OwnedFD(adopting: try call { inotify_init1(CInt(IN_CLOEXEC | IN_NONBLOCK)) })
   }
 
   /// Readable when a report waits.
-  var descriptor: CInt { fd.rawValue }
+  package var descriptor: CInt { fd.rawValue }
 
   func watch(_ descriptor: CInt) throws(Errno) -> Watch {
     let number = fd.rawValue
     return Watch(number: try call { CLinuxHeaps_watch_closes(number, descriptor) })
   }
 
+  /// Watches the children of a new parent; nil where the kernel reports no close of theirs.
+  package func watch(_ parent: any Parent) throws(Errno) -> Watch? {
+    var watch: Watch?
+    do throws(Errno) {
+      if let descriptor = parent.watchedDescriptor { watch = try self.watch(descriptor) }
+      try parent.eventsAreWatched()
+    } catch {
+      if let watch { remove(watch) }
+      throw error
+    }
+    return watch
+  }
+
   /// The kernel drops a watch by itself when its inode goes; an error says that it already has.
-  func remove(_ watch: Watch) {
+  package func remove(_ watch: Watch) {
     _ = inotify_rm_watch(fd.rawValue, watch.number)
   }
 
   /// The watches that were reported since the last time, or nil when the kernel lost some.
-  func read() throws(Errno) -> [Watch]? {
+  package func read() throws(Errno) -> [Watch]? {
     var watches: [Watch] = []
     var lost = false
     let number = fd.rawValue

@@ -6,13 +6,13 @@ internal import SystemPackage
 ///
 /// Procfs looks the descriptor up by its number at each read (`seq_show`, fs/proc/fd.c), so a file that is open here serves
 /// whatever has that number now.
-final class FDInfoFiles: Sendable {
+package final class FDInfoFiles: Sendable {
   /// By the descriptor's number. The numbers of short-lived buffers come again and again, and are low.
   private let files = Guarded<[SharedFD?]>([])
   private let most: Int
 
   /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
-  init() {
+  package init() {
     var limit = rlimit()
     unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     most = min(1024, Int(clamping: limit.rlim_cur) / 8)

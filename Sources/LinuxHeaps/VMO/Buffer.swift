@@ -12,18 +12,12 @@ final class Buffer: Sendable {
   let hasCleanup: Bool
   /// The kernel reports the last close anywhere.
   private let isReported: Bool
-  private let byteCount: UInt64
 
-  /// - Parameter byteCount: The size of its memory.
-  init(_ core: ReclaimerCore, byteCount: UInt64, hasCleanup: Bool, isReported: Bool) {
+  init(_ core: ReclaimerCore, hasCleanup: Bool, isReported: Bool) {
     self.core = core
-    self.byteCount = byteCount
     self.hasCleanup = hasCleanup
     self.isReported = isReported
   }
-
-  /// The kernel frees page by page.
-  var isSlowToReclaim: Bool { byteCount > 1 << 20 || hasCleanup }
 
   var isReferencedHere: Bool { localReferences.load(ordering: .acquiring) > 0 }
 

@@ -1,13 +1,13 @@
 internal import Synchronization
-internal import SystemPackage
+package import SystemPackage
 
 /// Every buffer that is not gone, one record each, found by key, by identity and by its watch.
 ///
-/// It asks the kernel nothing and calls nobody: what is to be done it answers. Who has it locks it, or is a thread
-/// that nobody shares it with.
-struct BufferTable {
+/// It asks the kernel nothing and calls nobody: what is to be done it answers. Who has it locks it (``ReclaimerCore``),
+/// or is a thread that nobody shares it with (HeapServer's loop).
+package struct BufferTable {
   /// Where a buffer stands between AllocateVmo and the end of its memory.
-  enum State {
+  package enum State {
     /// Its key is taken, and there is no memory yet: the kernel clears pages, which can take long.
     case making
     /// Its parent is kept. Children can be made, of children alone.
@@ -21,7 +21,7 @@ struct BufferTable {
     case gone
 
     /// The only steps there are.
-    func allows(_ next: State) -> Bool {
+    package func allows(_ next: State) -> Bool {
       switch (self, next) {
       case (.gone, .making): true
       case (.making, .live), (.making, .gone): true
@@ -33,21 +33,19 @@ struct BufferTable {
     }
 
     /// There is memory, and may be children.
-    var hasMemory: Bool { self == .live || self == .deleting }
+    package var hasMemory: Bool { self == .live || self == .deleting }
   }
 
-  struct Record {
-    fileprivate(set) var key: BufferKey
+  package struct Record {
+    package fileprivate(set) var key: BufferKey
     /// Whose buffer it is.
     fileprivate(set) var heap: HeapNumber
-    fileprivate(set) var state = State.gone
-    /// What handles in this process refer to; nil while it is being made.
+    package fileprivate(set) var state = State.gone
+    /// What handles in this process refer to; nil while it is being made, and where nobody here keeps any.
     fileprivate(set) var buffer: Buffer?
-    fileprivate(set) var family = Family()
+    package fileprivate(set) var family = Family()
     fileprivate(set) var charge: Admission.Charge?
     fileprivate(set) var cleanup: [CleanupAction] = []
-    /// Has whoever keeps copies of the parent's descriptor close them.
-    fileprivate var withdrawal: CleanupAction?
     fileprivate(set) var schedule: RecheckSchedule
     /// Nil where the kernel reports no close.
     fileprivate(set) var watch: CloseEvents.Watch?
@@ -63,24 +61,24 @@ struct BufferTable {
     fileprivate var deletions: [DeletionEnd] = []
 
     /// Hints tell when references fall.
-    fileprivate(set) var isHinted = false
+    package fileprivate(set) var isHinted = false
 
     fileprivate var isAskedAgain: Bool { watch == nil && !isHinted || heardClose }
-    /// What ``CloseHints`` are to be told of it: the inode, and the references that are no children's.
-    var hint: (inode: UInt64, downTo: UInt8) {
+    /// What a hint tells of: the inode, and the references that are no children's.
+    package var hint: (inode: UInt64, downTo: UInt8) {
       (family.first!.identity.inode, UInt8(clamping: 1 + family.copies))
     }
   }
 
   /// The parents of one buffer: a udmabuf heap adds one for each slice that is a dma-buf of its own.
-  struct Family: Sendable {
-    fileprivate(set) var first: (any Parent)?
+  package struct Family: Sendable {
+    package fileprivate(set) var first: (any Parent)?
     fileprivate(set) var others: [any Parent] = []
     /// How many copies of the first one's descriptor are thought to exist on its behalf: they are no children.
     fileprivate(set) var copies = 0
 
     /// Whether anyone, anywhere, still holds a child.
-    func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
+    package func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
       guard let first else { return .none }
       var all = try first.children(counts, besides: copies)
       for parent in others where all != .some {
@@ -96,13 +94,13 @@ struct BufferTable {
   }
 
   /// A buffer on its way out: whoever gets it runs its clean-up, closes its parents and says ``gone(_:)``.
-  struct Going: ~Copyable, Sendable {
-    let place: Int
+  package struct Going: ~Copyable, Sendable {
+    package let place: Int
     let cleanup: [CleanupAction]
-    let charge: Admission.Charge?
-    let watch: CloseEvents.Watch?
+    package let charge: Admission.Charge?
+    package let watch: CloseEvents.Watch?
     /// The inode that hints are no longer to tell of.
-    let hinted: UInt64?
+    package let hinted: UInt64?
     private let family: Family
 
     /// Takes all of it, so that nothing else holds a parent.
@@ -120,9 +118,9 @@ struct BufferTable {
   }
 
   /// Whom to tell of a buffer's end, in this order.
-  struct Ended: Sendable {
+  package struct Ended: Sendable {
     fileprivate(set) var waiters: [BufferWaiter] = []
-    fileprivate(set) var trackers: [LifetimeTracker] = []
+    package fileprivate(set) var trackers: [LifetimeTracker] = []
     fileprivate(set) var deletions: [DeletionEnd] = []
 
     var isAwaitedByNobody: Bool { waiters.isEmpty && trackers.isEmpty && deletions.isEmpty }
@@ -145,11 +143,11 @@ struct BufferTable {
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
 
-  init(_ recheck: Reclaimer.Recheck) { schedule = RecheckSchedule(recheck) }
+  package init(_ recheck: Reclaimer.Recheck) { schedule = RecheckSchedule(recheck) }
 
   /// Buffers that are not gone.
-  var count: Int { records.count - freePlaces.count }
-  var isEmpty: Bool { count == 0 }
+  package var count: Int { records.count - freePlaces.count }
+  package var isEmpty: Bool { count == 0 }
 
   func count(of heap: HeapNumber) -> Int {
     isEmpty ? 0 : records.count { $0.heap == heap && $0.state != .gone }
@@ -163,11 +161,11 @@ struct BufferTable {
 
   private func hash(_ identity: VMOIdentity) -> UInt32 { hash(identity.device, identity.inode) }
 
-  func place(of key: BufferKey, in heap: HeapNumber) -> Int? {
+  package func place(of key: BufferKey, in heap: HeapNumber) -> Int? {
     keys.find(hash(key, heap)) { records[$0].key == key && records[$0].heap == heap }
   }
 
-  func place(of identity: VMOIdentity) -> Int? {
+  package func place(of identity: VMOIdentity) -> Int? {
     identities.find(hash(identity)) {
       records[$0].family.parent(identity) != nil
     }
@@ -183,7 +181,7 @@ struct BufferTable {
     watches.find(UInt32(bitPattern: watch.number)) { records[$0].watch == watch }
   }
 
-  subscript(place: Int) -> Record { records[place] }
+  package subscript(place: Int) -> Record { records[place] }
 
   // MARK: Steps
 
@@ -194,7 +192,7 @@ struct BufferTable {
   }
 
   /// → making. Nil where the key is taken.
-  mutating func reserve(_ key: BufferKey, in heap: HeapNumber) -> Int? {
+  package mutating func reserve(_ key: BufferKey, in heap: HeapNumber) -> Int? {
     if place(of: key, in: heap) != nil { return nil }
     let place = freePlace(key, heap)
     step(place, to: .making)
@@ -216,23 +214,40 @@ struct BufferTable {
   }
 
   /// What a buffer has from the moment that it is live.
-  struct Memory: Sendable {
-    let parent: any Parent
-    var watch: CloseEvents.Watch?
-    let charge: Admission.Charge?
+  package struct Memory: Sendable {
+    package let parent: any Parent
+    package var watch: CloseEvents.Watch?
+    package let charge: Admission.Charge?
     let cleanup: [CleanupAction]
-    var copies = 0
-    var withdrawal: CleanupAction?
+    /// See ``BufferTable/setCopies(_:of:)``.
+    let copies: Int
+
+    package init(
+      parent: any Parent, watch: CloseEvents.Watch? = nil, charge: Admission.Charge?,
+      cleanup: [CleanupAction] = [], copies: Int = 0
+    ) {
+      self.parent = parent
+      self.watch = watch
+      self.charge = charge
+      self.cleanup = cleanup
+      self.copies = copies
+    }
   }
 
   /// making → live.
+  ///
+  /// - Parameter buffer: What handles in this process refer to.
   mutating func settle(_ place: Int, _ buffer: Buffer, _ memory: Memory) {
-    step(place, to: .live)
+    settle(place, memory)
     buffer.place.store(place, ordering: .relaxed)
     records[place].buffer = buffer
+  }
+
+  /// making → live, where this process keeps no handles.
+  package mutating func settle(_ place: Int, _ memory: Memory) {
+    step(place, to: .live)
     records[place].charge = memory.charge
     records[place].cleanup = memory.cleanup
-    records[place].withdrawal = memory.withdrawal
     records[place].family.first = memory.parent
     records[place].family.copies = memory.copies
     register(memory.parent.identity, place)
@@ -255,7 +270,7 @@ struct BufferTable {
     register(parent.identity, place)
   }
 
-  enum Deletion {
+  package enum Deletion {
     case begun
     case unknown
     case wrongHandle
@@ -264,7 +279,7 @@ struct BufferTable {
   /// live → deleting.
   ///
   /// - Parameter end: Who waits for the end; nil for one who joins a deletion that has begun before.
-  mutating func beginDeletion(
+  package mutating func beginDeletion(
     _ place: Int?, _ identity: VMOIdentity, _ end: DeletionEnd?
   ) -> Deletion {
     guard let place else { return .unknown }
@@ -280,7 +295,7 @@ struct BufferTable {
   }
 
   /// going → gone, or making → gone where no memory was made.
-  mutating func gone(_ place: Int) -> Ended {
+  package mutating func gone(_ place: Int) -> Ended {
     step(place, to: .gone)
     records[place].buffer.take()?.place.store(-1, ordering: .relaxed)
     keys.remove(hash(records[place].key, records[place].heap), place)
@@ -310,7 +325,9 @@ struct BufferTable {
   }
 
   /// True where the tracker is due already.
-  mutating func attach(_ tracker: LifetimeTracker, to id: UInt64, of heap: HeapNumber) -> Bool {
+  package mutating func attach(
+    _ tracker: LifetimeTracker, to id: UInt64, of heap: HeapNumber
+  ) -> Bool {
     let collection = CollectionID(heap, id)
     var lifetime =
       lifetimes[collection]
@@ -326,39 +343,31 @@ struct BufferTable {
 
   // MARK: Copies of a parent's descriptor
 
-  /// - Parameter withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
-  mutating func setCopies(_ count: Int, of place: Int, withdrawal: @escaping CleanupAction) {
+  /// Whoever keeps them is another process, and they are no children.
+  package mutating func setCopies(_ count: Int, of place: Int) {
     records[place].family.copies = count
-    records[place].withdrawal = withdrawal
   }
-
-  /// For one caller only; with the answer the count tells of children alone, once it has run.
-  mutating func takeWithdrawal(of place: Int) -> CleanupAction? {
-    records[place].withdrawal.take()
-  }
-
-  mutating func copiesAreWithdrawn(of place: Int) { records[place].family.copies = 0 }
 
   // MARK: Hints
 
   /// Those that hints can be had of: dma-bufs that the kernel counts.
-  var unhinted: [Int] {
+  package var unhinted: [Int] {
     records.indices.filter { canBeHinted($0) && !records[$0].isHinted }
   }
 
   /// Slices with a dma-buf of their own are asked about by the clock.
-  func canBeHinted(_ place: Int) -> Bool {
+  package func canBeHinted(_ place: Int) -> Bool {
     records[place].state.hasMemory && records[place].watch == nil
       && records[place].family.others.isEmpty
   }
 
-  mutating func setHinted(_ place: Int, _ isHinted: Bool) {
+  package mutating func setHinted(_ place: Int, _ isHinted: Bool) {
     if records[place].isHinted == isHinted { return }
     records[place].isHinted = isHinted
     unwatched += isHinted ? -1 : 1
   }
 
-  mutating func heardHint(_ inode: UInt64, at now: MonotonicTime) {
+  package mutating func heardHint(_ inode: UInt64, at now: MonotonicTime) {
     guard let device = hintedDevice,
       let place = place(of: VMOIdentity(device: device, inode: inode))
     else { return }
@@ -369,9 +378,9 @@ struct BufferTable {
 
   /// - Returns: What the kernel is to be asked about; nil where there is nothing to learn: somebody else asks, or the
   ///   last close in this process has not come.
-  mutating func beginLook(_ place: Int) -> Family? {
+  package mutating func beginLook(_ place: Int) -> Family? {
     guard records[place].state.hasMemory else { return nil }
-    if records[place].buffer!.isReferencedHere {
+    if records[place].buffer?.isReferencedHere == true {
       // Its last close here will have it looked at.
       records[place].schedule.pause()
       return nil
@@ -384,16 +393,17 @@ struct BufferTable {
     return records[place].family
   }
 
-  enum Look: ~Copyable {
+  package enum Look: ~Copyable {
     /// It has children; the moment when it is asked about again, nil where it will be reported.
     case wait(MonotonicTime?)
     case again
-    case withdraw
+    /// Copies of the parent's descriptor alone seem to be left. Only a count without them proves that no child is.
+    case copies
     case going(Going)
   }
 
   /// Ends what ``beginLook(_:)`` began; → going where no child is left.
-  mutating func endLook(
+  package mutating func endLook(
     _ place: Int, _ children: Children, at now: @autoclosure () -> MonotonicTime
   ) -> Look {
     records[place].isLookedAt = false
@@ -402,7 +412,7 @@ struct BufferTable {
     guard records[place].state.hasMemory else { return .wait(nil) }
     switch children {
     case .none: return .going(take(place))
-    case .copies: return .withdraw
+    case .copies: return .copies
     case .some where again: return .again
     case .some: return .wait(backOff(place, at: now()))
     }
@@ -432,7 +442,6 @@ struct BufferTable {
     }
     let going = Going(place, &records[place])
     records[place].heardClose = false
-    records[place].withdrawal = nil
     records[place].schedule.pause()
     return going
   }
@@ -443,69 +452,71 @@ struct BufferTable {
   }
 
   /// Lets go of the first buffer that has memory, whoever holds children: they keep it. Nil where there is none.
-  mutating func abandon() -> Going? {
+  package mutating func abandon() -> Going? {
     records.firstIndex { $0.state.hasMemory }.map { take($0) }
   }
 
   // MARK: When to look
 
   /// When the next buffer is due; nil for never.
-  var nextLook: MonotonicTime? { queue.next }
+  package var nextLook: MonotonicTime? { queue.next }
 
-  mutating func startOver(_ place: Int, at now: MonotonicTime) {
+  package mutating func startOver(_ place: Int, at now: MonotonicTime) {
     // What is due is in the queue already.
     if !records[place].schedule.isDue(at: now) { queue.addNow(place) }
     records[place].schedule.startOver(at: now)
   }
 
-  mutating func startAllOver(at now: MonotonicTime) {
+  package mutating func startAllOver(at now: MonotonicTime) {
     for place in records.indices where records[place].state.hasMemory { startOver(place, at: now) }
   }
 
   /// The first look after a moment, and not at once.
-  mutating func startSoon(_ place: Int, at now: MonotonicTime) -> MonotonicTime {
+  @discardableResult
+  package mutating func startSoon(_ place: Int, at now: MonotonicTime) -> MonotonicTime {
     records[place].schedule.startOver(at: now)
     let moment = records[place].schedule.backOff(from: now)
     queue.add(place, at: moment)
     return moment
   }
 
-  mutating func heardClose(_ watch: CloseEvents.Watch, at now: MonotonicTime) {
+  package mutating func heardClose(_ watch: CloseEvents.Watch, at now: MonotonicTime) {
     guard let place = place(of: watch) else { return }
     records[place].heardClose = true
     startOver(place, at: now)
   }
 
-  mutating func takeDue(at now: MonotonicTime, atMost most: Int) -> [Buffer] {
-    queue.takeDue(at: now, atMost: most).compactMap { place in
-      // What was scheduled anew stands in two places, and the place may be another buffer's by now.
-      guard records[place].schedule.isDue(at: now) else { return nil }
+  /// The places of those that are due now.
+  package mutating func takeDue(at now: MonotonicTime, atMost most: Int) -> [Int] {
+    queue.takeDue(at: now, atMost: most).filter { place in
+      // What was scheduled anew stands in two buckets, and the place may be another buffer's by now.
+      guard records[place].schedule.isDue(at: now) else { return false }
       records[place].schedule.pause()
-      return records[place].buffer
+      return true
     }
   }
 
   /// By the clock on the wall, which costs no system call: a turn that another thread interrupted says
   /// too much, so that no sample counts for more than twice what was known.
-  mutating func learn(_ time: UInt64, for looks: Int) {
+  package mutating func learn(_ time: UInt64, for looks: Int) {
     let sample = time / UInt64(looks)
     lookCost = lookCost == 0 ? sample : (lookCost * 7 + min(sample, lookCost * 2)) / 8
   }
 }
 
 /// A heap among those whose buffers share a table.
-struct HeapNumber: Hashable, Sendable {
+package struct HeapNumber: Hashable, Sendable {
   fileprivate let rawValue: UInt32
 
   private static let last = Atomic<UInt32>(0)
 
-  static func next() -> HeapNumber {
+  package static func next() -> HeapNumber {
     HeapNumber(rawValue: last.add(1, ordering: .relaxed).newValue)
   }
 }
 
 /// What is called at a buffer's end.
-typealias BufferWaiter = @Sendable () -> Void
+package typealias BufferWaiter = @Sendable () -> Void
 
 struct CollectionID: Hashable, Sendable {
   let heap: HeapNumber

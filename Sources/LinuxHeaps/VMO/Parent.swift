@@ -1,8 +1,8 @@
-internal import SystemPackage
+package import SystemPackage
 
 /// The side of a buffer that its heap keeps: it holds the memory, and can tell whether any child of
 /// it is left, wherever that is. Its end lets the memory go.
-protocol Parent: AnyObject, Sendable {
+package protocol Parent: AnyObject, Sendable {
   /// What the children of this parent have in common with it.
   var identity: VMOIdentity { get }
 
@@ -32,7 +32,7 @@ protocol Parent: AnyObject, Sendable {
 }
 
 /// What is left of a buffer besides its parent.
-enum Children: Comparable {
+package enum Children: Comparable {
   /// This is ZERO_CHILDREN: from now on no child can come to be, because the parent is the only thing
   /// that one could be made of.
   case none

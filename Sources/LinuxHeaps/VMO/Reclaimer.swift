@@ -1,5 +1,5 @@
 internal import Glibc
-package import SystemPackage
+internal import SystemPackage
 
 public import struct Swift.Duration
 
@@ -36,6 +36,8 @@ public final class Reclaimer: Sendable {
     public var reclaimed = 0
     /// Buffers with a child or not yet taken back.
     public var live = 0
+
+    package init() {}
   }
 
   /// The one that heaps use unless they are given another.
@@ -46,47 +48,7 @@ public final class Reclaimer: Sendable {
   /// The thread starts with the first buffer. It ends after the last, once this value is gone.
   public init(recheck: Recheck = Recheck()) {
     core = ReclaimerCore(recheck)
-    descriptors = []
   }
-
-  /// Does a slow piece of work away from the thread that drives the reclaimer.
-  package typealias Offload = @Sendable (_ work: @escaping @Sendable () -> Void) -> Void
-
-  /// Driven by its caller, who has an event loop: no thread is started.
-  ///
-  /// The caller calls ``turn()`` at first, whenever one of ``descriptors`` is readable, and when the
-  /// time comes that ``nextTurn`` names; always on the same thread.
-  ///
-  /// - Parameters:
-  ///   - hints: Tells when references to dma-bufs fall; nil reads their counts by the clock.
-  ///   - offload: Where buffers are reclaimed that may take long: large ones, and those with
-  ///     clean-up actions.
-  package init(
-    drivenByCaller recheck: Recheck, hints: (any CloseHints)? = nil, offload: @escaping Offload
-  ) throws(Errno) {
-    let events = try ReclaimerEvents()
-    core = ReclaimerCore(recheck, events: events, hints: hints, offload: offload)
-    descriptors =
-      [events.wakeUp.descriptor, events.closes.descriptor] + (hints.map { [$0.descriptor] } ?? [])
-  }
-
-  /// Readable when ``turn()`` has something to do; empty for a reclaimer with a thread of its own.
-  package let descriptors: [CInt]
-
-  /// When to call ``turn()`` at the latest; nil while only ``descriptors`` tell.
-  package var nextTurn: MonotonicTime? { core.nextTurn }
-
-  /// Takes back what can be.
-  package func turn() { _ = core.turn() }
-
-  /// Looks at these buffers now, of whichever of its heaps.
-  package func recheck(_ identities: some Sequence<VMOIdentity>) {
-    core.check(identities)
-  }
-
-  /// Closes the parents of all buffers, whoever holds children: the caller will not call ``turn()`` any
-  /// more. A heap that is still at work on an allocation then fails it, with `ECANCELED`.
-  package func abandonAll() { core.abandonAll() }
 
   deinit { core.finish() }
 

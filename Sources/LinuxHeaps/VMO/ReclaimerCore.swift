@@ -6,6 +6,7 @@ internal import SystemPackage
 final class ReclaimerCore: Sendable {
   private struct State {
     var table: BufferTable
+    /// Nil while there is no thread.
     var events: ReclaimerEvents?
     /// The thread that waits for `events`.
     var waiter: pthread_t?
@@ -14,21 +15,13 @@ final class ReclaimerCore: Sendable {
     /// The waiter was called and has not looked yet: no need to call it again.
     var called = false
     var finishing = false
-    /// Nobody will look at the buffers any more.
-    var isAbandoned = false
-    /// A caller drives it, and it has had a buffer.
-    var isEnlisted = false
-    /// Nil where dma-bufs' counts are read by the clock.
-    var hearing: Hearing?
     var counters = Reclaimer.Counters()
     /// When to ask whether buffers still come; nil while some live, and while nothing is kept for the next.
     var idleCheck: MonotonicTime?
     var cameSinceCheck = false
 
     /// The earlier of the next look and the next idle check.
-    var next: MonotonicTime? {
-      earliest(earliest(table.nextLook, idleCheck), hearing?.check)
-    }
+    var next: MonotonicTime? { MonotonicTime.earlier(table.nextLook, idleCheck) }
 
     /// True when no buffer lives and none came since the last check.
     mutating func isIdle(at now: MonotonicTime) -> Bool {
@@ -40,30 +33,16 @@ final class ReclaimerCore: Sendable {
     }
   }
 
-  private let offload: Reclaimer.Offload
-  /// In one turn: whose thread turns may have others to serve.
+  /// In one turn, so that the lock is not held for long.
   private static let mostLooks = 64
   private static let idleTime = Duration.seconds(1)
   /// What heaps keep open from one buffer to the next.
   let idle = IdleActions()
   private let counts = FDInfoFiles()
-  /// And keeps open for good what heaps keep.
-  private let isDrivenByCaller: Bool
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
-  /// - Parameters:
-  ///   - events: Whose caller drives the reclaimer; nil for a thread of its own.
-  ///   - hints: Of whoever drives it.
-  init(
-    _ recheck: Reclaimer.Recheck, events: ReclaimerEvents? = nil, hints: (any CloseHints)? = nil,
-    offload: @escaping Reclaimer.Offload = { $0() }
-  ) {
-    self.offload = offload
-    isDrivenByCaller = events != nil
-    state = Guarded(
-      State(table: BufferTable(recheck), events: events, hearing: hints.map { Hearing($0) }))
-  }
+  init(_ recheck: Reclaimer.Recheck) { state = Guarded(State(table: BufferTable(recheck))) }
 
   var counters: Reclaimer.Counters {
     state.withLock { state in
@@ -105,34 +84,16 @@ final class ReclaimerCore: Sendable {
   /// Takes a new buffer into its place. It is looked at for the first time when its first child here closes.
   func settle(_ place: Int, _ buffer: Buffer, _ memory: consuming BufferTable.Memory) throws(Errno)
   {
-    let hints: (any CloseHints)? = try state.withLock { state throws(Errno) in
-      if state.isAbandoned { throw .canceled }
+    try state.withLock { state throws(Errno) in
       let events = try running(&state)
-      let parent = memory.parent
-      do throws(Errno) {
-        if let descriptor = parent.watchedDescriptor {
-          memory.watch = try events.closes.watch(descriptor)
-        }
-        try parent.eventsAreWatched()
-      } catch {
-        if let watch = memory.watch { events.closes.remove(watch) }
-        throw error
-      }
+      memory.watch = try events.closes.watch(memory.parent)
       state.table.settle(place, buffer, memory)
       state.cameSinceCheck = true
-      return hint(place, &state)
     }
-    if let hints { offload { [self] in attach(hints) } }
   }
 
   private func running(_ state: inout State) throws(Errno) -> ReclaimerEvents {
-    if let events = state.events {
-      if isDrivenByCaller && !state.isEnlisted {
-        state.isEnlisted = true
-        enlist()
-      }
-      return events
-    }
+    if let events = state.events { return events }
     let events = try ReclaimerEvents()
     try KernelThread.start("heap-reclaimer") { [self] in
       while turn() { events.wait(until: nextTurn) }
@@ -142,64 +103,10 @@ final class ReclaimerCore: Sendable {
     return events
   }
 
-  // MARK: Hints
-
-  /// Has hints tell of a buffer, where they can be had. Answers those that have to be attached first.
-  private func hint(_ place: Int, _ state: inout State) -> (any CloseHints)? {
-    guard let hearing = state.hearing, state.table.canBeHinted(place) else { return nil }
-    switch hearing.stage {
-    case .on: watch(place, hearing.hints, &state)
-    case .off:
-      state.hearing?.stage = .attaching
-      return hearing.hints
-    case .attaching, .detaching, .failed: break
-    }
-    return nil
-  }
-
-  private func watch(_ place: Int, _ hints: any CloseHints, _ state: inout State) {
-    let hint = state.table[place].hint
-    hints.watch(hint.inode, downTo: hint.downTo)
-    state.table.setHinted(place, true)
-  }
-
-  /// Those that came meanwhile are looked at once: what went before was not heard.
-  private func attach(_ hints: any CloseHints) {
-    var failure: HeapError?
-    do throws(HeapError) { try hints.attach() } catch { failure = error }
-    if let failure {
-      log.warning(
-        "closes of dma-bufs are not heard, their counts are read by the clock",
-        metadata: ["error": "\(failure)"])
-    }
-    state.withLock { state in
-      guard failure == nil else {
-        state.hearing?.stage = .failed
-        return
-      }
-      let now = MonotonicTime.now
-      state.hearing?.attached(at: now)
-      for place in state.table.unhinted {
-        watch(place, hints, &state)
-        state.table.startOver(place, at: now)
-      }
-      call(&state)
-    }
-  }
-
-  /// Changes a buffer's parents or copies, and with them what hints are to tell of it.
-  func change(_ buffer: Buffer, _ body: (inout BufferTable, _ place: Int) -> Void) {
-    state.withLock { state in
-      guard let place = state.table.place(of: buffer) else { return }
-      let hinted = state.table[place].isHinted ? state.table[place].hint.inode : nil
-      body(&state.table, place)
-      guard let hinted, let hints = state.hearing?.hints else { return }
-      hints.unwatch(hinted)
-      state.table.setHinted(place, false)
-      if state.table.canBeHinted(place) { watch(place, hints, &state) }
-      // What went meanwhile was not heard.
-      state.table.startOver(place, at: .now)
-      call(&state)
+  /// Takes one more parent of a buffer that has a child: the caller's.
+  func add(_ parent: any Parent, to buffer: Buffer) {
+    withTable { table in
+      if let place = table.place(of: buffer) { table.add(parent, to: place) }
     }
   }
 }
@@ -211,26 +118,16 @@ extension ReclaimerCore {
   /// once would find it.
   func checkSoon(_ buffer: Buffer) {
     state.withLock { state in
-      guard let place = state.table.place(of: buffer), !state.table[place].isHinted else { return }
+      guard let place = state.table.place(of: buffer) else { return }
       callBy(state.table.startSoon(place, at: .now), &state)
     }
   }
 
   /// Has the waiter look at one buffer at once.
-  func check(_ buffer: Buffer) {
+  private func check(_ buffer: Buffer) {
     state.withLock { state in
       guard let place = state.table.place(of: buffer) else { return }
       state.table.startOver(place, at: .now)
-      call(&state)
-    }
-  }
-
-  func check(_ identities: some Sequence<VMOIdentity>) {
-    state.withLock { state in
-      let now = MonotonicTime.now
-      for identity in identities {
-        if let place = state.table.place(of: identity) { state.table.startOver(place, at: now) }
-      }
       call(&state)
     }
   }
@@ -267,7 +164,7 @@ extension ReclaimerCore {
   // MARK: On the waiter's thread
 
   /// One turn: hears what was closed, and looks at the buffers that are due. False when it was the last.
-  func turn() -> Bool {
+  private func turn() -> Bool {
     let (begin, due, isIdle): (MonotonicTime, [Buffer], Bool) = state.withLock { state in
       // Read under the lock: what was scheduled before this turn must not lie in its future, because
       // the turn takes it off the queue.
@@ -283,8 +180,9 @@ extension ReclaimerCore {
         // Some reports were lost: each buffer may be the one.
         state.table.startAllOver(at: now)
       }
-      if state.hearing?.stage == .on { hear(at: now, &state) }
-      return (now, state.table.takeDue(at: now, atMost: Self.mostLooks), state.isIdle(at: now))
+      // Not by their places: those are other buffers' once the lock is gone.
+      let due = state.table.takeDue(at: now, atMost: Self.mostLooks)
+      return (now, due.compactMap { state.table[$0].buffer }, state.isIdle(at: now))
     }
     if isIdle { closeKept() }
     var onlyLooked = !due.isEmpty
@@ -303,16 +201,7 @@ extension ReclaimerCore {
     }
   }
 
-  private func hear(at now: MonotonicTime, _ state: inout State) {
-    guard let hints = state.hearing?.hints else { return }
-    let heard = hints.read()
-    for inode in heard ?? [] { state.table.heardHint(inode, at: now) }
-    if heard == nil || state.hearing?.hasMissed(at: now) == true {
-      state.table.startAllOver(at: now)
-    }
-  }
-
-  var nextTurn: MonotonicTime? {
+  private var nextTurn: MonotonicTime? {
     state.withLock { state in
       state.sleepsUntil = state.next
       return state.sleepsUntil
@@ -323,7 +212,7 @@ extension ReclaimerCore {
 
   /// After the last close in this process, by who closed: to wake another thread costs more than to look.
   func lookAfterClose(_ buffer: Buffer) {
-    if isDrivenByCaller || buffer.hasCleanup { check(buffer) } else { look(at: buffer) }
+    if buffer.hasCleanup { check(buffer) } else { look(at: buffer) }
   }
 
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
@@ -332,48 +221,35 @@ extension ReclaimerCore {
       switch end(children, of: buffer) {
       case .hasChildren: return true
       case .again: continue
-      case .copies:
-        // Whoever keeps them is another process. Only a count without them proves that no child is left.
-        offload { [self] in if withdrawCopies(buffer) { look(at: buffer) } }
-        return false
       case .goes: return false
       }
     }
     return false
   }
 
-  private enum Looked {
-    case hasChildren, again
-    /// Nothing is left but copies that can be withdrawn.
-    case copies
-    case goes
-  }
+  private enum Looked { case hasChildren, again, goes }
 
   private func end(_ children: Children, of buffer: Buffer) -> Looked {
     var going: BufferTable.Going?
     let looked: Looked = state.withLock { state in
       state.counters.checks += 1
-      // It cannot go while it is looked at, but where all were let go of.
+      // It cannot go while it is looked at.
       guard let place = state.table.place(of: buffer) else { return .hasChildren }
       switch state.table.endLook(place, children, at: .now) {
       case .wait(let moment):
         if let moment { callBy(moment, &state) }
         return .hasChildren
       case .again: return .again
-      case .withdraw: return .copies
+      // Nobody keeps copies of a parent that is kept here.
+      case .copies: return .hasChildren
       case .going(let found):
-        unwatch(found, state)
+        if let watch = found.watch { state.events?.closes.remove(watch) }
         going = consume found
         return .goes
       }
     }
-    if let going = going.take() { takeBack(going, isSlow: buffer.isSlowToReclaim) }
+    if let going = going.take() { end(going) }
     return looked
-  }
-
-  private func unwatch(_ going: borrowing BufferTable.Going, _ state: borrowing State) {
-    if let watch = going.watch { state.events?.closes.remove(watch) }
-    if let inode = going.hinted { state.hearing?.hints.unwatch(inode) }
   }
 
   /// Nil where there is nothing to learn. Nothing of the buffer's is held on return.
@@ -390,34 +266,15 @@ extension ReclaimerCore {
     }
   }
 
-  /// True for one caller, and when the copies are withdrawn: from then on the count tells of children alone.
-  private func withdrawCopies(_ buffer: Buffer) -> Bool {
-    let withdrawal: CleanupAction? = state.withLock { state in
-      state.table.place(of: buffer).flatMap { state.table.takeWithdrawal(of: $0) }
-    }
-    guard let withdrawal else { return false }
-    withdrawal()
-    change(buffer) { $0.copiesAreWithdrawn(of: $1) }
-    return true
-  }
-
-  private func takeBack(_ going: consuming BufferTable.Going, isSlow: Bool) {
-    guard isSlow else { return end(going, runsCleanup: true) }
-    let box = Guarded<BufferTable.Going?>(going)
-    offload { [self] in
-      if let going = box.withLock({ $0.take() }) { end(going, runsCleanup: true) }
-    }
-  }
-
   /// Runs the clean-up, lets the memory go, and tells all who wait.
-  private func end(_ going: consuming BufferTable.Going, runsCleanup: Bool) {
+  private func end(_ going: consuming BufferTable.Going) {
     let (place, charge) = (going.place, going.charge)
-    if runsCleanup { for action in going.cleanup { action() } }
+    for action in going.cleanup { action() }
     _ = consume going
     charge?.end()
     tell(
       state.withLock { state in
-        if runsCleanup { state.counters.reclaimed += 1 }
+        state.counters.reclaimed += 1
         return gone(place, &state)
       })
   }
@@ -427,8 +284,7 @@ extension ReclaimerCore {
 
   private func gone(_ place: Int, _ state: inout State) -> BufferTable.Ended {
     let ended = state.table.gone(place)
-    let keeps = isDrivenByCaller ? state.hearing?.stage == .on : keepsFiles
-    if keeps, state.table.isEmpty, state.idleCheck == nil {
+    if keepsFiles, state.table.isEmpty, state.idleCheck == nil {
       state.idleCheck = MonotonicTime.now.advanced(by: Self.idleTime)
       call(&state)
     }
@@ -444,49 +300,10 @@ extension ReclaimerCore {
 
   /// What is kept open from one buffer to the next.
   private func closeKept() {
-    if !isDrivenByCaller {
-      counts.close()
-      idle.run()
-    }
-    let hints: (any CloseHints)? = state.withLock { state in
-      guard state.hearing?.stage == .on, state.table.isEmpty else { return nil }
-      state.hearing?.detach()
-      return state.hearing?.hints
-    }
-    if let hints { offload { [self] in detach(hints) } }
-  }
-
-  private func detach(_ hints: any CloseHints) {
-    hints.detach()
-    let isNeeded = state.withLock { state in
-      state.hearing?.stage = state.table.isEmpty ? .off : .attaching
-      return !state.table.isEmpty
-    }
-    if isNeeded { attach(hints) }
+    counts.close()
+    idle.run()
   }
 
   /// Of dma-bufs alone: memfds need none.
   private var keepsFiles: Bool { !counts.isEmpty || !idle.isEmpty }
-
-  /// Lets go of all buffers. Those children that there are keep the memory; clean-up actions, which are for its end,
-  /// do not run.
-  func abandonAll() {
-    while let going = abandon() { end(going, runsCleanup: false) }
-    delist()
-  }
-
-  private func abandon() -> BufferTable.Going? {
-    state.withLock { state in
-      state.isAbandoned = true
-      guard let going = state.table.abandon() else { return nil }
-      unwatch(going, state)
-      return going
-    }
-  }
-}
-
-/// The earlier of two moments, where there are two; asked at each turn, so that nothing is allocated for it.
-private func earliest(_ one: MonotonicTime?, _ other: MonotonicTime?) -> MonotonicTime? {
-  guard let one, let other else { return one ?? other }
-  return min(one, other)
 }

@@ -61,8 +61,8 @@ import Testing
     try HeapServer(
       sockets: HeapServer.Sockets(
         heap: try Listener(at: path), observer: try Listener(at: path + ".observer")),
-      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, heapName: "memfd"
-    ) { MemfdHeap(reclaimer: $0) }
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, heap: MemfdHeap(),
+      heapName: "memfd")
   }
 
   /// Descriptors of its first buffer in this process.

@@ -1,17 +1,19 @@
 import Foundation
-import LinuxHeaps
+import SystemPackage
 
-/// A heap whose allocations of ``slowSize`` take until it is opened, as those of a kernel that moves
+@testable import LinuxHeaps
+
+/// A heap whose allocations of ``slowSize`` take until its gate is opened, as those of a kernel that moves
 /// pages do; and so does the going back of ``lastingSize``, as of much memory.
 final class GatedHeap: LocalHeap {
   static let slowSize = 3 * pageSize
-  static let lastingSize = 5 * pageSize
+  static let lastingSize = 1 << 20 + pageSize
 
   private let inner: MemfdHeap
   private let gate: Gate
 
-  init(_ reclaimer: Reclaimer, _ gate: Gate) {
-    inner = MemfdHeap(reclaimer: reclaimer)
+  init(_ gate: Gate) {
+    inner = MemfdHeap()
     self.gate = gate
   }
 
@@ -20,20 +22,41 @@ final class GatedHeap: LocalHeap {
 
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     if request.size == Self.slowSize { gate.wait() }
-    return try inner.makeMemory(for: request)
+    guard request.size == Self.lastingSize else { return try inner.makeMemory(for: request) }
+    let grant = try Admission.standard.admit(request.size, for: request.operation)
+    do throws(Errno) {
+      let parent = GatedParent(
+        try MemfdParent(request.name, size: request.size, kind: .memfd), gate)
+      return BufferMemory(
+        parent: parent, child: try parent.openChild(), heapName: MemfdHeap.name, grant: grant)
+    } catch {
+      throw HeapError(error, request.operation)
+    }
+  }
+}
+
+/// The parent of much memory: its close takes until the gate is opened.
+private final class GatedParent: Parent {
+  private let inner: any Parent
+  private let gate: Gate
+
+  init(_ inner: any Parent, _ gate: Gate) {
+    self.inner = inner
+    self.gate = gate
   }
 
-  func allocateVmo(
-    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
-    cleanup: [CleanupAction]
-  ) throws(HeapError) -> VMO {
-    if size == Self.slowSize { gate.wait() }
-    let gate = self.gate
-    return try inner.allocateVmo(
-      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
-      bufferIndex: bufferIndex,
-      cleanup: size == Self.lastingSize ? cleanup + [{ gate.wait() }] : cleanup)
+  deinit { gate.wait() }
+
+  var identity: VMOIdentity { inner.identity }
+  var kind: VMO.Kind { inner.kind }
+  var descriptor: CInt { inner.descriptor }
+  var watchedDescriptor: CInt? { inner.watchedDescriptor }
+  func eventsAreWatched() throws(Errno) { try inner.eventsAreWatched() }
+  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
+    try inner.children(counts, besides: copies)
   }
+  func referenceCount() throws(Errno) -> Int? { try inner.referenceCount() }
+  func openChild() throws(Errno) -> OwnedFD { try inner.openChild() }
 }
 
 /// Closed until it is opened, then open for ever.

@@ -19,14 +19,12 @@ final class GatedServer {
     _ = unsafe chmod(folder, 0o755)
     var policy = Policy()
     limits(&policy.limits)
-    let gate = self.gate
     server = try HeapServer(
       sockets: HeapServer.Sockets(
         heap: Listener(at: socket, mode: 0o666),
         observer: Listener(at: socket + ".observer")),
       policy: policy, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-      heapName: "gated"
-    ) { GatedHeap($0, gate) }
+      heap: GatedHeap(gate), heapName: "gated")
     let (server, end) = (self.server, self.end)
     Thread.detachNewThread {
       try? server.run()

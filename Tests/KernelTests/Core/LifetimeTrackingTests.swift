@@ -54,26 +54,19 @@ import Testing
     #expect(heap.buffers.count == 0)
   }
 
-  // Another thread takes the buffer back, and has come no further than to forget it when the handle is closed.
+  // The reclaimer's thread takes the buffer back, because it has a clean-up action.
   @Test func `a deletion returns after the trackers are closed`() async throws {
-    let (isForgotten, mayGoOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
-    let reclaimer = try Reclaimer(drivenByCaller: .init()) { work in
-      Thread { work() }.start()
-      isForgotten.wait()
-    }
-    let heap = MemfdHeap(reclaimer: reclaimer)
+    let heap = MemfdHeap()
     let key = BufferKey.fresh()
     let pipe = PipeBox(try Pipe())
     let vmo = try heap.allocate(key, cleanup: [{}])
+    let copy = Guarded<SharedFD?>(SharedFD(try vmo.duplicate().releaseDescriptor()))
     pipe.attach(to: heap, key.bufferCollectionID, remaining: 0)
-    let isKnown = heap.buffers.whenReclaimed(vmo.identity) {
-      isForgotten.signal()
-      mayGoOn.wait()
-    }
+    let isKnown = heap.buffers.whenReclaimed(vmo.identity) { usleep(50_000) }
     #expect(isKnown)
     Thread {
-      usleep(50_000)
-      mayGoOn.signal()
+      usleep(20_000)
+      copy.withLock { $0 = nil }
     }.start()
     try await heap.delete(key, vmo)
     #expect(pipe.isHungUp)

@@ -62,24 +62,6 @@ import Testing
     #expect(heap.buffers.count == 0)
   }
 
-  @Test func `one turn looks once at each buffer, however often that was asked for`() async throws {
-    let reclaimer = try Reclaimer(drivenByCaller: .init()) { work in work() }
-    let heap = MemfdHeap(reclaimer: reclaimer)
-    var children = try (0..<3).map { index in
-      SharedFD(try heap.allocate(.fresh(index)).releaseDescriptor())
-    }
-    for _ in 0..<100 { reclaimer.recheckNow() }
-    reclaimer.turn()
-    #expect(reclaimer.counters.checks == 3)
-    #expect(heap.buffers.count == children.count)
-    children = []
-    let isGone = try await eventuallyHolds {
-      reclaimer.turn()
-      return heap.buffers.count == 0
-    }
-    #expect(isGone)
-  }
-
   @Test func `it sleeps again after a look at a buffer with a holder here`() async throws {
     let reclaimer = Reclaimer()
     let heap = MemfdHeap(reclaimer: reclaimer)

@@ -25,7 +25,7 @@ extension BufferTable {
   fileprivate mutating func settle(
     _ place: Int, _ inode: UInt64, watch: CInt? = nil, _ core: ReclaimerCore
   ) -> Buffer {
-    let buffer = Buffer(core, byteCount: 1, hasCleanup: false, isReported: watch != nil)
+    let buffer = Buffer(core, hasCleanup: false, isReported: watch != nil)
     settle(
       place, buffer,
       Memory(
@@ -63,6 +63,19 @@ extension BufferTable {
       return
     }
     #expect(table.place(of: buffer) == place)
+  }
+
+  @Test func `a turn looks once at each buffer, however often that was asked for`() {
+    var table = BufferTable(.init())
+    let heap = HeapNumber.next()
+    let places = (0..<3 as Range<UInt64>).map { index in
+      let place = table.reserve(BufferKey(bufferCollectionID: 0, bufferIndex: index), in: heap)!
+      table.settle(place, BufferTable.Memory(parent: NamedParent(index), charge: nil))
+      return place
+    }
+    for _ in 0..<100 { table.startAllOver(at: .now) }
+    #expect(table.takeDue(at: .now, atMost: 64) == places)
+    #expect(table.takeDue(at: .now, atMost: 64) == [])
   }
 
   @Test func `a buffer that this process refers to is not looked at`() {
@@ -210,7 +223,7 @@ extension BufferTable {
         case .going(let going):
           #expect(children == .none && going.place == entry.place)
           entry.state = .going
-        case .withdraw: #expect(children == .copies)
+        case .copies: #expect(children == .copies)
         case .again: #expect(children == .some)
         case .wait: #expect(children == .some)
         }

@@ -63,8 +63,7 @@ public final class LiveBuffers: Sendable {
   ) throws(HeapError) -> VMO {
     let (parent, heapName) = (memory.parent, memory.heapName)
     let buffer = Buffer(
-      core, byteCount: request.size, hasCleanup: !cleanup.isEmpty,
-      isReported: parent.watchedDescriptor != nil)
+      core, hasCleanup: !cleanup.isEmpty, isReported: parent.watchedDescriptor != nil)
     // The child counts as a reference here, so the buffer cannot go before it is on record.
     let child = ChildFD(memory.child, of: buffer)
     let charge = memory.grant.settled()
@@ -134,11 +133,6 @@ public final class LiveBuffers: Sendable {
     record(identity) { $0.key }
   }
 
-  /// The identity of a live or deleted buffer's first parent.
-  package func identity(of key: BufferKey) -> VMOIdentity? {
-    record(key) { $0.family.first?.identity }
-  }
-
   /// Has `waiter` called when all of the buffer is gone.
   ///
   /// False where there is no such buffer: gone already, or of another heap.
@@ -150,13 +144,10 @@ public final class LiveBuffers: Sendable {
     }
   }
 
-  /// - Parameter closing: Has the descriptor closed; a stranger's file can take long about it.
-  package func attachLifetimeTracking(
-    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32,
-    closing: @escaping @Sendable (consuming OwnedFD) -> Void = { _ = consume $0 }
+  func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
   ) {
-    let tracker = LifetimeTracker(
-      descriptor, buffersRemaining: buffersRemaining, closing: closing)
+    let tracker = LifetimeTracker(descriptor, buffersRemaining: buffersRemaining)
     let isDue = core.withTable { [number] in $0.attach(tracker, to: bufferCollectionID, of: number)
     }
     if isDue { tracker.close() }
@@ -183,36 +174,14 @@ extension LiveBuffers {
     }
   }
 
-  /// How a deletion by descriptor begins; a refused one gives the descriptor back.
-  package enum Deletion: ~Copyable {
-    case begun
-    case unknown(OwnedFD)
-    case wrongHandle(OwnedFD)
-  }
-
-  /// Takes the last handle back, as a descriptor of this identity; ``whenReclaimed(_:_:)`` tells the end,
-  /// at once where this handle was the last. Where the deletion has begun before, it joins.
-  package func delete(
-    _ key: BufferKey, _ descriptor: consuming OwnedFD, _ identity: VMOIdentity
-  ) -> Deletion {
-    switch beginDeletion(key, identity, nil) {
-    case .begun(let buffer):
-      drop(consume descriptor, of: buffer)
-      return .begun
-    case .unknown: return .unknown(descriptor)
-    case .wrongHandle: return .wrongHandle(descriptor)
-    }
-  }
-
   private enum Beginning {
     case begun(Buffer)
     case unknown
     case wrongHandle
   }
 
-  /// - Parameter end: Who waits for the end; nil for one who joins a deletion that has begun before.
   private func beginDeletion(
-    _ key: BufferKey, _ identity: VMOIdentity, _ end: DeletionEnd?
+    _ key: BufferKey, _ identity: VMOIdentity, _ end: DeletionEnd
   ) -> Beginning {
     core.withTable { [number] table in
       let place = table.place(of: key, in: number)
@@ -237,7 +206,7 @@ extension LiveBuffers {
 }
 
 /// The end of a deletion, awaited by who began it. It can come before that, on another thread.
-final class DeletionEnd: Sendable {
+package final class DeletionEnd: Sendable {
   private enum State {
     case pending
     case awaited(CheckedContinuation<Void, Never>)
@@ -264,112 +233,5 @@ final class DeletionEnd: Sendable {
       }
       if hasCome { continuation.resume() }
     }
-  }
-}
-
-// Copies of parents' descriptors that are kept elsewhere, and are no children.
-
-extension LiveBuffers {
-  /// Lends a live buffer's own descriptor, e.g. to send a copy of it.
-  package func withParentDescriptor(_ identity: VMOIdentity, _ body: @Sendable (CInt) -> Void) {
-    _ = record(identity) { $0.family.parent(identity).map { body($0.descriptor) } }
-  }
-
-  /// Whether a copy of its parent's descriptor looks like a child (a dma-buf's) or not (a memfd's).
-  package func countsReferences(_ identity: VMOIdentity) -> Bool {
-    record(identity) { $0.family.parent(identity)?.kind == .dmaBuf } ?? false
-  }
-
-  /// Takes every reference besides the parent and so many children for a copy.
-  ///
-  /// - Parameters:
-  ///   - children: All there are; the caller has them.
-  ///   - withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
-  package func settleCopies(
-    _ identity: VMOIdentity, besides children: Int, withdrawal: @escaping CleanupAction
-  ) {
-    guard let buffer = record(identity, { $0.buffer }) else { return }
-    core.change(buffer) { table, place in
-      if let count = try? table[place].family.parent(identity)?.referenceCount() {
-        table.setCopies(max(0, count - 1 - children), of: place, withdrawal: withdrawal)
-      }
-    }
-  }
-}
-
-extension LiveBuffers {
-  /// Takes a buffer over whose parent another process kept, e.g. a server before this one.
-  ///
-  /// - Parameters:
-  ///   - parent: A descriptor of the parent's own open file.
-  ///   - copies: How many more of it there are that are no children.
-  ///   - withdrawal: Has the copies closed. Called once, when nothing but them seems to be left.
-  /// - Returns: Its size, and whether it has memory: an opaque vmo has none. Its children are looked for at
-  ///   once.
-  /// - Throws: ``HeapError/Code/alreadyExists`` while (collection, index) is taken,
-  ///   ``HeapError/Code/wrongType`` for what is neither a dma-buf nor a memfd.
-  package func takeOver(
-    _ key: BufferKey, parent descriptor: consuming OwnedFD, copies: Int,
-    withdrawal: @escaping CleanupAction, cleanup: [CleanupAction], admission: Admission,
-    waiter: @escaping Waiter
-  ) throws(HeapError) -> (byteCount: UInt64, hasMemory: Bool) {
-    let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
-    guard let place = reserve(key) else {
-      throw HeapError(.alreadyExists, operation, cause: "that buffer is live")
-    }
-    do throws(HeapError) {
-      let (parent, size) = try inherited(descriptor, named: key.description, operation)
-      let buffer = Buffer(
-        core, byteCount: size, hasCleanup: !cleanup.isEmpty,
-        isReported: parent.watchedDescriptor != nil)
-      let charge = admission.take(size)
-      do throws(Errno) {
-        try core.settle(
-          place, buffer,
-          BufferTable.Memory(
-            parent: parent, charge: charge, cleanup: cleanup, copies: copies,
-            withdrawal: withdrawal))
-      } catch {
-        charge.end()
-        throw HeapError(error, operation)
-      }
-      core.withTable { table in table.place(of: buffer).map { table.wait($0, waiter) } }
-      core.check(buffer)
-      return (size, parent.kind != .opaque)
-    } catch {
-      core.cancel(place)
-      throw error
-    }
-  }
-
-  /// A parent that another process made, by what its descriptor tells.
-  private func inherited(
-    _ descriptor: consuming OwnedFD, named name: String, _ operation: String
-  ) throws(HeapError) -> (any Parent, size: UInt64) {
-    do throws(Errno) {
-      if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
-        if kind == .dmaBuf { return (try DMABufParent(descriptor, name: name), size) }
-        return (try MemfdParent(inherited: descriptor, kind: kind), size)
-      }
-    } catch {
-      throw HeapError(error, operation)
-    }
-    throw HeapError(.wrongType, operation, cause: "it is neither a dma-buf nor a memfd with a size")
-  }
-}
-
-extension UInt64 {
-  /// The size of an allocation in whole pages.
-  package func checkedAsVmoSize() throws(HeapError) -> UInt64 {
-    guard self > 0 else {
-      throw HeapError(
-        .invalidArgs, "allocate 0 bytes", cause: "a buffer has at least one page",
-        fix: "ask for 1 byte or more")
-    }
-    guard let pages = roundedUpToPages else {
-      throw HeapError(
-        .outOfRange, "allocate \(self) bytes", cause: "rounded up to pages that is over 2^63 - 1")
-    }
-    return pages
   }
 }

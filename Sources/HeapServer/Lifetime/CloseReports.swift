@@ -1,0 +1,173 @@
+internal import HeapSurvey
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// How the loop hears that something of a buffer was closed: of memfds by inotify, and of dma-bufs by the kernel's own
+/// closing, where it may (``DMABufCloses``). Else, and where a report was lost, it looks by the clock.
+///
+/// A report decides nothing: the buffer is looked at.
+final class CloseReports {
+  /// Whether the closes of dma-bufs are heard. To attach and to detach takes long enough to be done on a worker.
+  private enum Stage {
+    /// Nobody has a buffer.
+    case off
+    case attaching
+    case on
+    case detaching
+    /// The kernel refused.
+    case failed
+  }
+
+  private let events: CloseEvents
+  private let closes: DMABufCloses?
+  private var stage = Stage.off
+  /// What went unheard by the last count.
+  private var missed: UInt64 = 0
+  /// When to ask again for that count; nil while not attached.
+  private var missedCheck: MonotonicTime?
+  private var missedInterval = CloseReports.firstInterval
+  /// When to detach, if no buffer comes until then; nil while there are some.
+  private var idleCheck: MonotonicTime?
+  private let shared: Shared
+
+  private static let firstInterval: UInt64 = 1_000_000_000
+  /// Sixty-four seconds: the one wake-up of a server at rest.
+  private static let longestInterval = firstInterval << 6
+
+  init(_ shared: Shared, _ closes: DMABufCloses?) throws(Errno) {
+    self.shared = shared
+    self.closes = closes
+    let events = try CloseEvents()
+    for descriptor in [events.descriptor, closes?.descriptor] {
+      if let descriptor { try shared.poller.add(descriptor, EventSource(.closes)) }
+    }
+    self.events = events
+  }
+
+  /// When to read at the latest, though nothing was reported.
+  var nextCheck: MonotonicTime? { MonotonicTime.earlier(missedCheck, idleCheck) }
+
+  // MARK: What is watched
+
+  /// Watches a new parent's children, as far as inotify tells of them.
+  func watch(_ parent: any Parent) throws(Errno) -> CloseEvents.Watch? { try events.watch(parent) }
+
+  /// Has the closes of a live dma-buf told, where they can be heard.
+  func begin(_ place: Int, of table: inout BufferTable) {
+    idleCheck = nil
+    guard let closes, table.canBeHinted(place) else { return }
+    switch stage {
+    case .on: watch(place, of: &table, closes)
+    case .off: attach(closes)
+    case .attaching, .detaching, .failed: break
+    }
+  }
+
+  private func watch(_ place: Int, of table: inout BufferTable, _ closes: DMABufCloses) {
+    let (inode, references) = table[place].hint
+    closes.watch(inode, downTo: references)
+    table.setHinted(place, true)
+  }
+
+  func end(_ going: borrowing BufferTable.Going) {
+    if let watch = going.watch { events.remove(watch) }
+    if let inode = going.hinted { closes?.unwatch(inode) }
+  }
+
+  /// After a change of what is no child of a buffer's.
+  func beginAnew(_ place: Int, of table: inout BufferTable) {
+    guard let closes, table[place].isHinted else { return }
+    closes.unwatch(table[place].hint.inode)
+    table.setHinted(place, false)
+    watch(place, of: &table, closes)
+  }
+
+  // MARK: Attaching
+
+  private func attach(_ closes: DMABufCloses) {
+    stage = .attaching
+    let mailbox = shared.mailbox
+    shared.workers.run(in: Workers.Lane(1, of: .server)) {
+      do throws(HeapError) {
+        try closes.attach()
+        mailbox.post(.attached(nil))
+      } catch {
+        mailbox.post(.attached(error))
+      }
+    }
+  }
+
+  func attached(_ failure: HeapError?, _ table: inout BufferTable) {
+    guard let closes else { return }
+    if let failure {
+      stage = .failed
+      return shared.log.warning(
+        "closes of dma-bufs are not heard, their counts are read by the clock",
+        metadata: ["error": "\(failure)"])
+    }
+    stage = .on
+    let now = MonotonicTime.now
+    missed = (try? closes.missed()) ?? 0
+    askForMissed(after: Self.firstInterval, from: now)
+    if table.isEmpty { emptied() }
+    // What went before was not heard.
+    for place in table.unhinted {
+      watch(place, of: &table, closes)
+      table.startOver(place, at: now)
+    }
+  }
+
+  /// The last buffer is gone. Every close on the machine costs a little while closes are heard.
+  func emptied() {
+    if stage == .on { idleCheck = MonotonicTime.now.advanced(by: .seconds(1)) }
+  }
+
+  private func detach(_ closes: DMABufCloses) {
+    stage = .detaching
+    (missedCheck, idleCheck) = (nil, nil)
+    let mailbox = shared.mailbox
+    shared.workers.run(in: Workers.Lane(1, of: .server)) {
+      closes.detach()
+      mailbox.post(.detached)
+    }
+  }
+
+  func detached(_ table: borrowing BufferTable) {
+    stage = .off
+    if !table.isEmpty, let closes { attach(closes) }
+  }
+
+  // MARK: Reading
+
+  /// Has the table schedule what was reported.
+  func read(into table: inout BufferTable, at now: MonotonicTime) {
+    if let watches = (try? events.read()) ?? nil {
+      for watch in watches { table.heardClose(watch, at: now) }
+    } else {
+      // Some reports were lost: each buffer may be the one.
+      table.startAllOver(at: now)
+    }
+    guard stage == .on, let closes else { return }
+    let heard = closes.read()
+    for inode in heard ?? [] { table.heardHint(inode, at: now) }
+    if heard == nil || hasMissed(closes, at: now) { table.startAllOver(at: now) }
+    if let idleCheck, idleCheck <= now { detach(closes) }
+  }
+
+  /// Whether closes went unheard since it was last asked, where it is time to ask. One that cannot be asked says yes.
+  private func hasMissed(_ closes: DMABufCloses, at now: MonotonicTime) -> Bool {
+    guard let missedCheck, missedCheck <= now else { return false }
+    let missed = try? closes.missed()
+    let isSame = missed == self.missed
+    self.missed = missed ?? 0
+    askForMissed(
+      after: isSame ? min(missedInterval * 2, Self.longestInterval) : Self.firstInterval, from: now)
+    return !isSame
+  }
+
+  private func askForMissed(after interval: UInt64, from now: MonotonicTime) {
+    missedInterval = interval
+    missedCheck = MonotonicTime(nanoseconds: now.nanoseconds + interval)
+  }
+}
