@@ -37,16 +37,11 @@ let commit: String = {
   return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
 }()
 
-// `make static`: programs with all libraries in them, and without what is of no use there.
+// How packaging/ship.sh has programs linked, one word a line.
 let linkerSettings: [LinkerSetting] =
-  Context.environment["LINUXHEAPS_STATIC"] == nil
-  ? []
-  : [
-    .unsafeFlags([
-      "-static-executable", "-use-ld=bfd",
-      "-Xlinker", "-T", "-Xlinker", "\(Context.packageDirectory)/packaging/static.ld",
-    ])
-  ]
+  (Context.environment["LINUXHEAPS_LINK"]?.split(separator: "\n").map(String.init)).map {
+    [.unsafeFlags($0)]
+  } ?? []
 
 let package = Package(
   name: "linux-heaps",

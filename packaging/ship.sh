@@ -8,7 +8,30 @@ set -euo pipefail
 kind=${1:?usage: ship.sh dynamic|static}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ship=${SHIP:-.build-ship}
-[ "$kind" = dynamic ] || export LINUXHEAPS_STATIC=1
+
+link=()
+linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }
+if [ "$kind" = static ]; then
+  link+=(-static-executable -use-ld=bfd)
+  linker -T "$PWD/packaging/static.ld"
+else
+  # Nobody looks up a program's symbols.
+  linker --no-export-dynamic
+  # The little that Swift needs of C++ is smaller than its library's relocations: found before the shared one.
+  cxx=$(clang -print-file-name=libstdc++.a)
+  mkdir -p "$ship/cxx"
+  ln -sf "$cxx" "$ship/cxx/"
+  link+=("-L$PWD/$ship/cxx")
+  # Relocations in a hundredth of the space (DT_RELR), which is read at each start: by LLVM's linker, where the
+  # compiler brings it, and a C library from 2.36 on.
+  if [ -x "$(dirname "$(readlink -f "$(command -v swift)")")/ld.lld" ]; then
+    link+=(-use-ld=lld)
+    libc=$(getconf GNU_LIBC_VERSION)
+    if printf '%s\n' 'glibc 2.36' "$libc" | sort -CV; then linker -z pack-relative-relocs; fi
+  fi
+fi
+LINUXHEAPS_LINK=$(printf '%s\n' "${link[@]}")
+export LINUXHEAPS_LINK
 
 # The linker warns of Foundation's mktemp, and in a static program of each function that may ask for
 # users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.

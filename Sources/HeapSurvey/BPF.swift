@@ -95,6 +95,8 @@ enum BPF {
   static func contents(of file: borrowing OwnedFD) throws(Errno) -> [UInt8] {
     let number = file.rawValue
     var bytes: [UInt8] = []
+    // Of the kernel's types, which are megabytes, sysfs knows the size; an iterator's file has none.
+    bytes.reserveCapacity(Int(try file.status().st_size))
     var piece = [UInt8](repeating: 0, count: 64 << 10)
     while true {
       let count = try retrying {

@@ -1,5 +1,5 @@
 internal import CLinuxHeaps
-internal import Glibc
+package import Glibc
 
 public import struct SystemPackage.Errno
 
@@ -71,7 +71,7 @@ extension OwnedFD {
     }
   }
 
-  func status() throws(Errno) -> stat {
+  package func status() throws(Errno) -> stat {
     var status = stat()
     let number = rawValue
     _ = try call { unsafe fstat(number, &status) }
