@@ -87,7 +87,7 @@ import Testing
     _ = try? BufferIterator.read()
     let before = try ProcessFiles.list(of: getpid())
     for _ in 0..<5 { _ = try? BufferIterator.read() }
-    #expect(try ProcessFiles.list(of: getpid()) == before)
+    #expect(try ProcessFiles.opened(by: getpid(), since: before) == [])
   }
 
   @Test func `records are whole or none`() throws {

@@ -14,6 +14,16 @@ package enum ProcessFiles {
     }.sorted()
   }
 
+  /// What is open that was not before. What others had open before may be closed meanwhile.
+  package static func opened(by process: pid_t, since before: [String]) throws -> [String] {
+    var rest = before
+    return try list(of: process).filter { file in
+      guard let index = rest.firstIndex(of: file) else { return true }
+      rest.remove(at: index)
+      return false
+    }
+  }
+
   /// When nothing changes for a while. heapd closes a moment after its answer what it sent with it.
   package static func listAtRest(of process: pid_t) throws -> [String] {
     var last = try list(of: process)
