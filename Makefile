@@ -18,6 +18,7 @@ SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
+BENCH_PACKAGES := $(PACKAGES) binutils valgrind
 PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
@@ -25,7 +26,7 @@ INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/inst
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
   sanitize bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
-  setup-package-test setup-test clean
+  setup-package-test setup-bench setup-test clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -85,7 +86,7 @@ sanitize: setup-test
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
 
 # Fails when a target is missed. BENCH takes heap-bench's options: Benchmarks/README.md.
-bench: ship
+bench: ship setup-bench
 	swift build -c release --package-path Benchmarks
 	@Benchmarks/.build/release/heap-bench --heapd $(SHIP)/dynamic/heapd $(BENCH)
 
@@ -141,6 +142,9 @@ setup-ship:
 
 setup-package-test:
 	@Tests/Kernel/install.sh $(PACKAGE_TEST_PACKAGES)
+
+setup-bench:
+	@Tests/Kernel/install.sh $(BENCH_PACKAGES)
 
 setup-swift-6.2:
 	@Tests/Kernel/install.sh $(SWIFT_6_2_PACKAGES)

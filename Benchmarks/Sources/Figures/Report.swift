@@ -6,22 +6,29 @@ package struct Figure {
     case microseconds = "µs"
     case milliseconds = "ms"
     case mebibytes = "MiB"
+    case bytes = "B"
     case percent = "%"
     case times = ""
     case count = "in 20 s"
+    case calls = "calls"
+    case instructions = "instr."
+    case allocations = "allocs"
 
     /// Digits after the point that mean something.
     fileprivate var digits: Int {
       switch self {
-      case .count: 0
-      case .microseconds: 1
+      case .count, .bytes, .instructions: 0
+      case .microseconds, .calls, .allocations: 1
       default: 2
       }
     }
   }
 
   fileprivate let name: String
-  fileprivate let value: Double
+  /// Nil where this machine has nothing to measure.
+  fileprivate let value: Double?
+  /// Why there is no value.
+  fileprivate let reason: String
   fileprivate let unit: Unit
   fileprivate let target: Double?
 
@@ -31,19 +38,37 @@ package struct Figure {
     self.value = value
     self.unit = unit
     self.target = target
+    reason = ""
   }
 
-  /// Nil where nothing is wanted.
-  fileprivate var isMet: Bool? { target.map { value <= $0 } }
+  /// One that this machine does not have.
+  package init(_ name: String, absent reason: String) {
+    self.name = name
+    self.reason = reason
+    value = nil
+    unit = .times
+    target = nil
+  }
+
+  /// Nil where there is no value.
+  private var text: String? {
+    value.map { String(format: "%.\(unit.digits)f", $0) }
+  }
+
+  /// Of the value as it is printed. Nil where nothing is wanted.
+  fileprivate var isMet: Bool? {
+    guard let text, let target else { return nil }
+    return Double(text)! <= target
+  }
 
   fileprivate var line: String {
-    let text = String(format: "%.\(unit.digits)f", value)
     var line = "   " + name.padded(to: 36)
+    guard let text else { return line + " " + reason }
     line += String(repeating: " ", count: max(10 - text.count, 0)) + text
-    line += " " + unit.rawValue.padded(to: 4)
+    line += " " + unit.rawValue.padded(to: 8)
     if let target, let isMet {
       let limit = target == target.rounded() ? "\(Int(target))" : "\(target)"
-      line += "at most \("\(limit) \(unit.rawValue)".padded(to: 9))\(isMet ? "met" : "missed")"
+      line += "at most \("\(limit) \(unit.rawValue)".padded(to: 14))\(isMet ? "met" : "missed")"
     }
     while line.last == " " { line.removeLast() }
     return line
@@ -51,6 +76,9 @@ package struct Figure {
 
   /// Names are plain ASCII, so nothing needs escaping.
   fileprivate var json: String {
+    guard let value else {
+      return #"      {"name": "\#(name)", "value": null, "reason": "\#(reason)"}"#
+    }
     var fields = [
       #""name": "\#(name)""#, #""value": \#(value)"#, #""unit": "\#(unit.rawValue)""#,
     ]

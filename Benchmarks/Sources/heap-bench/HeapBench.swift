@@ -54,12 +54,14 @@ struct Programs {
   let baseline: String
   let load: String
   let remote: String
+  let kernelBench: String
 }
 
 /// The command line.
 private struct Options {
   static let usage = """
-    usage: heap-bench --heapd PATH [--baseline PATH] [--load PATH] [--remote PATH] [--only a,b,...] [--json]
+    usage: heap-bench --heapd PATH [--baseline PATH] [--load PATH] [--remote PATH]
+                      [--kernel-bench PATH] [--only a,b,...] [--json]
 
     Measures heapd against its targets. The other programs are those beside this one unless
     named. Exit status: 0 all targets met; 1 one missed; 64 wrong usage; 70 not measured.
@@ -78,7 +80,7 @@ private struct Options {
     while let name = rest.popFirst() {
       switch name {
       case "--json": isJSON = true
-      case "--heapd", "--baseline", "--load", "--remote", "--only":
+      case "--heapd", "--baseline", "--load", "--remote", "--kernel-bench", "--only":
         guard let value = rest.popFirst() else { throw Failure("\(name) requires a value") }
         values[name] = value
       default: throw Failure("unknown option \(name)")
@@ -87,10 +89,12 @@ private struct Options {
     guard let heapd = values["--heapd"] else { throw Failure("--heapd is missing") }
     let directory = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
       .deletingLastPathComponent()
+    func program(_ name: String) -> String {
+      values["--\(name)"] ?? directory.appending(path: name).path
+    }
     programs = Programs(
-      heapd: heapd, baseline: values["--baseline"] ?? directory.appending(path: "baseline").path,
-      load: values["--load"] ?? directory.appending(path: "load").path,
-      remote: values["--remote"] ?? directory.appending(path: "remote").path)
+      heapd: heapd, baseline: program("baseline"), load: program("load"),
+      remote: program("remote"), kernelBench: program("kernel-bench"))
     self.isJSON = isJSON
     guard let only = values["--only"] else {
       scenarios = Scenario.allCases

@@ -41,16 +41,47 @@ private struct Child: ~Copyable {
     close(pidfd)
   }
 
+  /// Waits a minute at most for it to end, which is to be with status 0.
+  func waitForSuccess(_ name: String) throws(Failure) {
+    guard wait(for: [pidfd], until: .now + .seconds(60)) != nil else {
+      throw Failure("\(name) did not end within 60 s")
+    }
+    guard let end = end(), end == (true, 0) else { throw Failure("\(name) \(ending())") }
+  }
+
   /// How a process ended that has: an exit status or a signal.
   func ending() -> String {
+    guard let (isExit, status) = end() else { return "ended" }
+    return isExit ? "ended with status \(status)" : "ended by signal \(status)"
+  }
+
+  private func end() -> (isExit: Bool, status: CInt)? {
     var information = unsafe siginfo_t()
     // Left to be reaped, so that the pid stays its own.
     let result = unsafe waitid(P_PID, id_t(pid), &information, WEXITED | WNOWAIT)
-    if result != 0 { return "ended" }
+    if result != 0 { return nil }
     let status = unsafe information._sifields._sigchld.si_status
-    return unsafe information.si_code == CInt(CLD_EXITED)
-      ? "ended with status \(status)" : "ended by signal \(status)"
+    return unsafe (information.si_code == CInt(CLD_EXITED), status)
   }
+}
+
+/// Runs a program to its end, which is to be success.
+///
+/// - Parameters:
+///   - command: What the shell would look up, then its arguments.
+///   - name: A part of its log's name.
+/// - Returns: What it said.
+func output(
+  of command: [String], _ name: String, in scratch: borrowing Scratch
+) throws(Failure) -> String {
+  let path = "\(scratch.path)/\(name).log"
+  let nothing = try Descriptor.open("/dev/null", O_RDONLY)
+  let log = try Descriptor.open(path, O_WRONLY | O_CREAT | O_APPEND)
+  let child = try Child(
+    ["/usr/bin/env"] + command, input: nothing.number, output: log.number, error: log.number,
+    processor: 0)
+  try child.waitForSuccess(command[0])
+  return readText(path) ?? ""
 }
 
 /// A server that has said it is ready: heapd, the baseline, or any other with their options.
@@ -66,10 +97,11 @@ struct Server: ~Copyable {
   ///   - name: A part of file names; no two of one scratch directory may be the same.
   ///   - scratch: Where its sockets and its log are.
   ///   - options: Besides those that say what is served where.
+  ///   - tool: A program that runs it, with its arguments.
   ///   - processor: The only processor that it may use; nil for any.
   init(
     _ program: String, _ name: String, in scratch: borrowing Scratch, options: [String] = [],
-    on processor: CInt? = 0
+    under tool: [String] = [], on processor: CInt? = 0
   ) throws(Failure) {
     let socket = "\(scratch.path)/\(name)"
     let notifyPath = "\(socket).notify"
@@ -78,7 +110,9 @@ struct Server: ~Copyable {
         unsafe Wire_bind(notifyPath, CInt(SOCK_DGRAM.rawValue)), "cannot bind \(notifyPath)"))
     let nothing = try Descriptor.open("/dev/null", O_RDONLY)
     let output = try Descriptor.open("\(socket).log", O_WRONLY | O_CREAT | O_APPEND)
-    let command = [program, "--socket", socket, "--heap", "memfd"] + options
+    let command =
+      (tool.isEmpty ? [] : ["/usr/bin/env"] + tool)
+      + [program, "--socket", socket, "--heap", "memfd"] + options
     let before = ContinuousClock.now
     let child = try Child(
       command, input: nothing.number, output: output.number, error: output.number,
@@ -96,16 +130,25 @@ struct Server: ~Copyable {
   private static func waitUntilReady(
     _ child: borrowing Child, _ notify: borrowing Descriptor
   ) throws(Failure) -> ContinuousClock.Instant {
-    let deadline = ContinuousClock.now + .seconds(10)
+    let deadline = ContinuousClock.now + .seconds(30)
     while true {
       let readable = wait(for: [notify.number, child.pidfd], until: deadline)
       let now = ContinuousClock.now
-      if readable == nil { throw Failure("no READY=1 for 10 s") }
+      if readable == nil { throw Failure("no READY=1 for 30 s") }
       if readable != notify.number { throw Failure("it \(child.ending())") }
       let message = String(decoding: try notify.receive().bytes, as: UTF8.self)
       // It may tell of more, and earlier.
       if message.split(separator: "\n").contains("READY=1") { return now }
     }
+  }
+
+  /// Has it end, and waits for that.
+  ///
+  /// - Returns: What it and the tool that ran it said.
+  func stop() throws(Failure) -> String {
+    kill(child.pid, SIGTERM)
+    try child.waitForSuccess("the server")
+    return readText("\(socket).log") ?? ""
   }
 
   // MARK: What proc(5) tells of it
@@ -152,7 +195,7 @@ struct Server: ~Copyable {
 
 /// How much the threads' counts grew. A thread that ended is not seen; one that began is,
 /// also where it got the number of one that ended.
-func growth(from before: [String: UInt64], to after: [String: UInt64]) -> UInt64 {
+func increase(from before: [String: UInt64], to after: [String: UInt64]) -> UInt64 {
   after.reduce(0) { sum, thread in
     let earlier = before[thread.key] ?? 0
     return sum + (thread.value >= earlier ? thread.value - earlier : thread.value)
