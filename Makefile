@@ -92,7 +92,7 @@ bench: ship setup-bench
 
 # The library on real heaps beside C, on one emulated processor where there is no other. BENCH takes letters, e.g. a,b.
 kernel-bench: setup setup-kernel
-	swift build -c release --package-path Benchmarks --product kernel-bench
+	swift build -c release --package-path Benchmarks
 	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
 
 lint:

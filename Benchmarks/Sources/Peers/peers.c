@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +85,19 @@ int64_t Peers_dup(int descriptor, int rounds) {
         close(copy);
     }
     return now() - begin;
+}
+
+int Peers_count_calls(int thread) {
+    FILE *file = fopen("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id", "re");
+    if (!file) return -errno;
+    unsigned long long id;
+    int fields = fscanf(file, "%llu", &id);
+    fclose(file);
+    if (fields != 1) return -EINVAL;
+    struct perf_event_attr event = {
+        .type = PERF_TYPE_TRACEPOINT, .size = sizeof event, .config = id, .inherit = 1};
+    long counter = syscall(SYS_perf_event_open, &event, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    return counter < 0 ? -errno : (int)counter;
 }
 
 void Peers_pin(void) {

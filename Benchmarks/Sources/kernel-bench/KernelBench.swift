@@ -7,14 +7,19 @@ internal import Peers
 enum KernelBench {
   static func main() {
     let arguments = CommandLine.arguments.dropFirst()
-    // loop HEAP [ROUNDS [BYTES]]: for callgrind and strace, which count what goes on and on.
-    if arguments.first == "loop", let heap = arguments.dropFirst().first {
-      let numbers = arguments.dropFirst(2).compactMap { UInt64($0) }
-      do {
-        return try loop(heap, numbers.first ?? 1000, size: numbers.dropFirst().first ?? pageSize)
-      } catch {
-        return fail("\(error)")
+    let words = Array(arguments.dropFirst())
+    do {
+      // For whoever counts what they do: callgrind, strace, scenario g.
+      switch arguments.first {
+      case "loop" where (1...3).contains(words.count):
+        let numbers = words.dropFirst().compactMap { UInt64($0) }
+        return try loop(
+          words[0], numbers.first ?? 1000, size: numbers.dropFirst().first ?? pageSize)
+      case "serve" where words.count == 2: return try serve(words[1], at: words[0])
+      default: break
       }
+    } catch {
+      return fail("\(error)")
     }
     // Before any thread starts.
     let holder = Peers_start_holder()
@@ -37,13 +42,27 @@ enum KernelBench {
     exit(report.isMet ? 0 : 1)
   }
 
+  /// `loop HEAP [ROUNDS [BYTES]]`
   private static func loop(_ name: String, _ rounds: UInt64, size: UInt64) throws {
-    let heap: any Heap = name == "memfd" ? MemfdHeap() : DMABufHeap(heaps: [name])
+    let heap = heap(name)
     for index in 0..<rounds {
       _ = try heap.allocateVmo(
         size: size, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: index,
         cleanup: [])
     }
+  }
+
+  /// `serve PATH HEAP`: "ready" once it does, and until the end of its input.
+  private static func serve(_ name: String, at path: String) throws {
+    let server = try Server(of: heap(name), name, at: path)
+    print("ready")
+    fflush(nil)
+    while readLine() != nil {}
+    _ = consume server
+  }
+
+  private static func heap(_ name: String) -> any LocalHeap {
+    name == "memfd" ? MemfdHeap() : DMABufHeap(heaps: [name])
   }
 
   private static func fail(_ cause: String) {

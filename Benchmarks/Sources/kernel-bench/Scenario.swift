@@ -16,6 +16,7 @@ enum Scenario: String, CaseIterable {
   case rest = "d"
   case servedHolder = "e"
   case servedRest = "f"
+  case calls = "g"
 
   var title: String {
     switch self {
@@ -25,6 +26,7 @@ enum Scenario: String, CaseIterable {
     case .rest: "at rest with buffers that others hold"
     case .servedHolder: "as c, of a service's buffers, \(Service.hears)"
     case .servedRest: "as d, of a service's buffers, \(Service.hears)"
+    case .calls: "system calls a buffer, steady state"
     }
   }
 
@@ -38,10 +40,9 @@ enum Scenario: String, CaseIterable {
     case .rest: try rest()
     case .servedHolder: try servedHolder(holder)
     case .servedRest: try servedRest()
+    case .calls: try calls()
     }
   }
-
-  private static let turns = 15
 }
 
 // MARK: a
@@ -53,14 +54,14 @@ extension Scenario {
     defer { close(device) }
     let heap = DMABufHeap(heaps: ["system"])
     var figures: [Figure] = []
-    for (size, name, count, target) in [
-      (UInt64(4) << 10, "4 KiB", 200, 1.4), (64 << 10, "64 KiB", 200, 1.25),
-      (1 << 20, "1 MiB", 40, 1.05), (8 << 20, "8 MiB", 10, 1.02),
+    for (size, name, count, turns, target) in [
+      (UInt64(4) << 10, "4 KiB", 200, 25, 1.4), (64 << 10, "64 KiB", 200, 25, 1.25),
+      (1 << 20, "1 MiB", 40, 15, 1.05), (8 << 20, "8 MiB", 10, 15, 1.02),
     ] {
       var toPlain: [Double] = []
       var toEqual: [Double] = []
       var own: [Double] = []
-      for turn in 0..<Self.turns + 1 {
+      for turn in 0..<turns + 1 {
         let plain = try Failure.check(
           Peers_libdmabufheap(device, size, CInt(count)), "libdmabufheap's sequence")
         let equal = try Failure.check(
@@ -92,7 +93,7 @@ extension Scenario {
     let heap = DMABufHeap(heaps: ["system"])
     let vmo = try allocate(heap, 2 * pageSize, 0)
     var ratios: [Double] = []
-    for _ in 0..<Self.turns {
+    for _ in 0..<15 {
       let peer = try vmo.withDescriptor {
         try Failure.check(Peers_dup($0, 2000), "dup and close")
       }
@@ -207,25 +208,13 @@ private final class Service {
   static let hears = isHearing ? "closes are heard" : "counts are read"
 
   let heap: RemoteHeap
-  private let server: HeapServer
+  private let server: Server
 
   init() throws {
     let path = "/tmp/kernel-bench.\(getpid())"
-    var policy = Policy()
-    policy.limits.connection.buffers = 20_000
-    policy.limits.user.buffers = 20_000
-    let server = try HeapServer(
-      sockets: HeapServer.Sockets(
-        heap: Listener(at: path), observer: Listener(at: path + ".observer")),
-      policy: policy, heap: DMABufHeap(heaps: ["system"]), heapName: "system")
-    self.server = server
-    DispatchQueue(label: "server").async {
-      do { try server.run() } catch { fatalError("\(error)") }
-    }
+    server = try Server(of: DMABufHeap(heaps: ["system"]), "system", at: path)
     heap = try RemoteHeap(socket: path)
   }
-
-  deinit { server.stop() }
 
   /// Turns of the reclaimer.
   func wakeUps() throws -> Int {
@@ -234,6 +223,132 @@ private final class Service {
       let number = Int(status[name.upperBound...].drop { $0 == " " }.prefix { $0.isNumber })
     else { throw Failure(description: "no wake-ups in \(status)") }
     return number
+  }
+}
+
+/// Serves a heap by a thread of this process, until this value goes.
+final class Server {
+  private let server: HeapServer
+
+  init(of heap: any LocalHeap, _ name: String, at path: String) throws {
+    var policy = Policy()
+    policy.limits.connection.buffers = 20_000
+    policy.limits.user.buffers = 20_000
+    let server = try HeapServer(
+      sockets: HeapServer.Sockets(
+        heap: Listener(at: path), observer: Listener(at: path + ".observer")),
+      policy: policy, heap: heap, heapName: name)
+    self.server = server
+    DispatchQueue(label: "server").async {
+      do { try server.run() } catch { fatalError("\(error)") }
+    }
+  }
+
+  deinit { server.stop() }
+}
+
+// MARK: g
+
+extension Scenario {
+  private func calls() throws -> [Figure] {
+    let contiguous = HeapCatalog().heaps().first { $0.role == .contiguous }
+    return [
+      try Figure("system heap, in process", callsInProcess("system"), .calls, target: 8),
+      try contiguous.map {
+        try Figure("\($0.name), in process", callsInProcess($0.name), .calls, target: 9)
+      } ?? Figure("contiguous heap, in process", absent: "this kernel has none"),
+      try Figure("AllocateVmo and DeleteVmo, server", callsOfServer(), .calls, target: 14),
+    ]
+  }
+
+  private func callsInProcess(_ name: String) throws -> Double {
+    let heap = DMABufHeap(heaps: [name])
+    return try callsPerRound(of: getpid()) { rounds in
+      for index in 0..<rounds { _ = try allocate(heap, pageSize, index) }
+    }
+  }
+
+  private func callsOfServer() throws -> Double {
+    let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+    let path = "/tmp/kernel-bench.\(getpid()).server"
+    let server = try Program(program, ["serve", path, "system"])
+    try server.waitForAnswer()
+    let load = program.deletingLastPathComponent().appending(path: "load")
+    let client = try Program(load, ["rounds", path])
+    defer {
+      client.end()
+      server.end()
+    }
+    return try callsPerRound(of: server.pid) { rounds in
+      try client.order("\(rounds)\n")
+      try client.waitForAnswer()
+    }
+  }
+
+  private func callsPerRound(
+    of process: pid_t, _ run: (_ rounds: Int) throws -> Void
+  ) throws -> Double {
+    // The first open files and start threads.
+    try run(200)
+    let counter = try CallCounter(process)
+    try run(1000)
+    return try Double(counter.value()) / 1000
+  }
+}
+
+/// Counts the system calls of a process's threads, without slowing them down as strace(1) would.
+private struct CallCounter: ~Copyable {
+  private var descriptors: [CInt] = []
+
+  init(_ process: pid_t) throws {
+    for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task") {
+      let descriptor = Peers_count_calls(pid_t(thread)!)
+      _ = try Failure.check(Int64(descriptor), "count the system calls of thread \(thread)")
+      descriptors.append(descriptor)
+    }
+  }
+
+  func value() throws -> UInt64 {
+    try descriptors.reduce(0) { sum, descriptor in
+      var count: UInt64 = 0
+      guard unsafe Glibc.read(descriptor, &count, 8) == 8 else {
+        throw Failure(description: "read a count of system calls: \(reason(errno))")
+      }
+      return sum + count
+    }
+  }
+
+  deinit { for descriptor in descriptors { close(descriptor) } }
+}
+
+/// A process that obeys its standard input, and ends with it.
+private struct Program {
+  private let process = Process()
+  private let input = Pipe()
+  private let output = Pipe()
+
+  init(_ program: URL, _ arguments: [String]) throws {
+    process.executableURL = program
+    process.arguments = arguments
+    process.standardInput = input
+    process.standardOutput = output
+    try process.run()
+  }
+
+  func end() {
+    try? input.fileHandleForWriting.close()
+    process.waitUntilExit()
+  }
+
+  var pid: pid_t { process.processIdentifier }
+
+  func order(_ text: String) throws {
+    try input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+  }
+
+  func waitForAnswer() throws {
+    guard output.fileHandleForReading.availableData.isEmpty else { return }
+    throw Failure(description: "\(process.executableURL!.lastPathComponent) ended")
   }
 }
 

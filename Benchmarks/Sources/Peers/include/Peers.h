@@ -15,6 +15,10 @@ int64_t Peers_with_guarantees(int heap, uint64_t size, int rounds);
 /// A second descriptor and its close.
 int64_t Peers_dup(int descriptor, int rounds);
 
+/// A descriptor from which the number of system calls can be read that a thread, and those that it starts, make from now on
+/// (64 bits), or minus an errno.
+int Peers_count_calls(int thread);
+
 /// Has the calling thread, and those that it starts, run on one processor.
 void Peers_pin(void);
 
