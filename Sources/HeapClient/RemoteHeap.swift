@@ -41,7 +41,7 @@ public final class RemoteHeap: Heap {
   public let properties: HeapProperties
   private let heap: Connection
   private let observerPath: String
-  private let observer = Guarded<Connection?>(nil)
+  private let observer: Guarded<Connection?>
   private let deadline: Duration?
   private let buffers: RemoteBuffers
 
@@ -59,6 +59,7 @@ public final class RemoteHeap: Heap {
   ) throws(HeapError) {
     let buffers = RemoteBuffers()
     let greeting = Guarded<HeapProperties?>(nil)
+    let observer = Guarded<Connection?>(nil)
     let heap = try Connection(to: socket, timeout: deadline, isPatient: true) { ordinal, message in
       switch ordinal {
       case .onReclaimed:
@@ -71,6 +72,8 @@ public final class RemoteHeap: Heap {
       }
     } onEnd: {
       buffers.abandonCleanup()
+      // It may be one that nobody serves: a manager's, which waits for the next server.
+      observer.withLock { $0?.hangUp() }
     }
     // The greeting comes first, whatever is asked.
     let reply = try heap.ask(WatchBuffersRequest(), Connection.connecting)
@@ -87,6 +90,7 @@ public final class RemoteHeap: Heap {
     self.properties = properties
     self.heap = heap
     self.buffers = buffers
+    self.observer = observer
     self.deadline = deadline
     observerPath = observerSocket ?? socket + ".observer"
   }
@@ -247,8 +251,9 @@ public final class RemoteHeap: Heap {
 
   /// The observer's connection, made when it is needed and again where it has ended.
   private func connectedObserver() throws(HeapError) -> Connection {
-    if let code = heap.end { throw heap.over(code, "ask the service's observer") }
-    return try observer.withLock { (observer) throws(HeapError) in
+    try observer.withLock { (observer) throws(HeapError) in
+      // Under the lock: an end that comes later hangs up this connection.
+      if let code = heap.end { throw heap.over(code, "ask the service's observer") }
       if let observer, observer.end == nil { return observer }
       let connection = try Connection(to: observerPath, timeout: deadline, isPatient: false)
       try connection.start()

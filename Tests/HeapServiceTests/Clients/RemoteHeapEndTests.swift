@@ -119,6 +119,24 @@ import Testing
     connection.join()
   }
 
+  // As while a manager holds the sockets of a server that has just ended: who connects waits for the next one.
+  @Test(.timeLimit(.minutes(1)))
+  func `a call that nobody will answer ends with the service's connection`() async throws {
+    let service = try ScriptedService()
+    let path = service.path
+    let client = Task { try RemoteHeap(socket: path) }
+    let socket = try service.acceptHeap()
+    let heap = try await client.value
+    let code = Guarded<HeapError.Code?>(nil)
+    try KernelThread.start("caller") {
+      do throws(HeapError) { _ = try heap.status() } catch { code.withLock { $0 = error.code } }
+    }
+    #expect(eventually { service.hasObserver })
+    #expect(code.withLock { $0 } == nil)
+    _ = consume socket
+    #expect(eventually { code.withLock { $0 } == .peerClosed })
+  }
+
   @Test(.timeLimit(.minutes(10)))
   func `no call hangs while servers come and go`() async throws {
     var seed = StormSeed()
