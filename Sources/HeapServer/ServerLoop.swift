@@ -93,7 +93,7 @@ final class ServerLoop {
   private func handle(_ event: Poller.Event) {
     switch event.source.kind {
     case .mailbox: shared.mailbox.clear()
-    case .closes: buffers.turn()
+    case .closes: buffers.hear()
     case .heapListener: acceptor.accept(.heap)
     case .observerListener: acceptor.accept(.observer)
     case .connection:

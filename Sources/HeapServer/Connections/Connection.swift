@@ -102,24 +102,19 @@ final class Connection {
 
   var unsentCount: Int { unsent.count }
 
-  /// Sends a message, and keeps what cannot be sent yet. The handle is closed here as soon as it is on its way.
-  func send(_ bytes: [UInt8], passing handle: consuming OwnedFD?) -> Sending {
+  /// Sends a message, and keeps what cannot be sent yet.
+  func send(_ bytes: [UInt8], passing handle: consuming PassedHandle) -> Sending {
     guard let socket else { return .broken }
-    let number: CInt? =
-      switch handle {
-      case .some(let handle): handle.rawValue
-      case .none: nil
-      }
-    let sending = unsent.isEmpty ? socket.fd.sendOnce(bytes, number) : .full
-    if sending == .full {
-      if number != nil { descriptors.add() }
-      if let handle {
-        unsent.append((bytes, SharedFD(handle)))
-      } else {
-        unsent.append((bytes, nil))
-      }
+    let sending = unsent.isEmpty ? socket.fd.sendOnce(bytes, handle.descriptor) : .full
+    if sending != .full { return sending }
+    do throws(Errno) {
+      let kept = try handle.kept()
+      if kept != nil { descriptors.add() }
+      unsent.append((bytes, kept))
+      return .full
+    } catch {
+      return .broken
     }
-    return sending
   }
 
   /// Sends the oldest of those that are unsent.
@@ -131,6 +126,32 @@ final class Connection {
       unsent.removeFirst()
     }
     return sending
+  }
+}
+
+/// A descriptor that goes with a message.
+enum PassedHandle: ~Copyable {
+  case none
+  /// Closed here as soon as it is on its way.
+  case owned(OwnedFD)
+  /// A dma-buf parent's own: what the message carries is a child, as a dup would be.
+  case lent(any Parent)
+
+  var descriptor: CInt? {
+    switch self {
+    case .none: nil
+    case .owned(let handle): handle.rawValue
+    case .lent(let parent): parent.descriptor
+    }
+  }
+
+  /// For as long as the message waits.
+  consuming func kept() throws(Errno) -> SharedFD? {
+    switch consume self {
+    case .none: nil
+    case .owned(let handle): SharedFD(handle)
+    case .lent(let parent): SharedFD(try parent.openChild())
+    }
   }
 }
 

@@ -114,7 +114,7 @@ final class Connections {
   /// Sends a message, or keeps it until the client reads.
   func send(
     _ message: some WireMessage, _ transaction: UInt32 = 0, to connection: Connection,
-    passing handle: consuming OwnedFD? = nil
+    passing handle: consuming PassedHandle = .none
   ) {
     // Nothing follows an epitaph.
     if connection.isEnding || !connection.isOpen { return }
@@ -125,10 +125,10 @@ final class Connections {
   func sendUnknownMethodReply(_ header: MessageHeader, to connection: Connection) {
     if connection.isEnding || !connection.isOpen { return }
     header.encodeUnknownMethodReply(into: &output)
-    sendOutput(to: connection, nil)
+    sendOutput(to: connection, .none)
   }
 
-  private func sendOutput(to connection: Connection, _ handle: consuming OwnedFD?) {
+  private func sendOutput(to connection: Connection, _ handle: consuming PassedHandle) {
     switch connection.send(output, passing: handle) {
     case .sent: break
     case .full:

@@ -45,7 +45,7 @@ final class CloseReports {
     self.events = events
   }
 
-  /// When to read at the latest, though nothing was reported.
+  /// When to check.
   var nextCheck: MonotonicTime? { MonotonicTime.earlier(missedCheck, idleCheck) }
 
   // MARK: What is watched
@@ -149,9 +149,14 @@ final class CloseReports {
       table.startAllOver(at: now)
     }
     guard stage == .on, let closes else { return }
-    let heard = closes.read()
-    for inode in heard ?? [] { table.heardHint(inode, at: now) }
-    if heard == nil || hasMissed(closes, at: now) { table.startAllOver(at: now) }
+    guard let heard = closes.read() else { return table.startAllOver(at: now) }
+    for inode in heard { table.heardHint(inode, at: now) }
+  }
+
+  /// What is due by ``nextCheck``.
+  func check(_ table: inout BufferTable, at now: MonotonicTime) {
+    guard stage == .on, let closes else { return }
+    if hasMissed(closes, at: now) { table.startAllOver(at: now) }
     if let idleCheck, idleCheck <= now { detach(closes) }
   }
 

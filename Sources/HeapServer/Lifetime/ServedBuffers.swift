@@ -84,12 +84,14 @@ final class ServedBuffers {
   /// The memory is made.
   ///
   /// - Parameter copies: How many of its parent's descriptor the manager keeps that look like children.
-  /// - Returns: The first child, which is to be sent. ``sent(_:)`` says that this process has none any more.
+  /// - Returns: The first child, which is to be sent. ``sent(_:)`` says that it is on its way, or gone.
   func settle(
     _ place: Int, _ memory: consuming BufferMemory, copies: Int
-  ) throws(Errno) -> OwnedFD {
-    let heap = memory.heapName
-    let child = try memory.settle(copies: copies) { memory throws(Errno) in
+  ) throws(Errno) -> PassedHandle {
+    let (heap, parent) = (memory.heapName, memory.parent)
+    let child: PassedHandle =
+      parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
+    try memory.settle(copies: copies) { memory throws(Errno) in
       try settle(place, memory)
     }
     served[place]!.heap = heap
@@ -109,11 +111,11 @@ final class ServedBuffers {
     reports.begin(place, of: &table)
   }
 
-  /// Its child is on its way, or closed where nobody takes it any more.
+  /// Its first child is on its way.
   func sent(_ place: Int) {
-    // A look at once would find it on its way.
-    if served[place]?.isUnreported == true, !table[place].isHinted {
-      table.startSoon(place, at: .now)
+    // A look at once would find it there, and most are deleted before this one.
+    if served[place]!.isUnreported, !table[place].isHinted {
+      table.startSoon(place, at: .now, within: 8_000_000)
     }
   }
 
@@ -153,11 +155,14 @@ final class ServedBuffers {
     return .begun
   }
 
-  /// Hears what was closed, and looks at the buffers that are due.
+  /// Hears what was closed, where something was reported.
+  func hear() { reports.read(into: &table, at: .now) }
+
+  /// Looks at the buffers that are due.
   func turn() {
     let now = MonotonicTime.now
     counters.wakeups += 1
-    reports.read(into: &table, at: now)
+    reports.check(&table, at: now)
     let due = table.takeDue(at: now, atMost: Self.mostLooks)
     var onlyLooked = !due.isEmpty
     for place in due where !look(place) { onlyLooked = false }

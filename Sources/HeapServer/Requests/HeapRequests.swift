@@ -5,12 +5,11 @@ internal import SystemPackage
 
 /// fuchsia.hardware.sysmem/Heap: AllocateVmo and DeleteVmo; and linuxheaps/Heap on the same connection.
 final class HeapRequests {
-  /// Allocations on workers; each has a child here for a while.
+  /// Allocations on workers.
   private(set) var running = 0
   private let shared: Shared
   private let heap: any LocalHeap
   private let hasMemory: Bool
-  private let allocatesHere: Bool
   private let store: ParentStore?
   private let buffers: ServedBuffers
   private let connections: Connections
@@ -22,7 +21,6 @@ final class HeapRequests {
     self.shared = shared
     self.heap = heap
     hasMemory = heap.properties.hasMemory
-    allocatesHere = heap.allocatesAtOnce && store == nil
     self.store = store
     self.buffers = buffers
     self.connections = connections
@@ -68,7 +66,7 @@ final class HeapRequests {
         key: request.key, size: try request.size.checkedAsVmoSize(), settings: request.settings)
       switch reserve(wanted, connection) {
       case .failure(let refusal): fail(connection, transaction, refusal.code)
-      case .success(let place) where allocatesHere:
+      case .success(let place) where store == nil && heap.allocatesAtOnce(wanted):
         allocateHere(connection, transaction, place, wanted)
       case .success(let place): allocateOnWorker(connection, transaction, place, wanted)
       }
@@ -136,7 +134,7 @@ final class HeapRequests {
     }
   }
 
-  /// Where its connection is gone the new vmo goes here and now, and the buffer after it.
+  /// Where its connection is gone the buffer goes here and now.
   func finish(_ allocation: Allocation) {
     running -= 1
     shared.descriptors.remove()
@@ -160,10 +158,11 @@ final class HeapRequests {
       if let connection {
         connections.send(
           AllocateVmoResult.vmo(.first), transaction, to: connection, passing: child)
+        buffers.sent(place)
       } else {
         _ = consume child
+        buffers.look(place)
       }
-      buffers.sent(place)
     } catch {
       fail(connection, transaction, place, HeapError(error, "keep \(key)"))
     }
@@ -268,11 +267,10 @@ final class Allocation: Sendable {
   /// How many of its parent's descriptor the manager keeps that the kernel counts as it counts children.
   var copies: Int { state.withLock { $0.copies } }
 
-  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does: less the parent, and the
-  /// only child. Only for now: systemd closes what it does not keep on another thread, after it was heard.
+  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, less the parent. Only for now: systemd closes what it does not keep on another thread, after it was heard.
   func countCopies() {
     state.withLock { state in
-      if let count = try? state.memory?.parent.referenceCount() { state.copies = max(0, count - 2) }
+      if let count = try? state.memory?.parent.referenceCount() { state.copies = max(0, count - 1) }
     }
   }
 }

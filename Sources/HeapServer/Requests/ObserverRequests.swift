@@ -177,9 +177,10 @@ final class ObserverRequests {
     connection.requests -= 1
     switch report.result {
     case .success(let status):
+      guard let file = status.file.withLock({ $0.take() }) else { return }
       connections.send(
         GetStatusReply(.success(StatusReport(size: status.size))), report.transaction,
-        to: connection, passing: status.file.withLock { $0.take() })
+        to: connection, passing: .owned(file))
     case .failure(let error):
       shared.log.error("status report failed", metadata: ["error": "\(error)"])
       refuseStatus(connection, report.transaction, error.code)

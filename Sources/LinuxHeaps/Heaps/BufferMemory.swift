@@ -22,22 +22,16 @@ public struct BufferRequest: ~Copyable, Sendable {
   }
 }
 
-/// What a heap makes: a parent to keep, its first child, and what they count for.
+/// What a heap makes: a parent to keep, of which the first child is made, and what it counts for.
 ///
-/// The buffer is reclaimed when the child and all that was made of it are closed, wherever they are.
+/// The buffer is reclaimed when that child and all that was made of it are closed, wherever they are.
 public struct BufferMemory: ~Copyable, Sendable {
   package let parent: any Parent
-  /// The first child's descriptor.
-  let child: OwnedFD
   package let heapName: String
   let grant: Admission.Grant
 
-  init(
-    parent: any Parent, child: consuming OwnedFD, heapName: String,
-    grant: consuming Admission.Grant
-  ) {
+  init(parent: any Parent, heapName: String, grant: consuming Admission.Grant) {
     self.parent = parent
-    self.child = child
     self.heapName = heapName
     self.grant = grant
   }
@@ -116,24 +110,21 @@ public struct BufferMemory: ~Copyable, Sendable {
         .wrongType, request.operation,
         cause: "heap \(heapName) made no \(kind) of \(request.size.asByteCount)")
     }
-    self.init(
-      parent: parent,
-      child: try attempt(request.operation) { () throws(Errno) in try parent.openChild() },
-      heapName: heapName, grant: grant)
+    self.init(parent: parent, heapName: heapName, grant: grant)
   }
 }
 
 // For a server, which has a table of its own.
 
 extension BufferMemory {
-  /// Gives the parent and its charge to a table; the first child is the caller's.
+  /// Gives the parent and its charge to a table.
   ///
   /// - Parameters:
   ///   - copies: How many of the parent's descriptor are kept elsewhere and are no children.
   ///   - table: Where it throws, nothing is left of the memory.
   package consuming func settle(
     copies: Int, into table: (consuming BufferTable.Memory) throws(Errno) -> Void
-  ) throws(Errno) -> OwnedFD {
+  ) throws(Errno) {
     let charge = grant.settled()
     do throws(Errno) {
       try table(BufferTable.Memory(parent: parent, charge: charge, copies: copies))
@@ -141,7 +132,6 @@ extension BufferMemory {
       charge.end()
       throw error
     }
-    return child
   }
 }
 

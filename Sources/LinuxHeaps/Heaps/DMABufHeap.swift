@@ -12,6 +12,8 @@ public struct DMABufHeap: LocalHeap {
   private let chosen: [String]?
   private let devices: HeapDevices
   private let admission: Admission
+  /// No heap is asked for a request of its memory but those of the system's kind.
+  private let servesSystemAlone: Bool
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
@@ -30,6 +32,7 @@ public struct DMABufHeap: LocalHeap {
     self.devices = devices
     buffers = LiveBuffers(reclaimer: reclaimer, whenIdle: { [weak devices] in devices?.close() })
     let roles = heaps?.map { catalog.role(of: $0) } ?? catalog.heaps().map(\.role)
+    servesSystemAlone = heaps == nil || roles.allSatisfy { $0 == .system }
     // The processor's caches are kept in step by DMA_BUF_IOCTL_SYNC, whatever the domain is called.
     properties = HeapProperties(
       coherencyDomainSupport: CoherencyDomainSupport(
@@ -55,6 +58,12 @@ public struct DMABufHeap: LocalHeap {
       errno: last.errno, fix: last.fix)
   }
 
+  /// A few pages of the system heap are no more than the kernel takes to run the caller; it moves none for them
+  /// (drivers/dma-buf/heaps/system_heap.c).
+  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
+    request.size <= 64 << 10 && servesSystemAlone && HeapRole(asking: request.settings) == .system
+  }
+
   private func allocate(
     _ request: borrowing BufferRequest, _ role: HeapRole, from heap: HeapCandidate
   ) throws(HeapError) -> BufferMemory {
@@ -65,7 +74,7 @@ public struct DMABufHeap: LocalHeap {
       let parent = try DMABufParent(
         try device.allocate(size: request.size), name: request.name)
       return BufferMemory(
-        parent: parent, child: try parent.openChild(), heapName: heap.name, grant: grant)
+        parent: parent, heapName: heap.name, grant: grant)
     } catch .noMemory {
       throw HeapError(
         .noMemory, request.operation, at: heap.path, cause: "the heap is full, or too fragmented",

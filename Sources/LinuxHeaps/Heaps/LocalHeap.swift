@@ -15,16 +15,16 @@ public protocol LocalHeap: Heap {
   ///   heap does not have; whatever else keeps it from making it.
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory
 
-  /// Whether an allocation is a few system calls that wait for nothing. By default it is not: the kernel
-  /// clears pages, or moves others out of the way.
-  var allocatesAtOnce: Bool { get }
+  /// Whether ``makeMemory(for:)`` is for this request a few system calls that wait for nothing, so that a server asks for it
+  /// in its event loop. By default it is not: the kernel clears pages, or moves others out of the way.
+  func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool
 
   /// How many descriptors this process keeps for each buffer; 1 by default.
   var descriptorsPerBuffer: Int { get }
 }
 
 extension LocalHeap {
-  public var allocatesAtOnce: Bool { false }
+  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { false }
 
   public var descriptorsPerBuffer: Int { 1 }
 

@@ -14,7 +14,7 @@ public struct MemfdHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
-  public var allocatesAtOnce: Bool { true }
+  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
@@ -38,7 +38,7 @@ extension BufferMemory {
       let parent = try MemfdParent(request.name, size: request.size, kind: kind)
       if kind != .opaque { grant.watch(parent) }
       self.init(
-        parent: parent, child: try parent.openChild(), heapName: kind.rawValue, grant: grant)
+        parent: parent, heapName: kind.rawValue, grant: grant)
     } catch {
       throw HeapError(error, request.operation)
     }

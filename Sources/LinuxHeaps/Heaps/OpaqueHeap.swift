@@ -12,7 +12,7 @@ public struct OpaqueHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: false, ramSupported: false, inaccessibleSupported: true))
   public let buffers: LiveBuffers
-  public var allocatesAtOnce: Bool { true }
+  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {

@@ -42,7 +42,7 @@ public struct UDMABufHeap: LocalHeap {
       let memfd = SharedFD(try Memfd.create(name, size: size))
       let parent = try Self.create(device, memfd, offset: 0, byteCount: size, name: name)
       return BufferMemory(
-        parent: parent, child: try parent.openChild(), heapName: Self.name, grant: grant)
+        parent: parent, heapName: Self.name, grant: grant)
     } catch {
       throw HeapError(error, request.operation, at: Self.path)
     }

@@ -472,9 +472,13 @@ package struct BufferTable {
   }
 
   /// The first look after a moment, and not at once.
+  ///
+  /// - Parameter interval: Nanoseconds to that moment at most; nil for the schedule's first.
   @discardableResult
-  package mutating func startSoon(_ place: Int, at now: MonotonicTime) -> MonotonicTime {
-    records[place].schedule.startOver(at: now)
+  package mutating func startSoon(
+    _ place: Int, at now: MonotonicTime, within interval: UInt64? = nil
+  ) -> MonotonicTime {
+    records[place].schedule.startOver(at: now, interval)
     let moment = records[place].schedule.backOff(from: now)
     queue.add(place, at: moment)
     return moment

@@ -8,6 +8,7 @@ package protocol Parent: AnyObject, Sendable {
 
   var kind: VMO.Kind { get }
 
+  /// Of a dma-buf, a dup of it is a child, also the one that a message makes.
   var descriptor: CInt { get }
 
   /// The descriptor by which inotify reports the close of each child's open file; nil where the kernel

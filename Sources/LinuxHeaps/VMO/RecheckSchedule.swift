@@ -15,8 +15,8 @@ struct RecheckSchedule: Sendable {
 
   func isDue(at now: MonotonicTime) -> Bool { due.map { $0 <= now } ?? false }
 
-  mutating func startOver(at now: MonotonicTime) {
-    interval = first
+  mutating func startOver(at now: MonotonicTime, _ interval: UInt64? = nil) {
+    self.interval = interval ?? first
     due = now
   }
 

@@ -28,7 +28,7 @@ final class GatedHeap: LocalHeap {
       let parent = GatedParent(
         try MemfdParent(request.name, size: request.size, kind: .memfd), gate)
       return BufferMemory(
-        parent: parent, child: try parent.openChild(), heapName: MemfdHeap.name, grant: grant)
+        parent: parent, heapName: MemfdHeap.name, grant: grant)
     } catch {
       throw HeapError(error, request.operation)
     }

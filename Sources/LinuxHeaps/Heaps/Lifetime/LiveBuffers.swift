@@ -65,7 +65,8 @@ public final class LiveBuffers: Sendable {
     let buffer = Buffer(
       core, hasCleanup: !cleanup.isEmpty, isReported: parent.watchedDescriptor != nil)
     // The child counts as a reference here, so the buffer cannot go before it is on record.
-    let child = ChildFD(memory.child, of: buffer)
+    let child = ChildFD(
+      try attempt(request.operation) { () throws(Errno) in try parent.openChild() }, of: buffer)
     let charge = memory.grant.settled()
     do throws(Errno) {
       try core.settle(
