@@ -24,8 +24,8 @@ public struct HeapCheck: Sendable, CustomStringConvertible {
 
   static let everyKind = HeapUnderTest.Kind.allCases
   /// Memory that the processor can reach.
-  static let mappable: Set<HeapUnderTest.Kind> = [.dmaHeap, .udmabuf, .memfd]
-  static let dmaBufs: Set<HeapUnderTest.Kind> = [.dmaHeap, .udmabuf]
+  static let mappable: Set<HeapUnderTest.Kind> = [.dmaHeap, .dmaBuf, .udmabuf, .memfd]
+  static let dmaBufs: Set<HeapUnderTest.Kind> = [.dmaHeap, .dmaBuf, .udmabuf]
 
   public var description: String { name }
 

@@ -4,12 +4,19 @@ public import LinuxHeaps
 
 /// A heap that is to be checked, and how to ask it for memory.
 public struct HeapUnderTest: Sendable, CustomStringConvertible {
-  /// What a heap is in the kernel; it decides which checks there are.
+  /// What a heap's buffers are in the kernel; it decides which checks there are.
   public enum Kind: String, CaseIterable, Sendable {
-    /// A node of `/dev/dma_heap`.
+    /// Dma-bufs of the node of `/dev/dma_heap` that has the heap's name.
     case dmaHeap = "dma-buf heap"
+    /// Dma-bufs of any exporter that the processor can map: a driver's, or those of a node with another name than the
+    /// heap's. Checks of the node and its ioctl are left out: `ioctl-refusals`, `ioctl-struct-size`, `ioctl-descriptor`,
+    /// `exporter` and `same-region`.
+    case dmaBuf = "dma-buf"
+    /// Dma-bufs of `UDMABufHeap` itself, whose isolated slices are checked, too.
     case udmabuf
+    /// Memfds that are sealed against shrinking.
     case memfd
+    /// Memfds that nobody can read, write or map.
     case opaque
   }
 
@@ -21,6 +28,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// How long a check waits for what must come true. It only ends a failure, so it is long enough for
   /// an emulated machine.
   let patience: Duration
+  private static let usualPatience: Duration = .seconds(60)
   /// Whether another process serves it: what the kernel offers this one says nothing of it then.
   let isRemote: Bool
   /// A heap of its own for each check, so that a check counts only its own buffers.
@@ -30,8 +38,8 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   ///
   /// - Parameters:
   ///   - name: For reports.
-  ///   - kind: What its buffers are in the kernel. Of a ``Kind/dmaHeap`` some checks open the node that `name` names; for
-  ///     dma-bufs of another driver there is no kind yet.
+  ///   - kind: What its buffers are in the kernel: for dma-bufs ``Kind/dmaBuf``, unless `name` is that of the node of
+  ///     `/dev/dma_heap` that they come from.
   ///   - settings: What its requests say.
   ///   - make: A heap of its own for each check, so that a check counts only its own buffers.
   public init(
@@ -39,13 +47,13 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     make: @escaping @Sendable () throws -> any Heap
   ) {
     self.init(
-      name: name, kind: kind, settings: settings, isRemote: false, patience: .seconds(60),
+      name: name, kind: kind, settings: settings, isRemote: false, patience: Self.usualPatience,
       make: make)
   }
 
   init(
     name: String, kind: Kind, settings: SingleBufferSettings, isRemote: Bool,
-    patience: Duration = .seconds(60), make: @escaping @Sendable () throws -> any Heap
+    patience: Duration = Self.usualPatience, make: @escaping @Sendable () throws -> any Heap
   ) {
     self.name = name
     self.kind = kind
@@ -74,7 +82,8 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   public static let memfd = Self(name: MemfdHeap.name, kind: .memfd) { MemfdHeap() }
   public static let opaque = Self(name: OpaqueHeap.name, kind: .opaque) { OpaqueHeap() }
 
-  /// The heap that a service serves, found out by asking it for a page.
+  /// The heap that a service serves, found out by asking it for a page. A service that does not answer within a minute
+  /// fails the check.
   ///
   /// - Parameters:
   ///   - settings: What its requests say; a service can have several kinds of memory.
@@ -82,13 +91,13 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   public static func service(
     _ settings: SingleBufferSettings, socket: String
   ) async throws(HeapError) -> HeapUnderTest {
-    let heap = try RemoteHeap(socket: socket)
+    let heap = try RemoteHeap(socket: socket, deadline: usualPatience)
     let collection = UInt64(getpid()) << 32
     let vmo = try await heap.allocateVmo(
       size: 1, settings: settings, bufferCollectionID: collection, bufferIndex: .max)
     let kind: Kind =
       switch vmo.kind {
-      case .dmaBuf: try vmo.exporterName == UDMABufHeap.name ? .udmabuf : .dmaHeap
+      case .dmaBuf: try vmo.exporterName == UDMABufHeap.name ? .udmabuf : .dmaBuf
       case .memfd: .memfd
       case .opaque: .opaque
       }
@@ -96,7 +105,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: .max, vmo: vmo)
     return HeapUnderTest(
       name: "\(name), served at \(socket)", kind: kind, settings: settings, isRemote: true
-    ) { try RemoteHeap(socket: socket) }
+    ) { try RemoteHeap(socket: socket, deadline: usualPatience) }
   }
 
   /// Every heap that this process may use on this machine: those of the kernel, then the built-in.

@@ -162,7 +162,7 @@ private final class VerifyRun {
     guard let socket = service.socket else { return try choice.heapsUnderTest() }
     // Each kind of memory that the service has.
     let plain = try await HeapUnderTest.service(SingleBufferSettings(), socket: socket)
-    guard plain.kind == .dmaHeap else { return [plain] }
+    guard plain.kind == .dmaBuf else { return [plain] }
     do throws(HeapError) {
       return [plain, try await .service(.contiguous, socket: socket)]
     } catch  where error.code == .notSupported {

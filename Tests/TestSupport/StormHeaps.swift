@@ -18,5 +18,5 @@ extension HeapUnderTest {
   }
 
   /// Whether the kernel's count, asked again and again, tells of the last holder.
-  package var isCounted: Bool { kind == .dmaHeap || kind == .udmabuf }
+  package var isCounted: Bool { [.dmaHeap, .dmaBuf, .udmabuf].contains(kind) }
 }

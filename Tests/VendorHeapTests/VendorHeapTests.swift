@@ -9,9 +9,7 @@ import Testing
 /// What a program outside of the package can do with a heap of its own: no import here is `@testable`.
 @Suite struct VendorHeapTests {
   static let node = access("/dev/dma_heap/system", R_OK) == 0 ? "/dev/dma_heap/system" : nil
-  static let vendor = HeapUnderTest(
-    name: "vendor", kind: node == nil ? .memfd : .dmaHeap
-  ) {
+  static let vendor = HeapUnderTest(name: "vendor", kind: node == nil ? .memfd : .dmaBuf) {
     VendorHeap(node: node)
   }
 
@@ -22,20 +20,25 @@ import Testing
 
   @Test func `heapd's library serves a heap from outside`() async throws {
     let folder = "/tmp/vendor-heap.\(getpid())"
-    mkdir(folder, 0o700)
-    defer { rmdir(folder) }
     let path = "\(folder)/heap"
+    try #require(mkdir(folder, 0o700) == 0)
+    defer {
+      for file in [path, path + ".observer"] { unlink(file) }
+      rmdir(folder)
+    }
     let server = try HeapServer(
       sockets: HeapServer.Sockets(
         heap: Listener(at: path, mode: 0o600),
         observer: Listener(at: path + ".observer", mode: 0o600)),
       heap: VendorHeap(node: Self.node), heapName: "vendor")
-    let end = Task {
-      await withCheckedContinuation { continuation in
-        DispatchQueue(label: "server").async {
-          continuation.resume(returning: Result { try server.run() })
-        }
-      }
+    // Not in a task: on one processor all tasks share one thread, and the kit blocks it until the server answers.
+    let serving = DispatchGroup()
+    DispatchQueue(label: "server").async(group: serving) {
+      do { try server.run() } catch { Issue.record(error) }
+    }
+    defer {
+      server.stop()
+      #expect(serving.wait(timeout: .now() + 60) == .success, "the server does not end")
     }
     let served = try await HeapUnderTest.service(SingleBufferSettings(), socket: path)
     for check in HeapCheck.all(for: served) {
@@ -43,7 +46,5 @@ import Testing
         Issue.record("\(check): \(reason)")
       }
     }
-    server.stop()
-    try await end.value.get()
   }
 }

@@ -13,7 +13,7 @@ import Testing
     let daemon = try Daemon(heap: [name])
     let local = try #require(HeapUnderTest.all().first { $0.name == name })
     let heap = try await HeapUnderTest.service(local.settings, socket: daemon.socket)
-    #expect(heap.kind == local.kind)
+    #expect(heap.name == "\(name), served at \(daemon.socket)")
     for check in HeapCheck.all(for: heap) {
       let outcome = await check.run(on: heap)
       if case .failed(let reason) = outcome { Issue.record("\(check): \(reason)") }
