@@ -28,12 +28,13 @@ stock) LINUXHEAPS_SERVED_HEAPS="udmabuf" ;;
 esac
 export LINUXHEAPS_HEAPS LINUXHEAPS_SERVED_HEAPS SWIFT_BACKTRACE=enable=no
 
-# The tests that a kernel can change, with storms of a tenth, without the heaps' checks, which `heapctl verify` makes below.
-# With `all` whole storms, and on `next` the other tests too, but those of a browser, which takes minutes to start here.
-tests='^KernelTests[.]' elsewhere_tests='EveryHeapTests/passes'
+# The tests that a kernel can change and those of a vendor's heap, with storms of a tenth, without the heaps' checks, which
+# `heapctl verify` makes below. With `all` whole storms, and on `next` the other tests too, but those of a browser, which
+# takes minutes to start here.
+tests='^(KernelTests|VendorHeapTests)[.]' elsewhere_tests='EveryHeapTests/passes'
 if [ "$mode" = all ]; then
   elsewhere_tests='^$'
-  [ "$kernel" != next ] || tests='^(KernelTests|HeapctlTests|HeapServiceTests)[.]'
+  [ "$kernel" != next ] || tests='^(KernelTests|VendorHeapTests|HeapctlTests|HeapServiceTests)[.]'
 else
   export LINUXHEAPS_STORM_SHARE=10
 fi

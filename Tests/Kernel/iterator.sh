@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs inside stock-next, in the package's folder, as root: Debian's newest kernel as it is has BTF, which the kernels
 # built here lack, and with it BPF: the iterator of dma-bufs, and the program that hears their closes. heapctl holders with
-# debugfs and without (iterator.py), heapctl verify on the system heap, and the tests of both. With LINUXHEAPS_MEASURE in
-# the environment what the latter costs is printed, too.
+# debugfs and without (iterator.py), heapctl verify on the system heap, in this process and behind heapd with events on and
+# off, and the tests of both. With LINUXHEAPS_MEASURE in the environment what the latter costs is printed, too.
 set -uo pipefail
 failed=0
 fail() {
@@ -24,6 +24,24 @@ echo "== stock-next: $(uname -r), heapctl holders"
 echo "== stock-next: heapctl verify --heap system"
 "$build/heapctl" verify --heap system > "$log" 2>&1 || fail "heapctl verify"
 grep -v '^pass' "$log"
+
+for events in on off; do
+  echo "== stock-next: heapctl verify through heapd, events = $events"
+  echo "events = $events" > "$build/heapd.conf"
+  "$build/heapd" --socket "$build/heapd.sock" --heap system --config "$build/heapd.conf" --log-level info > "$log.heapd" 2>&1 &
+  heapd=$!
+  for _ in $(seq 100); do [ -S "$build/heapd.sock.observer" ] && break; sleep 0.1; done
+  "$build/heapctl" verify --socket "$build/heapd.sock" > "$log" 2>&1 || fail "heapctl verify, events = $events"
+  grep -v '^pass' "$log"
+  # Debian's kernel has no CONFIG_SW_SYNC.
+  if grep '^skip' "$log" | grep -v ' device-fences: '; then fail "a check skipped, events = $events"; fi
+  kill "$heapd" && wait "$heapd" || fail "heapd did not stop cleanly: $(cat "$log.heapd")"
+  # It hears where the programs were loaded, and attached when a buffer came.
+  hears=off
+  if grep -q "the kernel tells of dma-bufs' closes" "$log.heapd" &&
+    ! grep 'closes of dma-bufs are not heard' "$log.heapd"; then hears=on; fi
+  [ "$hears" = "$events" ] || fail "events = $events, but hearing is $hears: $(cat "$log.heapd")"
+done
 
 echo "== stock-next: BPF's tests"
 "$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel \
