@@ -40,7 +40,7 @@ public struct DMABufHeap: LocalHeap {
   }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
-    let role = HeapRole(asking: request.settings)
+    let role = HeapRole(askedFor: request)
     var failures: [(heap: String, error: HeapError)] = []
     for heap in devices.candidates(role) {
       do throws(HeapError) {
@@ -140,11 +140,15 @@ public struct DMABufHeap: LocalHeap {
 }
 
 extension HeapRole {
-  fileprivate init(asking settings: SingleBufferSettings) {
-    let memory = settings.bufferSettings
+  fileprivate init(askedFor request: borrowing BufferRequest) {
     self =
-      memory?.isSecure == true
-      ? .protected : memory?.isPhysicallyContiguous == true ? .contiguous : .system
+      if request.settings.bufferSettings?.isSecure == true {
+        .protected
+      } else if request.settings.bufferSettings?.isPhysicallyContiguous == true {
+        .contiguous
+      } else {
+        .system
+      }
   }
 }
 

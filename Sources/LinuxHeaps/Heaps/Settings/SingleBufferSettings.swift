@@ -1,7 +1,8 @@
 /// `fuchsia.sysmem2/SingleBufferSettings`. A field that is nil was absent from the table.
 public struct SingleBufferSettings: Hashable, Sendable {
-  public var bufferSettings: BufferMemorySettings?
-  public var imageFormatConstraints: ImageFormatConstraints?
+  // Spelled out: `?` would have them set to nil first, and then copied, at each allocation.
+  public var bufferSettings: Optional<BufferMemorySettings>
+  public var imageFormatConstraints: Optional<ImageFormatConstraints>
 
   public init(
     bufferSettings: BufferMemorySettings? = nil,
