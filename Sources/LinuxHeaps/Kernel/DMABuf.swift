@@ -78,10 +78,17 @@ extension FDInfo {
     self = parsed
   }
 
-  /// The count alone, of a text that begins with a line break and ends with a NUL; nil where it describes no dma-buf.
+  /// The count alone, of a text that ends with a NUL; nil where it describes no dma-buf.
   static func count(in text: UnsafePointer<CChar>) -> Int? {
-    guard unsafe field("\nexp_name:\t", text) != nil else { return nil }
-    return unsafe number("\ncount:\t", text).map { Int(clamping: $0) }
+    guard let digits = unsafe field("\ncount:\t", text) else { return nil }
+    var rest = unsafe digits
+    var count = 0
+    while unsafe isdigit(CInt(rest.pointee)) != 0 {
+      count = unsafe count * 10 + Int(rest.pointee) - Int(UInt8(ascii: "0"))
+      unsafe rest += 1
+    }
+    // The kernel's next line (`dma_buf_show_fdinfo`); other files can have a count too.
+    return unsafe rest > digits && strncmp(rest, "\nexp_name:\t", 11) == 0 ? count : nil
   }
 
   private static let newline = CInt(UInt8(ascii: "\n"))

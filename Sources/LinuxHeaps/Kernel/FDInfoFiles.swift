@@ -27,9 +27,8 @@ package final class FDInfoFiles: Sendable {
     let read = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) {
       text -> Result<Int?, Errno> in
       do throws(Errno) {
-        let length = try call { unsafe pread(descriptor, text.baseAddress! + 1, text.count - 2, 0) }
-        unsafe text[0] = CChar(bitPattern: UInt8(ascii: "\n"))
-        unsafe text[length + 1] = 0
+        let length = try call { unsafe pread(descriptor, text.baseAddress!, text.count - 1, 0) }
+        unsafe text[length] = 0
         return .success(unsafe FDInfo.count(in: text.baseAddress!))
       } catch {
         return .failure(error)

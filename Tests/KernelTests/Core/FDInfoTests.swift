@@ -49,6 +49,7 @@ import Testing
     #expect(info.count == 3)
     #expect(info.exporter == "system")
     #expect(info.name == name)
+    #expect(unsafe Self.text(name: name).withCString { unsafe FDInfo.count(in: $0) } == 3)
   }
 
   @Test(arguments: [
@@ -73,6 +74,15 @@ import Testing
   ])
   func `other files are no dma-buf`(_ text: String) {
     #expect(FDInfo(parsing: text) == nil)
+  }
+
+  @Test(arguments: [
+    "", "pos:\t0\nino:\t9\neventfd-count:                0\n", "pos:\t0\ncount:\t2\n",
+    "pos:\t0\ncount:\t\nexp_name:\tsystem\n", "pos:\t0\ncount:\t-1\nexp_name:\tsystem\n",
+    "pos:\t0\ncount:\t2\nsize:\t1\nexp_name:\tsystem\n", "pos:\t0\ncount:\t2",
+  ])
+  func `what has no count of a dma-buf's is not counted`(_ text: String) {
+    #expect(unsafe text.withCString { unsafe FDInfo.count(in: $0) } == nil)
   }
 
   @Test func `a memfd is no dma-buf`() throws {
