@@ -65,7 +65,7 @@ public struct BufferMemory: ~Copyable, Sendable {
     guard let info = try FDInfo.read(descriptor.rawValue), info.size >= request.size else {
       return nil
     }
-    return try DMABufParent(descriptor, name: request.name)
+    return try DMABufParent(descriptor, of: request.key)
   }
 
   /// A memfd: for a heap that has no dma-bufs. Its first child is another open file of it.
@@ -151,7 +151,7 @@ extension BufferTable.Memory {
       if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
         let parent: any Parent =
           if kind == .dmaBuf {
-            try DMABufParent(descriptor, name: key.description)
+            try DMABufParent(descriptor, of: key)
           } else {
             try MemfdParent(inherited: descriptor, kind: kind)
           }

@@ -72,7 +72,7 @@ public struct DMABufHeap: LocalHeap {
       request.size, from: heap.source, request.operation, at: heap.path)
     do throws(Errno) {
       let parent = try DMABufParent(
-        try device.allocate(size: request.size), name: request.name)
+        try device.allocate(size: request.size), of: request.key)
       return BufferMemory(
         parent: parent, heapName: heap.name, grant: grant)
     } catch .noMemory {

@@ -38,9 +38,8 @@ public struct UDMABufHeap: LocalHeap {
     }
     let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
     do throws(Errno) {
-      let name = request.name
-      let memfd = SharedFD(try Memfd.create(name, size: size))
-      let parent = try Self.create(device, memfd, offset: 0, byteCount: size, name: name)
+      let memfd = SharedFD(try Memfd.create(request.name, size: size))
+      let parent = try Self.create(device, memfd, offset: 0, byteCount: size, of: request.key)
       return BufferMemory(
         parent: parent, heapName: Self.name, grant: grant)
     } catch {
@@ -72,7 +71,7 @@ public struct UDMABufHeap: LocalHeap {
     let start = pages.offset + vmo.offset + offset
     do throws(Errno) {
       let parent = try Self.create(
-        device, pages.memfd, offset: start, byteCount: byteCount, name: key.description)
+        device, pages.memfd, offset: start, byteCount: byteCount, of: key)
       let child = ChildFD(try parent.openChild(), of: buffer)
       buffers.core.add(parent, to: buffer)
       return VMO(
@@ -108,11 +107,12 @@ public struct UDMABufHeap: LocalHeap {
   ///
   /// The memfd has to be sealed against shrinking.
   private static func create(
-    _ device: borrowing OwnedFD, _ memfd: SharedFD, offset: UInt64, byteCount: UInt64, name: String
+    _ device: borrowing OwnedFD, _ memfd: SharedFD, offset: UInt64, byteCount: UInt64,
+    of key: BufferKey
   ) throws(Errno) -> DMABufParent {
     let (number, pages) = (device.rawValue, memfd.fd.rawValue)
     let descriptor = OwnedFD(
       adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, offset, byteCount) })
-    return try DMABufParent(descriptor, name: name, pages: .init(memfd: memfd, offset: offset))
+    return try DMABufParent(descriptor, of: key, pages: .init(memfd: memfd, offset: offset))
   }
 }

@@ -13,6 +13,12 @@ enum DMABuf {
     }
   }
 
+  static func setName(_ key: BufferKey, of buffer: CInt) throws(Errno) {
+    _ = try call {
+      unsafe key.withCString { unsafe CLinuxHeaps_dma_buf_set_name(buffer, $0) }
+    }
+  }
+
   /// Begins or ends CPU access. The kernel answers EINTR or EAGAIN while a fence is waited for, and
   /// asks to be called again for both.
   static func sync(_ buffer: CInt, _ flags: UInt64) throws(Errno) {

@@ -28,12 +28,17 @@ public struct BufferKey: Hashable, Sendable {
 
 extension BufferKey: CustomStringConvertible {
   public var description: String {
-    // Each allocation makes one: written from the last digit to the first, as division gives them.
-    unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 30) { text in
+    unsafe withCString { unsafe String(cString: $0) }
+  }
+
+  /// Lends the text to the kernel: each allocation needs it, and a `String` in between would double what it costs.
+  func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+    // Written from the last digit to the first, as division gives them.
+    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 31) { text in
       var start = text.count
       func put(_ byte: UInt8) {
         start -= 1
-        unsafe text[start] = byte
+        unsafe text[start] = CChar(bitPattern: byte)
       }
       func put(_ number: UInt64) {
         var rest = number
@@ -43,11 +48,12 @@ extension BufferKey: CustomStringConvertible {
           rest /= 36
         } while rest > 0
       }
+      put(UInt8(0))
       put(bufferIndex)
       put(UInt8(ascii: "."))
       put(bufferCollectionID)
       for byte in ":hl".utf8 { put(byte) }
-      return unsafe String(decoding: text[start...], as: UTF8.self)
+      return unsafe body(text.baseAddress! + start)
     }
   }
 }

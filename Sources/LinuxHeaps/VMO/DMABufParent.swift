@@ -22,8 +22,8 @@ final class DMABufParent: Parent {
   /// Keeps a new dma-buf and names it for every tool that lists them.
   ///
   /// Where counts cannot be read, a buffer could never be seen to be free again: none is made there.
-  init(_ descriptor: consuming OwnedFD, name: String, pages: Pages? = nil) throws(Errno) {
-    try DMABuf.setName(name, of: descriptor.rawValue)
+  init(_ descriptor: consuming OwnedFD, of key: BufferKey, pages: Pages? = nil) throws(Errno) {
+    try DMABuf.setName(key, of: descriptor.rawValue)
     identity = VMOIdentity(try descriptor.status())
     try Self.checkCounts(descriptor.rawValue)
     self.pages = pages
