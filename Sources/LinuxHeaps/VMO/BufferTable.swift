@@ -101,7 +101,7 @@ package struct BufferTable {
     package let watch: CloseEvents.Watch?
     /// The inode that hints are no longer to tell of.
     package let hinted: UInt64?
-    private let family: Family
+    fileprivate let family: Family
 
     /// Takes all of it, so that nothing else holds a parent.
     fileprivate init(_ place: Int, _ record: inout Record) {
@@ -433,14 +433,14 @@ package struct BufferTable {
 
   private mutating func take(_ place: Int) -> Going {
     step(place, to: .going)
-    // Before any parent closes: with that the kernel may give the inode's number to another buffer.
-    unregister(records[place].family, place)
     if let watch = records[place].watch {
       watches.remove(UInt32(bitPattern: watch.number), place)
     } else if !records[place].isHinted {
       unwatched -= 1
     }
     let going = Going(place, &records[place])
+    // Before any parent closes: with that the kernel may give the inode's number to another buffer.
+    unregister(going.family, place)
     records[place].heardClose = false
     records[place].schedule.pause()
     return going
