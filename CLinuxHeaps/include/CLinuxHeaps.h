@@ -155,8 +155,14 @@ void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 
 /// Tells ThreadSanitizer that `lock` was taken, or is about to be given up; nothing in other builds.
 /// It does not see through `Synchronization.Mutex` on Linux and would report races that are none.
-void CLinuxHeaps_lock_acquired(const void *_Nonnull lock);
-void CLinuxHeaps_lock_released(const void *_Nonnull lock);
+static inline void CLinuxHeaps_lock_acquired(void *_Nonnull lock) {
+    extern void __tsan_acquire(void *) __attribute__((weak));
+    if (__tsan_acquire) __tsan_acquire(lock);
+}
+static inline void CLinuxHeaps_lock_released(void *_Nonnull lock) {
+    extern void __tsan_release(void *) __attribute__((weak));
+    if (__tsan_release) __tsan_release(lock);
+}
 
 #endif
 #endif

@@ -15,7 +15,7 @@ package final class Guarded<State: ~Copyable>: Sendable {
   package func withLock<Result: ~Copyable, Failure: Error>(
     _ body: (inout sending State) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {
-    let lock = unsafe UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque())
+    let lock = unsafe UnsafeMutableRawPointer(Unmanaged.passUnretained(self).toOpaque())
     return try mutex.withLock { (_) throws(Failure) -> sending Result in
       unsafe CLinuxHeaps_lock_acquired(lock)
       defer { unsafe CLinuxHeaps_lock_released(lock) }
