@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import SystemPackage
 
 /// A dma-buf descriptor that its heap keeps; its children are dups of it.
@@ -33,14 +34,12 @@ final class DMABufParent: Parent {
   var descriptor: CInt { fd.rawValue }
 
   /// Whether counts were seen to be told here: /proc can be absent, or hidden.
-  private static let countsAreTold = Guarded(false)
+  private static let countsAreTold = Atomic(false)
 
   private static func checkCounts(_ number: CInt) throws(Errno) {
-    try countsAreTold.withLock { isKnown throws(Errno) in
-      if isKnown { return }
-      if try FDInfo.read(number) == nil { throw .inappropriateIOCTLForDevice }
-      isKnown = true
-    }
+    if countsAreTold.load(ordering: .relaxed) { return }
+    if try FDInfo.read(number) == nil { throw .inappropriateIOCTLForDevice }
+    countsAreTold.store(true, ordering: .relaxed)
   }
 
   /// A new child: a dup, because a dma-buf cannot be reopened.

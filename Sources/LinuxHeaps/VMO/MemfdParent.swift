@@ -1,5 +1,6 @@
 internal import CLinuxHeaps
 internal import Glibc
+internal import Synchronization
 internal import SystemPackage
 
 /// A memfd that its heap keeps open for reading; its children are other open files of the inode.
@@ -81,16 +82,14 @@ final class MemfdParent: Parent, PromisedPages {
   private static let leaseSignal = SIGURG
 
   /// Whether leases were seen to work here. Where they do not, a buffer could never be seen to be free again.
-  private static let leasesWork = Guarded(false)
+  private static let leasesWork = Atomic(false)
 
   private static func checkLeases() throws(Errno) {
-    try leasesWork.withLock { isKnown throws(Errno) in
-      if isKnown { return }
-      // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
-      let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
-      if try isOpenElsewhere(file.rawValue) { throw .notSupported }
-      isKnown = true
-    }
+    if leasesWork.load(ordering: .relaxed) { return }
+    // Reopened, as a parent is: the kernel counts no reader or writer for a memfd's first file.
+    let file = try Memfd.create("lh:leases", size: 0).reopened(O_RDONLY)
+    if try isOpenElsewhere(file.rawValue) { throw .notSupported }
+    leasesWork.store(true, ordering: .relaxed)
   }
 
   private static func isOpenElsewhere(_ number: CInt) throws(Errno) -> Bool {
