@@ -179,16 +179,21 @@ public final class Admission: Sendable {
     }
   }
 
-  /// What a buffer's record holds of the admission; ended once, when the memory is gone.
+  /// What a buffer's record holds of the admission.
+  ///
+  /// Trivially copyable, so that it costs nothing on its way from hand to hand; whoever has it calls
+  /// ``end()`` once, when the memory is gone.
+  @safe
   package struct Charge: Sendable {
-    private let admission: Admission
+    /// Retained.
+    private let admission: Unmanaged<Admission>
     private let size: UInt64
     /// Not seen in the kernel's figures yet.
     private var isUnderway: Bool
     fileprivate var promise: ObjectIdentifier?
 
     fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool) {
-      self.admission = admission
+      unsafe self.admission = .passRetained(admission)
       self.size = size
       self.isUnderway = isUnderway
     }
@@ -196,14 +201,14 @@ public final class Admission: Sendable {
     fileprivate mutating func settle() {
       guard isUnderway else { return }
       isUnderway = false
-      admission.state.withLock { [size] in $0.underway -= size }
+      unsafe admission.takeUnretainedValue().state.withLock { [size] in $0.underway -= size }
     }
 
     fileprivate mutating func watch(_ pages: any PromisedPages) {
       guard isUnderway else { return }
       isUnderway = false
       promise = ObjectIdentifier(pages)
-      admission.state.withLock { [size] state in
+      unsafe admission.takeUnretainedValue().state.withLock { [size] state in
         state.underway -= size
         state.promised += size
         state.promises[ObjectIdentifier(pages)] = pages
@@ -212,7 +217,8 @@ public final class Admission: Sendable {
 
     package func end() {
       // The pages' owner can go with them; not under the lock.
-      _ = admission.state.withLock { [self] state -> (any PromisedPages)? in
+      _ = unsafe admission.takeRetainedValue().state.withLock {
+        [self] state -> (any PromisedPages)? in
         state.live -= size
         if isUnderway { state.underway -= size }
         guard let promise else { return nil }
