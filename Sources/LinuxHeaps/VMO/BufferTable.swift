@@ -79,8 +79,9 @@ package struct BufferTable {
 
     /// Whether anyone, anywhere, still holds a child.
     package func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
-      guard let first else { return .none }
-      var all = try first.children(counts, besides: copies)
+      var all = try first?.children(counts, besides: copies) ?? Children.none
+      // Nearly always: an empty array is retained as any other.
+      if others.isEmpty { return all }
       for parent in others where all != .some {
         all = max(all, try parent.children(counts, besides: 0))
       }

@@ -57,8 +57,7 @@ extension HeapDevices.Snapshot {
   }
 
   var isCurrent: Bool {
-    guard let stamp, let directory else { return false }
-    return DirectoryStamp(directory.fd) == stamp
+    stamp != nil && directory.flatMap { DirectoryStamp($0.fd) } == stamp
   }
 }
 
