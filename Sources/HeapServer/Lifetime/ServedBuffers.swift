@@ -91,9 +91,7 @@ final class ServedBuffers {
     let (heap, parent) = (memory.heapName, memory.parent)
     let child: PassedHandle =
       parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
-    try memory.settle(copies: copies) { memory throws(Errno) in
-      try settle(place, memory)
-    }
+    try settle(place, parent, memory.settled(), copies: copies)
     served[place]!.heap = heap
     if store != nil { served[place]!.storing = .kept }
     shared.metrics.allocated(served[place]!.size, heap: heap)
@@ -101,13 +99,20 @@ final class ServedBuffers {
     return child
   }
 
-  private func settle(_ place: Int, _ memory: consuming BufferTable.Memory) throws(Errno) {
-    memory.watch = try reports.watch(memory.parent)
-    if memory.watch == nil {
+  /// - Parameter charge: Ended where that fails.
+  private func settle(
+    _ place: Int, _ parent: any Parent, _ charge: Admission.Charge, copies: Int
+  ) throws(Errno) {
+    let watch: CloseEvents.Watch?
+    do throws(Errno) { watch = try reports.watch(parent) } catch {
+      charge.end()
+      throw error
+    }
+    if watch == nil {
       served[place]!.isUnreported = true
       served[place]!.connection?.unreportedBuffers += 1
     }
-    table.settle(place, memory)
+    table.settle(place, parent, watch, charge, copies: copies)
     reports.begin(place, of: &table)
   }
 
@@ -278,9 +283,9 @@ final class ServedBuffers {
     end(ended, buffer)
   }
 
-  private func end(_ ended: BufferTable.Ended, _ buffer: ServedBuffer) {
+  private func end(_ ended: BufferTable.Ended?, _ buffer: ServedBuffer) {
     if table.isEmpty { reports.emptied() }
-    for tracker in ended.trackers { tracker.close() }
+    if let ended { for tracker in ended.trackers { tracker.close() } }
     tellOwner(of: buffer)
     if let deletion = buffer.deletion { answer(deletion) }
     for waiting in buffer.waiting { answer(waiting) }
@@ -437,13 +442,12 @@ final class ServedBuffers {
       return 0
     }
     do throws(HeapError) {
-      // Two of our own: this process's, and the manager's.
-      let (memory, size) = try BufferTable.Memory.inherited(descriptor, name.key, copies: 1)
-      let bytes = memory.parent.kind == .opaque ? 0 : size
+      let (parent, size, charge) = try BufferMemory.inherited(descriptor, name.key)
+      let bytes = parent.kind == .opaque ? 0 : size
       let user = shared.accounts.takeOver(bytes, of: name.user)
       let place = enter(ServedBuffer(name.key, bytes, of: user, nil))
-      do throws(Errno) { try settle(place, memory) } catch {
-        memory.charge?.end()
+      // Two of our own: this process's, and the manager's.
+      do throws(Errno) { try settle(place, parent, charge, copies: 1) } catch {
         cancel(place)
         throw HeapError(error, "take over \(name.key)")
       }

@@ -1,4 +1,4 @@
-package import SystemPackage
+internal import SystemPackage
 
 /// What a heap is asked to make.
 public struct BufferRequest: ~Copyable, Sendable {
@@ -117,35 +117,17 @@ public struct BufferMemory: ~Copyable, Sendable {
 // For a server, which has a table of its own.
 
 extension BufferMemory {
-  /// Gives the parent and its charge to a table.
-  ///
-  /// - Parameters:
-  ///   - copies: How many of the parent's descriptor are kept elsewhere and are no children.
-  ///   - table: Where it throws, nothing is left of the memory.
-  package consuming func settle(
-    copies: Int, into table: (consuming BufferTable.Memory) throws(Errno) -> Void
-  ) throws(Errno) {
-    let charge = grant.settled()
-    do throws(Errno) {
-      try table(BufferTable.Memory(parent: parent, charge: charge, copies: copies))
-    } catch {
-      charge.end()
-      throw error
-    }
-  }
-}
+  /// The kernel has given the memory; whoever takes the charge ends it once, when the parent is closed.
+  package consuming func settled() -> Admission.Charge { grant.settled() }
 
-extension BufferTable.Memory {
   /// Of a buffer whose parent another process kept, e.g. a server before this one.
   ///
-  /// - Parameters:
-  ///   - descriptor: Of the parent's own open file.
-  ///   - copies: How many more of it there are that are no children.
+  /// - Parameter descriptor: Of the parent's own open file.
   /// - Returns: With its size in bytes.
   /// - Throws: ``HeapError/Code/wrongType`` for what is neither a dma-buf nor a memfd.
   package static func inherited(
-    _ descriptor: consuming OwnedFD, _ key: BufferKey, copies: Int
-  ) throws(HeapError) -> (memory: BufferTable.Memory, byteCount: UInt64) {
+    _ descriptor: consuming OwnedFD, _ key: BufferKey
+  ) throws(HeapError) -> (parent: any Parent, byteCount: UInt64, charge: Admission.Charge) {
     let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
     do throws(Errno) {
       if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
@@ -155,10 +137,7 @@ extension BufferTable.Memory {
           } else {
             try MemfdParent(inherited: descriptor, kind: kind)
           }
-        return (
-          BufferTable.Memory(
-            parent: parent, charge: Admission.standard.take(size), copies: copies), size
-        )
+        return (parent, size, Admission.standard.take(size))
       }
     } catch {
       throw HeapError(error, operation)

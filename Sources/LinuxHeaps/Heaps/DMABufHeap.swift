@@ -61,7 +61,7 @@ public struct DMABufHeap: LocalHeap {
   /// A few pages of the system heap are no more than the kernel takes to run the caller; it moves none for them
   /// (drivers/dma-buf/heaps/system_heap.c).
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
-    request.size <= 64 << 10 && servesSystemAlone && HeapRole(asking: request.settings) == .system
+    request.size <= 64 << 10 && servesSystemAlone && HeapRole(askedFor: request) == .system
   }
 
   private func allocate(

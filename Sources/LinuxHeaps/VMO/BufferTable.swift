@@ -123,8 +123,6 @@ package struct BufferTable {
     fileprivate(set) var waiters: [BufferWaiter] = []
     package fileprivate(set) var trackers: [LifetimeTracker] = []
     fileprivate(set) var deletions: [DeletionEnd] = []
-
-    var isAwaitedByNobody: Bool { waiters.isEmpty && trackers.isEmpty && deletions.isEmpty }
   }
 
   private var records: [Record] = []
@@ -214,50 +212,39 @@ package struct BufferTable {
     return place
   }
 
-  /// What a buffer has from the moment that it is live.
-  package struct Memory: Sendable {
-    package let parent: any Parent
-    package var watch: CloseEvents.Watch?
-    package let charge: Admission.Charge?
-    let cleanup: [CleanupAction]
-    /// See ``BufferTable/setCopies(_:of:)``.
-    let copies: Int
-
-    package init(
-      parent: any Parent, watch: CloseEvents.Watch? = nil, charge: Admission.Charge?,
-      cleanup: [CleanupAction] = [], copies: Int = 0
-    ) {
-      self.parent = parent
-      self.watch = watch
-      self.charge = charge
-      self.cleanup = cleanup
-      self.copies = copies
-    }
-  }
-
   /// making → live.
   ///
   /// - Parameter buffer: What handles in this process refer to.
-  mutating func settle(_ place: Int, _ buffer: Buffer, _ memory: Memory) {
-    settle(place, memory)
+  mutating func settle(
+    _ place: Int, _ buffer: Buffer, _ parent: any Parent, _ watch: CloseEvents.Watch?,
+    _ charge: Admission.Charge?, _ cleanup: [CleanupAction]
+  ) {
+    settle(place, parent, watch, charge)
     buffer.place.store(place, ordering: .relaxed)
     records[place].buffer = buffer
+    records[place].cleanup = cleanup
   }
 
   /// making → live, where this process keeps no handles.
-  package mutating func settle(_ place: Int, _ memory: Memory) {
+  ///
+  /// - Parameters:
+  ///   - watch: Nil where the kernel reports no close of its children.
+  ///   - copies: See ``setCopies(_:of:)``.
+  package mutating func settle(
+    _ place: Int, _ parent: any Parent, _ watch: CloseEvents.Watch?, _ charge: Admission.Charge?,
+    copies: Int = 0
+  ) {
     step(place, to: .live)
-    records[place].charge = memory.charge
-    records[place].cleanup = memory.cleanup
-    records[place].family.first = memory.parent
-    records[place].family.copies = memory.copies
-    register(memory.parent.identity, place)
-    if let watch = memory.watch {
+    records[place].charge = charge
+    records[place].family.first = parent
+    records[place].family.copies = copies
+    register(parent.identity, place)
+    if let watch {
       records[place].watch = watch
       watches.insert(UInt32(bitPattern: watch.number), place)
     } else {
       unwatched += 1
-      hintedDevice = memory.parent.identity.device
+      hintedDevice = parent.identity.device
     }
   }
 
@@ -295,19 +282,20 @@ package struct BufferTable {
     return .begun
   }
 
-  /// going → gone, or making → gone where no memory was made.
-  package mutating func gone(_ place: Int) -> Ended {
+  /// going → gone, or making → gone where no memory was made. Nil where nobody waits for it.
+  package mutating func gone(_ place: Int) -> Ended? {
     step(place, to: .gone)
     records[place].buffer.take()?.place.store(-1, ordering: .relaxed)
     keys.remove(hash(records[place].key, records[place].heap), place)
+    freePlaces.append(Int32(place))
+    if lifetimes.isEmpty, records[place].waiters.isEmpty, records[place].deletions.isEmpty {
+      return nil
+    }
     var ended = Ended()
     swap(&ended.waiters, &records[place].waiters)
     swap(&ended.deletions, &records[place].deletions)
-    if !lifetimes.isEmpty {
-      ended.trackers = leave(
-        CollectionID(records[place].heap, records[place].key.bufferCollectionID))
-    }
-    freePlaces.append(Int32(place))
+    ended.trackers = leave(
+      CollectionID(records[place].heap, records[place].key.bufferCollectionID))
     return ended
   }
 

@@ -82,25 +82,26 @@ final class ReclaimerCore: Sendable {
   private func delist() { Self.all.withLock { all in all.removeAll { $0 === self } } }
 
   /// Takes a new buffer into its place. It is looked at for the first time when its first child here closes.
-  func settle(_ place: Int, _ buffer: Buffer, _ memory: consuming BufferTable.Memory) throws(Errno)
-  {
+  func settle(
+    _ place: Int, _ buffer: Buffer, _ parent: any Parent, _ charge: Admission.Charge,
+    _ cleanup: [CleanupAction]
+  ) throws(Errno) {
     try state.withLock { state throws(Errno) in
-      let events = try running(&state)
-      memory.watch = try events.closes.watch(memory.parent)
-      state.table.settle(place, buffer, memory)
+      if state.events == nil { try start(&state) }
+      let watch = try state.events!.closes.watch(parent)
+      state.table.settle(place, buffer, parent, watch, charge, cleanup)
       state.cameSinceCheck = true
     }
   }
 
-  private func running(_ state: inout State) throws(Errno) -> ReclaimerEvents {
-    if let events = state.events { return events }
+  /// The first buffer has the thread started, and makes the table one of those that have buffers.
+  private func start(_ state: inout State) throws(Errno) {
     let events = try ReclaimerEvents()
     try KernelThread.start("heap-reclaimer") { [self] in
       while turn() { events.wait(until: nextTurn) }
     }
     state.events = events
     enlist()
-    return events
   }
 
   /// Takes one more parent of a buffer that has a child: the caller's.
@@ -254,10 +255,11 @@ extension ReclaimerCore {
 
   /// Nil where there is nothing to learn. Nothing of the buffer's is held on return.
   private func ask(about buffer: Buffer) -> Children? {
-    let family: BufferTable.Family? = state.withLock { state in
-      state.table.place(of: buffer).flatMap { state.table.beginLook($0) }
-    }
-    guard let family else { return nil }
+    guard
+      let family = state.withLock({ state in
+        state.table.place(of: buffer).flatMap { state.table.beginLook($0) }
+      })
+    else { return nil }
     do throws(Errno) { return try family.children(counts) } catch {
       // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
       log.warning(
@@ -282,17 +284,17 @@ extension ReclaimerCore {
   /// Gives a key back for which no memory was made.
   func cancel(_ place: Int) { tell(state.withLock { gone(place, &$0) }) }
 
-  private func gone(_ place: Int, _ state: inout State) -> BufferTable.Ended {
+  private func gone(_ place: Int, _ state: inout State) -> BufferTable.Ended? {
     let ended = state.table.gone(place)
-    if keepsFiles, state.table.isEmpty, state.idleCheck == nil {
+    if state.table.isEmpty, state.idleCheck == nil, keepsFiles {
       state.idleCheck = MonotonicTime.now.advanced(by: Self.idleTime)
       call(&state)
     }
     return ended
   }
 
-  private func tell(_ ended: BufferTable.Ended) {
-    if ended.isAwaitedByNobody { return }
+  private func tell(_ ended: BufferTable.Ended?) {
+    guard let ended else { return }
     for waiter in ended.waiters { waiter() }
     for tracker in ended.trackers { tracker.close() }
     for deletion in ended.deletions { deletion.come() }

@@ -27,18 +27,16 @@ extension BufferTable {
   ) -> Buffer {
     let buffer = Buffer(core, hasCleanup: false, isReported: watch != nil)
     settle(
-      place, buffer,
-      Memory(
-        parent: NamedParent(inode), watch: watch.map { CloseEvents.Watch(number: $0) }, charge: nil,
-        cleanup: []))
+      place, buffer, NamedParent(inode), watch.map { CloseEvents.Watch(number: $0) }, nil, [])
     return buffer
   }
 
   /// A look that finds no child; whoever gets the buffer says that it is gone.
-  fileprivate mutating func takeBack(_ place: Int) -> Ended? {
-    guard beginLook(place) != nil else { return nil }
-    guard case .going(let going) = endLook(place, .none, at: .now) else { return nil }
-    return gone(going.place)
+  fileprivate mutating func takeBack(_ place: Int) -> Bool {
+    guard beginLook(place) != nil else { return false }
+    guard case .going(let going) = endLook(place, .none, at: .now) else { return false }
+    _ = gone(going.place)
+    return true
   }
 }
 
@@ -70,7 +68,7 @@ extension BufferTable {
     let heap = HeapNumber.next()
     let places = (0..<3 as Range<UInt64>).map { index in
       let place = table.reserve(BufferKey(bufferCollectionID: 0, bufferIndex: index), in: heap)!
-      table.settle(place, BufferTable.Memory(parent: NamedParent(index), charge: nil))
+      table.settle(place, NamedParent(index), nil, nil)
       return place
     }
     for _ in 0..<100 { table.startAllOver(at: .now) }
@@ -85,7 +83,8 @@ extension BufferTable {
     buffer.beginLocalReference()
     #expect(table.beginLook(place) == nil)
     buffer.endLocalReferenceUnnoticed()
-    #expect(table.takeBack(place) != nil)
+    let isGone = table.takeBack(place)
+    #expect(isGone)
     #expect(table.place(of: buffer) == nil)
   }
 
@@ -116,7 +115,7 @@ extension BufferTable {
     let isDueAtOnce = table.attach(tracker, to: 7, of: heap)
     #expect(isDueAtOnce == (ends == 0))
     for (end, place) in zip(1..., places) {
-      let due = table.gone(place).trackers
+      let due = table.gone(place)?.trackers ?? []
       #expect(due.map { $0 === tracker } == (end == ends ? [true] : []))
     }
   }
@@ -134,7 +133,7 @@ extension BufferTable {
       let isDue = table.attach(try Self.tracker(remaining), to: 0, of: heap)
       #expect(!isDue)
     }
-    let dues = places.map { table.gone($0).trackers.map(\.buffersRemaining) }
+    let dues = places.map { table.gone($0)?.trackers.map(\.buffersRemaining) }
     #expect(dues == [[2], [1], [0, 0]])
   }
 }
@@ -233,9 +232,9 @@ extension BufferTable {
         guard var entry else { continue }
         if entry.state == .going {
           let ended = table.gone(entry.place)
-          #expect(ended.waiters.count == entry.ends)
+          #expect((ended?.waiters.count ?? 0) == entry.ends)
           expected += entry.ends
-          for waiter in ended.waiters { waiter() }
+          for waiter in ended?.waiters ?? [] { waiter() }
           model[entry.place] = nil
           #expect(entry.buffer?.place.load(ordering: .relaxed) == -1)
         } else {

@@ -69,8 +69,7 @@ public final class LiveBuffers: Sendable {
       try attempt(request.operation) { () throws(Errno) in try parent.openChild() }, of: buffer)
     let charge = memory.grant.settled()
     do throws(Errno) {
-      try core.settle(
-        place, buffer, BufferTable.Memory(parent: parent, charge: charge, cleanup: cleanup))
+      try core.settle(place, buffer, parent, charge, cleanup)
     } catch {
       charge.end()
       throw HeapError(error, request.operation)
