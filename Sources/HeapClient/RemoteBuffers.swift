@@ -25,6 +25,7 @@ final class RemoteBuffers: Sendable {
     var ending: [ID: [Waiter]] = [:]
     /// Their clean-up actions.
     var queue: [(ID, [CleanupAction])] = []
+    /// A thread takes from the queue, or is told of what comes, or who waits for an end does it.
     var isRunning = false
     /// Called once where no event is waited for any more.
     var onIdle: (@Sendable () -> Void)?
@@ -37,6 +38,8 @@ final class RemoteBuffers: Sendable {
   }
 
   private let state = Guarded(State())
+  /// Tells the thread that something is in the queue.
+  private let hasCome = DispatchSemaphore(value: 0)
 
   var count: Int { state.withLock { $0.records.count + $0.ending.count } }
 
@@ -118,33 +121,52 @@ final class RemoteBuffers: Sendable {
   func end(_ key: BufferKey) {
     let (starts, onIdle) = state.withLock { state in
       guard let record = state.records.removeValue(forKey: key), !record.cleanup.isEmpty else {
-        return (false, nil as (@Sendable () -> Void)?)
+        return (nil as Bool?, nil as (@Sendable () -> Void)?)
       }
       state.withCleanup -= 1
       state.ending[record.id] = []
       state.queue.append((record.id, record.cleanup))
       return (state.startsRunning(), state.withCleanup == 0 ? state.onIdle.take() : nil)
     }
-    if starts {
-      do throws(Errno) { try KernelThread.start("heap-cleanup") { self.cleanUp() } } catch {
-        // Tried again at the next end, and by who waits for this one.
-        state.withLock { $0.isRunning = false }
-      }
+    switch starts {
+    case true?: startThread()
+    case false?: hasCome.signal()
+    case nil: break
     }
     onIdle?()
   }
 
-  private func cleanUp() {
-    while let (id, cleanup) = next() {
+  private func startThread() {
+    do throws(Errno) { try KernelThread.start("heap-cleanup") { self.runForAWhile() } } catch {
+      // Tried again at the next end, and by who waits for this one.
+      state.withLock { $0.isRunning = false }
+    }
+  }
+
+  /// Until nothing has come for a second: ends come in rows, and to start a thread takes longer than most actions.
+  private func runForAWhile() {
+    while true {
+      cleanUp(stays: true)
+      if hasCome.wait(timeout: .now() + .seconds(1)) == .success { continue }
+      let isOver = state.withLock { state in
+        state.isRunning = !state.queue.isEmpty
+        return !state.isRunning
+      }
+      if isOver { return }
+    }
+  }
+
+  private func cleanUp(stays: Bool = false) {
+    while let (id, cleanup) = next(stays) {
       for action in cleanup { action() }
       for waiter in state.withLock({ $0.ending.removeValue(forKey: id) }) ?? [] { waiter.wake() }
     }
   }
 
-  private func next() -> (ID, [CleanupAction])? {
+  private func next(_ stays: Bool) -> (ID, [CleanupAction])? {
     state.withLock { state in
-      state.isRunning = !state.queue.isEmpty
-      return state.isRunning ? state.queue.removeFirst() : nil
+      state.isRunning = stays || !state.queue.isEmpty
+      return state.queue.isEmpty ? nil : state.queue.removeFirst()
     }
   }
 

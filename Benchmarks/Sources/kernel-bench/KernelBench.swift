@@ -47,7 +47,7 @@ enum KernelBench {
     let heap = heap(name)
     for index in 0..<rounds {
       _ = try heap.allocateVmo(
-        size: size, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: index,
+        size: size, settings: settings, bufferCollectionID: 1, bufferIndex: index,
         cleanup: [])
     }
   }

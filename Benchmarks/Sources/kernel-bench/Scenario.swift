@@ -117,7 +117,7 @@ extension Scenario {
     for index in 0..<100 {
       let reclaimed = Moment()
       let vmo = try heap.allocateVmo(
-        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1,
+        size: pageSize, settings: settings, bufferCollectionID: 1,
         bufferIndex: UInt64(index), cleanup: [{ reclaimed.set(now()) }])
       let time = Int64.random(in: 5_000_000...1_000_000_000, using: &generator)
       _ = try vmo.withDescriptor {
@@ -354,9 +354,12 @@ private struct Program {
 
 // MARK: For all
 
+/// As a program has them that makes buffers of one kind.
+let settings = SingleBufferSettings()
+
 private func allocate(_ heap: some Heap, _ size: UInt64, _ index: Int) throws -> VMO {
   try heap.allocateVmo(
-    size: size, settings: SingleBufferSettings(), bufferCollectionID: 1,
+    size: size, settings: settings, bufferCollectionID: 1,
     bufferIndex: UInt64(index), cleanup: [])
 }
 

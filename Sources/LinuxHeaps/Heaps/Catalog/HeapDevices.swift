@@ -4,7 +4,8 @@ internal import SystemPackage
 /// The heaps that one ``DMABufHeap`` may allocate from, with their devices, kept open between requests.
 ///
 /// Which heaps there are is read again when the directory of their nodes has changed: heaps can be modules
-/// (Linux 7.0), so a node may appear late.
+/// (Linux 7.0), so a node may appear late. While a heap can serve that is asked at most every 20 ms: requests come by the
+/// thousand, where they come at all.
 final class HeapDevices: Sendable {
   fileprivate struct Snapshot {
     /// Open, because its path is walked at each stat(2); nil where there is none.
@@ -13,6 +14,8 @@ final class HeapDevices: Sendable {
     let stamp: DirectoryStamp?
     /// There are few roles.
     var candidates: [(role: HeapRole, heaps: [HeapCandidate])] = []
+    /// When it was asked last whether it is current.
+    var asked = MonotonicTime.now
   }
 
   private let catalog: HeapCatalog
@@ -28,8 +31,14 @@ final class HeapDevices: Sendable {
   /// The heaps that can serve requests for memory of this role, the preferred first.
   func candidates(_ role: HeapRole) -> [HeapCandidate] {
     snapshot.withLock { snapshot in
-      if snapshot?.isCurrent != true { snapshot = Snapshot(of: catalog.directory) }
-      if let known = snapshot?.candidates.first(where: { $0.role == role }) { return known.heaps }
+      let now = MonotonicTime.now
+      if let known = snapshot?.recent(role, at: now) { return known }
+      if snapshot?.isCurrent == true {
+        snapshot!.asked = now
+      } else {
+        snapshot = Snapshot(of: catalog.directory)
+      }
+      if let known = snapshot![role] { return known }
       let found = names(role).map { HeapCandidate($0, catalog.role(of: $0), in: catalog) }
       snapshot?.candidates.append((role, found))
       return found
@@ -54,6 +63,18 @@ extension HeapDevices.Snapshot {
     // Before the directory is read: what changes meanwhile has another stamp.
     directory = try? SharedFD(.open(path, O_RDONLY | O_DIRECTORY))
     stamp = directory.flatMap { DirectoryStamp($0.fd) }.flatMap { $0.isSettled ? $0 : nil }
+  }
+
+  subscript(role: HeapRole) -> [HeapCandidate]? {
+    candidates.first { $0.role == role }?.heaps
+  }
+
+  /// Heaps that can serve, where that was asked just before.
+  func recent(_ role: HeapRole, at now: MonotonicTime) -> [HeapCandidate]? {
+    guard stamp != nil, now.nanoseconds - asked.nanoseconds < 20_000_000,
+      let heaps = self[role], !heaps.isEmpty
+    else { return nil }
+    return heaps
   }
 
   var isCurrent: Bool {
