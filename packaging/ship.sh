@@ -18,10 +18,12 @@ else
   # Nobody looks up a program's symbols.
   linker --no-export-dynamic
   # The little that Swift needs of C++ is smaller than its library's relocations: found before the shared one.
-  cxx=$(clang -print-file-name=libstdc++.a)
-  mkdir -p "$ship/cxx"
-  ln -sf "$cxx" "$ship/cxx/"
-  link+=("-L$PWD/$ship/cxx")
+  cxx=$({ clang -print-file-name=libstdc++.a || gcc -print-file-name=libstdc++.a; } 2> /dev/null || true)
+  if [ -f "$cxx" ]; then
+    mkdir -p "$ship/cxx"
+    ln -sf "$cxx" "$ship/cxx/"
+    link+=("-L$(realpath "$ship/cxx")")
+  fi
   # Relocations in a hundredth of the space (DT_RELR), which is read at each start: by LLVM's linker, where the
   # compiler brings it, and a C library from 2.36 on.
   if [ -x "$(dirname "$(readlink -f "$(command -v swift)")")/ld.lld" ]; then

@@ -10,7 +10,7 @@ internal import SystemPackage
 final class CloseReports {
   /// Whether the closes of dma-bufs are heard. To attach and to detach takes long enough to be done on a worker.
   private enum Stage {
-    /// Nobody has a buffer.
+    /// Nobody has a dma-buf.
     case off
     case attaching
     case on
@@ -131,6 +131,11 @@ final class CloseReports {
       closes.detach()
       mailbox.post(.detached)
     }
+  }
+
+  /// Nothing is watched any more.
+  func finish() {
+    if let closes, stage == .on || stage == .attaching { detach(closes) }
   }
 
   func detached(_ table: borrowing BufferTable) {

@@ -14,7 +14,7 @@ final class ServedBuffers {
   /// By place.
   private var served: [ServedBuffer?] = []
   private let number = HeapNumber.next()
-  private let counts = FDInfoFiles()
+  private let counts: FDInfoFiles
   private let reports: CloseReports
   /// Of the table's looks.
   private(set) var counters = Reclaimer.Counters()
@@ -39,6 +39,9 @@ final class ServedBuffers {
     self.reports = reports
     self.store = store
     self.connections = connections
+    let counts = FDInfoFiles()
+    self.counts = counts
+    shared.descriptors.add(counts.most)
   }
 
   // MARK: Finding
@@ -89,14 +92,20 @@ final class ServedBuffers {
     _ place: Int, _ memory: consuming BufferMemory, copies: Int
   ) throws(Errno) -> PassedHandle {
     let (heap, parent) = (memory.heapName, memory.parent)
-    let child: PassedHandle =
-      parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
-    try settle(place, parent, memory.settled(), copies: copies)
     served[place]!.heap = heap
-    if store != nil { served[place]!.storing = .kept }
-    shared.metrics.allocated(served[place]!.size, heap: heap)
-    shared.log.debug("buffer allocated", metadata: served[place]!.metadata)
-    return child
+    do throws(Errno) {
+      let child: PassedHandle =
+        parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
+      try settle(place, parent, memory.settled(), copies: copies)
+      if store != nil { served[place]!.storing = .kept }
+      shared.metrics.allocated(served[place]!.size, heap: heap)
+      shared.log.debug("buffer allocated", metadata: served[place]!.metadata)
+      return child
+    } catch {
+      // The manager has its copy already.
+      store?.drop(served[place]!.storedName, at: nil)
+      throw error
+    }
   }
 
   /// - Parameter charge: Ended where that fails.
@@ -125,7 +134,11 @@ final class ServedBuffers {
   }
 
   /// No memory could be made.
-  func cancel(_ place: Int) { end(table.gone(place), leave(place)) }
+  func cancel(_ place: Int) {
+    let ended = table.gone(place)
+    _ = leave(place)
+    tellTrackers(of: ended)
+  }
 
   /// Takes a buffer off its user's account.
   private func leave(_ place: Int) -> ServedBuffer {
@@ -184,6 +197,8 @@ final class ServedBuffers {
 
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
   @discardableResult func look(_ place: Int) -> Bool {
+    // Nothing can be learned before the manager has heard, and to read the count is heard as a close is.
+    if served[place]?.storing == .dropping { return false }
     guard let children = ask(place) else { return false }
     counters.checks += 1
     switch table.endLook(place, children, at: .now) {
@@ -200,10 +215,9 @@ final class ServedBuffers {
   private func ask(_ place: Int) -> Children? {
     guard let family = table.beginLook(place) else { return nil }
     do throws(Errno) { return try family.children(counts) } catch {
-      // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
       shared.log.warning(
         "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
-      return .some
+      return .unknown
     }
   }
 
@@ -246,7 +260,14 @@ final class ServedBuffers {
 
   /// The store's copy alone may be left of it; the count does not tell it from a child.
   private func withdraw(_ place: Int) {
-    if served[place]!.storing == .kept { drop(place) }
+    if served[place]!.storing == .kept { drop(place) } else { copiesAreGone(place) }
+  }
+
+  /// From now on the count tells of children alone.
+  private func copiesAreGone(_ place: Int) {
+    table.setCopies(0, of: place)
+    reports.beginAnew(place, of: &table)
+    table.startOver(place, at: .now)
   }
 
   private func drop(_ place: Int) {
@@ -255,15 +276,12 @@ final class ServedBuffers {
     store?.drop(served[place]!.storedName, at: place)
   }
 
-  /// The manager has heard that it should let go of its copy: from now on the count tells of children alone.
+  /// The manager has heard that it should let go of its copy.
   func dropped(_ place: Int) {
     dropping -= 1
     served[place]!.storing = .no
     if served[place]!.isClosed { return forget(place) }
-    if !table[place].state.hasMemory { return }
-    table.setCopies(0, of: place)
-    reports.beginAnew(place, of: &table)
-    look(place)
+    if table[place].state.hasMemory { copiesAreGone(place) }
   }
 
   /// Whether no buffer is on its way out that waits for a worker or the manager alone.
@@ -283,9 +301,13 @@ final class ServedBuffers {
     end(ended, buffer)
   }
 
-  private func end(_ ended: BufferTable.Ended?, _ buffer: ServedBuffer) {
+  private func tellTrackers(of ended: BufferTable.Ended?) {
     if table.isEmpty { reports.emptied() }
     if let ended { for tracker in ended.trackers { tracker.close() } }
+  }
+
+  private func end(_ ended: BufferTable.Ended?, _ buffer: ServedBuffer) {
+    tellTrackers(of: ended)
     tellOwner(of: buffer)
     if let deletion = buffer.deletion { answer(deletion) }
     for waiting in buffer.waiting { answer(waiting) }
@@ -301,7 +323,15 @@ final class ServedBuffers {
   }
 
   /// Whoever holds children keeps the memory, and so does the manager's store.
-  func abandonAll() { while let going = table.abandon() { going.charge?.end() } }
+  func abandonAll() {
+    var place = -1
+    while let going = table.abandon(after: place) {
+      place = going.place
+      reports.end(going)
+      going.charge?.end()
+    }
+    reports.finish()
+  }
 
   // MARK: How closes are heard
 

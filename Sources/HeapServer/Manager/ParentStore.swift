@@ -41,8 +41,8 @@ final class ParentStore: Sendable {
   /// Its thread ends when all is told.
   func finish() { thread.finish() }
 
-  /// Has the manager keep a copy of a new buffer's parent; ``Message/allocated(_:)`` tells that it has heard. Nobody
-  /// but `allocation` has a child before that.
+  /// Has the manager keep a copy of a new buffer's parent; ``Message/allocated(_:)`` tells that it has heard. There
+  /// is no child before that.
   func keep(_ name: StoredBufferName, _ allocation: Allocation) { add(.keep(name, allocation)) }
 
   /// Has the manager let go of its copy; ``Message/dropped(_:)`` tells that it has heard.

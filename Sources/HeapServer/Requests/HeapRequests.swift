@@ -155,7 +155,8 @@ final class HeapRequests {
     let key = buffers.key(at: place)
     do throws(Errno) {
       let child = try buffers.settle(place, memory, copies: copies)
-      if let connection {
+      // Nothing follows an epitaph.
+      if let connection, !connection.isEnding {
         connections.send(
           AllocateVmoResult.vmo(.first), transaction, to: connection, passing: child)
         buffers.sent(place)
@@ -270,7 +271,14 @@ final class Allocation: Sendable {
   /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, less the parent. Only for now: systemd closes what it does not keep on another thread, after it was heard.
   func countCopies() {
     state.withLock { state in
-      if let count = try? state.memory?.parent.referenceCount() { state.copies = max(0, count - 1) }
+      do throws(Errno) {
+        if let count = try state.memory?.parent.referenceCount() {
+          state.copies = max(0, count - 1)
+        }
+      } catch {
+        // One too many is withdrawn in vain; one too few would be taken for a child for ever.
+        state.copies = 1
+      }
     }
   }
 }

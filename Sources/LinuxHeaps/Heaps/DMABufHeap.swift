@@ -12,8 +12,8 @@ public struct DMABufHeap: LocalHeap {
   private let chosen: [String]?
   private let devices: HeapDevices
   private let admission: Admission
-  /// No heap is asked for a request of its memory but those of the system's kind.
-  private let servesSystemAlone: Bool
+  /// Requests for system memory are served by heaps of that role alone.
+  private let keepsToSystemRole: Bool
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
@@ -32,7 +32,7 @@ public struct DMABufHeap: LocalHeap {
     self.devices = devices
     buffers = LiveBuffers(reclaimer: reclaimer, whenIdle: { [weak devices] in devices?.close() })
     let roles = heaps?.map { catalog.role(of: $0) } ?? catalog.heaps().map(\.role)
-    servesSystemAlone = heaps == nil || roles.allSatisfy { $0 == .system }
+    keepsToSystemRole = heaps == nil || roles.allSatisfy { $0 == .system }
     // The processor's caches are kept in step by DMA_BUF_IOCTL_SYNC, whatever the domain is called.
     properties = HeapProperties(
       coherencyDomainSupport: CoherencyDomainSupport(
@@ -58,10 +58,10 @@ public struct DMABufHeap: LocalHeap {
       errno: last.errno, fix: last.fix)
   }
 
-  /// A few pages of the system heap are no more than the kernel takes to run the caller; it moves none for them
-  /// (drivers/dma-buf/heaps/system_heap.c).
+  /// A few pages of the system heap: the kernel moves no others for them, and reclaims for them as little or much as for
+  /// those that it takes to run the caller (`LOW_ORDER_GFP`, drivers/dma-buf/heaps/system_heap.c).
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
-    request.size <= 64 << 10 && servesSystemAlone && HeapRole(askedFor: request) == .system
+    request.size <= 64 << 10 && keepsToSystemRole && HeapRole(askedFor: request) == .system
   }
 
   private func allocate(

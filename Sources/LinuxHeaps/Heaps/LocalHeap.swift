@@ -15,8 +15,8 @@ public protocol LocalHeap: Heap {
   ///   heap does not have; whatever else keeps it from making it.
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory
 
-  /// Whether ``makeMemory(for:)`` is for this request a few system calls that wait for nothing, so that a server asks for it
-  /// in its event loop. By default it is not: the kernel clears pages, or moves others out of the way.
+  /// Whether ``makeMemory(for:)`` is for this request a few system calls that wait for no more than a page fault does, so
+  /// that a server asks for it in its event loop. By default it is not: the kernel clears pages, or moves others out of the way.
   func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool
 
   /// How many descriptors this process keeps for each buffer; 1 by default.

@@ -9,7 +9,8 @@ internal import SystemPackage
 package final class FDInfoFiles: Sendable {
   /// By the descriptor's number. The numbers of short-lived buffers come again and again, and are low.
   private let files = Guarded<[SharedFD?]>([])
-  private let most: Int
+  /// How many are kept at most.
+  package let most: Int
 
   /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
   package init() {

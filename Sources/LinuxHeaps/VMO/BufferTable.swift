@@ -21,7 +21,7 @@ package struct BufferTable {
     case gone
 
     /// The only steps there are.
-    package func allows(_ next: State) -> Bool {
+    func allows(_ next: State) -> Bool {
       switch (self, next) {
       case (.gone, .making): true
       case (.making, .live), (.making, .gone): true
@@ -37,7 +37,7 @@ package struct BufferTable {
   }
 
   package struct Record {
-    package fileprivate(set) var key: BufferKey
+    fileprivate(set) var key: BufferKey
     /// Whose buffer it is.
     fileprivate(set) var heap: HeapNumber
     package fileprivate(set) var state = State.gone
@@ -137,7 +137,7 @@ package struct BufferTable {
   /// The device of all dma-bufs: the kernel's one mount of them.
   private var hintedDevice: UInt64?
   /// Records that have memory, and of which nothing tells.
-  private(set) var unwatched = 0
+  private var unwatched = 0
   /// What one look costs, with its part of the waking up: nanoseconds, as measured lately.
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
@@ -344,10 +344,8 @@ package struct BufferTable {
     records.indices.filter { canBeHinted($0) && !records[$0].isHinted }
   }
 
-  /// Slices with a dma-buf of their own are asked about by the clock.
   package func canBeHinted(_ place: Int) -> Bool {
     records[place].state.hasMemory && records[place].watch == nil
-      && records[place].family.others.isEmpty
   }
 
   package mutating func setHinted(_ place: Int, _ isHinted: Bool) {
@@ -404,13 +402,14 @@ package struct BufferTable {
     case .copies: return .copies
     case .some where again: return .again
     case .some: return .wait(backOff(place, at: now()))
+    case .unknown: return .wait(backOff(place, at: now(), isUnknown: true))
     }
   }
 
-  private mutating func backOff(_ place: Int, at now: @autoclosure () -> MonotonicTime)
-    -> MonotonicTime?
-  {
-    guard records[place].isAskedAgain else {
+  private mutating func backOff(
+    _ place: Int, at now: @autoclosure () -> MonotonicTime, isUnknown: Bool = false
+  ) -> MonotonicTime? {
+    guard isUnknown || records[place].isAskedAgain else {
       records[place].schedule.pause()
       return nil
     }
@@ -440,9 +439,12 @@ package struct BufferTable {
     for parent in family.others { identities.remove(hash(parent.identity), place) }
   }
 
-  /// Lets go of the first buffer that has memory, whoever holds children: they keep it. Nil where there is none.
-  package mutating func abandon() -> Going? {
-    records.firstIndex { $0.state.hasMemory }.map { take($0) }
+  /// Lets go of the next buffer that has memory, whoever holds children: they keep it. Nil where there is none.
+  package mutating func abandon(after place: Int) -> Going? {
+    for next in (place + 1)..<records.count where records[next].state.hasMemory {
+      return take(next)
+    }
+    return nil
   }
 
   // MARK: When to look
@@ -509,7 +511,7 @@ package struct HeapNumber: Hashable, Sendable {
 }
 
 /// What is called at a buffer's end.
-package typealias BufferWaiter = @Sendable () -> Void
+typealias BufferWaiter = @Sendable () -> Void
 
 struct CollectionID: Hashable, Sendable {
   let heap: HeapNumber

@@ -41,4 +41,6 @@ package enum Children: Comparable {
   /// closed them without a word, so there may be children in their place.
   case copies
   case some
+  /// It could not be asked, e.g. where no descriptor is left to read fdinfo with.
+  case unknown
 }

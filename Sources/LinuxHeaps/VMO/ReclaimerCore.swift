@@ -261,10 +261,9 @@ extension ReclaimerCore {
       })
     else { return nil }
     do throws(Errno) { return try family.children(counts) } catch {
-      // E.g. no descriptor left to read fdinfo with. It is asked again, later and later.
       log.warning(
         "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
-      return .some
+      return .unknown
     }
   }
 

@@ -58,6 +58,19 @@ import Testing
     try scene.expectUnharmed()
   }
 
+  @Test func `an allocation that fails is no buffer's end`() throws {
+    let scene = try Scene(
+      configuration: "connection-bytes = 1024G\nuser-bytes = 1024G\ntotal-bytes = 1024G\n")
+    do {
+      let client = try WireClient.heap(scene.daemon)
+      try client.watchBuffers()
+      // More than the machine has.
+      #expect(try client.refusal(1, size: 1 << 39) == .noMemory)
+      #expect(!client.hasNews(within: 20))
+    }
+    try scene.expectUnharmed()
+  }
+
   private final class Held {
     private var handle: SharedFD?
 

@@ -76,6 +76,21 @@ extension BufferTable {
     #expect(table.takeDue(at: .now, atMost: 64) == [])
   }
 
+  @Test func `what could not be asked is asked again, also where a report is awaited`() {
+    var table = BufferTable(.init())
+    let place = table.reserve(Self.key, in: .next())!
+    table.settle(place, NamedParent(7), nil, nil)
+    table.setHinted(place, true)
+    for children in [Children.some, .unknown] {
+      #expect(table.beginLook(place) != nil)
+      guard case .wait(let moment) = table.endLook(place, children, at: .now) else {
+        Issue.record("it has children, as far as is known")
+        return
+      }
+      #expect((moment == nil) == (children == .some))
+    }
+  }
+
   @Test func `a buffer that this process refers to is not looked at`() {
     var table = BufferTable(.init())
     let place = table.reserve(Self.key, in: .next())!
@@ -217,14 +232,14 @@ extension BufferTable {
         model[entry.place] = entry
       case 9, 10, 11:
         guard var entry, entry.isLookedAt else { continue }
-        let children = [Children.none, .copies, .some].randomElement(using: &random)!
+        let children = [Children.none, .copies, .some, .unknown].randomElement(using: &random)!
         switch table.endLook(entry.place, children, at: .now) {
         case .going(let going):
           #expect(children == .none && going.place == entry.place)
           entry.state = .going
         case .copies: #expect(children == .copies)
         case .again: #expect(children == .some)
-        case .wait: #expect(children == .some)
+        case .wait: #expect(children == .some || children == .unknown)
         }
         entry.isLookedAt = false
         model[entry.place] = entry

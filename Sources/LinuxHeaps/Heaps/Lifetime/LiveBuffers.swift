@@ -5,10 +5,6 @@ internal import SystemPackage
 ///
 /// Their records are its reclaimer's; this is the heap's side of them.
 public final class LiveBuffers: Sendable {
-  /// Called once, when all of a buffer is gone, on the thread that took it back, and before anyone else
-  /// is told.
-  package typealias Waiter = @Sendable () -> Void
-
   let core: ReclaimerCore
   private let number = HeapNumber.next()
 
@@ -133,10 +129,13 @@ public final class LiveBuffers: Sendable {
     record(identity) { $0.key }
   }
 
-  /// Has `waiter` called when all of the buffer is gone.
+  /// Has `waiter` called once, when all of the buffer is gone, on the thread that took it back, and before anyone else is
+  /// told.
   ///
   /// False where there is no such buffer: gone already, or of another heap.
-  package func whenReclaimed(_ identity: VMOIdentity, _ waiter: @escaping Waiter) -> Bool {
+  package func whenReclaimed(_ identity: VMOIdentity, _ waiter: @escaping @Sendable () -> Void)
+    -> Bool
+  {
     core.withTable { [number] table in
       guard let place = table.place(of: identity), table[place].heap == number else { return false }
       table.wait(place, waiter)
