@@ -29,7 +29,7 @@ import Testing
     return try client.request { message.encode(transactionID: $0, into: &$1) }
   }
 
-  @Test func `100 buffers at once cost few barriers, and the order stays`() throws {
+  @Test func `100 buffers at once cost few barriers, and come in their order`() throws {
     let manager = try StandInManager(heap: "memfd", .init(slowness: 20))
     try manager.start()
     let client = try Self.client(manager)
@@ -46,15 +46,20 @@ import Testing
     #expect(manager.store.changes == names.map { "+" + $0 })
     #expect(manager.store.barriers < 20)
 
-    var deletions: [UInt32] = []
+    var deletions: Set<UInt32> = []
     for index in Self.indices {
       try client.sendDelete(index, try #require(buffers[Int(index)]))
       buffers[Int(index)] = nil
-      deletions.append(client.lastTransaction)
+      deletions.insert(client.lastTransaction)
     }
-    for deletion in deletions { try client.receiveDeleted(deletion) }
+    // The service may look before this process has closed its handle, and then ends that buffer later.
+    while !deletions.isEmpty {
+      let answer = try #require(try client.receive())
+      #expect(answer.header?.ordinal == .deleteVmo)
+      #expect(deletions.remove(try #require(answer.header).transactionID) != nil)
+    }
     #expect(manager.store.entries.isEmpty)
-    #expect(manager.store.changes.suffix(100) == names.map { "-" + $0 })
+    #expect(Set(manager.store.changes.suffix(100)) == Set(names.map { "-" + $0 }))
     #expect(manager.store.barriers < 40)
   }
 
