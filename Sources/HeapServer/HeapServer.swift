@@ -49,7 +49,7 @@ public final class HeapServer: Sendable {
   ///   - sockets: Where the clients are.
   ///   - policy: What they may have; ``reload(_:)`` changes it.
   ///   - log: Where refusals and the server's own troubles go.
-  ///   - heap: Makes the memory. What is served stands in the server's own table, and not in ``LocalHeap/buffers``.
+  ///   - heap: Makes the memory. What is served stands in the server's own table, and not in the heap's `buffers`.
   ///   - heapName: What the status calls the heap.
   ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.

@@ -167,7 +167,7 @@ extension Scenario {
 
 extension Scenario {
   private func servedHolder(_ holder: CInt) throws -> [Figure] {
-    let service = try Service()
+    let service = try Service("e")
     // It begins to listen with the first buffer, on another thread.
     let first = try allocate(service.heap, pageSize, .max)
     sleep(2)
@@ -180,7 +180,7 @@ extension Scenario {
   }
 
   private func servedRest() throws -> [Figure] {
-    let service = try Service()
+    let service = try Service("f")
     var figures: [Figure] = []
     for count in [100, 1000, 10_000] {
       var others: [CInt] = []
@@ -188,10 +188,12 @@ extension Scenario {
         others.append(try allocate(service.heap, pageSize, index).releaseDescriptor().release())
       }
       sleep(15)
-      let begin = (wall: now(), own: processorTime(), wakeUps: try service.wakeUps())
+      // First: to report ten thousand buffers is work.
+      let wakeUpsBefore = try service.wakeUps()
+      let begin = (wall: now(), own: processorTime())
       sleep(20)
       let share = Double(processorTime() - begin.own) / Double(now() - begin.wall) * 100
-      let wakeUps = try service.wakeUps() - begin.wakeUps
+      let wakeUps = try service.wakeUps() - wakeUpsBefore
       figures.append(Figure("\(count) buffers", share, .percent, target: 1))
       figures.append(
         Figure("wake-ups", Double(wakeUps), .count, target: Service.isHearing ? 0 : nil))
@@ -210,8 +212,9 @@ private final class Service {
   let heap: RemoteHeap
   private let server: Server
 
-  init() throws {
-    let path = "/tmp/kernel-bench.\(getpid())"
+  /// - Parameter name: Of the scenario: the one before may not have ended yet.
+  init(_ name: String) throws {
+    let path = "/tmp/kernel-bench.\(getpid()).\(name)"
     server = try Server(of: DMABufHeap(heaps: ["system"]), "system", at: path)
     heap = try RemoteHeap(socket: path)
   }
