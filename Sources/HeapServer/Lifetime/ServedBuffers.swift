@@ -213,12 +213,7 @@ final class ServedBuffers {
 
   /// Nothing of the buffer's is held on return.
   private func ask(_ place: Int) -> Children? {
-    guard let family = table.beginLook(place) else { return nil }
-    do throws(Errno) { return try family.children(counts) } catch {
-      shared.log.warning(
-        "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
-      return .unknown
-    }
+    table.beginLook(place)?.children(counts, shared.log)
   }
 
   private func close(_ going: consuming BufferTable.Going) {
@@ -260,14 +255,15 @@ final class ServedBuffers {
 
   /// The store's copy alone may be left of it; the count does not tell it from a child.
   private func withdraw(_ place: Int) {
-    if served[place]!.storing == .kept { drop(place) } else { copiesAreGone(place) }
+    if served[place]!.storing == .kept { return drop(place) }
+    copiesAreGone(place)
+    table.startOver(place, at: .now)
   }
 
   /// From now on the count tells of children alone.
   private func copiesAreGone(_ place: Int) {
     table.setCopies(0, of: place)
     reports.beginAnew(place, of: &table)
-    table.startOver(place, at: .now)
   }
 
   private func drop(_ place: Int) {
@@ -281,7 +277,11 @@ final class ServedBuffers {
     dropping -= 1
     served[place]!.storing = .no
     if served[place]!.isClosed { return forget(place) }
-    if table[place].state.hasMemory { copiesAreGone(place) }
+    // A worker closes its parent.
+    if !table[place].state.hasMemory { return }
+    copiesAreGone(place)
+    // At once, and before anyone asks whether all is quiet.
+    look(place)
   }
 
   /// Whether no buffer is on its way out that waits for a worker or the manager alone.

@@ -152,7 +152,6 @@ final class HeapRequests {
     _ place: Int, _ memory: consuming BufferMemory, copies: Int, _ connection: Connection?,
     _ transaction: UInt32
   ) {
-    let key = buffers.key(at: place)
     do throws(Errno) {
       let child = try buffers.settle(place, memory, copies: copies)
       // Nothing follows an epitaph.
@@ -165,7 +164,7 @@ final class HeapRequests {
         buffers.look(place)
       }
     } catch {
-      fail(connection, transaction, place, HeapError(error, "keep \(key)"))
+      fail(connection, transaction, place, HeapError(error, "keep \(buffers.key(at: place))"))
     }
   }
 
@@ -268,7 +267,8 @@ final class Allocation: Sendable {
   /// How many of its parent's descriptor the manager keeps that the kernel counts as it counts children.
   var copies: Int { state.withLock { $0.copies } }
 
-  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, less the parent. Only for now: systemd closes what it does not keep on another thread, after it was heard.
+  /// The manager does not say whether it kept its copy; of a dma-buf the kernel's count does, less the parent. Only for now:
+  /// systemd closes what it does not keep on another thread, after it was heard.
   func countCopies() {
     state.withLock { state in
       do throws(Errno) {

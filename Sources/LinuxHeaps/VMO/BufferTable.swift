@@ -1,5 +1,6 @@
+package import Logging
 internal import Synchronization
-package import SystemPackage
+internal import SystemPackage
 
 /// Every buffer that is not gone, one record each, found by key, by identity and by its watch.
 ///
@@ -77,8 +78,16 @@ package struct BufferTable {
     /// How many copies of the first one's descriptor are thought to exist on its behalf: they are no children.
     fileprivate(set) var copies = 0
 
-    /// Whether anyone, anywhere, still holds a child.
-    package func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
+    /// Whether anyone, anywhere, still holds a child. Where the kernel cannot be asked the log says why.
+    package func children(_ counts: FDInfoFiles, _ log: Logger) -> Children {
+      do throws(Errno) { return try children(counts) } catch {
+        log.warning(
+          "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
+        return .unknown
+      }
+    }
+
+    private func children(_ counts: FDInfoFiles) throws(Errno) -> Children {
       var all = try first?.children(counts, besides: copies) ?? Children.none
       // Nearly always: an empty array is retained as any other.
       if others.isEmpty { return all }

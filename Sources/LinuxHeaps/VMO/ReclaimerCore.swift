@@ -260,11 +260,7 @@ extension ReclaimerCore {
         state.table.place(of: buffer).flatMap { state.table.beginLook($0) }
       })
     else { return nil }
-    do throws(Errno) { return try family.children(counts) } catch {
-      log.warning(
-        "cannot read a buffer's reference count, retrying", metadata: ["error": "\(error)"])
-      return .unknown
-    }
+    return family.children(counts, log)
   }
 
   /// Runs the clean-up, lets the memory go, and tells all who wait.
