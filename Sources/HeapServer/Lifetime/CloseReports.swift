@@ -75,12 +75,18 @@ final class CloseReports {
     if let inode = going.hinted { closes?.unwatch(inode) }
   }
 
-  /// After a change of what is no child of a buffer's.
-  func beginAnew(_ place: Int, of table: inout BufferTable) {
+  /// Hears no close of a buffer until it begins again. Whoever has that done looks at the buffer afterwards.
+  func pause(_ place: Int, of table: inout BufferTable) {
     guard let closes, table[place].isHinted else { return }
     closes.unwatch(table[place].hint.inode)
     table.setHinted(place, false)
-    watch(place, of: &table, closes)
+  }
+
+  /// After a change of what is no child of a buffer's.
+  func beginAnew(_ place: Int, of table: inout BufferTable) {
+    guard table[place].isHinted else { return }
+    pause(place, of: &table)
+    begin(place, of: &table)
   }
 
   // MARK: Attaching

@@ -7,7 +7,6 @@ struct ServedBuffer {
   /// Whether the manager's store has a copy of its parent.
   enum Storing { case no, kept, dropping }
 
-  let key: BufferKey
   /// What it is charged.
   let size: UInt64
   let user: Accounts.User
@@ -27,8 +26,7 @@ struct ServedBuffer {
   /// Its holders will be looked for when a deadline has passed.
   var hasDeadline = false
 
-  init(_ key: BufferKey, _ size: UInt64, of user: Accounts.User, _ connection: Connection?) {
-    self.key = key
+  init(_ size: UInt64, of user: Accounts.User, _ connection: Connection?) {
     self.size = size
     self.user = user
     self.connection = connection
@@ -37,9 +35,11 @@ struct ServedBuffer {
   /// Stays after the connection went.
   var isOrphan: Bool { connection?.isOpen != true }
 
-  var storedName: StoredBufferName { StoredBufferName(key: key, user: user.id, heap: heap) }
+  func storedName(_ key: BufferKey) -> StoredBufferName {
+    StoredBufferName(key: key, user: user.id, heap: heap)
+  }
 
-  var metadata: Logger.Metadata {
+  func metadata(_ key: BufferKey) -> Logger.Metadata {
     [
       "buffer": "\(key)", "collection": "\(key.bufferCollectionID)",
       "index": "\(key.bufferIndex)", "size": "\(size.asByteCount)", "heap": "\(heap)",

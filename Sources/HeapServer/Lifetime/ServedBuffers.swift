@@ -58,7 +58,15 @@ final class ServedBuffers {
     return key(at: place)
   }
 
-  func key(at place: Int) -> BufferKey { served[place]!.key }
+  func key(at place: Int) -> BufferKey { table[place].key }
+
+  private func storedName(of place: Int) -> StoredBufferName {
+    served[place]!.storedName(key(at: place))
+  }
+
+  private func metadata(of place: Int) -> Logger.Metadata {
+    served[place]!.metadata(key(at: place))
+  }
 
   // MARK: Coming
 
@@ -67,7 +75,7 @@ final class ServedBuffers {
   /// - Returns: Its place, or which quota is used up.
   func add(_ key: BufferKey, _ size: UInt64, for connection: Connection) -> Reservation {
     if let refusal = shared.accounts.charge(size, to: connection) { return .refused(refusal) }
-    return .place(enter(ServedBuffer(key, size, of: connection.user, connection)))
+    return .place(enter(key, ServedBuffer(size, of: connection.user, connection)))
   }
 
   enum Reservation {
@@ -75,8 +83,8 @@ final class ServedBuffers {
     case refused(StaticString)
   }
 
-  private func enter(_ buffer: ServedBuffer) -> Int {
-    let place = table.reserve(buffer.key, in: number)!
+  private func enter(_ key: BufferKey, _ buffer: ServedBuffer) -> Int {
+    let place = table.reserve(key, in: number)!
     while served.count <= place { served.append(nil) }
     served[place] = buffer
     shared.descriptors.add(descriptorsPerBuffer)
@@ -99,11 +107,11 @@ final class ServedBuffers {
       try settle(place, parent, memory.settled(), copies: copies)
       if store != nil { served[place]!.storing = .kept }
       shared.metrics.allocated(served[place]!.size, heap: heap)
-      shared.log.debug("buffer allocated", metadata: served[place]!.metadata)
+      shared.log.debug("buffer allocated", metadata: metadata(of: place))
       return child
     } catch {
       // The manager has its copy already.
-      store?.drop(served[place]!.storedName, at: nil)
+      store?.drop(storedName(of: place), at: nil)
       throw error
     }
   }
@@ -167,6 +175,7 @@ final class ServedBuffers {
       case .begun = table.beginDeletion(place, identity, nil)
     else { return .wrongHandle(handle) }
     wait(for: place, waiting)
+    reports.pause(place, of: &table)
     // A buffer's own descriptor: its close waits for nothing.
     _ = consume handle
     look(place)
@@ -197,7 +206,7 @@ final class ServedBuffers {
 
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
   @discardableResult func look(_ place: Int) -> Bool {
-    // Nothing can be learned before the manager has heard, and to read the count is heard as a close is.
+    // Nothing can be learned before the manager has heard.
     if served[place]?.storing == .dropping { return false }
     guard let children = ask(place) else { return false }
     counters.checks += 1
@@ -212,8 +221,16 @@ final class ServedBuffers {
   }
 
   /// Nothing of the buffer's is held on return.
+  ///
+  /// To read the count takes a reference and drops it, which would be heard as the close of a child.
   private func ask(_ place: Int) -> Children? {
-    table.beginLook(place)?.children(counts, shared.log)
+    guard let family = table.beginLook(place) else { return nil }
+    reports.pause(place, of: &table)
+    let children = family.children(counts, shared.log)
+    if children == .none { return children }
+    reports.begin(place, of: &table)
+    // What closed meanwhile was not heard.
+    return table[place].isHinted ? family.children(counts, shared.log) : children
   }
 
   private func close(_ going: consuming BufferTable.Going) {
@@ -269,7 +286,7 @@ final class ServedBuffers {
   private func drop(_ place: Int) {
     served[place]!.storing = .dropping
     dropping += 1
-    store?.drop(served[place]!.storedName, at: place)
+    store?.drop(storedName(of: place), at: place)
   }
 
   /// The manager has heard that it should let go of its copy.
@@ -289,16 +306,17 @@ final class ServedBuffers {
 
   /// After all of a buffer is gone.
   private func forget(_ place: Int) {
+    let key = key(at: place)
     let ended = table.gone(place)
     let buffer = leave(place)
-    if buffer.hasDeadline { shared.deadlines.cancel(.deletion(buffer.key)) }
+    if buffer.hasDeadline { shared.deadlines.cancel(.deletion(key)) }
     shared.metrics.reclaimed(buffer.size, heap: buffer.heap)
-    shared.log.debug("buffer reclaimed", metadata: buffer.metadata)
+    shared.log.debug("buffer reclaimed", metadata: buffer.metadata(key))
     if buffer.isUnreported, let connection = buffer.connection {
       connection.unreportedBuffers -= 1
       connections.forgetIfGone(connection)
     }
-    end(ended, buffer)
+    end(ended, key, buffer)
   }
 
   private func tellTrackers(of ended: BufferTable.Ended?) {
@@ -306,20 +324,20 @@ final class ServedBuffers {
     if let ended { for tracker in ended.trackers { tracker.close() } }
   }
 
-  private func end(_ ended: BufferTable.Ended?, _ buffer: ServedBuffer) {
+  private func end(_ ended: BufferTable.Ended?, _ key: BufferKey, _ buffer: ServedBuffer) {
     tellTrackers(of: ended)
-    tellOwner(of: buffer)
+    tellOwner(of: key, buffer)
     if let deletion = buffer.deletion { answer(deletion) }
     for waiting in buffer.waiting { answer(waiting) }
   }
 
   /// Each end is told once: whoever waits for a deletion's answer hears it by that.
-  private func tellOwner(of buffer: ServedBuffer) {
+  private func tellOwner(of key: BufferKey, _ buffer: ServedBuffer) {
     guard let owner = buffer.connection, owner.watchesBuffers, owner.isOpen,
       buffer.deletion?.connection !== owner,
       !buffer.waiting.contains(where: { $0.connection === owner })
     else { return }
-    connections.send(OnReclaimedEvent(key: buffer.key), to: owner)
+    connections.send(OnReclaimedEvent(key: key), to: owner)
   }
 
   /// Whoever holds children keeps the memory, and so does the manager's store.
@@ -373,7 +391,7 @@ final class ServedBuffers {
         continue
       }
       served[place]!.hasDeadline = true
-      shared.deadlines.set(.deletion(buffer.key), after: 5_000)
+      shared.deadlines.set(.deletion(key(at: place)), after: 5_000)
     }
   }
 
@@ -420,18 +438,25 @@ final class ServedBuffers {
   /// What a search for the holders of a deleted buffer needs; nil where it is gone.
   func held(_ key: BufferKey) -> (identity: VMOIdentity, metadata: Logger.Metadata)? {
     guard let place = place(of: key), let parent = table[place].family.first else { return nil }
-    return (parent.identity, served[place]!.metadata)
+    return (parent.identity, metadata(of: place))
   }
 
   var count: Int { table.count }
 
-  private var all: some Sequence<ServedBuffer> { served.lazy.compactMap(\.self) }
+  private var all: some Sequence<(place: Int, buffer: ServedBuffer)> {
+    served.lazy.enumerated().compactMap { place, buffer in buffer.map { (place, $0) } }
+  }
 
   /// Live buffers whose connection is gone.
-  var orphanCount: Int { all.count { $0.isOrphan } }
+  var orphanCount: Int { all.count { $0.buffer.isOrphan } }
 
   var status: [Status.Buffer] {
-    all.map { ($0.key, $0.size, $0.heap, $0.user.id, $0.connection?.peer.process, $0.isOrphan) }
+    all.map { place, buffer in
+      (
+        key(at: place), buffer.size, buffer.heap, buffer.user.id, buffer.connection?.peer.process,
+        buffer.isOrphan
+      )
+    }
   }
 
   /// Whether the accounts say what the buffers say, as far as that is told soon.
@@ -440,7 +465,7 @@ final class ServedBuffers {
     var total = Usage()
     var users: [uid_t: Usage] = [:]
     var owners: [UInt64: (usage: Usage, connection: Connection)] = [:]
-    for buffer in all {
+    for (_, buffer) in all {
       total.add(buffer.size)
       users[buffer.user.id, default: Usage()].add(buffer.size)
       guard let connection = buffer.connection else { continue }
@@ -475,7 +500,7 @@ final class ServedBuffers {
       let (parent, size, charge) = try BufferMemory.inherited(descriptor, name.key)
       let bytes = parent.kind == .opaque ? 0 : size
       let user = shared.accounts.takeOver(bytes, of: name.user)
-      let place = enter(ServedBuffer(name.key, bytes, of: user, nil))
+      let place = enter(name.key, ServedBuffer(bytes, of: user, nil))
       // Two of our own: this process's, and the manager's.
       do throws(Errno) { try settle(place, parent, charge, copies: 1) } catch {
         cancel(place)

@@ -38,7 +38,7 @@ package struct BufferTable {
   }
 
   package struct Record {
-    fileprivate(set) var key: BufferKey
+    package fileprivate(set) var key: BufferKey
     /// Whose buffer it is.
     fileprivate(set) var heap: HeapNumber
     package fileprivate(set) var state = State.gone
@@ -47,7 +47,7 @@ package struct BufferTable {
     package fileprivate(set) var family = Family()
     fileprivate(set) var charge: Admission.Charge?
     fileprivate(set) var cleanup: [CleanupAction] = []
-    fileprivate(set) var schedule: RecheckSchedule
+    fileprivate(set) var schedule = RecheckSchedule()
     /// Nil where the kernel reports no close.
     fileprivate(set) var watch: CloseEvents.Watch?
     /// A close was reported. It can come before the kernel counts the file as closed, so from then on the kernel is
@@ -141,8 +141,7 @@ package struct BufferTable {
   private var watches = HashIndex()
   private var queue = RecheckQueue()
   private let hash = NumberHash()
-  /// Of a new buffer.
-  private let schedule: RecheckSchedule
+  private let limits: RecheckLimits
   /// The device of all dma-bufs: the kernel's one mount of them.
   private var hintedDevice: UInt64?
   /// Records that have memory, and of which nothing tells.
@@ -151,7 +150,7 @@ package struct BufferTable {
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
 
-  package init(_ recheck: Reclaimer.Recheck) { schedule = RecheckSchedule(recheck) }
+  package init(_ recheck: Reclaimer.Recheck) { limits = RecheckLimits(recheck) }
 
   /// Buffers that are not gone.
   package var count: Int { records.count - freePlaces.count }
@@ -211,13 +210,13 @@ package struct BufferTable {
 
   private mutating func freePlace(_ key: BufferKey, _ heap: HeapNumber) -> Int {
     guard let free = freePlaces.popLast() else {
-      records.append(Record(key: key, heap: heap, schedule: schedule))
+      records.append(Record(key: key, heap: heap))
       return records.count - 1
     }
     let place = Int(free)
     records[place].key = key
     records[place].heap = heap
-    records[place].schedule = schedule
+    records[place].schedule = RecheckSchedule()
     return place
   }
 
@@ -423,7 +422,7 @@ package struct BufferTable {
       return nil
     }
     let round = UInt64(unwatched) * lookCost
-    let moment = records[place].schedule.backOff(from: now(), round: round)
+    let moment = records[place].schedule.backOff(from: now(), limits, round: round)
     queue.add(place, at: moment)
     return moment
   }
@@ -464,7 +463,7 @@ package struct BufferTable {
   package mutating func startOver(_ place: Int, at now: MonotonicTime) {
     // What is due is in the queue already.
     if !records[place].schedule.isDue(at: now) { queue.addNow(place) }
-    records[place].schedule.startOver(at: now)
+    records[place].schedule.startOver(at: now, limits.first)
   }
 
   package mutating func startAllOver(at now: MonotonicTime) {
@@ -478,8 +477,8 @@ package struct BufferTable {
   package mutating func startSoon(
     _ place: Int, at now: MonotonicTime, within interval: UInt64? = nil
   ) -> MonotonicTime {
-    records[place].schedule.startOver(at: now, interval)
-    let moment = records[place].schedule.backOff(from: now)
+    records[place].schedule.startOver(at: now, interval ?? limits.first)
+    let moment = records[place].schedule.backOff(from: now, limits)
     queue.add(place, at: moment)
     return moment
   }

@@ -1,22 +1,27 @@
-/// When to ask the kernel about one buffer again.
-struct RecheckSchedule: Sendable {
-  private let first: UInt64
-  private let longest: UInt64
-  private var interval: UInt64
-
-  /// Nil while something else will tell.
-  private(set) var due: MonotonicTime?
+/// The shortest wait of a table's buffers and, where asking about all of them takes little, the longest: nanoseconds.
+struct RecheckLimits: Sendable {
+  let first: UInt64
+  let longest: UInt64
 
   init(_ recheck: Reclaimer.Recheck) {
     first = UInt64(recheck.first.attoseconds / 1_000_000_000)
     longest = UInt64(recheck.longest.attoseconds / 1_000_000_000)
-    interval = first
   }
+}
+
+/// When to ask the kernel about one buffer again.
+struct RecheckSchedule: Sendable {
+  /// Zero before the first look is due.
+  private var interval: UInt64 = 0
+
+  /// Nil while something else will tell.
+  private(set) var due: MonotonicTime?
 
   func isDue(at now: MonotonicTime) -> Bool { due.map { $0 <= now } ?? false }
 
-  mutating func startOver(at now: MonotonicTime, _ interval: UInt64? = nil) {
-    self.interval = interval ?? first
+  /// Due now. What is waited afterwards begins with the interval, nanoseconds.
+  mutating func startOver(at now: MonotonicTime, _ interval: UInt64) {
+    self.interval = interval
     due = now
   }
 
@@ -27,17 +32,20 @@ struct RecheckSchedule: Sendable {
   ///
   /// - Parameter round: What it costs to ask about all buffers once, nanoseconds. The longest wait is at
   ///   least 128 times that, which keeps all the asking below one percent of a processor.
-  mutating func backOff(from now: MonotonicTime, round: UInt64 = 0) -> MonotonicTime {
+  mutating func backOff(
+    from now: MonotonicTime, _ limits: RecheckLimits, round: UInt64 = 0
+  ) -> MonotonicTime {
+    if interval == 0 { interval = limits.first }
     let moment = MonotonicTime(nanoseconds: (now.nanoseconds / interval + 1) * interval)
     due = moment
     // Doubled only, so that those who wait equally long go on to do so.
-    if interval < longest {
-      interval = min(interval * 2, longest)
+    if interval < limits.longest {
+      interval = min(interval * 2, limits.longest)
     } else if interval / 128 < round {
       // At once: on the way there by doubling, ten thousand buffers would take a tenth of a processor for minutes.
       repeat { interval *= 2 } while interval / 128 < round
-    } else if interval > longest, interval / 256 >= round {
-      interval = max(interval / 2, longest)
+    } else if interval > limits.longest, interval / 256 >= round {
+      interval = max(interval / 2, limits.longest)
     }
     return moment
   }

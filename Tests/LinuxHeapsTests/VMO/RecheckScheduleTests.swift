@@ -5,18 +5,34 @@ import Testing
 @Suite struct RecheckScheduleTests {
   private static let millisecond: UInt64 = 1_000_000
 
+  /// A schedule with its table's limits.
+  private struct Paced {
+    private let limits: RecheckLimits
+    private var schedule = RecheckSchedule()
+
+    init(_ recheck: Reclaimer.Recheck) { limits = RecheckLimits(recheck) }
+
+    var due: MonotonicTime? { schedule.due }
+    func isDue(at now: MonotonicTime) -> Bool { schedule.isDue(at: now) }
+    mutating func startOver(at now: MonotonicTime) { schedule.startOver(at: now, limits.first) }
+    mutating func backOff(from now: MonotonicTime, round: UInt64 = 0) -> MonotonicTime {
+      schedule.backOff(from: now, limits, round: round)
+    }
+    mutating func pause() { schedule.pause() }
+  }
+
   private static func time(_ nanoseconds: UInt64) -> MonotonicTime {
     MonotonicTime(nanoseconds: nanoseconds)
   }
 
   @Test func `nothing is due at first`() {
-    let schedule = RecheckSchedule(Reclaimer.Recheck())
+    let schedule = Paced(Reclaimer.Recheck())
     #expect(schedule.due == nil)
     #expect(!schedule.isDue(at: Self.time(.max)))
   }
 
   @Test func `the interval doubles and ends at the longest`() {
-    var schedule = RecheckSchedule(
+    var schedule = Paced(
       .init(first: .milliseconds(1), longest: .milliseconds(20)))
     let start = 1_000_000 * 160 * Self.millisecond
     let dues = (0..<8).map { _ in
@@ -29,7 +45,7 @@ import Testing
   // So that all buffers that wait equally long are asked about in one wake-up.
   @Test(arguments: [0, 1, 999_999, 1_000_000, 1_500_000, 7_654_321, 1 << 50] as [UInt64])
   func `a moment is a multiple of the interval, and later`(_ now: UInt64) {
-    var schedule = RecheckSchedule(
+    var schedule = Paced(
       .init(first: .milliseconds(1), longest: .milliseconds(8)))
     for interval in [1, 2, 4, 8, 8].map({ $0 * Self.millisecond }) {
       _ = schedule.backOff(from: Self.time(now))
@@ -42,7 +58,7 @@ import Testing
 
   @Test func `equal waits end together`() {
     let recheck = Reclaimer.Recheck(first: .milliseconds(4), longest: .milliseconds(4))
-    var (one, other) = (RecheckSchedule(recheck), RecheckSchedule(recheck))
+    var (one, other) = (Paced(recheck), Paced(recheck))
     _ = one.backOff(from: Self.time(8_000_001))
     _ = other.backOff(from: Self.time(11_999_999))
     #expect(one.due == other.due)
@@ -50,7 +66,7 @@ import Testing
   }
 
   @Test func `it is due from its moment on`() {
-    var schedule = RecheckSchedule(.init())
+    var schedule = Paced(.init())
     _ = schedule.backOff(from: Self.time(0))
     #expect(!schedule.isDue(at: Self.time(999_999)))
     #expect(schedule.isDue(at: Self.time(1_000_000)))
@@ -58,7 +74,7 @@ import Testing
   }
 
   @Test func `starting over is due at once, and waits the first interval again`() {
-    var schedule = RecheckSchedule(.init())
+    var schedule = Paced(.init())
     for _ in 0..<5 { _ = schedule.backOff(from: Self.time(0)) }
     schedule.startOver(at: Self.time(77))
     #expect(schedule.due == Self.time(77))
@@ -68,7 +84,7 @@ import Testing
   }
 
   @Test func `a paused one is never due, and goes on where it was`() {
-    var schedule = RecheckSchedule(.init())
+    var schedule = Paced(.init())
     _ = schedule.backOff(from: Self.time(0))
     schedule.pause()
     #expect(schedule.due == nil)
@@ -85,7 +101,7 @@ import Testing
   func `the more a round costs, the longer the longest wait, so that it stays below 1 %`(
     _ round: UInt64, _ milliseconds: UInt64
   ) {
-    var schedule = RecheckSchedule(Reclaimer.Recheck())
+    var schedule = Paced(Reclaimer.Recheck())
     func waits() -> UInt64 {
       schedule.backOff(from: Self.time(0), round: round).nanoseconds / Self.millisecond
     }
@@ -97,7 +113,7 @@ import Testing
   }
 
   @Test func `the longest wait shrinks again when most buffers are gone`() {
-    var schedule = RecheckSchedule(Reclaimer.Recheck())
+    var schedule = Paced(Reclaimer.Recheck())
     for _ in 0..<20 { _ = schedule.backOff(from: Self.time(0), round: 20_000_000) }
     var waits: [UInt64] = []
     for _ in 0..<9 {
