@@ -94,6 +94,7 @@ final class ServerLoop {
     switch event.source.kind {
     case .mailbox: shared.mailbox.clear()
     case .closes: buffers.hear()
+    case .dmaBufCloses: buffers.hearOfDMABufs()
     case .heapListener: acceptor.accept(.heap)
     case .observerListener: acceptor.accept(.observer)
     case .connection:

@@ -122,6 +122,9 @@ static void hold(int socket) {
         nanosleep(&pause, NULL);
         time = now();
         close(descriptor);
+        // Later: where there is one processor, whoever reads it would keep the server from it.
+        pause = (struct timespec){0, 100000000};
+        nanosleep(&pause, NULL);
         if (write(socket, &time, sizeof time) != sizeof time) _exit(1);
     }
 }

@@ -68,7 +68,7 @@ internal import SystemPackage
 /// The kind of an event's source, and an ID where there are several of a kind.
 struct EventSource: RawRepresentable {
   enum Kind: UInt64 {
-    case mailbox, closes, heapListener, observerListener, metricsListener
+    case mailbox, closes, dmaBufCloses, heapListener, observerListener, metricsListener
     case connection, process, metricsReader, signal
   }
 

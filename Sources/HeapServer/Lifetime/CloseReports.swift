@@ -39,9 +39,8 @@ final class CloseReports {
     self.shared = shared
     self.closes = closes
     let events = try CloseEvents()
-    for descriptor in [events.descriptor, closes?.descriptor] {
-      if let descriptor { try shared.poller.add(descriptor, EventSource(.closes)) }
-    }
+    try shared.poller.add(events.descriptor, EventSource(.closes))
+    if let closes { try shared.poller.add(closes.descriptor, EventSource(.dmaBufCloses)) }
     self.events = events
   }
 
@@ -151,7 +150,7 @@ final class CloseReports {
 
   // MARK: Reading
 
-  /// Has the table schedule what was reported.
+  /// Has the table schedule what inotify reported.
   func read(into table: inout BufferTable, at now: MonotonicTime) {
     if let watches = (try? events.read()) ?? nil {
       for watch in watches { table.heardClose(watch, at: now) }
@@ -159,6 +158,10 @@ final class CloseReports {
       // Some reports were lost: each buffer may be the one.
       table.startAllOver(at: now)
     }
+  }
+
+  /// And what was heard of dma-bufs.
+  func readOfDMABufs(into table: inout BufferTable, at now: MonotonicTime) {
     guard stage == .on, let closes else { return }
     guard let heard = closes.read() else { return table.startAllOver(at: now) }
     for inode in heard { table.heardHint(inode, at: now) }

@@ -185,6 +185,8 @@ final class ServedBuffers {
   /// Hears what was closed, where something was reported.
   func hear() { reports.read(into: &table, at: .now) }
 
+  func hearOfDMABufs() { reports.readOfDMABufs(into: &table, at: .now) }
+
   /// Looks at the buffers that are due.
   func turn() {
     let now = MonotonicTime.now
