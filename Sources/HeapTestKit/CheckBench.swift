@@ -157,10 +157,11 @@ package struct OpenDescriptors {
     target.hasSuffix("/stat") || target == "anon_inode:[timerfd]"
   }
 
-  /// Whether a link in /proc/PID/fd is of what heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles).
+  /// Whether a link in /proc/PID/fd is of what heaps keep open from one buffer to the next (HeapDevices, FDInfoFiles), or
+  /// of a BPF program's place in the kernel: heapd attaches and detaches those beside its work (DMABufCloses).
   package static func isKept(_ target: String) -> Bool {
     target.hasPrefix("/dev/dma_heap") || target.hasPrefix("/sys/kernel/mm/cma/")
-      || target.contains("/fdinfo/")
+      || target.contains("/fdinfo/") || target.contains("bpf_link") || target.contains("bpf-link")
   }
 
   /// What is open now and was not then, sorted. What others closed meanwhile is no matter.
