@@ -277,7 +277,8 @@ struct WireCoder: ~Escapable {
     if word == 0 { return }
     if word >> 48 == 0 {
       let byteCount = UInt32(truncatingIfNeeded: word)
-      guard byteCount > 0, byteCount.isMultiple(of: 8) else {
+      // Of handles alone it may be 0.
+      guard byteCount.isMultiple(of: 8) else {
         throw WireError(.envelopeByteCount, at: offset)
       }
       _ = try claim(UInt64(byteCount))

@@ -151,6 +151,7 @@ final class ServerLoop {
   private func pass(_ deadline: Deadline) {
     switch deadline {
     case .stall(let id): connections.dropStalled(id)
+    case .unread: connections.dropUnread()
     case .heldUp(let id): connections.lookAgain(at: id)
     case .heldUpListeners: acceptor.lookAgain()
     case .deletion(let key): holderSearch.add(key)

@@ -13,6 +13,8 @@ struct Shared {
   let workers: Workers
   let mailbox: Mailbox
   let log: Logger
+  /// For all that a client can cause.
+  let clientLog: ClientLog
 
   init(_ policy: Policy, _ mailbox: Mailbox, _ log: Logger) throws(Errno) {
     poller = try Poller()
@@ -21,5 +23,6 @@ struct Shared {
     workers = try Workers()
     self.mailbox = mailbox
     self.log = log
+    clientLog = ClientLog(log)
   }
 }

@@ -29,11 +29,15 @@ enum Heapd {
 
   private static func serve(_ options: Options) throws(HeapError) {
     let level = options.logLevel
+    let lines = try LogLines()
+    defer { lines.finish() }
     LoggingSystem.bootstrap { label in
-      var handler = StreamLogHandler.standardError(label: label)
+      var handler = StreamLogHandler(label: label, stream: lines)
       handler.logLevel = level
       return handler
     }
+    // Where nobody reads its log any more the next line would end it.
+    _ = signal(SIGPIPE, SIG_IGN)
     let log = Logger(label: "heapd")
     let metrics = PrometheusMetrics()
     MetricsSystem.bootstrap(metrics)
@@ -58,6 +62,7 @@ enum Heapd {
         error, "give up CAP_BPF and CAP_PERFMON", at: "capset(2)",
         fix: "let the unit's SystemCallFilter= allow capset, or do not give them: events = off")
     }
+    try lines.start()
     try server.run(signals)
   }
 

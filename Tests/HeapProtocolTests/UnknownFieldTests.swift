@@ -17,7 +17,8 @@ import Testing
     arguments: [
       // {3: 4 bytes}, {3: a handle}, {3: 8 bytes}, {3: 16 bytes and 2 handles, 4: a handle}
       (3, [0, 0, inlined | 0xdead_beef], 0), (3, [0, 0, inlined | 1 << 32 | 0xffff_ffff], 1),
-      (3, [0, 0, 8, .max], 0),
+      // {3: no bytes and 1 handle}, {3: no bytes and 2 handles, 4: 8 bytes}
+      (3, [0, 0, 8, .max], 0), (3, [0, 0, 1 << 32], 1), (4, [0, 0, 2 << 32, 8, .max], 2),
       (4, [0, 0, 2 << 32 | 16, inlined | 1 << 32 | 0xffff_ffff, 1, 2], 3),
       (3, [0, 0, 64 << 32 | 8, .max], 64),
     ] as [(UInt64, [UInt64], Int)])
@@ -54,10 +55,10 @@ import Testing
 
   @Test(
     arguments: [
-      // Flags, bytes that are no multiple of 8, none with a handle, too many.
+      // Flags, bytes that are no multiple of 8, none with a handle that is not there, too many.
       ([0, 0, 2 << 48 | 8, 0], .invalidEnvelopeFlags, 72),
       ([0, 0, 4, 0], .envelopeByteCount, 72), ([0, 0, 12, 0, 0], .envelopeByteCount, 72),
-      ([0, 0, 1 << 32], .envelopeByteCount, 72), ([0, 0, 16, 0], .truncated, 80),
+      ([0, 0, 1 << 32], .missingHandle, 72), ([0, 0, 16, 0], .truncated, 80),
       ([0, 0, 0xffff_fff8, 0], .truncated, 80), ([0, 0, 1 << 32 | 8, 0], .missingHandle, 72),
       ([0, 0, inlined | 1 << 32], .missingHandle, 72),
       ([0, 0, inlined | 0xffff << 32], .missingHandle, 72),

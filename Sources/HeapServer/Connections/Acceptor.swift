@@ -8,8 +8,6 @@ internal import SystemPackage
 final class Acceptor {
   private let listeners: [(socket: Listener, kind: EventSource.Kind)]
   private let greeting: OnRegisterEvent
-  /// Per user, of connections that were refused at once.
-  private var refusals: [uid_t: RefusalLog] = [:]
   private var isStopped = false
   private let shared: Shared
   private let connections: Connections
@@ -33,7 +31,8 @@ final class Acceptor {
       holdUp()
     } catch .tooManyOpenFiles, .tooManyOpenFilesInSystem {
       // The client would wait in the queue, and the event would come for ever.
-      shared.log.error("client turned away: no descriptor is left")
+      // Whose it is nobody can tell.
+      shared.clientLog.note("client turned away: no descriptor is left", of: .max, at: .error, [:])
       shared.descriptors.withSpare {
         // It is closed here: elsewhere it would wait, with the descriptor that is needed next.
         if let socket = try? listener.accept() { tell(.noResources, socket) }
@@ -47,32 +46,29 @@ final class Acceptor {
     guard let peer = try? Peer(of: socket.fd) else { return }
     guard shared.accounts.policy.access.admits(peer) else {
       return refuse(
-        socket, of: peer, .accessDenied, "neither it nor a group of it is on the list")
+        socket, of: peer, .accessDenied,
+        "client refused: neither it nor a group of it is on the list")
     }
     guard shared.accounts.hasRoomForConnection(of: peer.user), !shared.descriptors.isUsedUp else {
-      return refuse(socket, of: peer, .noResources, "too many connections")
+      return refuse(socket, of: peer, .noResources, "client refused: too many connections")
     }
     do throws(Errno) {
       let process = peer.processDescriptor(socket.fd)
       let connection = try connections.add(socket, interface, peer, process: process)
       if interface == .heap { connections.send(greeting, to: connection) }
     } catch {
-      shared.log.error("client turned away", metadata: ["error": "\(error)"])
+      shared.clientLog.note(
+        "client turned away", of: peer.user, at: .error, ["error": "\(error)"])
       shared.closeQueue.letGo(of: socket, of: peer.user)
     }
   }
 
   /// A peer that never became a client may have sent something already.
   private func refuse(
-    _ socket: SharedFD, of peer: Peer, _ status: HeapError.Code, _ reason: String
+    _ socket: SharedFD, of peer: Peer, _ status: HeapError.Code, _ refusal: StaticString
   ) {
-    refusals[peer.user, default: RefusalLog()].note { suppressed in
-      shared.log.warning(
-        "client refused: \(reason)",
-        metadata: [
-          "process": "\(peer.process)", "user": "\(peer.user)", "more": "\(suppressed)",
-        ])
-    }
+    shared.clientLog.note(
+      refusal, of: peer.user, ["process": "\(peer.process)", "user": "\(peer.user)"])
     tell(status, socket)
     shared.closeQueue.letGo(of: socket, of: peer.user)
   }

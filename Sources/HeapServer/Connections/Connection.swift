@@ -33,10 +33,11 @@ final class Connection {
   /// Messages that the socket did not take yet, oldest first, each with the handle that goes with it. While
   /// there is one nothing is read, so they stay few: answers under way, and events of buffers.
   private var unsent: [(bytes: [UInt8], handle: SharedFD?)] = []
-  private var refusals = RefusalLog()
 
   // Each of these is changed by one part of the server.
 
+  /// Since when an answer may lie in the socket that the client has not read; nil once it asks again (`Connections`).
+  var unreadSince: MonotonicTime?
   /// Since when nothing is read because too many files that its user sent are not closed yet (`Connections`).
   var heldUpSince: MonotonicTime?
   /// Nothing more is read; it is closed when all is sent (`Connections`).
@@ -85,17 +86,6 @@ final class Connection {
 
   var metadata: Logger.Metadata {
     ["connection": "\(id)", "process": "\(peer.process)", "user": "\(peer.user)"]
-  }
-
-  /// Logs a refused request, or counts it for the next line.
-  func note(
-    _ refusal: @autoclosure () -> Logger.Message, _ facts: @autoclosure () -> Logger.Metadata,
-    at level: Logger.Level, in log: Logger
-  ) {
-    refusals.note { suppressed in
-      let who = metadata.merging(["more": "\(suppressed)"]) { $1 }
-      log.log(level: level, refusal(), metadata: who.merging(facts()) { $1 })
-    }
   }
 
   // MARK: Sending
@@ -172,23 +162,5 @@ extension OwnedFD {
     } catch {
       return .broken
     }
-  }
-}
-
-/// Limits the log to one line a second for the refusals of one connection or user; each line says how many
-/// were suppressed before it.
-struct RefusalLog {
-  private var next = MonotonicTime(nanoseconds: 0)
-  private var suppressed = 0
-
-  mutating func note(_ write: (_ suppressed: Int) -> Void) {
-    let now = MonotonicTime.now
-    guard now >= next else {
-      suppressed += 1
-      return
-    }
-    write(suppressed)
-    suppressed = 0
-    next = MonotonicTime(nanoseconds: now.nanoseconds + 1_000_000_000)
   }
 }

@@ -12,6 +12,8 @@ final class Connections {
   private var closed: [Connection] = []
   private var lastID: UInt64 = 0
   private var isStopping = false
+  /// A look at sockets with answers is due at some time.
+  private var looksForUnread = false
   private var input = ReceiveBuffer(capacity: WireLimits.maxBytes)
   /// The message being sent.
   private var output: [UInt8] = []
@@ -120,6 +122,38 @@ final class Connections {
     if connection.isEnding || !connection.isOpen { return }
     message.encode(transactionID: transaction, into: &output)
     sendOutput(to: connection, handle)
+    if transaction != 0 { awaitReading(connection) }
+  }
+
+  /// What the client has not read lies in the kernel, which says that it does, and not since when. One look at all
+  /// sockets is cheaper than a deadline for each answer.
+  private func awaitReading(_ connection: Connection) {
+    if connection.unreadSince == nil { connection.unreadSince = .now }
+    if looksForUnread { return }
+    looksForUnread = true
+    shared.deadlines.set(.unread, after: shared.accounts.limits.stall)
+  }
+
+  func dropUnread() {
+    looksForUnread = false
+    let now = MonotonicTime.now
+    for connection in Array(open) {
+      guard let since = connection.unreadSince, let socket = connection.socket else { continue }
+      if socket.fd.allIsRead {
+        connection.unreadSince = nil
+      } else if now.nanoseconds - since.nanoseconds >= shared.accounts.limits.stall * 1_000_000 {
+        drop(connection, unread: 1 + connection.unsentCount)
+      } else if !looksForUnread {
+        looksForUnread = true
+        shared.deadlines.set(.unread, after: shared.accounts.limits.stall / 4)
+      }
+    }
+  }
+
+  private func drop(_ connection: Connection, unread: Int) {
+    note("client dropped: it does not read replies", connection, ["unread": "\(unread)"])
+    shared.metrics.dropped.increment()
+    close(connection)
   }
 
   func sendUnknownMethodReply(_ header: MessageHeader, to connection: Connection) {
@@ -154,19 +188,16 @@ final class Connections {
 
   func dropStalled(_ id: UInt64) {
     guard let connection = self[id] else { return }
-    shared.log.warning(
-      "client dropped: it does not read replies",
-      metadata: connection.metadata.merging(["unread": "\(connection.unsentCount)"]) { $1 })
-    shared.metrics.dropped.increment()
-    close(connection)
+    drop(connection, unread: connection.unsentCount)
   }
 
   /// Logs a refused request, or counts it for the next line.
   func note(
-    _ refusal: @autoclosure () -> Logger.Message, _ connection: Connection,
+    _ refusal: StaticString, _ connection: Connection,
     _ facts: @autoclosure () -> Logger.Metadata = [:], at level: Logger.Level = .warning
   ) {
-    connection.note(refusal(), facts(), at: level, in: shared.log)
+    shared.clientLog.note(
+      refusal, of: connection.peer.user, at: level, connection.metadata.merging(facts()) { $1 })
   }
 
   /// Ends a connection because of an invalid message; no other is affected. The epitaph (FIDL) is the server's
@@ -175,8 +206,7 @@ final class Connections {
     _ connection: Connection, _ status: HeapError.Code, _ reason: @autoclosure () -> String
   ) {
     shared.metrics.refused.increment()
-    shared.log.warning(
-      "connection closed", metadata: connection.metadata.merging(["reason": "\(reason())"]) { $1 })
+    note("connection closed", connection, ["reason": "\(reason())"])
     send(Epitaph(status: status.rawValue), to: connection)
     connection.isEnding = true
     if connection.unsentCount == 0 { close(connection) }
@@ -194,6 +224,7 @@ final class Connections {
     guard let socket = connection.socket, !connection.isEnding, !holdsUp(connection) else { return }
     switch input.receive(socket.fd) {
     case .message(let handles):
+      connection.unreadSince = nil
       let message = 0..<input.count
       let bytes = input.bytes
       // All bytes of an array are there, and recvmsg(2) wrote no more than it has.
@@ -252,8 +283,7 @@ final class Connections {
     guard milliseconds >= shared.accounts.limits.stall else {
       return shared.deadlines.set(.heldUp(connection: connection.id), after: CloseQueue.pause)
     }
-    shared.log.warning(
-      "client dropped: files that it sent do not close", metadata: connection.metadata)
+    note("client dropped: files that it sent do not close", connection)
     shared.metrics.dropped.increment()
     close(connection)
   }

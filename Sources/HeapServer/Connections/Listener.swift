@@ -7,13 +7,18 @@ internal import SystemPackage
 public final class Listener: Sendable {
   let fd: OwnedFD
   /// Nil for a socket that was handed over by whoever made it.
-  private let path: String?
+  private let file: SocketFile?
+
+  private struct SocketFile {
+    let path: String
+    let identity: VMOIdentity
+  }
 
   /// One that the service manager listens on already.
   public init(inherited descriptor: consuming OwnedFD) {
     _ = fcntl(descriptor.rawValue, F_SETFL, O_NONBLOCK)
     fd = descriptor
-    path = nil
+    file = nil
   }
 
   /// Makes a socket file.
@@ -53,15 +58,15 @@ public final class Listener: Sendable {
           fix: "use a group's name or number")
       }
     }
-    try Self.bind(socket, path, operation)
+    let file = SocketFile(path: path, identity: try Self.bind(socket, path, operation))
     do throws(HeapError) {
       try Self.open(socket, path, mode, groupID, operation)
     } catch {
-      unsafe unlink(path)
+      Self.remove(file)
       throw error
     }
     fd = socket
-    self.path = path
+    self.file = file
   }
 
   public enum Kind: Sendable {
@@ -71,7 +76,20 @@ public final class Listener: Sendable {
   }
 
   /// Of a socket that this process made.
-  func removeFile() { if let path { unsafe unlink(path) } }
+  func removeFile() { if let file { Self.remove(file) } }
+
+  /// Not another's, who listens there by now.
+  private static func remove(_ file: SocketFile) {
+    if let identity = try? identity(of: file.path), identity == file.identity {
+      unsafe unlink(file.path)
+    }
+  }
+
+  private static func identity(of path: String) throws(Errno) -> VMOIdentity {
+    var status = stat()
+    _ = try call { unsafe lstat(path, &status) }
+    return VMOIdentity(status)
+  }
 
   /// The next client; nil where none waits.
   func accept() throws(Errno) -> SharedFD? {
@@ -114,10 +132,10 @@ public final class Listener: Sendable {
       fix: "stop it, or choose another path")
   }
 
-  /// Closed to all: mode and group come after it.
+  /// Closed to all: mode and group come after it. Answers which file it is.
   private static func bind(
     _ socket: borrowing OwnedFD, _ path: String, _ operation: String
-  ) throws(HeapError) {
+  ) throws(HeapError) -> VMOIdentity {
     let number = socket.rawValue
     do throws(Errno) {
       unsafe unlink(path)
@@ -125,6 +143,7 @@ public final class Listener: Sendable {
       _ = unsafe try UnixAddress.use(path) { address, length in
         unsafe Glibc.bind(number, address, length)
       }.get()
+      return try identity(of: path)
     } catch {
       throw HeapError(
         error, operation, at: path, fix: "choose a path in a folder that this user may write to")

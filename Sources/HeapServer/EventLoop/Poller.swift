@@ -87,6 +87,8 @@ struct EventSource: RawRepresentable {
 enum Deadline: Hashable {
   /// A client has not read what was sent to it.
   case stall(connection: UInt64)
+  /// Look for answers that lie unread.
+  case unread
   /// Check again whether the files that a client's user sent are closed.
   case heldUp(connection: UInt64)
   /// The same, while no connection is accepted.

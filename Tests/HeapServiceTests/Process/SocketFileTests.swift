@@ -33,6 +33,20 @@ import Testing
     #expect(try WireClient.heap(second).refusal() == nil)
   }
 
+  @Test func `a server that ends leaves the files of the one that took its place`() throws {
+    let folder = try Daemon.newFolder()
+    let first = try Daemon(folder: folder)
+    for file in [first.socket, first.socket + ".observer"] {
+      try FileManager.default.removeItem(atPath: file)
+    }
+    let second = try Daemon(folder: folder)
+    #expect(first.stop() == 0)
+    #expect(try WireClient.heap(second).refusal() == nil)
+    _ = try WireClient.observer(second).status()
+    #expect(second.stop() == 0)
+    #expect(!FileManager.default.fileExists(atPath: second.socket))
+  }
+
   @Test func `a file that is no socket stays`() throws {
     let folder = try TemporaryFolder()
     let file = try folder.file("precious", "data")
