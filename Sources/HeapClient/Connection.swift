@@ -234,7 +234,7 @@ final class Connection: Sendable {
   private func send(_ outlet: inout Outlet, _ handle: CInt?) -> Errno? {
     if outlet.unsent.isEmpty {
       do throws(Errno) {
-        try socket.send(outlet.message, passing: handle)
+        try socket.borrowed.send(outlet.message, passing: handle)
         return nil
       } catch .resourceTemporarilyUnavailable {
         // Kept below.
@@ -312,7 +312,7 @@ final class Connection: Sendable {
       // ECONNRESET, of a service that closed with requests unread, is said once and before what it had
       // answered; then comes the end, as often as it is asked for.
       for _ in 0..<2 {
-        switch input.receive(socket) {
+        switch input.receive(socket.borrowed) {
         case .message(let handles):
           let bytes = input.bytes
           return unsafe take(bytes.span.bytes.extracting(0..<input.count), handles)
@@ -409,7 +409,7 @@ final class Connection: Sendable {
     outlet.withLock { outlet in
       while let next = outlet.unsent.first {
         do throws(Errno) {
-          try socket.send(next.bytes, passing: next.handle?.fd.rawValue)
+          try socket.borrowed.send(next.bytes, passing: next.handle?.fd.rawValue)
         } catch .resourceTemporarilyUnavailable {
           return
         } catch {

@@ -50,7 +50,7 @@ final class ServerLoop {
       shared, descriptorsPerBuffer: heap.descriptorsPerBuffer, try CloseReports(shared, closes),
       store, connections)
     heapRequests = HeapRequests(shared, heap, store, buffers, connections)
-    observerRequests = ObserverRequests(shared, buffers, connections)
+    observerRequests = try ObserverRequests(shared, buffers, connections)
     holderSearch = HolderSearch(shared, buffers)
     metricsReaders = try MetricsReaders(shared, sockets.metrics)
     try shared.poller.add(mailbox.descriptor, EventSource(.mailbox))
@@ -83,7 +83,7 @@ final class ServerLoop {
     buffers.abandonAll()
     shared.workers.finish()
     store?.finish()
-    shared.closeQueue.finish()
+    shared.disposer.finish()
   }
 
   private var nextMoment: MonotonicTime? {
@@ -117,7 +117,7 @@ final class ServerLoop {
 
   private func serve(
     _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
-    _ handles: consuming ReceivedDescriptors
+    _ handles: consuming StrangerFDs
   ) {
     switch connection.interface {
     case .heap: heapRequests.serve(connection, header, message, handles)
@@ -154,6 +154,7 @@ final class ServerLoop {
     case .unread: connections.dropUnread()
     case .heldUp(let id): connections.lookAgain(at: id)
     case .heldUpListeners: acceptor.lookAgain()
+    case .heldUpMetrics: metricsReaders.lookAgain()
     case .deletion(let key): holderSearch.add(key)
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders.close(id)
@@ -210,7 +211,7 @@ final class ServerLoop {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)
       },
       buffers: buffers.status, highWater: shared.metrics.highWater, orphans: buffers.orphanCount,
-      reclaimer: buffers.counters)
+      unclosed: shared.disposer.unclosed, reclaimer: buffers.counters)
   }
 
   // MARK: Stopping

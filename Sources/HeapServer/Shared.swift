@@ -9,7 +9,7 @@ struct Shared {
   let accounts: Accounts
   let metrics = ServerMetrics()
   let descriptors = DescriptorBudget()
-  let closeQueue: CloseQueue
+  let disposer: Disposer
   let workers: Workers
   let mailbox: Mailbox
   let log: Logger
@@ -19,7 +19,7 @@ struct Shared {
   init(_ policy: Policy, _ mailbox: Mailbox, _ log: Logger) throws(Errno) {
     poller = try Poller()
     accounts = Accounts(policy)
-    closeQueue = try CloseQueue(descriptors)
+    disposer = try Disposer(descriptors)
     workers = try Workers()
     self.mailbox = mailbox
     self.log = log

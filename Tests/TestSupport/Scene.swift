@@ -24,11 +24,9 @@ package final class Scene {
     buffer = try heap.allocate(0, of: Self.collection)
     // Some descriptors are opened at first use, and kept: to count a buffer's references, for one.
     try allocateAndDelete()
-    let isAlone = try eventually { try observer.status().connections.count == 2 }
+    let isAlone = try eventually { try observer.status().isAlone(2) }
     #expect(isAlone)
-    // The status was sent in a file. Once another answer is there, the server has closed it.
-    _ = try heap.refusal(size: 0)
-    descriptorCount = try daemon.descriptorCount
+    descriptorCount = try daemon.descriptorCountAtRest
   }
 
   /// Its connections serve it, its buffer is there, and the server keeps nothing of others.

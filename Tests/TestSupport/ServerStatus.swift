@@ -51,7 +51,11 @@ package struct ServerStatus: Decodable {
   package let connections: [Connection]
   package let buffers: [Buffer]
   package let orphans: Int
+  package let unclosed: Int
   package let reclaimer: Reclaimer
+
+  /// Nobody else is connected, or was a moment ago.
+  func isAlone(_ count: Int) -> Bool { connections.count == count && unclosed == 0 }
 
   package init(of heap: RemoteHeap) throws { self = try Self.decode(Data(try heap.status().utf8)) }
 

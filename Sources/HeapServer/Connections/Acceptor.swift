@@ -26,24 +26,20 @@ final class Acceptor {
   func accept(_ interface: Connection.Interface) {
     let listener = listeners[interface == .heap ? 0 : 1].socket
     do throws(Errno) {
-      guard let socket = try listener.accept() else { return }
+      guard let socket = try listener.accept(shared.disposer) else { return }
       admit(socket, interface)
-      holdUp()
+      if shared.disposer.hasTooManySockets { pause() }
     } catch .tooManyOpenFiles, .tooManyOpenFilesInSystem {
-      // The client would wait in the queue, and the event would come for ever.
-      // Whose it is nobody can tell.
-      shared.clientLog.note("client turned away: no descriptor is left", of: .max, at: .error, [:])
-      shared.descriptors.withSpare {
-        // It is closed here: elsewhere it would wait, with the descriptor that is needed next.
-        if let socket = try? listener.accept() { tell(.noResources, socket) }
-      }
+      // The event would come for ever, and whose client it is nobody can tell.
+      shared.clientLog.note("no descriptor is left: clients wait", of: .max, at: .error, [:])
+      pause()
     } catch {
       // E.g. the client is gone again.
     }
   }
 
-  private func admit(_ socket: SharedFD, _ interface: Connection.Interface) {
-    guard let peer = try? Peer(of: socket.fd) else { return }
+  private func admit(_ socket: ClientSocket, _ interface: Connection.Interface) {
+    guard let peer = socket.peer else { return }
     guard shared.accounts.policy.access.admits(peer) else {
       return refuse(
         socket, of: peer, .accessDenied,
@@ -53,30 +49,24 @@ final class Acceptor {
       return refuse(socket, of: peer, .noResources, "client refused: too many connections")
     }
     do throws(Errno) {
-      let process = peer.processDescriptor(socket.fd)
+      let process = peer.processDescriptor(socket.borrowed)
       let connection = try connections.add(socket, interface, peer, process: process)
       if interface == .heap { connections.send(greeting, to: connection) }
     } catch {
       shared.clientLog.note(
         "client turned away", of: peer.user, at: .error, ["error": "\(error)"])
-      shared.closeQueue.letGo(of: socket, of: peer.user)
     }
   }
 
-  /// A peer that never became a client may have sent something already.
   private func refuse(
-    _ socket: SharedFD, of peer: Peer, _ status: HeapError.Code, _ refusal: StaticString
+    _ socket: ClientSocket, of peer: Peer, _ status: HeapError.Code, _ refusal: StaticString
   ) {
     shared.clientLog.note(
       refusal, of: peer.user, ["process": "\(peer.process)", "user": "\(peer.user)"])
-    tell(status, socket)
-    shared.closeQueue.letGo(of: socket, of: peer.user)
-  }
-
-  private func tell(_ status: HeapError.Code, _ socket: SharedFD) {
     var epitaph: [UInt8] = []
     Epitaph(status: status.rawValue).encode(into: &epitaph)
-    _ = socket.fd.sendOnce(epitaph, nil)
+    _ = socket.borrowed.sendOnce(epitaph, nil)
+    socket.hangUp()
   }
 
   func stop() {
@@ -84,19 +74,15 @@ final class Acceptor {
     for (socket, _) in listeners { shared.poller.remove(socket.fd.rawValue) }
   }
 
-  // MARK: Holding up
+  // MARK: Pausing
 
   /// Who is next in a listener's queue is unknown before accept(2), so all wait.
-  private func holdUp() {
-    guard shared.closeQueue.hasTooMuch else { return }
+  private func pause() {
     listen(false)
-    shared.deadlines.set(.heldUpListeners, after: CloseQueue.pause)
+    shared.deadlines.set(.heldUpListeners, after: Disposer.pause)
   }
 
-  func lookAgain() {
-    listen(true)
-    holdUp()
-  }
+  func lookAgain() { if shared.disposer.hasTooManySockets { pause() } else { listen(true) } }
 
   private func listen(_ isReading: Bool) {
     if isStopped { return }

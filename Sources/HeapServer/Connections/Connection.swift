@@ -27,7 +27,7 @@ final class Connection {
   let user: Accounts.User
   private let descriptors: DescriptorBudget
   /// Nil once it is closed.
-  private(set) var socket: SharedFD?
+  private(set) var socket: ClientSocket?
   /// Nil once the process has ended, or where the kernel gave none.
   private(set) var process: SharedFD?
   /// Messages that the socket did not take yet, oldest first, each with the handle that goes with it. While
@@ -56,7 +56,7 @@ final class Connection {
   var unreadReports = 0
 
   init(
-    _ id: UInt64, _ interface: Interface, _ peer: Peer, _ user: Accounts.User, _ socket: SharedFD,
+    _ id: UInt64, _ interface: Interface, _ peer: Peer, _ user: Accounts.User, _ socket: ClientSocket,
     process: SharedFD?, _ descriptors: DescriptorBudget
   ) {
     self.id = id
@@ -72,7 +72,7 @@ final class Connection {
   var isOpen: Bool { socket != nil }
 
   /// Closes it. Answers that nobody will read may hold children.
-  func takeSocket() -> SharedFD? {
+  func takeSocket() -> ClientSocket? {
     guard let socket = socket.take() else { return nil }
     descriptors.remove(1 + unsent.count { $0.handle != nil })
     unsent = []
@@ -95,7 +95,7 @@ final class Connection {
   /// Sends a message, and keeps what cannot be sent yet.
   func send(_ bytes: [UInt8], passing handle: consuming PassedHandle) -> Sending {
     guard let socket else { return .broken }
-    let sending = unsent.isEmpty ? socket.fd.sendOnce(bytes, handle.descriptor) : .full
+    let sending = unsent.isEmpty ? socket.borrowed.sendOnce(bytes, handle.descriptor) : .full
     if sending != .full { return sending }
     do throws(Errno) {
       let kept = try handle.kept()
@@ -110,7 +110,7 @@ final class Connection {
   /// Sends the oldest of those that are unsent.
   func sendNext() -> Sending {
     guard let socket, let next = unsent.first else { return .broken }
-    let sending = socket.fd.sendOnce(next.bytes, next.handle?.fd.rawValue)
+    let sending = socket.borrowed.sendOnce(next.bytes, next.handle?.fd.rawValue)
     if sending == .sent {
       if next.handle != nil { descriptors.remove() }
       unsent.removeFirst()
@@ -148,7 +148,7 @@ enum PassedHandle: ~Copyable {
 /// What became of one attempt to send a message.
 enum Sending { case sent, full, broken }
 
-extension OwnedFD {
+extension BorrowedFD {
   /// Sends a message on a socket that does not block.
   func sendOnce(_ bytes: [UInt8], _ handle: CInt?) -> Sending {
     do throws(Errno) {

@@ -30,16 +30,16 @@ final class Connections {
 
   /// - Throws: What epoll_ctl(2) says; nothing is left of it then.
   func add(
-    _ socket: SharedFD, _ interface: Connection.Interface, _ peer: Peer, process: SharedFD?
+    _ socket: ClientSocket, _ interface: Connection.Interface, _ peer: Peer, process: SharedFD?
   ) throws(Errno) -> Connection {
     lastID += 1
-    try shared.poller.add(socket.fd.rawValue, EventSource(.connection, lastID))
+    try shared.poller.add(socket.borrowed.rawValue, EventSource(.connection, lastID))
     if let process {
       do throws(Errno) {
         try shared.poller.add(process.fd.rawValue, EventSource(.process, lastID))
       } catch {
         // Until it is closed, which may be later, it would be reported at each turn.
-        shared.poller.remove(socket.fd.rawValue)
+        shared.poller.remove(socket.borrowed.rawValue)
         throw error
       }
     }
@@ -54,8 +54,8 @@ final class Connections {
   /// Frees nothing: buffers live until their last child goes.
   func close(_ connection: Connection) {
     guard let socket = connection.takeSocket() else { return }
-    shared.poller.remove(socket.fd.rawValue)
-    shared.closeQueue.letGo(of: socket, of: connection.peer.user)
+    shared.poller.remove(socket.borrowed.rawValue)
+    socket.hangUp()
     shared.deadlines.cancel(.stall(connection: connection.id))
     shared.deadlines.cancel(.heldUp(connection: connection.id))
     shared.accounts.disconnect(connection.user)
@@ -107,7 +107,7 @@ final class Connections {
     guard let socket = connection.socket else { return }
     let isIdle = connection.unsentCount == 0
     shared.poller.change(
-      socket.fd.rawValue, EventSource(.connection, connection.id),
+      socket.borrowed.rawValue, EventSource(.connection, connection.id),
       reading: isIdle && !isStopping && connection.heldUpSince == nil, writing: !isIdle)
   }
 
@@ -139,7 +139,7 @@ final class Connections {
     let now = MonotonicTime.now
     for connection in Array(open) {
       guard let since = connection.unreadSince, let socket = connection.socket else { continue }
-      if socket.fd.allIsRead {
+      if socket.borrowed.allIsRead {
         connection.unreadSince = nil
       } else if now.nanoseconds - since.nanoseconds >= shared.accounts.limits.stall * 1_000_000 {
         drop(connection, unread: 1 + connection.unsentCount)
@@ -216,14 +216,15 @@ final class Connections {
 
   /// What a whole message is given to, with its handles.
   typealias Receiver = (
-    Connection, MessageHeader, RawSpan, consuming ReceivedDescriptors
+    Connection, MessageHeader, RawSpan, consuming StrangerFDs
   ) -> Void
 
   /// One message; the rest stays in the socket, so that clients take turns.
   func read(_ connection: Connection, _ receiver: Receiver) {
     guard let socket = connection.socket, !connection.isEnding, !holdsUp(connection) else { return }
-    switch input.receive(socket.fd) {
-    case .message(let handles):
+    switch input.receive(socket.borrowed) {
+    case .message(let received):
+      let handles = StrangerFDs(received, of: connection.peer.user, shared.disposer)
       connection.unreadSince = nil
       let message = 0..<input.count
       let bytes = input.bytes
@@ -231,57 +232,46 @@ final class Connections {
       unsafe pass(connection, bytes.span.bytes.extracting(unchecked: message), handles, receiver)
     case .nothing: break
     case .end: close(connection)
-    case .truncated(let handles):
-      discard(handles, of: connection)
+    case .truncated(let received):
+      _ = StrangerFDs(received, of: connection.peer.user, shared.disposer)
       refuse(connection, .invalidArgs, "a message of more than 65536 bytes or 64 handles")
     }
   }
 
   private func pass(
-    _ connection: Connection, _ message: RawSpan, _ handles: consuming ReceivedDescriptors,
+    _ connection: Connection, _ message: RawSpan, _ handles: consuming StrangerFDs,
     _ receiver: Receiver
   ) {
     let header: MessageHeader
     do throws(WireError) { header = try MessageHeader(decoding: message) } catch {
-      discard(handles, of: connection)
       return refuse(connection, .invalidArgs, "\(error)")
     }
     // 0 is for messages that nobody answers, and each of these methods is answered.
     if header.transactionID == 0 && connection.interface.has(header.ordinal) {
-      discard(handles, of: connection)
       return refuse(connection, .invalidArgs, "\(header.ordinal) without a transaction ID")
     }
     receiver(connection, header, message, handles)
   }
 
-  /// Closes what a client sent, on another thread.
-  func discard(_ handles: consuming ReceivedDescriptors, of connection: Connection) {
-    shared.closeQueue.close(handles, of: connection.peer.user)
-  }
-
-  func discard(_ handle: consuming OwnedFD, of connection: Connection) {
-    shared.closeQueue.close(handle, of: connection.peer.user)
-  }
-
   // MARK: Holding up who sends files faster than they close
 
   private func holdsUp(_ connection: Connection) -> Bool {
-    guard shared.closeQueue.hasTooMuch(of: connection.peer.user) else { return false }
+    guard shared.disposer.hasTooMuch(of: connection.peer.user) else { return false }
     connection.heldUpSince = .now
     listen(to: connection)
-    shared.deadlines.set(.heldUp(connection: connection.id), after: CloseQueue.pause)
+    shared.deadlines.set(.heldUp(connection: connection.id), after: Disposer.pause)
     return true
   }
 
   func lookAgain(at id: UInt64) {
     guard let connection = self[id], let since = connection.heldUpSince else { return }
-    guard shared.closeQueue.hasTooMuch(of: connection.peer.user) else {
+    guard shared.disposer.hasTooMuch(of: connection.peer.user) else {
       connection.heldUpSince = nil
       return listen(to: connection)
     }
     let milliseconds = (MonotonicTime.now.nanoseconds - since.nanoseconds) / 1_000_000
     guard milliseconds >= shared.accounts.limits.stall else {
-      return shared.deadlines.set(.heldUp(connection: connection.id), after: CloseQueue.pause)
+      return shared.deadlines.set(.heldUp(connection: connection.id), after: Disposer.pause)
     }
     note("client dropped: files that it sent do not close", connection)
     shared.metrics.dropped.increment()

@@ -3,15 +3,13 @@ internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
 
-/// The process's limit of open files, how many are open for clients, and a spare one for when the limit is
-/// reached.
+/// The process's limit of open files, and how many are open for clients.
 ///
 /// Counted rather than tried: a message that brings handles must always find room for them, because the
 /// kernel throws away what does not fit.
 final class DescriptorBudget: Sendable {
   /// Descriptors that this process may have open (`RLIMIT_NOFILE`, getrlimit(2)).
   let limit: Int
-  private let spare = Guarded<OwnedFD?>(nil)
   /// With those that are there without clients.
   private let open = Atomic(32)
 
@@ -26,7 +24,6 @@ final class DescriptorBudget: Sendable {
       }
     }
     limit = Int(clamping: limits.rlim_cur)
-    openSpare()
   }
 
   /// Whoever keeps descriptors for a while says so.
@@ -36,15 +33,4 @@ final class DescriptorBudget: Sendable {
 
   /// Less is left than one message can bring, and one allocation needs.
   var isUsedUp: Bool { open.load(ordering: .relaxed) + min(320, limit / 2) > limit }
-
-  /// Lets `body` have the spare descriptor.
-  func withSpare(_ body: () -> Void) {
-    spare.withLock { $0 = nil }
-    body()
-    openSpare()
-  }
-
-  private func openSpare() {
-    spare.withLock { $0 = try? .open("/dev/null", O_RDONLY) }
-  }
 }

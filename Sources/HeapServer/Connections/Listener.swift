@@ -92,10 +92,10 @@ public final class Listener: Sendable {
   }
 
   /// The next client; nil where none waits.
-  func accept() throws(Errno) -> SharedFD? {
+  func accept(_ disposer: Disposer) throws(Errno) -> ClientSocket? {
     let number = fd.rawValue
     do throws(Errno) {
-      return SharedFD(OwnedFD(adopting: try call { CLinuxHeaps_accept(number) }))
+      return ClientSocket(accepted: try call { CLinuxHeaps_accept(number) }, disposer)
     } catch .resourceTemporarilyUnavailable {
       return nil
     }

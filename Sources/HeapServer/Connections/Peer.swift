@@ -9,7 +9,7 @@ struct Peer: Sendable {
   let user: uid_t
   let groups: Set<gid_t>
 
-  init(of socket: borrowing OwnedFD) throws(Errno) {
+  init(of socket: BorrowedFD) throws(Errno) {
     let number = socket.rawValue
     var (process, user, group): (pid_t, uid_t, gid_t) = (0, 0, 0)
     _ = try call { unsafe CLinuxHeaps_peer(number, &process, &user, &group) }
@@ -28,7 +28,7 @@ struct Peer: Sendable {
 
   /// Readable when the process has ended and let go of all that it held (pidfd_open(2)). Nil where it
   /// has ended before, or no descriptor is left.
-  func processDescriptor(_ socket: borrowing OwnedFD) -> SharedFD? {
+  func processDescriptor(_ socket: BorrowedFD) -> SharedFD? {
     let number = socket.rawValue
     guard let pidfd = try? call({ CLinuxHeaps_peer_pidfd(number, process) }) else { return nil }
     return SharedFD(OwnedFD(adopting: pidfd))

@@ -3,7 +3,7 @@ internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// Waits for many descriptors at once (epoll(7), level-triggered).
+/// Waits for many descriptors at once (epoll(7), level-triggered where nothing else is said).
 @safe final class Poller {
   struct Event {
     let source: EventSource
@@ -22,13 +22,18 @@ internal import SystemPackage
 
   deinit { unsafe events.deallocate() }
 
-  func add(_ descriptor: CInt, _ source: EventSource) throws(Errno) {
-    try control(EPOLL_CTL_ADD, descriptor, source, reading: true, writing: false)
+  /// - Parameter onChange: Whether it is reported only when more has come (`EPOLLET`), and not as long as there is
+  ///   something to read.
+  func add(_ descriptor: CInt, _ source: EventSource, onChange: Bool = false) throws(Errno) {
+    try control(
+      EPOLL_CTL_ADD, descriptor, source, EPOLLIN.rawValue | (onChange ? EPOLLET.rawValue : 0))
   }
 
   func change(_ descriptor: CInt, _ source: EventSource, reading: Bool, writing: Bool) {
     // It was added before, so there is nothing that could fail.
-    try? control(EPOLL_CTL_MOD, descriptor, source, reading: reading, writing: writing)
+    try? control(
+      EPOLL_CTL_MOD, descriptor, source,
+      (reading ? EPOLLIN.rawValue : 0) | (writing ? EPOLLOUT.rawValue : 0))
   }
 
   func remove(_ descriptor: CInt) {
@@ -37,10 +42,9 @@ internal import SystemPackage
   }
 
   private func control(
-    _ operation: CInt, _ descriptor: CInt, _ source: EventSource, reading: Bool, writing: Bool
+    _ operation: CInt, _ descriptor: CInt, _ source: EventSource, _ events: UInt32
   ) throws(Errno) {
     let poller = fd.rawValue
-    let events = (reading ? EPOLLIN.rawValue : 0) | (writing ? EPOLLOUT.rawValue : 0)
     var event = unsafe epoll_event(events: events, data: epoll_data_t(u64: source.rawValue))
     _ = try call { unsafe epoll_ctl(poller, operation, descriptor, &event) }
   }
@@ -93,6 +97,7 @@ enum Deadline: Hashable {
   case heldUp(connection: UInt64)
   /// The same, while no connection is accepted.
   case heldUpListeners
+  case heldUpMetrics
   /// A deleted buffer is still held.
   case deletion(BufferKey)
   case watchdog

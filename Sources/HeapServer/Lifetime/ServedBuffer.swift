@@ -9,6 +9,8 @@ struct ServedBuffer {
 
   /// What it is charged.
   let size: UInt64
+  /// A report of GetStatus: to whoever keeps it it is a buffer, and to nobody else.
+  let isReport: Bool
   let user: Accounts.User
   /// Nil for a buffer of the server before this one.
   let connection: Connection?
@@ -26,7 +28,10 @@ struct ServedBuffer {
   /// Its holders will be looked for when a deadline has passed.
   var hasDeadline = false
 
-  init(_ size: UInt64, of user: Accounts.User, _ connection: Connection?) {
+  init(
+    _ size: UInt64, of user: Accounts.User, _ connection: Connection?, isReport: Bool = false
+  ) {
+    self.isReport = isReport
     self.size = size
     self.user = user
     self.connection = connection

@@ -14,6 +14,9 @@ final class ServedBuffers {
   /// By place.
   private var served: [ServedBuffer?] = []
   private let number = HeapNumber.next()
+  /// Of reports, whose keys count them.
+  private let reportNumber = HeapNumber.next()
+  private var lastReport: UInt64 = 0
   private let counts: FDInfoFiles
   private let reports: CloseReports
   /// Of the table's looks.
@@ -50,7 +53,10 @@ final class ServedBuffers {
   func place(of key: BufferKey) -> Int? { table.place(of: key, in: number) }
 
   /// As long as there may be children.
-  func place(of identity: VMOIdentity) -> Int? { table.place(of: identity) }
+  func place(of identity: VMOIdentity) -> Int? {
+    guard let place = table.place(of: identity), !served[place]!.isReport else { return nil }
+    return place
+  }
 
   /// The live buffer that a handle is of; nil once its deletion has begun.
   func liveKey(of identity: VMOIdentity) -> BufferKey? {
@@ -83,8 +89,18 @@ final class ServedBuffers {
     case refused(StaticString)
   }
 
+  /// The same of a report's memory, which is made already.
+  func addReport(_ size: UInt64, for connection: Connection) -> Reservation {
+    if let refusal = shared.accounts.charge(size, to: connection) { return .refused(refusal) }
+    lastReport += 1
+    return .place(
+      enter(
+        BufferKey(bufferCollectionID: 0, bufferIndex: lastReport),
+        ServedBuffer(size, of: connection.user, connection, isReport: true)))
+  }
+
   private func enter(_ key: BufferKey, _ buffer: ServedBuffer) -> Int {
-    let place = table.reserve(key, in: number)!
+    let place = table.reserve(key, in: buffer.isReport ? reportNumber : number)!
     while served.count <= place { served.append(nil) }
     served[place] = buffer
     shared.descriptors.add(descriptorsPerBuffer)
@@ -105,6 +121,7 @@ final class ServedBuffers {
       let child: PassedHandle =
         parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
       try settle(place, parent, memory.settled(), copies: copies)
+      if served[place]!.isReport { return child }
       if store != nil { served[place]!.storing = .kept }
       shared.metrics.allocated(served[place]!.size, heap: heap)
       shared.log.debug("buffer allocated", metadata: metadata(of: place))
@@ -159,25 +176,20 @@ final class ServedBuffers {
 
   // MARK: Going
 
-  enum Deletion: ~Copyable {
-    case begun
-    case unknown(OwnedFD)
-    case wrongHandle(OwnedFD)
-  }
+  enum Deletion { case begun, unknown, wrongHandle }
 
   /// Takes a handle back. A handle that tells no identity, as of a file system that fails, is no buffer's.
   ///
   /// - Parameter waiting: Who is answered at the end, which may have come on return. Where the deletion has begun before,
   ///   it joins.
-  func delete(_ key: BufferKey, _ handle: consuming OwnedFD, _ waiting: Waiting) -> Deletion {
-    guard let place = place(of: key) else { return .unknown(handle) }
-    guard let identity = try? VMOIdentity(of: handle),
+  func delete(_ key: BufferKey, _ handle: consuming StrangerFD, _ waiting: Waiting) -> Deletion {
+    guard let place = place(of: key) else { return .unknown }
+    guard let identity = handle.identity,
       case .begun = table.beginDeletion(place, identity, nil)
-    else { return .wrongHandle(handle) }
+    else { return .wrongHandle }
     wait(for: place, waiting)
     reports.pause(place, of: &table)
-    // A buffer's own descriptor: its close waits for nothing.
-    _ = consume handle
+    _ = handle.asChild()
     look(place)
     return .begun
   }
@@ -312,8 +324,10 @@ final class ServedBuffers {
     let ended = table.gone(place)
     let buffer = leave(place)
     if buffer.hasDeadline { shared.deadlines.cancel(.deletion(key)) }
-    shared.metrics.reclaimed(buffer.size, heap: buffer.heap)
-    shared.log.debug("buffer reclaimed", metadata: buffer.metadata(key))
+    if !buffer.isReport {
+      shared.metrics.reclaimed(buffer.size, heap: buffer.heap)
+      shared.log.debug("buffer reclaimed", metadata: buffer.metadata(key))
+    }
     if buffer.isUnreported, let connection = buffer.connection {
       connection.unreportedBuffers -= 1
       connections.forgetIfGone(connection)
@@ -399,12 +413,7 @@ final class ServedBuffers {
 
   // MARK: Collections
 
-  /// - Parameter closing: Has the handle closed when no more than so many of the collection's buffers are left.
-  func track(
-    _ collection: UInt64, _ remaining: UInt32, _ handle: consuming OwnedFD,
-    closing: @escaping LifetimeTracker.Closing
-  ) {
-    let tracker = LifetimeTracker(handle, buffersRemaining: remaining, closing: closing)
+  func track(_ collection: UInt64, _ tracker: LifetimeTracker) {
     if table.attach(tracker, to: collection, of: number) { tracker.close() }
   }
 
@@ -449,11 +458,15 @@ final class ServedBuffers {
     served.lazy.enumerated().compactMap { place, buffer in buffer.map { (place, $0) } }
   }
 
+  private var allButReports: some Sequence<(place: Int, buffer: ServedBuffer)> {
+    all.lazy.filter { !$0.buffer.isReport }
+  }
+
   /// Live buffers whose connection is gone.
-  var orphanCount: Int { all.count { $0.buffer.isOrphan } }
+  var orphanCount: Int { allButReports.count { $0.buffer.isOrphan } }
 
   var status: [Status.Buffer] {
-    all.map { place, buffer in
+    allButReports.map { place, buffer in
       (
         key(at: place), buffer.size, buffer.heap, buffer.user.id, buffer.connection?.peer.process,
         buffer.isOrphan

@@ -4,14 +4,16 @@ internal import SystemPackage
 
 /// The metrics' readers: few, local, and never more important than a client.
 final class MetricsReaders {
-  private static let most = 8
+  private static let most = 32
   private static let mostOfUser = 4
 
   private var readers: [UInt64: MetricsReader] = [:]
   private var lastID: UInt64 = 0
-  private var input = ReceiveBuffer(capacity: 4096)
+  fileprivate static let longestRequest = 8192
+  private var input = ReceiveBuffer(capacity: longestRequest)
   private let shared: Shared
   private let listener: Listener?
+  private var isStopped = false
 
   init(_ shared: Shared, _ listener: Listener?) throws(Errno) {
     self.shared = shared
@@ -22,80 +24,89 @@ final class MetricsReaders {
   }
 
   func accept() {
-    let accepted: SharedFD?
-    do throws(Errno) { accepted = try listener?.accept() } catch {
-      // It would wait in the queue, and the event would come for ever.
-      return shared.descriptors.withSpare { _ = try? listener?.accept() }
+    let accepted: ClientSocket?
+    do throws(Errno) { accepted = try listener?.accept(shared.disposer) } catch {
+      // It waits in the queue, and the event would come for ever.
+      return pause()
     }
-    guard let accepted, let user = try? Peer(of: accepted.fd).user else { return }
+    guard let accepted else { return }
+    if shared.disposer.hasTooManySockets { pause() }
     lastID += 1
-    let reader = MetricsReader(lastID, accepted, of: user)
-    guard readers.count < Self.most,
-      readers.values.count(where: { $0.user == user }) < Self.mostOfUser,
-      (try? shared.poller.add(reader.socket.fd.rawValue, EventSource(.metricsReader, lastID)))
-        != nil
-    else { return shared.closeQueue.letGo(of: reader.socket, of: user) }
+    let reader = MetricsReader(lastID, accepted)
+    guard readers.count < Self.most, !shared.descriptors.isUsedUp,
+      readers.values.count(where: { $0.socket.user == accepted.user }) < Self.mostOfUser,
+      (try? shared.poller.add(
+        accepted.borrowed.rawValue, EventSource(.metricsReader, lastID), onChange: true)) != nil
+    else { return accepted.hangUp() }
     readers[lastID] = reader
     shared.descriptors.add()
     shared.deadlines.set(.metricsReader(lastID), after: shared.accounts.limits.stall)
   }
 
-  func stop() { if let number = listener?.fd.rawValue { shared.poller.remove(number) } }
+  private func pause() {
+    listen(false)
+    shared.deadlines.set(.heldUpMetrics, after: Disposer.pause)
+  }
+
+  func lookAgain() { if shared.disposer.hasTooManySockets { pause() } else { listen(true) } }
+
+  private func listen(_ isReading: Bool) {
+    guard !isStopped, let number = listener?.fd.rawValue else { return }
+    shared.poller.change(
+      number, EventSource(.metricsListener), reading: isReading, writing: false)
+  }
+
+  func stop() {
+    isStopped = true
+    if let number = listener?.fd.rawValue { shared.poller.remove(number) }
+  }
 
   func serve(_ event: Poller.Event, page: () -> String) {
     guard let reader = readers[event.source.id] else { return }
-    switch event.isWritable ? reader.write() : read(reader, page) {
+    switch event.isWritable ? reader.write() : read(reader, event, page) {
     case .read: break
     case .write:
       shared.poller.change(
-        reader.socket.fd.rawValue, event.source, reading: false, writing: true)
+        reader.socket.borrowed.rawValue, event.source, reading: false, writing: true)
     case .end: close(reader.id)
     }
   }
 
-  /// By recvmsg(2), because read(2) would close passed descriptors on this thread.
-  private func read(_ reader: MetricsReader, _ page: () -> String) -> MetricsReader.Step {
-    switch input.receive(reader.socket.fd) {
-    case .nothing: return .read
-    case .end: return .end
-    case .truncated(let handles):
-      shared.closeQueue.close(handles, of: reader.user)
-      return .end
-    case .message(let handles):
-      shared.closeQueue.close(handles, of: reader.user)
-      return reader.take(input.bytes.prefix(input.count), page: page)
+  /// A request is looked at and stays in the socket: with it would come whatever its sender passed along.
+  private func read(
+    _ reader: MetricsReader, _ event: Poller.Event, _ page: () -> String
+  ) -> MetricsReader.Step {
+    guard let bytes = input.peek(reader.socket.borrowed) else {
+      return event.isHungUp ? .end : .read
     }
+    return reader.take(bytes, page: page)
   }
 
   func close(_ id: UInt64) {
     guard let reader = readers.removeValue(forKey: id) else { return }
-    shared.poller.remove(reader.socket.fd.rawValue)
+    shared.poller.remove(reader.socket.borrowed.rawValue)
+    reader.socket.hangUp()
     shared.deadlines.cancel(.metricsReader(id))
     shared.descriptors.remove()
-    shared.closeQueue.letGo(of: reader.socket, of: reader.user)
   }
 }
 
 /// One reader of the metrics: sends a request and gets a page (HTTP/1.0).
 private final class MetricsReader {
   let id: UInt64
-  let socket: SharedFD
-  let user: uid_t
-  private var request: [UInt8] = []
+  let socket: ClientSocket
   private var response: ArraySlice<UInt8> = []
 
-  init(_ id: UInt64, _ socket: SharedFD, of user: uid_t) {
+  init(_ id: UInt64, _ socket: ClientSocket) {
     self.id = id
     self.socket = socket
-    self.user = user
   }
 
   enum Step { case read, write, end }
 
-  /// Takes more of the request. What it says does not matter: there is one page.
-  func take(_ bytes: ArraySlice<UInt8>, page: () -> String) -> Step {
-    request += bytes
-    guard hasRequest else { return .read }
+  /// Takes all that there is of the request. What it says does not matter: there is one page.
+  func take(_ request: ArraySlice<UInt8>, page: () -> String) -> Step {
+    guard isWhole(request) else { return .read }
     let body = page()
     response = ArraySlice(
       ("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
@@ -104,13 +115,14 @@ private final class MetricsReader {
   }
 
   /// Its empty line has come, or it is too long for a request.
-  private var hasRequest: Bool {
-    request.suffix(4) == [13, 10, 13, 10] || request.suffix(2) == [10, 10] || request.count > 8192
+  private func isWhole(_ request: ArraySlice<UInt8>) -> Bool {
+    request.suffix(4) == [13, 10, 13, 10] || request.suffix(2) == [10, 10]
+      || request.count == MetricsReaders.longestRequest
   }
 
   /// Sends as much as the socket takes.
   func write() -> Step {
-    let number = socket.fd.rawValue
+    let number = socket.borrowed.rawValue
     do throws(Errno) {
       while !response.isEmpty {
         let count = try call {

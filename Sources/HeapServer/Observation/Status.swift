@@ -23,6 +23,8 @@ struct Status: Sendable {
   let buffers: [Buffer]
   let highWater: [(heap: String, bytes: UInt64)]
   let orphans: Int
+  /// Descriptors of clients that are to be closed.
+  let unclosed: Int
   let reclaimer: Reclaimer.Counters
 
   /// GetStatus's report.
@@ -40,6 +42,7 @@ struct Status: Sendable {
       "buffers": .array(buffers.map(row)),
       "highWater": .array(highWater.map { row(heap: $0.heap, bytes: $0.bytes) }),
       "orphans": .number(orphans),
+      "unclosed": .number(unclosed),
       "reclaimer": [
         "wakeups": .number(reclaimer.wakeups),
         "checks": .number(reclaimer.checks),

@@ -28,13 +28,12 @@ final class HeapRequests {
 
   func serve(
     _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
-    _ handles: consuming ReceivedDescriptors
+    _ handles: consuming StrangerFDs
   ) {
     do throws(WireError) {
       switch header.ordinal {
       case .allocateVmo:
         let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
-        connections.discard(handles, of: connection)
         allocate(connection, header.transactionID, request)
       case .deleteVmo:
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
@@ -42,16 +41,13 @@ final class HeapRequests {
         delete(connection, header.transactionID, request.key, handle)
       case .watchBuffers:
         _ = try WatchBuffersRequest(decoding: message, handleCount: handles.count)
-        connections.discard(handles, of: connection)
         connection.watchesBuffers = true
         connections.send(
           WatchBuffersReply(.success(EmptyTable())), header.transactionID, to: connection)
       default:
-        connections.discard(handles, of: connection)
         connections.refuse(connection, .notSupported, "Heap has no method \(header.ordinal)")
       }
     } catch {
-      connections.discard(handles, of: connection)
       connections.refuse(connection, .invalidArgs, "\(error)")
     }
   }
@@ -190,10 +186,9 @@ final class HeapRequests {
 
   private func delete(
     _ connection: Connection, _ transaction: UInt32, _ key: BufferKey,
-    _ handle: consuming OwnedFD
+    _ handle: consuming StrangerFD
   ) {
     guard connection.waits < shared.accounts.limits.waits else {
-      connections.discard(handle, of: connection)
       return connections.refuse(
         connection, .noResources, "too many deletions of the connection wait")
     }
@@ -201,13 +196,11 @@ final class HeapRequests {
       connection: connection, transaction: transaction, deletionBegan: MonotonicTime.now)
     switch buffers.delete(key, handle, waiting) {
     case .begun: break
-    case .unknown(let handle):
-      connections.discard(handle, of: connection)
+    case .unknown:
       connections.note(
         "DeleteVmo of an unknown buffer", connection, ["buffer": "\(key)"], at: .notice)
       connections.send(DeleteVmoReply(), transaction, to: connection)
-    case .wrongHandle(let handle):
-      connections.discard(handle, of: connection)
+    case .wrongHandle:
       connections.refuse(connection, .invalidArgs, "DeleteVmo of \(key) with another buffer's vmo")
     }
   }

@@ -8,11 +8,15 @@ internal import SystemPackage
 final class ObserverRequests {
   /// Handles of AttachLifetimeTracking that are not due.
   private let trackers = UserCounts()
+  private let pipes: PipeDevice
   private let shared: Shared
   private let buffers: ServedBuffers
   private let connections: Connections
 
-  init(_ shared: Shared, _ buffers: ServedBuffers, _ connections: Connections) {
+  init(
+    _ shared: Shared, _ buffers: ServedBuffers, _ connections: Connections
+  ) throws(Errno) {
+    pipes = try PipeDevice()
     self.shared = shared
     self.buffers = buffers
     self.connections = connections
@@ -21,45 +25,33 @@ final class ObserverRequests {
   /// - Parameter status: What GetStatus tells.
   func serve(
     _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
-    _ handles: consuming ReceivedDescriptors, status: () -> Status
+    _ handles: consuming StrangerFDs, status: () -> Status
   ) {
     let transaction = header.transactionID
     do throws(WireError) {
       switch header.ordinal {
       case .getVmoInfo:
         let request = try GetVmoInfoRequest(decoding: message, handleCount: handles.count)
-        let vmo = take(request.vmo, of: handles, connection)
+        let vmo = handles.take(at: request.vmo.rawValue)
         tellInfo(connection, transaction, vmo)
       case .attachLifetimeTracking:
         let request = try AttachLifetimeTrackingRequest(
           decoding: message, handleCount: handles.count)
-        let serverEnd = take(request.serverEnd, of: handles, connection)
+        let serverEnd = handles.take(at: request.serverEnd.rawValue)
         attach(connection, transaction, request, serverEnd)
       case .awaitReclaimed:
         let request = try AwaitReclaimedRequest(decoding: message, handleCount: handles.count)
-        let vmo = take(request.vmo, of: handles, connection)
+        let vmo = handles.take(at: request.vmo.rawValue)
         awaitReclaimed(connection, transaction, vmo)
       case .getStatus:
         _ = try GetStatusRequest(decoding: message, handleCount: handles.count)
-        connections.discard(handles, of: connection)
         reportStatus(connection, transaction, status)
       default:
-        connections.discard(handles, of: connection)
         answerUnknown(connection, header)
       }
     } catch {
-      connections.discard(handles, of: connection)
       connections.refuse(connection, .invalidArgs, "\(error)")
     }
-  }
-
-  /// The handle that a method knows; those in fields that it does not know are closed.
-  private func take(
-    _ index: HandleIndex, of handles: consuming ReceivedDescriptors, _ connection: Connection
-  ) -> OwnedFD {
-    let handle = handles.take(at: index.rawValue)
-    connections.discard(handles, of: connection)
-    return handle
   }
 
   /// As flexible methods of an open protocol are: a client may be newer than the server.
@@ -76,10 +68,10 @@ final class ObserverRequests {
   // MARK: GetVmoInfo
 
   private func tellInfo(
-    _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
+    _ connection: Connection, _ transaction: UInt32, _ handle: consuming StrangerFD
   ) {
-    let key = (try? VMOIdentity(of: handle)).flatMap { buffers.liveKey(of: $0) }
-    if key == nil { connections.discard(handle, of: connection) } else { _ = consume handle }
+    let key = handle.identity.flatMap { buffers.liveKey(of: $0) }
+    if key != nil { _ = handle.asChild() }
     connections.send(
       GetVmoInfoReply(key.map { .success($0) } ?? .failure(.notFound)), transaction, to: connection)
   }
@@ -88,51 +80,60 @@ final class ObserverRequests {
 
   private func attach(
     _ connection: Connection, _ transaction: UInt32, _ request: AttachLifetimeTrackingRequest,
-    _ handle: consuming OwnedFD
+    _ handle: consuming StrangerFD
   ) {
+    guard pipes.has(handle) else {
+      return refuseToTrack(
+        connection, transaction, request, .invalidArgs,
+        "tracking refused: the handle is no end of a pipe")
+    }
     let user = connection.peer.user
     guard trackers.count(of: user) < shared.accounts.limits.waits, !shared.descriptors.isUsedUp
     else {
-      connections.discard(handle, of: connection)
-      connections.note(
-        "tracking refused: too many of the user's handles are pending", connection,
-        ["collection": "\(request.bufferCollectionID)"])
-      return connections.send(
-        AttachLifetimeTrackingReply(.failure(HeapError.Code.noResources.rawValue)), transaction,
-        to: connection)
+      return refuseToTrack(
+        connection, transaction, request, .noResources,
+        "tracking refused: too many of the user's handles are pending")
     }
     let (trackers, descriptors) = (self.trackers, shared.descriptors)
-    let closeQueue = shared.closeQueue
     // Each of them is a descriptor of this process until it is due.
     trackers.add(user)
     descriptors.add()
-    buffers.track(request.bufferCollectionID, request.buffersRemaining, handle) { descriptor in
+    let box = Guarded<StrangerFD?>(handle)
+    let tracker = LifetimeTracker(buffersRemaining: request.buffersRemaining) {
+      box.withLock { $0 = nil }
       trackers.remove(user)
       descriptors.remove()
-      closeQueue.close(descriptor, of: user)
     }
+    buffers.track(request.bufferCollectionID, tracker)
     connections.send(
       AttachLifetimeTrackingReply(.success(EmptyTable())), transaction, to: connection)
+  }
+
+  private func refuseToTrack(
+    _ connection: Connection, _ transaction: UInt32, _ request: AttachLifetimeTrackingRequest,
+    _ status: HeapError.Code, _ refusal: StaticString
+  ) {
+    connections.note(refusal, connection, ["collection": "\(request.bufferCollectionID)"])
+    connections.send(
+      AttachLifetimeTrackingReply(.failure(status.rawValue)), transaction, to: connection)
   }
 
   // MARK: AwaitReclaimed
 
   private func awaitReclaimed(
-    _ connection: Connection, _ transaction: UInt32, _ handle: consuming OwnedFD
+    _ connection: Connection, _ transaction: UInt32, _ handle: consuming StrangerFD
   ) {
-    guard let identity = try? VMOIdentity(of: handle), let place = buffers.place(of: identity)
+    guard let identity = handle.identity, let place = buffers.place(of: identity)
     else {
-      connections.discard(handle, of: connection)
       return refuseToAwait(connection, transaction, .notFound)
     }
     guard connection.waits < shared.accounts.limits.waits else {
-      connections.discard(handle, of: connection)
       connections.note(
         "watch refused: too many of the connection's replies are pending", connection,
         ["buffer": "\(buffers.key(at: place))"])
       return refuseToAwait(connection, transaction, .noResources)
     }
-    _ = consume handle
+    _ = handle.asChild()
     buffers.wait(
       for: place, Waiting(connection: connection, transaction: transaction, deletionBegan: nil))
     // The handle may have been the last child, and of a dma-buf nobody else will tell.
@@ -154,7 +155,7 @@ final class ObserverRequests {
   private func reportStatus(
     _ connection: Connection, _ transaction: UInt32, _ status: () -> Status
   ) {
-    if connection.requests == 0, connection.socket?.fd.allIsRead == true {
+    if connection.requests == 0, connection.socket?.borrowed.allIsRead == true {
       connection.unreadReports = 0
     }
     guard connection.unreadReports < Self.mostUnreadReports, !shared.descriptors.isUsedUp else {
@@ -175,16 +176,36 @@ final class ObserverRequests {
   func finish(_ report: Report) {
     guard let connection = connections[report.connection] else { return }
     connection.requests -= 1
-    switch report.result {
-    case .success(let status):
-      guard let file = status.file.withLock({ $0.take() }) else { return }
-      connections.send(
-        GetStatusReply(.success(StatusReport(size: status.size))), report.transaction,
-        to: connection, passing: .owned(file))
-    case .failure(let error):
-      shared.log.error("status report failed", metadata: ["error": "\(error)"])
-      refuseStatus(connection, report.transaction, error.code)
+    if let memory = report.takeMemory() {
+      send(report, memory, to: connection)
+    } else if let error = report.failure {
+      fail(report, error, connection)
     }
+  }
+
+  private func send(
+    _ report: Report, _ memory: consuming BufferMemory, to connection: Connection
+  ) {
+    switch buffers.addReport(report.charge, for: connection) {
+    case .refused(let quota):
+      connections.note("status refused", connection, ["reason": "\(quota)"])
+      refuseStatus(connection, report.transaction, .noResources)
+    case .place(let place):
+      do throws(Errno) {
+        let child = try buffers.settle(place, memory, copies: 0)
+        connections.send(
+          GetStatusReply(.success(StatusReport(size: report.size))), report.transaction,
+          to: connection, passing: child)
+      } catch {
+        buffers.cancel(place)
+        fail(report, HeapError(error, "keep the status"), connection)
+      }
+    }
+  }
+
+  private func fail(_ report: Report, _ error: HeapError, _ connection: Connection) {
+    connections.note("status report failed", connection, ["error": "\(error)"], at: .error)
+    refuseStatus(connection, report.transaction, error.code)
   }
 
   private func refuseStatus(
@@ -194,22 +215,52 @@ final class ObserverRequests {
   }
 }
 
-/// A status in a file, which the event loop takes out: the worker that made it may hold this for longer.
+/// A status in sealed memory, which has one owner at a time: the worker that makes it, then the event loop.
 final class Report: Sendable {
   let connection: UInt64
   let transaction: UInt32
-  let result: Result<(file: Guarded<OwnedFD?>, size: UInt64), HeapError>
+  /// Bytes.
+  let size: UInt64
+  /// What it is charged: whole pages.
+  let charge: UInt64
+  let failure: HeapError?
+  private let memory: Guarded<BufferMemory?>
 
   init(connection: UInt64, transaction: UInt32, of status: Status) {
     self.connection = connection
     self.transaction = transaction
     let text = Array(status.json.text.utf8)
-    do throws(Errno) {
-      let file = try Memfd.create("heapd:status", size: UInt64(text.count))
-      try file.write(text)
-      result = .success((Guarded(file), UInt64(text.count)))
+    size = UInt64(text.count)
+    do throws(HeapError) {
+      let (charge, memory) = try Self.memory(text)
+      self.charge = charge
+      self.memory = memory
+      failure = nil
     } catch {
-      result = .failure(HeapError(error, "write the status"))
+      charge = 0
+      memory = Guarded(nil)
+      failure = error
     }
   }
+
+  private static func memory(
+    _ text: [UInt8]
+  ) throws(HeapError) -> (charge: UInt64, Guarded<BufferMemory?>) {
+    let charge = try UInt64(text.count).checkedAsVmoSize()
+    let request = BufferRequest(
+      key: BufferKey(bufferCollectionID: 0, bufferIndex: 0), size: UInt64(text.count),
+      settings: SingleBufferSettings())
+    let grant = try Admission.standard.admit(charge, for: "write the status")
+    let file = try attempt("write the status") { () throws(Errno) in
+      let file = try Memfd.create("heapd:status", size: UInt64(text.count))
+      try file.write(text)
+      return file
+    }
+    return (
+      charge,
+      Guarded(try BufferMemory(memfd: file, for: request, heapName: "status", grant: grant))
+    )
+  }
+
+  func takeMemory() -> BufferMemory? { memory.withLock { $0.take() } }
 }

@@ -49,10 +49,11 @@ public protocol Heap: Sendable {
   /// Closes `descriptor` as soon as at most `buffersRemaining` buffers of the collection are not fully
   /// reclaimed; at once where that is so already (`AttachLifetimeTracking`).
   ///
-  /// Its other end, e.g. of a socket or pipe, sees the hang-up.
+  /// Its other end sees the hang-up. A pipe's end will do for every heap; a socket can hold a buffer of the collection in its
+  /// queue, and would then keep what it waits for.
   ///
-  /// - Throws: Only where the heap is in another process and cannot be asked; then the descriptor is
-  ///   closed too.
+  /// - Throws: Only where the heap is in another process: it cannot be asked, or takes no other file than a pipe's end
+  ///   (``HeapError/Code/invalidArgs``). The descriptor is closed then, too.
   func attachLifetimeTracking(
     _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
   ) throws(HeapError)

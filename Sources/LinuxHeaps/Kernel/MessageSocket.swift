@@ -61,7 +61,7 @@ public struct MessageSocket: ~Copyable, Sendable {
   /// - Throws: `EPIPE` when the other end is closed, `EINVAL` for too many descriptors.
   public func send(_ bytes: [UInt8], descriptors: [CInt] = []) throws(Errno) {
     try unsafe descriptors.withUnsafeBufferPointer { (descriptors) throws(Errno) in
-      unsafe try fd.send(bytes, passing: descriptors)
+      unsafe try fd.borrowed.send(bytes, passing: descriptors)
     }
   }
 
@@ -77,7 +77,7 @@ public struct MessageSocket: ~Copyable, Sendable {
     var failure: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: max(limit, 1)) { buffer, filled in
       do throws(Errno) {
-        (filled, count, isTruncated) = unsafe try fd.receive(
+        (filled, count, isTruncated) = unsafe try fd.borrowed.receive(
           buffer.baseAddress!, atMost: limit, &numbers)
       } catch {
         failure = error
@@ -87,7 +87,7 @@ public struct MessageSocket: ~Copyable, Sendable {
     // Owned before anything can be thrown.
     let descriptors = ReceivedDescriptors(adopting: numbers.prefix(count))
     if isTruncated { throw .messageTooLong }
-    if bytes.isEmpty && count == 0 && fd.isOver { return nil }
+    if bytes.isEmpty && count == 0 && fd.borrowed.isOver { return nil }
     return Message(bytes: bytes, descriptors: descriptors)
   }
 
@@ -122,6 +122,12 @@ public struct ReceivedDescriptors: ~Copyable, Sendable {
 
   public var count: Int { numbers.count }
 
+  /// Gives up ownership of all of them.
+  package mutating func release() -> ArraySlice<CInt> {
+    defer { numbers = [] }
+    return numbers
+  }
+
   /// Takes one out of the order; the others keep theirs.
   package mutating func take(at index: Int) -> OwnedFD {
     OwnedFD(adopting: numbers.remove(at: numbers.startIndex + index))
@@ -155,7 +161,7 @@ package struct ReceiveBuffer {
   /// - Parameter capacity: The most bytes of a message.
   package init(capacity: Int) { bytes = [UInt8](repeating: 0, count: capacity) }
 
-  package mutating func receive(_ socket: borrowing OwnedFD) -> Arrival {
+  package mutating func receive(_ socket: BorrowedFD) -> Arrival {
     let descriptorCount: Int
     let isTruncated: Bool
     do throws(Errno) {
@@ -172,6 +178,14 @@ package struct ReceiveBuffer {
     if count == 0 && descriptorCount == 0 && socket.isOver { return .end }
     return .message(descriptors)
   }
+
+  /// The bytes that wait on a stream, at most as many as there is room for: they stay there, and so do the descriptors
+  /// that came along. Nil at its end, and where none wait.
+  package mutating func peek(_ socket: BorrowedFD) -> ArraySlice<UInt8>? {
+    let limit = bytes.count
+    let length = unsafe CLinuxHeaps_peek(socket.rawValue, &bytes, limit)
+    return length > 0 ? bytes.prefix(length) : nil
+  }
 }
 
 extension OwnedFD {
@@ -182,7 +196,9 @@ extension OwnedFD {
     let flags = SOCK_CLOEXEC.rawValue | (isBlocking ? 0 : SOCK_NONBLOCK.rawValue)
     return OwnedFD(adopting: try call { socket(AF_UNIX, CInt(type.rawValue | flags), 0) })
   }
+}
 
+extension BorrowedFD {
   /// Sends one message over a socket, with at most one descriptor.
   ///
   /// - Throws: `EAGAIN` where a socket that does not block is full.

@@ -79,6 +79,17 @@ extension OwnedFD {
   }
 }
 
+/// A descriptor of somebody else's, who keeps it open for as long as this is used.
+package struct BorrowedFD: Sendable {
+  package let rawValue: CInt
+
+  package init(_ rawValue: CInt) { self.rawValue = rawValue }
+}
+
+extension OwnedFD {
+  package var borrowed: BorrowedFD { BorrowedFD(rawValue) }
+}
+
 /// A descriptor with several owners, closed when the last lets go.
 package final class SharedFD: Sendable {
   package let fd: OwnedFD

@@ -99,7 +99,7 @@ public struct VMOIdentity: Hashable, Sendable {
   }
 
   /// Of a descriptor from a stranger: does not wait for the file's own file system.
-  package init(of descriptor: borrowing OwnedFD) throws(Errno) {
+  package init(of descriptor: BorrowedFD) throws(Errno) {
     let number = descriptor.rawValue
     var (device, inode): (UInt64, UInt64) = (0, 0)
     _ = try call { unsafe CLinuxHeaps_identity(number, &device, &inode) }

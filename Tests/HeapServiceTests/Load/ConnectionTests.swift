@@ -18,9 +18,10 @@ import Testing
     let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let shared = try Shared(Policy(), Mailbox(), log)
     let pair = try MessageSocket.Pair()
-    // Somebody still has it, as the queue has that closes what is in it.
-    let socket = try Self.copy(of: pair.near)
-    let peer = try Peer(of: socket.fd)
+    // Somebody still has it, as the disposer has that closes what is in it.
+    let copy = try Self.copy(of: pair.near)
+    let socket = ClientSocket(accepted: try OddFile.duplicate(copy.fd.rawValue).release(), shared.disposer)
+    let peer = try #require(socket.peer)
     // epoll_ctl(2) answers EPERM for a file that cannot be polled.
     let process = SharedFD(try Memfd.create("no process", size: pageSize))
     #expect(throws: Errno.notPermitted) {
@@ -49,7 +50,7 @@ import Testing
       thread.withLock { $0 = pthread_self() }
       var input = ReceiveBuffer(capacity: 16)
       let arrival =
-        switch input.receive(near.fd) {
+        switch input.receive(near.fd.borrowed) {
         case .message: "message"
         case .nothing: "nothing"
         case .end: "end"

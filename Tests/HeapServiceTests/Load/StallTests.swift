@@ -34,6 +34,21 @@ import Testing
     try scene.expectUnharmed()
   }
 
+  /// The answer lies in its socket, and holds a buffer and its descriptor.
+  @Test func `who leaves one answer unread is dropped, and whoever waits is not`() throws {
+    let scene = try Scene(configuration: "stall-seconds = 1")
+    do {
+      let peer = try Peer()
+      let waiting = try WireClient.heap(scene.daemon)
+      try deleteHeld(by: peer, waiting)
+      let client = try WireClient.heap(scene.daemon)
+      try client.send(GoodMessage.allocate.bytes)
+      try scene.daemon.expectLog("client dropped: it does not read replies", "unread=1")
+      #expect(try waiting.refusal(size: 0) == .invalidArgs)
+    }
+    try scene.expectUnharmed()
+  }
+
   @Test func `who reads late gets every answer`() throws {
     let scene = try Scene(configuration: "stall-seconds = 1000")
     do {

@@ -1,3 +1,4 @@
+import HeapProtocol
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -81,7 +82,7 @@ import Testing
     try daemon.expectLog("watch refused", "buffer=lh:7.1")
     // It costs that request, and the connection goes on.
     #expect(try observer.awaitRefusal(OddFile.memfd()) == .notFound)
-    let tracker = try OddFile.memfd()
+    let tracker = try OddFile.pipe().write
     try observer.attach(tracker, to: 7, remaining: 0)
     #expect(throws: Refusal(code: .noResources)) {
       try observer.attach(tracker, to: 7, remaining: 0)
@@ -91,6 +92,24 @@ import Testing
     try heap.sendDelete(1, buffers[1])
     #expect(try heap.epitaph() == .noResources)
     withExtendedLifetime(buffers) {}
+  }
+
+  /// To whoever keeps it, a report is memory of the service as any buffer.
+  @Test func `a report that is kept is on its reader's account`() throws {
+    let daemon = try Daemon(configuration: "connection-bytes = \(2 * pageSize)\n")
+    let observer = try WireClient.observer(daemon)
+    func report() throws -> SharedFD? {
+      let reply = try observer.ask { GetStatusRequest().encode(transactionID: $0, into: &$1) }
+      return reply.handles.first
+    }
+    var kept: [SharedFD] = []
+    for _ in 0..<2 { kept.append(try #require(try report())) }
+    #expect(try report() == nil)
+    try daemon.expectLog("status refused", "connection's quota")
+    // It is a buffer of nobody's heap.
+    #expect(try observer.info(kept[0]) == nil)
+    kept.removeLast()
+    #expect(try eventually { try report() != nil })
   }
 
   @Test func `what can never be served is no matter of quotas`() throws {

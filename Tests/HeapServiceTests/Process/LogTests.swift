@@ -21,6 +21,7 @@ import Testing
       HeapUnderTest.all().contains { $0.kind == .dmaHeap }
       ? "serving the kernel's dma-buf heaps, because this machine has them: "
       : "serving the embedded memfd heap, because this machine has no /dev/dma_heap"
+    try daemon.expectLog(served)
     let lines = daemon.log.split(separator: "\n").filter { $0.contains("serving") }
     #expect(lines.count == 1 && lines.allSatisfy { $0.contains(served) }, "\(daemon.log)")
   }

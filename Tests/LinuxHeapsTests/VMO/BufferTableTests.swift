@@ -105,8 +105,8 @@ extension BufferTable {
 
   // MARK: Collections' lifetimes
 
-  private static func tracker(_ remaining: UInt32) throws -> LifetimeTracker {
-    LifetimeTracker(try Memfd.create("tracker", size: 0), buffersRemaining: remaining)
+  private static func tracker(_ remaining: UInt32) -> LifetimeTracker {
+    LifetimeTracker(buffersRemaining: remaining) {}
   }
 
   @Test(
@@ -126,7 +126,7 @@ extension BufferTable {
     let places = (0..<UInt64(buffers)).map {
       table.reserve(BufferKey(bufferCollectionID: 7, bufferIndex: $0), in: heap)!
     }
-    let tracker = try Self.tracker(remaining)
+    let tracker = Self.tracker(remaining)
     let isDueAtOnce = table.attach(tracker, to: 7, of: heap)
     #expect(isDueAtOnce == (ends == 0))
     for (end, place) in zip(1..., places) {
@@ -139,13 +139,13 @@ extension BufferTable {
     var table = BufferTable(.init())
     let heap = HeapNumber.next()
     var places = [table.reserve(Self.key, in: heap)!]
-    let isDue = table.attach(try Self.tracker(0), to: 0, of: heap)
+    let isDue = table.attach(Self.tracker(0), to: 0, of: heap)
     #expect(!isDue)
     places += (1...2).map {
       table.reserve(BufferKey(bufferCollectionID: 0, bufferIndex: $0), in: heap)!
     }
     for remaining: UInt32 in [1, 0, 2] {
-      let isDue = table.attach(try Self.tracker(remaining), to: 0, of: heap)
+      let isDue = table.attach(Self.tracker(remaining), to: 0, of: heap)
       #expect(!isDue)
     }
     let dues = places.map { table.gone($0)?.trackers.map(\.buffersRemaining) }
