@@ -1,4 +1,4 @@
-# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | bench
+# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | model | bench
 # make kernel-bench KERNEL=next | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
@@ -19,14 +19,15 @@ SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 BENCH_PACKAGES := $(PACKAGES) binutils valgrind
+MODEL_PACKAGES := spin gcc libc6-dev
 PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
-  sanitize bench kernel-bench lint docs build setup-swift-6.2 \
+  sanitize model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
-  setup-package-test setup-bench setup-test clean
+  setup-package-test setup-bench setup-model setup-test clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -43,8 +44,9 @@ test: lint built setup-kernel setup-systemd setup-package-test
 	Tests/Kernel/images.sh next stock-next
 	@Tests/run.sh test
 
-# That and all else: more kernels, whole storms, every test inside `next`, sanitizers, documentation, benchmarks, Swift 6.2.
-test-all: lint built setup-kernel setup-systemd setup-package-test setup-swift-6.2
+# That and all else: more kernels, whole storms, every test inside `next`, sanitizers, the model, documentation, benchmarks,
+# Swift 6.2.
+test-all: lint built setup-kernel setup-systemd setup-package-test setup-swift-6.2 setup-model
 	Tests/Kernel/images.sh next stock-next lts stock
 	@Tests/run.sh test-all
 
@@ -84,6 +86,10 @@ sanitize: setup-test
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
+
+# heapd's buffers in Promela, in every order of their steps.
+model: setup-model
+	Tests/Model/check.sh
 
 # Fails when a target is missed. BENCH takes heap-bench's options: Benchmarks/README.md.
 bench: ship setup-bench
@@ -145,6 +151,9 @@ setup-package-test:
 
 setup-bench:
 	@Tests/Kernel/install.sh $(BENCH_PACKAGES)
+
+setup-model:
+	@Tests/Kernel/install.sh $(MODEL_PACKAGES)
 
 setup-swift-6.2:
 	@Tests/Kernel/install.sh $(SWIFT_6_2_PACKAGES)
