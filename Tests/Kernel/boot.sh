@@ -21,6 +21,9 @@ cameras="vivid.n_devs=3 vivid.node_types=0x1,0x1,0x1 vivid.allocators=1,0,0 vivi
 # (Documentation/filesystems/9p.rst). A process starts in three quarters of the time.
 root="rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288,cache=loose"
 
+# Control groups are charged for the system heap's memory where the kernel can do so (7.3): ControlGroupLimitTests.
+accounting="dma_heap.mem_accounting=1"
+
 say "booting $(cat "$image/release")"
 virtualisation=--disable-kvm
 if has_virtualisation "$image"; then virtualisation=; fi
@@ -30,7 +33,7 @@ trap 'rm -f "$output"' EXIT
 status=0
 # Through a pipe: virtme-ng truncates and overwrites a regular file.
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory 2G --cwd "$PWD" \
-  --append "loglevel=3 $guest_parameters" --append "$root" --append "$cameras" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
+  --append "loglevel=3 $guest_parameters" --append "$root" --append "$cameras $accounting" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
   --exec "echo 'the guest is up'; PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | tee "$output" || status=$?
 grep -q '^the guest is up' "$output" || die "the guest did not come as far as its command; QEMU or virtme-ng ended with $status"
 exit "$status"

@@ -6,9 +6,9 @@ enum MemoryExamination {
   private static let least: UInt64 = 16 << 20
 
   static func findings(_ machine: Machine) -> [Finding] {
-    let groups = ControlGroup(machine.files)
+    let groups = ControlGroup(root: machine.files.root)
     return [available(machine), charging(machine), limit(machine, groups)].compactMap { $0 }
-      + deviceLimit(groups)
+      + deviceLimits(machine, groups)
   }
 
   private static func available(_ machine: Machine) -> Finding {
@@ -57,129 +57,36 @@ enum MemoryExamination {
   }
 
   private static func limit(_ machine: Machine, _ groups: ControlGroup) -> Finding? {
-    guard let limit = groups.memory else { return nil }
+    let total = (try? MachineMemory.read(machine.files.path(MachineMemory.file)))?.total ?? .max
+    let limits = ((try? groups.limits()) ?? []).filter { $0.bytes < total }
+    guard let limit = limits.min(by: { $0.available < $1.available }) else { return nil }
+    let path = "\(limit.directory)/\(limit.file)"
     let heapsAreOut = !machine.heaps.contains(where: \.isOpen)
     let counts = isCharged(machine) || heapsAreOut
     let whose = isCharged(machine) ? "heaps, memfd and udmabuf" : "memfd and udmabuf"
-    let isTight = limit.left < least
+    let isTight = limit.available < least
     return Finding(
       isTight && counts ? .broken : .warning, .memory, "cgroup.memory-limit",
-      seen:
-        "\(limit.path) is \(limit.bytes.asByteCount), of which \(limit.left.asByteCount) are left",
-      why: "buffers of \(whose) count: one that goes beyond it has a process of the group killed",
-      fix: limit.path.hasSuffix("memory.max")
-        ? "echo max | sudo tee \(limit.path)  # or MemoryMax=infinity in the unit, --memory of the container"
-        : "echo -1 | sudo tee \(limit.path)  # or --memory of the container")
+      seen: "\(path) is \(limit.bytes.asByteCount), of which \(limit.left.asByteCount) are left",
+      why:
+        "buffers of \(whose) count: requests that would leave less than \(limit.margin.asByteCount) are refused",
+      fix: limit.file == "memory.limit_in_bytes"
+        ? "echo -1 | sudo tee \(path)  # or --memory of the container"
+        : "echo max | sudo tee \(path)  # or MemoryMax=infinity in the unit, --memory of the container"
+    )
   }
 
-  private static func deviceLimit(_ groups: ControlGroup) -> [Finding] {
-    groups.deviceMemory.map { path, line in
-      let region = line.prefix { $0 != " " }
-      return Finding(
-        .warning, .memory, "cgroup.device-memory-limit", seen: "\(path) limits \(line) bytes",
-        why: "a driver that charges this region refuses buffers beyond it",
-        fix: "echo '\(region) max' | sudo tee \(path)")
+  /// `REGION LIMIT` of the dmem controller (Linux 6.14).
+  private static func deviceLimits(_ machine: Machine, _ groups: ControlGroup) -> [Finding] {
+    ((try? groups.directories()) ?? []).map { "\($0)/dmem.max" }.flatMap { path in
+      (machine.files.text(path) ?? "").split(separator: "\n").filter { !$0.hasSuffix(" max") }
+        .map { line in
+          let region = line.prefix { $0 != " " }
+          return Finding(
+            .warning, .memory, "cgroup.device-memory-limit", seen: "\(path) limits \(line) bytes",
+            why: "a driver that charges this region refuses buffers beyond it",
+            fix: "echo '\(region) max' | sudo tee \(path)")
+        }
     }
-  }
-}
-
-/// The control groups of this process, from its own up to the root (cgroups(7)).
-private struct ControlGroup {
-  struct Limit {
-    /// The file that has it.
-    let path: String
-    let bytes: UInt64
-    let used: UInt64
-    /// What the next `bytes` may take: pages of files count as used, and are given up first.
-    var left: UInt64 { bytes - min(bytes, used) }
-  }
-
-  /// The tightest limit on memory; nil where there is none.
-  let memory: Limit?
-  /// `REGION LIMIT` of the dmem controller (Linux 6.14), with the file that has it.
-  let deviceMemory: [(path: String, line: String)]
-
-  init(_ files: MachineFiles) {
-    let total = (try? MachineMemory.read(files.path(MachineMemory.file)))?.total ?? .max
-    let directories = Self.directories(files, controller: nil)
-    let limits =
-      directories.compactMap {
-        Self.limit(files, $0, "memory.max", "memory.current", cache: "inactive_file")
-      }
-      + Self.directories(files, controller: "memory").compactMap {
-        Self.limit(
-          files, $0, "memory.limit_in_bytes", "memory.usage_in_bytes", cache: "total_inactive_file")
-      }
-    // Version 1 writes no limit as a number near 2^63.
-    memory = limits.filter { $0.bytes < total }.min { $0.left < $1.left }
-    deviceMemory = directories.map { "\($0)/dmem.max" }.flatMap { path in
-      (files.text(path) ?? "").split(separator: "\n").filter { !$0.hasSuffix(" max") }
-        .map { (path: path, line: String($0)) }
-    }
-  }
-
-  private static func limit(
-    _ files: MachineFiles, _ directory: String, _ limit: String, _ usage: String, cache: String
-  ) -> Limit? {
-    let path = "\(directory)/\(limit)"
-    guard let bytes = files.number(path) else { return nil }
-    let used = files.number("\(directory)/\(usage)") ?? 0
-    let statistics = files.text("\(directory)/memory.stat") ?? ""
-    let cached =
-      statistics.split(separator: "\n").first { $0.hasPrefix("\(cache) ") }
-      .flatMap { UInt64($0.dropFirst(cache.count + 1)) } ?? 0
-    return Limit(path: path, bytes: bytes, used: used - min(used, cached))
-  }
-
-  /// Own group first, the root last. `controller` nil is version 2.
-  private static func directories(_ files: MachineFiles, controller: String?) -> [String] {
-    guard let group = group(files, controller), let mount = mount(files, controller) else {
-      return []
-    }
-    // A container's mount may show only its own part of the tree.
-    var path = group
-    if mount.root != "/", path.hasPrefix(mount.root) { path.removeFirst(mount.root.count) }
-    if !files.exists(mount.point + path) { path = "" }
-    var directories: [String] = []
-    while true {
-      while path.hasSuffix("/") { path.removeLast() }
-      directories.append(mount.point + path)
-      guard let slash = path.lastIndex(of: "/") else { return directories }
-      path = String(path[..<slash])
-    }
-  }
-
-  /// `HIERARCHY:CONTROLLERS:PATH`; version 2 has neither of the first two.
-  private static func group(_ files: MachineFiles, _ controller: String?) -> String? {
-    for line in (files.text("/proc/self/cgroup") ?? "").split(separator: "\n") {
-      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-      guard fields.count == 3 else { continue }
-      if controller.map({ fields[1].split(separator: ",").contains(Substring($0)) })
-        ?? fields[1].isEmpty
-      {
-        return String(fields[2])
-      }
-    }
-    return nil
-  }
-
-  /// Where the hierarchy is mounted, and which of its groups is that mount's root (proc(5)).
-  private static func mount(
-    _ files: MachineFiles, _ controller: String?
-  ) -> (root: String, point: String)? {
-    for line in (files.text("/proc/self/mountinfo", limit: 1 << 20) ?? "").split(separator: "\n") {
-      // Optional fields stand before the dash.
-      let words = line.split(separator: " ")
-      guard words.count >= 5, let dash = words.firstIndex(of: "-") else { continue }
-      let source = words[(dash + 1)...]
-      guard let type = source.first else { continue }
-      let options = (source.count > 2 ? source.last! : "").split(separator: ",")
-      if controller.map({ type == "cgroup" && options.contains(Substring($0)) })
-        ?? (type == "cgroup2")
-      {
-        return (String(words[3]), String(words[4]))
-      }
-    }
-    return nil
   }
 }

@@ -4,8 +4,13 @@ internal import SystemPackage
 ///
 /// The system heap refuses no size: it takes pages until the out-of-memory killer runs. So a request
 /// is held against what the kernel says is available, against the contiguous region it would come
-/// from, and against a budget. Heaps that share one value share its figures; by default all of a
-/// process do.
+/// from, against what the process's control groups leave, and against a budget. Heaps that share one
+/// value share its figures; by default all of a process do.
+///
+/// Control groups count memfds and udmabufs, and the system heap where the kernel charges it
+/// (`dma_heap.mem_accounting=1`). Of each level's limit, `memory.max` or `memory.high`, a sixteenth is left
+/// free: other processes of the group take memory too, and the kernel's figures lag a little. Pages
+/// of files that can be dropped are not counted, what would have to be swapped out is.
 public final class Admission: Sendable {
   /// Without a budget, and with a floor of a sixteenth of the machine's memory.
   public static let standard = Admission()
@@ -14,31 +19,49 @@ public final class Admission: Sendable {
     var live: UInt64 = 0
     /// Admitted, and not yet seen in the kernel's figures.
     var underway: UInt64 = 0
+    /// As much of that as a control group is charged for; promises all are.
+    var chargedUnderway: UInt64 = 0
     /// Promised and taken page by page at first use.
     var promised: UInt64 = 0
     /// Whose pages are promised.
     var promises: [ObjectIdentifier: any PromisedPages] = [:]
-    var reading: Reading?
+    var machine: Reading<MachineMemory>?
+    /// Of the level that leaves least; nil in it where none has a limit.
+    var group: Reading<ControlGroup.Limit?>?
+
+    mutating func settle(_ size: UInt64, isCharged: Bool) {
+      underway -= size
+      if isCharged { chargedUnderway -= size }
+    }
+
+    /// What is underway, and each promise as far as it was not kept yet: slower to learn than what was promised.
+    func open(besides underway: UInt64) -> UInt64 {
+      promises.values.reduce(underway) { $0 + $1.untouchedBytes }
+    }
   }
 
   /// A reading of the kernel's figures, which costs more than a small allocation.
-  private struct Reading {
-    let memory: MachineMemory
-    /// Bytes admitted on its strength.
-    var spent: UInt64 = 0
+  private struct Reading<Figures: Sendable> {
+    let figures: Figures
+    /// Bytes admitted on its strength, those that it was made for included.
+    var spent: UInt64
     private let time = MonotonicTime.now
 
-    init(_ memory: MachineMemory) { self.memory = memory }
+    init(_ figures: Figures, for size: UInt64) {
+      self.figures = figures
+      spent = size
+    }
 
-    /// A few small requests may lean on one reading: a sixteenth of the headroom, for 50 ms.
-    func covers(_ size: UInt64, headroom: UInt64) -> Bool {
+    /// A few small requests may lean on one reading: a sixteenth of the headroom, for a while.
+    func covers(_ size: UInt64, headroom: UInt64, milliseconds: UInt64) -> Bool {
       let age = MonotonicTime.now.nanoseconds - time.nanoseconds
-      return age < 50_000_000 && size <= (headroom / 16).less(spent)
+      return age < milliseconds * 1_000_000 && size <= (headroom / 16).less(spent)
     }
   }
 
   private let floor: UInt64?
   private let budget: UInt64?
+  private let group: @Sendable () throws(Errno) -> ControlGroup.Limit?
   private let memory: @Sendable () throws(Errno) -> MachineMemory
   private let state = Guarded(State())
 
@@ -47,15 +70,21 @@ public final class Admission: Sendable {
   ///     sixteenth of its memory.
   ///   - budget: The most bytes that may be live at once; nil for no limit.
   public convenience init(floor: UInt64? = nil, budget: UInt64? = nil) {
-    self.init(floor: floor, budget: budget) { () throws(Errno) in try MachineMemory.read() }
+    let groups = ControlGroup()
+    self.init(
+      floor: floor, budget: budget, group: { () throws(Errno) in try groups.tightest() }
+    ) { () throws(Errno) in try MachineMemory.read() }
   }
 
-  /// The seam for tests: a machine of any size.
+  /// The seam for tests: a machine of any size, and a group with any limit.
   init(
-    floor: UInt64?, budget: UInt64?, memory: @escaping @Sendable () throws(Errno) -> MachineMemory
+    floor: UInt64?, budget: UInt64?,
+    group: @escaping @Sendable () throws(Errno) -> ControlGroup.Limit? = { nil },
+    memory: @escaping @Sendable () throws(Errno) -> MachineMemory
   ) {
     self.floor = floor
     self.budget = budget
+    self.group = group
     self.memory = memory
   }
 
@@ -66,6 +95,8 @@ public final class Admission: Sendable {
   enum Source {
     /// Taken at once, and never from contiguous regions, which only movable pages may borrow.
     case pages
+    /// The same, and no control group is charged for them.
+    case unchargedPages
     /// Taken one by one when they are first written.
     case pagesAtFirstUse
     case region(CMARegion)
@@ -73,6 +104,12 @@ public final class Admission: Sendable {
     case nothing
 
     fileprivate var isMovable: Bool { if case .pagesAtFirstUse = self { true } else { false } }
+    fileprivate var isCharged: Bool {
+      switch self {
+      case .pages, .pagesAtFirstUse: true
+      case .unchargedPages, .region, .nothing: false
+      }
+    }
   }
 
   func admit(
@@ -91,11 +128,13 @@ public final class Admission: Sendable {
           fix: "close buffers or raise the budget")
       }
       switch source {
-      case .pages, .pagesAtFirstUse:
+      case .pages, .unchargedPages, .pagesAtFirstUse:
         if let shortage = try shortage(size, source, &state, operation()) {
           throw refusal(shortage, fix: "close buffers, ask for less, or lower the floor")
         }
+        if source.isCharged { try admitToGroup(size, &state, operation()) }
         state.underway += size
+        if source.isCharged { state.chargedUnderway += size }
         isUnderway = true
       case .region(let region) where size > region.available ?? region.total:
         throw refusal(
@@ -105,12 +144,14 @@ public final class Admission: Sendable {
       case .region, .nothing: break
       }
       state.live += size
-      return Charge(admission: self, size: size, isUnderway: isUnderway)
+      return Charge(
+        admission: self, size: size, isUnderway: isUnderway, isCharged: source.isCharged)
     }
     return Grant(charge)
   }
 
-  /// Holds a request of pages that are taken at once against the machine's memory, its floor and the budget.
+  /// Holds a request of pages that are taken at once against the machine's memory, its floor, the limits of
+  /// control groups and the budget.
   ///
   /// - Parameters:
   ///   - size: Bytes, a multiple of ``pageSize``.
@@ -123,7 +164,7 @@ public final class Admission: Sendable {
   /// For memory that is there already.
   func take(_ size: UInt64) -> Charge {
     state.withLock { $0.live += size }
-    return Charge(admission: self, size: size, isUnderway: false)
+    return Charge(admission: self, size: size, isUnderway: false, isCharged: false)
   }
 
   /// Why the machine cannot serve the pages; nil where it can.
@@ -135,17 +176,17 @@ public final class Admission: Sendable {
       memory.available(movable: movable).less(floor(of: memory)).less(spoken)
     }
     let spoken = state.underway + state.promised
-    if let reading = state.reading,
-      reading.covers(size, headroom: headroom(reading.memory, besides: spoken))
+    if let reading = state.machine,
+      reading.covers(
+        size, headroom: headroom(reading.figures, besides: spoken), milliseconds: 50)
     {
-      state.reading?.spent += size
+      state.machine?.spent += size
       return nil
     }
     let machine = try attempt(operation(), at: "/proc/meminfo") { () throws(Errno) in try memory() }
-    state.reading = Reading(machine)
+    state.machine = Reading(machine, for: size)
     if size > headroom(machine, besides: spoken) {
-      // Each promise as far as it was not kept yet: slower to learn, so only where it matters.
-      let open = state.promises.values.reduce(state.underway) { $0 + $1.untouchedBytes }
+      let open = state.open(besides: state.underway)
       if size > headroom(machine, besides: open) {
         return "\(machine.available(movable: movable).asByteCount) are available, less a floor of "
           + floor(of: machine).asByteCount
@@ -153,6 +194,36 @@ public final class Admission: Sendable {
       }
     }
     return nil
+  }
+
+  /// Holds a request against the control group with the least left.
+  private func admitToGroup(
+    _ size: UInt64, _ state: inout State, _ operation: @autoclosure () -> String
+  ) throws(HeapError) {
+    func headroom(_ limit: ControlGroup.Limit?, besides spoken: UInt64) -> UInt64 {
+      (limit?.available ?? .max).less(spoken)
+    }
+    let spoken = state.chargedUnderway + state.promised
+    // A limit can be set at any time: 16 MiB at most before it is seen.
+    if let reading = state.group,
+      reading.covers(
+        size, headroom: min(headroom(reading.figures, besides: spoken), 256 << 20),
+        milliseconds: 1000)
+    {
+      state.group?.spent += size
+      return
+    }
+    let limit = try attempt(operation(), at: ControlGroup.file) { () throws(Errno) in try group() }
+    state.group = Reading(limit, for: size)
+    guard let limit, size > headroom(limit, besides: spoken) else { return }
+    let open = state.open(besides: state.chargedUnderway)
+    guard size > headroom(limit, besides: open) else { return }
+    throw HeapError(
+      .noMemory, operation(), at: limit.directory,
+      cause: "\(limit.file) is \(limit.bytes.asByteCount), of which "
+        + "\(limit.left.asByteCount) are left, less a margin of \(limit.margin.asByteCount)"
+        + (open > 0 ? " and \(open.asByteCount) promised to others" : ""),
+      fix: "close buffers, ask for less, or raise the limit of the control group")
   }
 
   private func floor(of machine: MachineMemory) -> UInt64 { floor ?? machine.total / 16 }
@@ -190,26 +261,31 @@ public final class Admission: Sendable {
     private let size: UInt64
     /// Not seen in the kernel's figures yet.
     private var isUnderway: Bool
+    /// To a control group.
+    private let isCharged: Bool
     fileprivate var promise: ObjectIdentifier?
 
-    fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool) {
+    fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool, isCharged: Bool) {
       unsafe self.admission = .passRetained(admission)
       self.size = size
       self.isUnderway = isUnderway
+      self.isCharged = isCharged
     }
 
     fileprivate mutating func settle() {
       guard isUnderway else { return }
       isUnderway = false
-      unsafe admission.takeUnretainedValue().state.withLock { [size] in $0.underway -= size }
+      unsafe admission.takeUnretainedValue().state.withLock { [size, isCharged] in
+        $0.settle(size, isCharged: isCharged)
+      }
     }
 
     fileprivate mutating func watch(_ pages: any PromisedPages) {
       guard isUnderway else { return }
       isUnderway = false
       promise = ObjectIdentifier(pages)
-      unsafe admission.takeUnretainedValue().state.withLock { [size] state in
-        state.underway -= size
+      unsafe admission.takeUnretainedValue().state.withLock { [size, isCharged] state in
+        state.settle(size, isCharged: isCharged)
         state.promised += size
         state.promises[ObjectIdentifier(pages)] = pages
       }
@@ -220,7 +296,7 @@ public final class Admission: Sendable {
       _ = unsafe admission.takeRetainedValue().state.withLock {
         [self] state -> (any PromisedPages)? in
         state.live -= size
-        if isUnderway { state.underway -= size }
+        if isUnderway { state.settle(size, isCharged: isCharged) }
         guard let promise else { return nil }
         state.promised -= size
         return state.promises.removeValue(forKey: promise)

@@ -111,6 +111,113 @@ import Testing
     #expect(Self.refusal(admission, 1 << 62, from: .nothing) == nil)
   }
 
+  // MARK: A control group's limit
+
+  private static func limit(_ bytes: UInt64, used: UInt64 = 0) -> ControlGroup.Limit {
+    .init(
+      directory: "/sys/fs/cgroup/a", file: "memory.max", bytes: bytes * mebibyte,
+      used: used * mebibyte)
+  }
+
+  @Test(arguments: [.pages, .pagesAtFirstUse] as [Admission.Source])
+  func `what a group is charged for has to fit its limit`(_ source: Admission.Source) {
+    let admission = Admission(on: .of(available: 1024), in: Self.limit(64, used: 20))
+    #expect(Self.refusal(admission, 40 * mebibyte, from: source) == nil)
+    let error = Self.refusal(admission, 40 * mebibyte + pageSize, from: source)
+    #expect(error?.code == .noMemory)
+    #expect(error?.path?.string == "/sys/fs/cgroup/a")
+    #expect(
+      error?.cause == "memory.max is 64 MiB, of which 44 MiB are left, less a margin of 4 MiB")
+    #expect(error?.fix?.isEmpty == false)
+    #expect(admission.liveBytes == 0)
+  }
+
+  @Test(arguments: [.unchargedPages, .nothing, .region(region)] as [Admission.Source])
+  func `what a group is not charged for does not`(_ source: Admission.Source) throws {
+    let admission = Admission(on: .of(available: 1024), in: Self.limit(1, used: 1))
+    let other = try admission.admit(2 * mebibyte, from: source, Self.operation)
+    other.giveBack()
+    #expect(Self.refusal(admission, pageSize)?.code == .noMemory)
+  }
+
+  @Test func `only what is charged is spoken for in a group`() throws {
+    let admission = Admission(on: .of(available: 1024), in: Self.limit(64))
+    let uncharged = try admission.admit(512 * mebibyte, from: .unchargedPages, Self.operation)
+    let charged = try admission.admit(30 * mebibyte, from: .pages, Self.operation)
+    #expect(
+      Self.refusal(admission, 31 * mebibyte)?.cause
+        == "memory.max is 64 MiB, of which 64 MiB are left, less a margin of 4 MiB"
+        + " and 30 MiB promised to others")
+    #expect(Self.refusal(admission, 30 * mebibyte) == nil)
+    // Settled, it shows in the group's own figures.
+    charged.settled().end()
+    uncharged.giveBack()
+    #expect(Self.refusal(admission, 60 * mebibyte) == nil)
+  }
+
+  @Test func `small requests do not have a group read`() throws {
+    let readings = Guarded(0)
+    let admission = Admission(
+      floor: 0, budget: nil,
+      group: { () throws(Errno) in
+        readings.withLock { $0 += 1 }
+        return nil
+      }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    for _ in 0..<1000 {
+      try admission.admit(pageSize, from: .pages, Self.operation).giveBack()
+    }
+    // Every second, and here every 16 MiB.
+    #expect(readings.withLock { $0 } < 10)
+    for _ in 0..<100 {
+      try admission.admit(2 * mebibyte, from: .unchargedPages, Self.operation).giveBack()
+    }
+    #expect(readings.withLock { $0 } < 10)
+  }
+
+  @Test func `after a large request a group is read again`() throws {
+    let readings = Guarded(0)
+    let limit = Self.limit(64)
+    let admission = Admission(
+      floor: 0, budget: nil,
+      group: { () throws(Errno) in
+        readings.withLock { $0 += 1 }
+        return limit
+      }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    let charge = try admission.admit(50 * mebibyte, from: .pages, Self.operation).settled()
+    #expect(readings.withLock { $0 } == 1)
+    #expect(Self.refusal(admission, pageSize) == nil)
+    #expect(readings.withLock { $0 } == 2)
+    #expect(Self.refusal(admission, pageSize) == nil)
+    #expect(readings.withLock { $0 } == 2)
+    charge.end()
+  }
+
+  @Test func `16 MiB at most pass before a new limit is seen`() throws {
+    let limit = Guarded<ControlGroup.Limit?>(nil)
+    let admission = Admission(
+      floor: 0, budget: nil, group: { () throws(Errno) in limit.withLock { $0 } },
+      memory: { () throws(Errno) in .of(available: 1 << 20) })
+    #expect(Self.refusal(admission, mebibyte) == nil)
+    limit.withLock { $0 = Self.limit(64, used: 64) }
+    #expect(Self.refusal(admission, 17 * mebibyte)?.code == .noMemory)
+    limit.withLock { $0 = nil }
+    #expect(Self.refusal(admission, 17 * mebibyte) == nil)
+    limit.withLock { $0 = Self.limit(64, used: 64) }
+    let passed = (0..<17).count { _ in Self.refusal(admission, mebibyte) == nil }
+    #expect(passed <= 16)
+  }
+
+  @Test func `a group that cannot be read is an error`() {
+    let admission = Admission(
+      floor: 0, budget: nil, group: { () throws(Errno) in throw .tooManyOpenFiles },
+      memory: { () throws(Errno) in .of(available: 100) })
+    let error = Self.refusal(admission, mebibyte)
+    #expect(error?.code == .noResources)
+    #expect(error?.path?.string == "/proc/self/cgroup")
+    #expect(admission.liveBytes == 0)
+    #expect(Self.refusal(admission, mebibyte, from: .unchargedPages) == nil)
+  }
+
   @Test func `a machine that tells nothing is an error`() {
     let admission = Admission(floor: 0, budget: nil) { () throws(Errno) in throw .permissionDenied }
     let error = Self.refusal(admission, mebibyte)
@@ -123,7 +230,12 @@ import Testing
 
 extension Admission {
   /// For a machine whose figures stay as they are.
-  convenience init(floor: UInt64? = 0, budget: UInt64? = nil, on machine: MachineMemory) {
-    self.init(floor: floor, budget: budget) { machine }
+  convenience init(
+    floor: UInt64? = 0, budget: UInt64? = nil, on machine: MachineMemory,
+    in group: ControlGroup.Limit? = nil
+  ) {
+    self.init(
+      floor: floor, budget: budget, group: { () throws(Errno) in group },
+      memory: { () throws(Errno) in machine })
   }
 }

@@ -70,7 +70,11 @@ final class HeapCandidate: Sendable {
 
   /// Regions are laid out when the machine boots, so that which one it is, and how large, stays so.
   var source: Admission.Source {
-    guard role == .contiguous else { return .pages }
+    switch role {
+    case .contiguous: break
+    case .protected: return .unchargedPages
+    case .system, .other: return ControlGroup.chargesHeaps ? .pages : .unchargedPages
+    }
     let found: CMARegion? = region.withLock { region in
       if case .unknown = region { region = Self.find(name, in: catalog) }
       switch region {
@@ -81,7 +85,7 @@ final class HeapCandidate: Sendable {
         return whole
       }
     }
-    return found.map { .region($0) } ?? .pages
+    return found.map { .region($0) } ?? .unchargedPages
   }
 
   private static func find(_ name: String, in catalog: HeapCatalog) -> Region {
