@@ -10,8 +10,8 @@ KERNEL ?= next
 HEAPCTL := .build/debug/heapctl
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
-# The report's page is tested in a browser, and Python is another hand than this package's.
-TEST_PACKAGES := $(PACKAGES) chromium python3
+# The report's page is tested in a browser, Python is another hand than this package's, and strace has calls fail.
+TEST_PACKAGES := $(PACKAGES) chromium python3 strace
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs

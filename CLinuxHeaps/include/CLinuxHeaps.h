@@ -158,6 +158,10 @@ int CLinuxHeaps_bpf_missed(int program, uint64_t *_Nonnull count);
 /// Gives up CAP_BPF and CAP_PERFMON (capabilities(7)) for good: of the calling thread, so before there are others.
 int CLinuxHeaps_drop_bpf_capabilities(void);
 
+/// The program's arguments as main got them, without /proc, the first `count` of the array; NULL where the C library does not
+/// tell (musl).
+char *_Nonnull *_Nullable CLinuxHeaps_arguments(int *_Nonnull count);
+
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 

@@ -47,18 +47,19 @@ public final class HeapServer: Sendable {
   ///
   /// - Parameters:
   ///   - sockets: Where the clients are.
-  ///   - policy: What they may have; ``reload(_:)`` changes it.
+  ///   - policy: What they may have, ``Policy/init()`` where nil; ``reload(_:)`` changes it.
   ///   - log: Where refusals and the server's own troubles go.
   ///   - heap: Makes the memory. What is served stands in the server's own table, and not in the heap's `buffers`.
   ///   - heapName: What the status calls the heap.
   ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
-  /// - Throws: `noResources` where the process may open no more files.
+  /// - Throws: `noResources` where the process may open no more files; without `policy` what ``Policy/init()`` does.
   public init(
-    sockets: Sockets, policy: Policy = Policy(), manager: ServiceManager? = nil,
+    sockets: Sockets, policy: Policy? = nil, manager: ServiceManager? = nil,
     inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"),
     heap: any LocalHeap, heapName: String
   ) throws(HeapError) {
+    let policy = if let policy { policy } else { try Policy() }
     self.sockets = sockets
     self.policy = policy
     self.manager = manager
@@ -68,6 +69,17 @@ public final class HeapServer: Sendable {
     self.heap = heap
     mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
     closes = policy.hearsCloses ? Self.load(log) : nil
+  }
+
+  /// Buffers' references are counted in /proc/self/fdinfo, and memfds opened anew in /proc/self/fd.
+  private func checkProc() throws(HeapError) {
+    let path = "/proc/self/fdinfo/\(mailbox.descriptor)"
+    do throws(Errno) { _ = try SmallFile.read(path) } catch {
+      throw HeapError(
+        error, "count the references to buffers", at: path,
+        cause: "/proc does not tell of this process: no buffer would ever be free again",
+        fix: "mount /proc")
+    }
   }
 
   private static func load(_ log: Logger) -> DMABufCloses? {
@@ -84,8 +96,13 @@ public final class HeapServer: Sendable {
   /// Serves until ``stop()``; on return every request that was under way is answered.
   ///
   /// - Parameter signals: A stop of theirs ends it too; nil where the program handles signals otherwise.
-  /// - Throws: `noResources` where the process may open no more files or start no more threads.
+  /// - Throws: `noResources` where the process may open no more files or start no more threads, another code where
+  ///   /proc or the limit of open files cannot be read.
   public func run(_ signals: Signals? = nil) throws(HeapError) {
+    defer {
+      for listener in [sockets.heap, sockets.observer, sockets.metrics] { listener?.removeFile() }
+    }
+    try checkProc()
     let inherited = self.inherited.withLock { inherited in
       defer { inherited = [] }
       return inherited
@@ -98,7 +115,6 @@ public final class HeapServer: Sendable {
     }
     loop.takeOver(inherited)
     loop.run()
-    for listener in [sockets.heap, sockets.observer, sockets.metrics] { listener?.removeFile() }
   }
 
   /// Takes no new requests, answers those under way, and ends. From any thread.

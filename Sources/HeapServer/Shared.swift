@@ -8,7 +8,7 @@ struct Shared {
   let deadlines = Deadlines()
   let accounts: Accounts
   let metrics = ServerMetrics()
-  let descriptors = DescriptorBudget()
+  let descriptors: DescriptorBudget
   let disposer: Disposer
   let workers: Workers
   let mailbox: Mailbox
@@ -19,6 +19,7 @@ struct Shared {
   init(_ policy: Policy, _ mailbox: Mailbox, _ log: Logger) throws(Errno) {
     poller = try Poller()
     accounts = Accounts(policy)
+    descriptors = try DescriptorBudget()
     disposer = try Disposer(descriptors)
     workers = try Workers()
     self.mailbox = mailbox

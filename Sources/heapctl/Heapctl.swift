@@ -29,6 +29,15 @@ struct Heapctl: AsyncParsableCommand {
       Completion.self,
       DemoPartnerProcess.self,
     ])
+
+  static func main() async {
+    do {
+      await main(Array(try ProgramArguments.read().dropFirst()))
+    } catch {
+      complain("\(error)")
+      exit(withError: Ending.noHeap)
+    }
+  }
 }
 
 /// How heapctl ends, by sysexits(3).

@@ -12,7 +12,9 @@ internal import SystemPackage
 enum Heapd {
   static func main() {
     let options: Options
-    do throws(Options.Fault) { options = try Options(CommandLine.arguments.dropFirst()) } catch {
+    let words: [String]
+    do throws(HeapError) { words = try ProgramArguments.read() } catch { end(error) }
+    do throws(Options.Fault) { options = try Options(words.dropFirst()) } catch {
       tell("heapd: \(error.description)\n\(Options.usage)")
       exit(EX_USAGE)
     }
@@ -21,13 +23,17 @@ enum Heapd {
     case .version: return show(BuildFacts.text(of: "heapd"))
     case .serve: break
     }
-    do throws(HeapError) { try serve(options) } catch {
-      tell("heapd: \(error)")
-      exit(error.code == .accessDenied ? EX_NOPERM : EX_UNAVAILABLE)
-    }
+    do throws(HeapError) { try serve(options) } catch { end(error) }
+  }
+
+  private static func end(_ error: HeapError) -> Never {
+    tell("heapd: \(error)")
+    exit(error.code == .accessDenied ? EX_NOPERM : EX_UNAVAILABLE)
   }
 
   private static func serve(_ options: Options) throws(HeapError) {
+    // By their numbers, so before any other is opened.
+    let inherited = InheritedDescriptors()
     let level = options.logLevel
     let lines = try LogLines()
     defer { lines.finish() }
@@ -46,15 +52,14 @@ enum Heapd {
     let signals = try Signals { () throws(HeapError) in try options.policy() }
     let heap = try chosenHeap(options.heaps)
     log.notice("serving \(heap.reason)")
-    let inherited = InheritedDescriptors()
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
+    // A manager that hands over what it kept can be told to let go of it.
+    let manager = try ServiceManager(
+      keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty)
     let sockets = try options.sockets(inherited) { metrics.text() }
     let server = try HeapServer(
-      sockets: sockets, policy: policy,
-      // A manager that hands over what it kept can be told to let go of it.
-      manager: ServiceManager(
-        keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty),
-      inherited: inherited.buffers, log: log, heap: heap.make(),
+      sockets: sockets, policy: policy, manager: manager, inherited: inherited.buffers, log: log,
+      heap: heap.make(),
       heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "))
     // It needs no other than to load, and clients' messages are read from here on.
     do throws(Errno) { _ = try call { CLinuxHeaps_drop_bpf_capabilities() } } catch {
@@ -72,6 +77,15 @@ enum Heapd {
       let heap = NamedHeap(names)
       try heap.check("serve")
       return heap
+    }
+    // A list that cannot be read is not an empty one.
+    let nodes = HeapCatalog.directory
+    do throws(Errno) { _ = try SmallFile.entries(of: nodes) } catch .noSuchFileOrDirectory {
+      // The kernel has none.
+    } catch {
+      throw HeapError(
+        error, "list the kernel's heaps", at: nodes,
+        fix: "let this user read it, or name the heap: --heap")
     }
     let heap = NamedHeap()
     // Clients would get other memory than this machine has, for as long as the server runs. At boot

@@ -108,7 +108,7 @@ struct Options {
 
   /// As the configuration file says it now.
   func policy() throws(HeapError) -> Policy {
-    guard let configuration else { return Policy() }
+    guard let configuration else { return try Policy() }
     return try Policy(file: configuration)
   }
 

@@ -234,7 +234,7 @@ final class Server {
   private let server: HeapServer
 
   init(of heap: any LocalHeap, _ name: String, at path: String) throws {
-    var policy = Policy()
+    var policy = try Policy()
     policy.limits.connection.buffers = 20_000
     policy.limits.user.buffers = 20_000
     let server = try HeapServer(

@@ -14,9 +14,9 @@ final class DescriptorBudget: Sendable {
   private let open = Atomic(32)
 
   /// Raises the limit as far as this process may.
-  init() {
+  init() throws(Errno) {
     var limits = rlimit()
-    unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+    _ = try call { unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits) }
     if limits.rlim_cur < limits.rlim_max {
       var wanted = rlimit(rlim_cur: limits.rlim_max, rlim_max: limits.rlim_max)
       if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &wanted) == 0 {

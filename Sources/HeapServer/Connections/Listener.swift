@@ -108,7 +108,11 @@ public final class Listener: Sendable {
     _ path: String, _ kind: Kind, _ operation: String
   ) throws(HeapError) {
     var status = stat()
-    guard unsafe lstat(path, &status) == 0 else { return }
+    do throws(Errno) { _ = try call { unsafe lstat(path, &status) } } catch .noSuchFileOrDirectory {
+      return
+    } catch {
+      throw HeapError(error, operation, at: path)
+    }
     guard status.st_mode & S_IFMT == S_IFSOCK else {
       throw HeapError(
         .alreadyExists, operation, at: path, cause: "there is a file, and it is no socket",

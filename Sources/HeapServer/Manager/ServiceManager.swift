@@ -1,5 +1,5 @@
 internal import Glibc
-internal import LinuxHeaps
+public import LinuxHeaps
 internal import SystemPackage
 
 /// The service manager's side of the conversation that sd_notify(3) describes: datagrams of lines to
@@ -17,13 +17,14 @@ public final class ServiceManager: Sendable {
 
   /// Nil where no manager started this process.
   ///
+  /// - Throws: Where one did and cannot be told: it would have ended the process some time.
   /// - Parameter keepsDescriptors: Whether the unit has a descriptor store; from systemd 254 on `FDSTORE`
   ///   says so as well.
-  public init?(keepsDescriptors: Bool = false) {
-    guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty,
-      let socket = try? MessageSocket(connectedTo: path, type: SOCK_DGRAM)
-    else { return nil }
-    self.socket = socket
+  public init?(keepsDescriptors: Bool = false) throws(HeapError) {
+    guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty else { return nil }
+    socket = try attempt("reach the service manager", at: path) { () throws(Errno) in
+      try MessageSocket(connectedTo: path, type: SOCK_DGRAM)
+    }
     let room = Self.environment("FDSTORE").flatMap { Int($0) } ?? 0
     self.keepsDescriptors = keepsDescriptors || room > 0
     let isOurs = Self.environment("WATCHDOG_PID").map { $0 == "\(getpid())" } ?? true

@@ -1,29 +1,52 @@
+internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 
 extension Policy {
   /// Reads a configuration file: lines of `key = value`, and comments that begin with `#`.
   ///
+  /// Waits for nobody: what is no regular file, or is being written, is refused.
+  ///
   /// - Parameter path: Of the file.
   /// - Throws: `invalidArgs` with the line's number and what it may say, or the code of the error with which
   ///   the file cannot be read.
   public init(file path: String) throws(HeapError) {
+    try self.init(parsing: try Self.text(of: path), from: path)
+  }
+
+  private static func text(of path: String) throws(HeapError) -> String {
     let operation = "read the configuration"
-    let limit = 64 << 10
-    let text: String
-    do throws(Errno) { text = try SmallFile.read(path, limit: limit + 1) } catch {
+    let limit: off_t = 64 << 10
+    func fault(_ cause: String, _ fix: String) -> HeapError {
+      HeapError(.invalidArgs, operation, at: path, cause: cause, fix: fix)
+    }
+    let (before, text, after): (stat, String, stat)
+    do throws(Errno) {
+      // Without O_NONBLOCK a FIFO is opened when somebody writes to it.
+      let file = try OwnedFD.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+      before = try file.status()
+      guard before.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
+      text = try SmallFile.text(of: file, limit: Int(limit) + 1)
+      after = try file.status()
+    } catch .invalidArgument {
+      throw fault("it is no regular file", "name one")
+    } catch {
       throw HeapError(error, operation, at: path, fix: "name a file that this user may read")
     }
-    guard text.utf8.count <= limit else {
-      throw HeapError(
-        .invalidArgs, operation, at: path, cause: "it is longer than \(UInt64(limit).asByteCount)",
-        fix: "shorten it")
+    guard max(before.st_size, off_t(text.utf8.count)) <= limit else {
+      throw fault("it is longer than \(UInt64(limit).asByteCount)", "shorten it")
     }
-    try self.init(parsing: text, from: path)
+    // What follows would be missing, and a list of users with it.
+    guard text.utf8.count == before.st_size, before.st_size == after.st_size,
+      before.st_mtim.tv_sec == after.st_mtim.tv_sec, before.st_mtim.tv_nsec == after.st_mtim.tv_nsec
+    else {
+      throw fault("it changed while it was read", "write another file and rename it: rename(2)")
+    }
+    return text
   }
 
   init(parsing text: String, from path: String) throws(HeapError) {
-    self.init()
+    try self.init()
     var number = 0
     var seen: Set<String> = []
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {

@@ -1,9 +1,10 @@
 internal import Glibc
-internal import LinuxHeaps
+public import LinuxHeaps
+internal import SystemPackage
 
 /// What may change while the server runs: it is read again on SIGHUP.
 public struct Policy: Hashable, Sendable {
-  public var limits = Limits()
+  public var limits: Limits
   public var access = AccessList()
   /// Whether the server hears by BPF when a dma-buf is closed somewhere, where the kernel and its rights allow: each
   /// close(2) on the machine then takes a third of a microsecond more while there are buffers. Else it reads the buffers'
@@ -11,7 +12,9 @@ public struct Policy: Hashable, Sendable {
   public var hearsCloses = true
 
   /// Without a file: the limits of ``Limits/init()``, and no list of users.
-  public init() {}
+  ///
+  /// - Throws: As ``Limits/init()`` does.
+  public init() throws(HeapError) { limits = try Limits() }
 }
 
 /// Quotas of clients. The kernel charges a heap's memory to nobody, so the service counts.
@@ -38,8 +41,20 @@ public struct Limits: Hashable, Sendable {
   public var stall: UInt64 = 10_000
 
   /// Half of the machine's memory for one user, three quarters for all.
-  public init() {
-    self.init(memory: (try? MachineMemory.read().total) ?? 1 << 30)
+  ///
+  /// - Throws: Where /proc/meminfo does not tell the machine's memory.
+  public init() throws(HeapError) { try self.init(memoryFile: MachineMemory.file) }
+
+  init(memoryFile file: String) throws(HeapError) {
+    let operation = "read the machine's memory"
+    let memory: MachineMemory
+    do throws(Errno) { memory = try MachineMemory.read(file) } catch {
+      throw HeapError(error, operation, at: file, fix: "mount /proc")
+    }
+    guard memory.total > 0 else {
+      throw HeapError(.io, operation, at: file, cause: "it has no MemTotal", fix: "mount /proc")
+    }
+    self.init(memory: memory.total)
   }
 
   init(memory: UInt64) {

@@ -50,7 +50,13 @@ package enum SmallFile {
     guard let stream = unsafe opendir(directory) else { throw Errno(rawValue: errno) }
     defer { unsafe closedir(stream) }
     var names: [String] = []
-    while let entry = unsafe readdir(stream) {
+    while true {
+      // Null at the end and at a failure alike (readdir(3)).
+      errno = 0
+      guard let entry = unsafe readdir(stream) else {
+        if errno != 0 { throw Errno(rawValue: errno) }
+        break
+      }
       let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { name in
         unsafe name.withMemoryRebound(to: CChar.self, capacity: 256) { name in
           unsafe String(cString: name)
@@ -80,7 +86,8 @@ package enum SmallFile {
     return text
   }
 
-  private static func text(of file: consuming OwnedFD, limit: Int) throws(Errno) -> String {
+  /// What is left of a file, at most `limit` bytes.
+  package static func text(of file: borrowing OwnedFD, limit: Int) throws(Errno) -> String {
     let number = file.rawValue
     var failure: Errno?
     let text = unsafe String(unsafeUninitializedCapacity: limit) { buffer in

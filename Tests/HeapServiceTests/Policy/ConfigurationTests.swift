@@ -1,4 +1,6 @@
+import Glibc
 import LinuxHeaps
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -12,14 +14,15 @@ import Testing
     #expect(settings.count >= 11)
     let policy = try Policy(parsing: settings.joined(separator: "\n"), from: "heapd.conf")
     // The example's lines are the defaults, but for those in bytes.
-    #expect(policy.limits.requests == Limits().requests)
-    #expect(policy.limits.connection.buffers == Limits().connection.buffers)
-    #expect(policy.limits.user.buffers == Limits().user.buffers)
-    #expect(policy.limits.total.buffers == Limits().total.buffers)
-    #expect(policy.limits.waits == Limits().waits)
-    #expect(policy.limits.stall == Limits().stall)
-    #expect(policy.limits.userConnections == Limits().userConnections)
-    #expect(policy.limits.totalConnections == Limits().totalConnections)
+    let limits = try Limits()
+    #expect(policy.limits.requests == limits.requests)
+    #expect(policy.limits.connection.buffers == limits.connection.buffers)
+    #expect(policy.limits.user.buffers == limits.user.buffers)
+    #expect(policy.limits.total.buffers == limits.total.buffers)
+    #expect(policy.limits.waits == limits.waits)
+    #expect(policy.limits.stall == limits.stall)
+    #expect(policy.limits.userConnections == limits.userConnections)
+    #expect(policy.limits.totalConnections == limits.totalConnections)
   }
 
   @Test func `comments, blank lines and units are taken`() throws {
@@ -39,6 +42,53 @@ import Testing
       "\(try #require(error))"
         == "read the configuration (\(path)): it is longer than 64 KiB; INVALID_ARGS. "
         + "To fix it: shorten it")
+  }
+
+  @Test(arguments: ["/dev/zero", "/dev", "fifo"])
+  func `what is no regular file is refused, and not waited for`(_ file: String) throws {
+    let folder = try TemporaryFolder()
+    let path = file.hasPrefix("/") ? file : folder.path + "/" + file
+    if path != file { #expect(unsafe mkfifo(path, 0o600) == 0) }
+    let error = #expect(throws: HeapError.self) { try Policy(file: path) }
+    #expect(
+      "\(try #require(error))"
+        == "read the configuration (\(path)): it is no regular file; INVALID_ARGS. To fix it: name one"
+    )
+  }
+
+  /// It may have been cut at any place.
+  @Test func `a file that changes while it is read is refused`() throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.file("heapd.conf", "# as long as somebody else likes: ")
+    let isOver = Guarded(false)
+    defer { isOver.withLock { $0 = true } }
+    try KernelThread.start("writer") {
+      var length: off_t = 1000
+      while !isOver.withLock({ $0 }) {
+        unsafe truncate(path, length)
+        length ^= 1
+      }
+    }
+    var error: HeapError?
+    let isRefused = eventually {
+      do throws(HeapError) { _ = try Policy(file: path) } catch let fault { error = fault }
+      return error != nil
+    }
+    #expect(isRefused)
+    let text = "\(try #require(error))"
+    #expect(text.contains("(\(path)): it changed while it was read; INVALID_ARGS"), "\(text)")
+  }
+
+  /// A limit of bytes is a part of it.
+  @Test func `without the machine's memory there are no limits`() throws {
+    let folder = try TemporaryFolder()
+    let missing = #expect(throws: HeapError.self) {
+      try Limits(memoryFile: folder.path + "/meminfo")
+    }
+    #expect(missing?.errno == .noSuchFileOrDirectory)
+    let empty = try folder.file("meminfo", "MemFree: 1024 kB\n")
+    let error = #expect(throws: HeapError.self) { try Limits(memoryFile: empty) }
+    #expect(error?.cause == "it has no MemTotal")
   }
 
   @Test(arguments: [

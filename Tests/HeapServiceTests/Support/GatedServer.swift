@@ -17,7 +17,7 @@ final class GatedServer {
     folder = try Daemon.newFolder()
     socket = folder + "/heap.sock"
     _ = unsafe chmod(folder, 0o755)
-    var policy = Policy()
+    var policy = try Policy()
     limits(&policy.limits)
     server = try HeapServer(
       sockets: HeapServer.Sockets(

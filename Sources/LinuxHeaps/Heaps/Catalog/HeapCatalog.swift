@@ -10,8 +10,11 @@ public struct HeapCatalog: Sendable {
   let regionDirectory: String
   private let memoryFile: String
 
+  /// The kernel's own.
+  package static let directory = "/dev/dma_heap"
+
   /// The machine's own.
-  public init() { self.init(directory: "/dev/dma_heap", regionDirectory: "/sys/kernel/mm/cma") }
+  public init() { self.init(directory: Self.directory, regionDirectory: "/sys/kernel/mm/cma") }
 
   /// The seam for tests: directories of any content.
   init(
