@@ -15,7 +15,9 @@ extension Daemon {
       var files: [String] = []
       let isAtRest = try eventually {
         files = try ProcessFiles.list(of: identifier)
-        return !files.contains { $0.hasPrefix("/memfd:heapd:status") }
+        return !files.contains {
+          $0.hasPrefix("/memfd:heapd:status") || $0 == ProcessFiles.closedByNow
+        }
       }
       #expect(isAtRest)
       return files.count

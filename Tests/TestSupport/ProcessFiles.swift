@@ -5,12 +5,15 @@ import LinuxHeaps
 /// Another process's open descriptors, as /proc lists them, without what heaps keep open from one buffer
 /// to the next.
 package enum ProcessFiles {
+  /// Of one that was closed while they were listed.
+  static let closedByNow = "closed by now"
+
   /// What they are, sorted, without the numbers of processes and inodes.
   package static func list(of process: pid_t) throws -> [String] {
     try SmallFile.entries(of: "/proc/\(process)/fd").compactMap { number in
       let link = try? SmallFile.link("/proc/\(process)/fd/\(number)")
       if let link, OpenDescriptors.isKept(link) { return nil }
-      return link?.filter { !$0.isNumber } ?? "closed by now"
+      return link?.filter { !$0.isNumber } ?? closedByNow
     }.sorted()
   }
 
