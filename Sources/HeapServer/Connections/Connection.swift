@@ -56,8 +56,8 @@ final class Connection {
   var unreadReports = 0
 
   init(
-    _ id: UInt64, _ interface: Interface, _ peer: Peer, _ user: Accounts.User, _ socket: ClientSocket,
-    process: SharedFD?, _ descriptors: DescriptorBudget
+    _ id: UInt64, _ interface: Interface, _ peer: Peer, _ user: Accounts.User,
+    _ socket: ClientSocket, process: SharedFD?, _ descriptors: DescriptorBudget
   ) {
     self.id = id
     self.interface = interface

@@ -20,7 +20,8 @@ import Testing
     let pair = try MessageSocket.Pair()
     // Somebody still has it, as the disposer has that closes what is in it.
     let copy = try Self.copy(of: pair.near)
-    let socket = ClientSocket(accepted: try OddFile.duplicate(copy.fd.rawValue).release(), shared.disposer)
+    let socket = ClientSocket(
+      accepted: try OddFile.duplicate(copy.fd.rawValue).release(), shared.disposer)
     let peer = try #require(socket.peer)
     // epoll_ctl(2) answers EPERM for a file that cannot be polled.
     let process = SharedFD(try Memfd.create("no process", size: pageSize))

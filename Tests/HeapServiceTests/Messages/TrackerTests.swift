@@ -7,7 +7,8 @@ import Testing
 /// What may wait for a collection's end: nothing that could hold a buffer of it.
 @Suite struct TrackerTests {
   enum Kind: CaseIterable {
-    case ownChild, othersChild, socketWithChild, ownConnection, observersConnection, epoll, memfd, directory, fifo
+    case ownChild, othersChild, socketWithChild, ownConnection, observersConnection, epoll, memfd,
+      directory, fifo
   }
 
   @Test(arguments: Kind.allCases)
