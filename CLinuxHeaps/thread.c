@@ -1,11 +1,18 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 void CLinuxHeaps_name_this_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+void CLinuxHeaps_unmap_large_memory(void) {
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+#endif
+}
 
 int CLinuxHeaps_signals(void) {
     sigset_t signals;

@@ -165,6 +165,10 @@ char *_Nonnull *_Nullable CLinuxHeaps_arguments(int *_Nonnull count);
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 
+/// Has each large block of malloc(3) mapped, and unmapped when it is freed. glibc raises the size from which it does so with
+/// each such block that is freed (mallopt(3), `M_MMAP_THRESHOLD`): what arrays leave behind as they grow would stay.
+void CLinuxHeaps_unmap_large_memory(void);
+
 /// Tells ThreadSanitizer that `lock` was taken, or is about to be given up; nothing in other builds.
 /// It does not see through `Synchronization.Mutex` on Linux and would report races that are none.
 static inline void CLinuxHeaps_lock_acquired(void *_Nonnull lock) {
