@@ -55,7 +55,7 @@ package struct ServerStatus: Decodable {
   package let reclaimer: Reclaimer
 
   /// Nobody else is connected, or was a moment ago.
-  func isAlone(_ count: Int) -> Bool { connections.count == count && unclosed == 0 }
+  package func isAlone(_ count: Int) -> Bool { connections.count == count && unclosed == 0 }
 
   package init(of heap: RemoteHeap) throws { self = try Self.decode(Data(try heap.status().utf8)) }
 
