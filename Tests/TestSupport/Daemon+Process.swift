@@ -15,9 +15,7 @@ extension Daemon {
       var files: [String] = []
       let isAtRest = try eventually {
         files = try ProcessFiles.list(of: identifier)
-        return !files.contains {
-          $0.hasPrefix("/memfd:heapd:status") || $0 == ProcessFiles.closedByNow
-        }
+        return !files.contains(where: ProcessFiles.isPassing)
       }
       #expect(isAtRest)
       return files.count

@@ -223,7 +223,8 @@ final class ServedBuffers {
     // Nothing can be learned before the manager has heard.
     if served[place]?.storing == .dropping { return false }
     guard let children = ask(place) else { return false }
-    counters.checks += 1
+    // Of reports nobody asks: the one before would count in each.
+    if !served[place]!.isReport { counters.checks += 1 }
     switch table.endLook(place, children, at: .now) {
     case .wait: return true
     // Only another thread could have asked meanwhile.
@@ -275,7 +276,7 @@ final class ServedBuffers {
 
   /// All of the buffer is gone, but for a copy of its parent in the store.
   private func closed(_ place: Int) {
-    counters.reclaimed += 1
+    if !served[place]!.isReport { counters.reclaimed += 1 }
     served[place]!.isClosed = true
     switch served[place]!.storing {
     case .no: forget(place)

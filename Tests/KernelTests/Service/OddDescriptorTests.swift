@@ -111,7 +111,7 @@ import Testing
     try manager.start(.init(isMisaddressed: true))
     // It made sockets of its own.
     let other = try RemoteHeap(socket: manager.folder + "/own.sock")
-    #expect(try ServerStatus(of: other).quota.buffers == 0)
+    #expect(try eventually { try ServerStatus(of: other).quota.buffers == 0 })
     manager.kill()
     #expect(manager.store.entries.count == 1)
     try manager.start()

@@ -81,7 +81,7 @@ import Testing
     let key = try await heap.info(of: new)
     #expect(key == BufferKey(bufferCollectionID: Self.collection, bufferIndex: 1))
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: new)
-    #expect(try ServerStatus(of: heap).quota.buffers == 0)
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 })
     _ = consume vmo
   }
 }
