@@ -22,7 +22,7 @@ struct ServedClosesTests {
   @Test(arguments: [false, true])
   func `the last close of a holder at rest is heard`(_ isMapped: Bool) throws {
     let daemon = try Daemon(heap: ["system"], arguments: ["--log-level", "info"])
-    #expect(daemon.log.contains("the kernel tells of dma-bufs' closes"))
+    try daemon.expectLog("the kernel tells of dma-bufs' closes")
     let heap = try RemoteHeap(socket: daemon.socket)
     let peer = try Peer()
     let isGone = try Self.hold(heap, peer)
