@@ -120,7 +120,9 @@ static bool interrupt_this_thread(timer_t *timer) {
     event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
     if (timer_create(CLOCK_MONOTONIC, &event, timer) != 0) return false;
     struct itimerspec times = {.it_interval = {.tv_nsec = 2000000}, .it_value = {.tv_nsec = 2000000}};
-    return timer_settime(*timer, 0, &times, NULL) == 0;
+    if (timer_settime(*timer, 0, &times, NULL) == 0) return true;
+    timer_delete(*timer);
+    return false;
 }
 
 void CLinuxHeaps_close_connection(int socket) {

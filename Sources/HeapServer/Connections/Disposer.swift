@@ -1,6 +1,7 @@
 internal import CLinuxHeaps
 internal import Glibc
 internal import LinuxHeaps
+internal import Synchronization
 internal import SystemPackage
 
 /// Closes what clients sent, and their sockets, on threads of its own.
@@ -16,7 +17,7 @@ final class Disposer: Sendable {
   private let descriptors: DescriptorBudget
   /// Files and sockets that are not closed yet.
   private let open = UserCounts()
-  private let openSockets = UserCounts()
+  private let openSockets = Atomic(0)
 
   init(_ descriptors: DescriptorBudget) throws(Errno) {
     files = try Workers(most: 32)
@@ -42,10 +43,10 @@ final class Disposer: Sendable {
   /// A connection's socket.
   func close(connection number: CInt, of user: uid_t) {
     add(user, 1)
-    openSockets.add(user)
+    openSockets.add(1, ordering: .relaxed)
     sockets.run(in: Workers.Lane(0, of: .user(user))) { [self] in
       CLinuxHeaps_close_connection(number)
-      openSockets.remove(user)
+      openSockets.subtract(1, ordering: .relaxed)
       remove(user, 1)
     }
   }
@@ -75,7 +76,9 @@ final class Disposer: Sendable {
 
   /// Sockets come faster than they are closed. That they are is certain, so that to wait for it delays who comes next, and
   /// does not keep it out.
-  var hasTooManySockets: Bool { openSockets.total >= min(256, descriptors.limit / 8) }
+  var hasTooManySockets: Bool {
+    openSockets.load(ordering: .relaxed) >= min(256, descriptors.limit / 8)
+  }
 }
 
 /// How many of something each user has; counted from any thread.
