@@ -144,6 +144,26 @@ void CLinuxHeaps_close_connection(int socket) {
     if (interrupted) timer_delete(timer);
 }
 
+bool CLinuxHeaps_end_connection(int socket) {
+    shutdown(socket, SHUT_RDWR);
+    int type = 0, on = 1;
+    socklen_t size = sizeof type;
+    // In a stream, what was sent out of band lies behind the end that a look finds.
+    if (getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET) return false;
+    // With it every message has something that finds no room here, and says so in its flags; the end has nothing.
+    if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return false;
+    // The first look may find an error that the socket had to tell once.
+    for (int looks = 0; looks < 2; looks++) {
+        char byte;
+        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+        ssize_t length = recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT);
+        if (length < 0) continue;
+        return length == 0 && message.msg_flags == 0 && close(socket) == 0;
+    }
+    return false;
+}
+
 int CLinuxHeaps_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 
 int CLinuxHeaps_peer(int socket, pid_t *process, uid_t *user, gid_t *group) {

@@ -84,6 +84,14 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
 /// what was sent to it. What waits in the close of their files, e.g. for a TCP socket that lingers, is interrupted.
 void CLinuxHeaps_close_connection(int socket);
 
+/// Ends a connection, and closes its socket where nothing is in it, so that the close waits for nobody.
+///
+/// After shutdown(2) nothing more comes (unix_dgram_sendmsg, net/unix/af_unix.c). Files that are in flight on each other only
+/// are closed by a work of the kernel's (unix_gc, net/unix/garbage.c, Linux 6.9); where that is not so, whoever closes
+/// a socket next does it, whatever is in its own.
+/// - Returns: Whether it is closed. Otherwise something may be in it, or it is a stream.
+bool CLinuxHeaps_end_connection(int socket);
+
 /// recv(2) with `MSG_PEEK`: the bytes of a stream's next messages, which stay in it with what came along.
 ssize_t CLinuxHeaps_peek(int socket, void *_Nonnull bytes, size_t length);
 

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
@@ -51,8 +52,8 @@ struct StrangerFDs: ~Copyable, Sendable {
   }
 }
 
-/// A socket that a client connected, closed with its last reference as what a client sent is: messages on it that nobody
-/// read can hold any file.
+/// A socket that a client connected, closed with its last reference: at once if it is empty, and otherwise as what a client
+/// sent is, because messages on it that nobody read can hold any file.
 final class ClientSocket: Sendable {
   private let number: CInt
   private let disposer: Disposer
@@ -65,7 +66,9 @@ final class ClientSocket: Sendable {
     peer = try? Peer(of: BorrowedFD(number))
   }
 
-  deinit { disposer.close(connection: number, of: user) }
+  deinit {
+    if !CLinuxHeaps_end_connection(number) { disposer.close(connection: number, of: user) }
+  }
 
   /// Whose account it is on; one that nobody has where that is unknown.
   var user: uid_t { peer?.user ?? .max }

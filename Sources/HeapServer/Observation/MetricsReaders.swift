@@ -76,10 +76,9 @@ final class MetricsReaders {
   private func read(
     _ reader: MetricsReader, _ event: Poller.Event, _ page: () -> String
   ) -> MetricsReader.Step {
-    guard let bytes = input.peek(reader.socket.borrowed) else {
-      return event.isHungUp ? .end : .read
-    }
-    return reader.take(bytes, page: page)
+    let bytes = input.peek(reader.socket.borrowed)
+    if let bytes, reader.isWhole(bytes) { return reader.answer(page()) }
+    return event.isHungUp ? .end : .read
   }
 
   func close(_ id: UInt64) {
@@ -104,10 +103,8 @@ private final class MetricsReader {
 
   enum Step { case read, write, end }
 
-  /// Takes all that there is of the request. What it says does not matter: there is one page.
-  func take(_ request: ArraySlice<UInt8>, page: () -> String) -> Step {
-    guard isWhole(request) else { return .read }
-    let body = page()
+  /// What the request says does not matter: there is one page.
+  func answer(_ body: String) -> Step {
     response = ArraySlice(
       ("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
         + "Content-Length: \(body.utf8.count)\r\n\r\n" + body).utf8)
@@ -115,7 +112,7 @@ private final class MetricsReader {
   }
 
   /// Its empty line has come, or it is too long for a request.
-  private func isWhole(_ request: ArraySlice<UInt8>) -> Bool {
+  func isWhole(_ request: ArraySlice<UInt8>) -> Bool {
     request.suffix(4) == [13, 10, 13, 10] || request.suffix(2) == [10, 10]
       || request.count == MetricsReaders.longestRequest
   }

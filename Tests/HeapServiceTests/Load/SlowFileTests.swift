@@ -9,7 +9,7 @@ import Testing
 @Suite(.enabled(if: SlowFile.isPossible, "needs a loopback device"))
 struct SlowFileTests {
   enum Way: CaseIterable {
-    case malformed, unknownMethod, tooMany, unknownKey, info, tracker, unread, hangUp
+    case malformed, unknownMethod, tooMany, unknownKey, info, tracker, unread, behindEmpty, hangUp
   }
 
   @Test(arguments: Way.allCases)
@@ -94,6 +94,11 @@ struct SlowFileTests {
     case .unread:
       // The first ends the connection; the rest is in the socket then.
       for _ in 0..<200 { try? client.send([0], unread) }
+    case .behindEmpty:
+      // What has nothing in it looks as the end does.
+      try client.send([0], [])
+      for _ in 0..<3 { try client.send([], []) }
+      try client.send([0], [number])
     case .hangUp:
       for _ in 0..<200 { try client.send(GoodMessage.delete.bytes, [number]) }
       client.hangUp()
