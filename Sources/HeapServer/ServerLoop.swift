@@ -19,6 +19,7 @@ final class ServerLoop {
   private var mail: [Message] = []
   private let store: ParentStore?
   private let connections: Connections
+  private let entrance: Entrance
   private let acceptor: Acceptor
   private let buffers: ServedBuffers
   private let heapRequests: HeapRequests
@@ -45,14 +46,15 @@ final class ServerLoop {
       store = nil
     }
     connections = Connections(shared)
-    acceptor = try Acceptor(shared, sockets, heap.properties, connections)
+    entrance = try Entrance(shared, sockets)
+    acceptor = Acceptor(shared, entrance, heap.properties, connections)
     buffers = ServedBuffers(
       shared, descriptorsPerBuffer: heap.descriptorsPerBuffer, try CloseReports(shared, closes),
       store, connections)
     heapRequests = HeapRequests(shared, heap, store, buffers, connections)
     observerRequests = try ObserverRequests(shared, buffers, connections)
     holderSearch = HolderSearch(shared, buffers)
-    metricsReaders = try MetricsReaders(shared, sockets.metrics)
+    metricsReaders = MetricsReaders(shared, entrance)
     try shared.poller.add(mailbox.descriptor, EventSource(.mailbox))
     if let number = signals?.fd.rawValue { try shared.poller.add(number, EventSource(.signal)) }
   }
@@ -153,8 +155,7 @@ final class ServerLoop {
     case .stall(let id): connections.dropStalled(id)
     case .unread: connections.dropUnread()
     case .heldUp(let id): connections.lookAgain(at: id)
-    case .heldUpListeners: acceptor.lookAgain()
-    case .heldUpMetrics: metricsReaders.lookAgain()
+    case .heldUpListeners: entrance.lookAgain()
     case .deletion(let key): holderSearch.add(key)
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders.close(id)
@@ -199,13 +200,13 @@ final class ServerLoop {
   // MARK: What all parts tell together
 
   private var page: String {
-    shared.metrics.show(connections: shared.accounts.connections, orphans: buffers.orphanCount)
+    shared.metrics.show(connections: shared.accounts.all.connections, orphans: buffers.orphanCount)
     return metricsPage()
   }
 
   private var status: Status {
     Status(
-      heap: heapName, limits: shared.accounts.limits, total: shared.accounts.total,
+      heap: heapName, limits: shared.accounts.limits, total: shared.accounts.all.usage,
       users: shared.accounts.users.map { ($0, $1.connections, $1.usage) },
       clients: connections.open.map {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)
@@ -221,8 +222,7 @@ final class ServerLoop {
     isStopping = true
     manager?.tellStopping()
     shared.log.notice("stopping", metadata: ["buffers": "\(buffers.count)"])
-    acceptor.stop()
-    metricsReaders.stop()
+    entrance.stop()
     connections.stopReading()
     shared.deadlines.set(.stop, after: 2_000)
   }

@@ -26,4 +26,16 @@ struct Shared {
     self.log = log
     clientLog = ClientLog(log)
   }
+
+  /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few.
+  ///
+  /// - Parameter pending: What it has besides connections, buffers and what is to be closed.
+  func hasDescriptors(for peer: Peer, besides pending: Int = 0) -> Bool {
+    if descriptors.isUsedUp { return false }
+    guard descriptors.isHalfUsed, peer.fileClass != .owner else { return true }
+    let user = accounts.users[peer.user]
+    // A connection is a socket and a process, a buffer a parent and what tells of its end.
+    let open = 2 * ((user?.connections ?? 0) + (user?.usage.buffers ?? 0))
+    return open + pending + disposer.count(of: peer.user) < Limits.little(of: descriptors.limit)
+  }
 }

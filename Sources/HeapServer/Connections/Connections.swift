@@ -44,7 +44,7 @@ final class Connections {
       }
     }
     let connection = Connection(
-      lastID, interface, peer, shared.accounts.connect(peer.user), socket, process: process,
+      lastID, interface, peer, shared.accounts.connect(peer), socket, process: process,
       shared.descriptors)
     all[lastID] = connection
     shared.log.debug("client connected", metadata: connection.metadata)
@@ -58,7 +58,7 @@ final class Connections {
     socket.hangUp()
     shared.deadlines.cancel(.stall(connection: connection.id))
     shared.deadlines.cancel(.heldUp(connection: connection.id))
-    shared.accounts.disconnect(connection.user)
+    shared.accounts.disconnect(connection)
     closed.append(connection)
     shared.log.debug("client disconnected", metadata: connection.metadata)
   }

@@ -31,6 +31,8 @@ final class DescriptorBudget: Sendable {
 
   func remove(_ count: Int = 1) { open.subtract(count, ordering: .relaxed) }
 
+  var isHalfUsed: Bool { open.load(ordering: .relaxed) > limit / 2 }
+
   /// Less is left than one message can bring, and one allocation needs.
   var isUsedUp: Bool { open.load(ordering: .relaxed) + min(320, limit / 2) > limit }
 }

@@ -64,6 +64,8 @@ final class Disposer: Sendable {
   /// Descriptors that are not closed yet.
   var unclosed: Int { open.total }
 
+  func count(of user: uid_t) -> Int { open.count(of: user) }
+
   // MARK: Users who send files faster than they close
 
   /// Milliseconds from one look at them to the next.

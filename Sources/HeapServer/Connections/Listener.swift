@@ -8,6 +8,8 @@ public final class Listener: Sendable {
   let fd: OwnedFD
   /// Nil for a socket that was handed over by whoever made it.
   private let file: SocketFile?
+  /// Of its file, as it was when this value was made.
+  private let owner: FileOwner
 
   private struct SocketFile {
     let path: String
@@ -17,6 +19,7 @@ public final class Listener: Sendable {
   /// One that the service manager listens on already.
   public init(inherited descriptor: consuming OwnedFD) {
     _ = fcntl(descriptor.rawValue, F_SETFL, O_NONBLOCK)
+    owner = UnixAddress.path(of: descriptor).flatMap { try? Self.owner(of: $0) } ?? Self.nobody
     fd = descriptor
     file = nil
   }
@@ -61,6 +64,7 @@ public final class Listener: Sendable {
     let file = SocketFile(path: path, identity: try Self.bind(socket, path, operation))
     do throws(HeapError) {
       try Self.open(socket, path, mode, groupID, operation)
+      owner = try attempt(operation, at: path) { () throws(Errno) in try Self.owner(of: path) }
     } catch {
       Self.remove(file)
       throw error
@@ -91,11 +95,21 @@ public final class Listener: Sendable {
     return VMOIdentity(status)
   }
 
+  private static func owner(of path: String) throws(Errno) -> FileOwner {
+    var status = stat()
+    _ = try call { unsafe lstat(path, &status) }
+    return FileOwner(user: status.st_uid, group: status.st_gid)
+  }
+
+  /// Of a socket whose file cannot be found.
+  private static var nobody: FileOwner { FileOwner(user: .max, group: .max) }
+
   /// The next client; nil where none waits.
   func accept(_ disposer: Disposer) throws(Errno) -> ClientSocket? {
     let number = fd.rawValue
     do throws(Errno) {
-      return ClientSocket(accepted: try call { CLinuxHeaps_accept(number) }, disposer)
+      return ClientSocket(
+        accepted: try call { CLinuxHeaps_accept(number) }, through: owner, disposer)
     } catch .resourceTemporarilyUnavailable {
       return nil
     }

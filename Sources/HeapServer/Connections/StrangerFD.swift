@@ -60,10 +60,10 @@ final class ClientSocket: Sendable {
   /// Nil where the kernel does not tell who connected.
   let peer: Peer?
 
-  init(accepted number: CInt, _ disposer: Disposer) {
+  init(accepted number: CInt, through owner: FileOwner, _ disposer: Disposer) {
     self.number = number
     self.disposer = disposer
-    peer = try? Peer(of: BorrowedFD(number))
+    peer = try? Peer(of: BorrowedFD(number), through: owner)
   }
 
   deinit {

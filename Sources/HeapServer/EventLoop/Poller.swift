@@ -97,7 +97,6 @@ enum Deadline: Hashable {
   case heldUp(connection: UInt64)
   /// The same, while no connection is accepted.
   case heldUpListeners
-  case heldUpMetrics
   /// A deleted buffer is still held.
   case deletion(BufferKey)
   case watchdog

@@ -7,8 +7,8 @@ internal import SystemPackage
 /// A thread pool for what may block for long in the kernel: allocations that clear or move pages, freeing
 /// large buffers, closing foreign files.
 ///
-/// Each lane has at most one piece of work under way, and lanes with work take turns; all lanes of one
-/// owner have half of the threads at most. An owner with much work delays only itself.
+/// Each lane has at most one piece of work under way, and lanes with work take turns. Half of the threads are for owners
+/// who have nothing under way: one with much work delays only itself, and few do not delay all.
 final class Workers: Sendable {
   /// A serial queue of work.
   struct Lane: Hashable {
@@ -32,21 +32,23 @@ final class Workers: Sendable {
     var ready: [Lane] = []
     /// Lanes whose work is under way.
     var running: [Lane.Owner: Int] = [:]
+    var runningInAll = 0
     var threads = 0
     /// Threads that take a ready lane as soon as they run.
     var idle = 0
     var isFinishing = false
 
-    /// Of the first ready lane whose owner has threads left.
-    func next(share: Int) -> Int? {
-      ready.firstIndex { running[$0.owner, default: 0] < share }
+    /// Of the first ready lane for which there is a thread.
+    func next(shared: Int) -> Int? {
+      runningInAll < shared
+        ? ready.indices.first : ready.firstIndex { running[$0.owner] == nil }
     }
   }
 
   private let state = Guarded(State())
   private let most: Int
-  /// Threads that one owner may have.
-  private var share: Int { max(most / 2, 1) }
+  /// Threads for whoever has work.
+  private var shared: Int { max(most / 2, 1) }
   private let wakeUps: WakeUp
 
   init(most: Int = 4) throws(Errno) {
@@ -94,7 +96,7 @@ final class Workers: Sendable {
     state.withLock { $0.idle -= 1 }
     serveAll()
     return state.withLock { state in
-      if state.isFinishing && state.next(share: share) == nil {
+      if state.isFinishing && state.next(shared: shared) == nil {
         state.threads -= 1
         return false
       }
@@ -122,9 +124,10 @@ final class Workers: Sendable {
   /// Whoever ends an owner's work looks again, so that what is passed over here is not forgotten.
   private func next() -> (Lane, Work)? {
     state.withLock { state in
-      guard let index = state.next(share: share) else { return nil }
+      guard let index = state.next(shared: shared) else { return nil }
       let lane = state.ready.remove(at: index)
       state.running[lane.owner, default: 0] += 1
+      state.runningInAll += 1
       return (lane, state.lanes[lane]!.removeFirst())
     }
   }
@@ -133,6 +136,7 @@ final class Workers: Sendable {
     state.withLock { state in
       let running = state.running[lane.owner, default: 1] - 1
       state.running[lane.owner] = running == 0 ? nil : running
+      state.runningInAll -= 1
       if state.lanes[lane]!.isEmpty { state.lanes[lane] = nil } else { state.ready.append(lane) }
     }
   }

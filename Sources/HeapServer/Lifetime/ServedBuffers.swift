@@ -487,7 +487,7 @@ final class ServedBuffers {
       guard let connection = buffer.connection else { continue }
       owners[connection.id, default: (Usage(), connection)].usage.add(buffer.size)
     }
-    return total == shared.accounts.total
+    return total == shared.accounts.all.usage
       && users == shared.accounts.users.mapValues(\.usage).filter { $0.value.buffers > 0 }
       && owners.values.allSatisfy { $0.usage == $0.connection.usage }
   }

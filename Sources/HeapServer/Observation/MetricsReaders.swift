@@ -12,53 +12,27 @@ final class MetricsReaders {
   fileprivate static let longestRequest = 8192
   private var input = ReceiveBuffer(capacity: longestRequest)
   private let shared: Shared
-  private let listener: Listener?
-  private var isStopped = false
+  private let entrance: Entrance
 
-  init(_ shared: Shared, _ listener: Listener?) throws(Errno) {
+  init(_ shared: Shared, _ entrance: Entrance) {
     self.shared = shared
-    self.listener = listener
-    if let number = listener?.fd.rawValue {
-      try shared.poller.add(number, EventSource(.metricsListener))
-    }
+    self.entrance = entrance
   }
 
   func accept() {
-    let accepted: ClientSocket?
-    do throws(Errno) { accepted = try listener?.accept(shared.disposer) } catch {
-      // It waits in the queue, and the event would come for ever.
-      return pause()
-    }
-    guard let accepted else { return }
-    if shared.disposer.hasTooManySockets { pause() }
+    guard let accepted = entrance.accept(at: .metricsListener) else { return }
     lastID += 1
     let reader = MetricsReader(lastID, accepted)
-    guard readers.count < Self.most, !shared.descriptors.isUsedUp,
-      readers.values.count(where: { $0.socket.user == accepted.user }) < Self.mostOfUser,
+    guard readers.count < Self.most, let peer = accepted.peer, shared.hasDescriptors(for: peer),
+      readers.values.count(where: { $0.socket.user == peer.user }) < Self.mostOfUser,
+      peer.fileClass == .owner || readers.count < Self.most / 2
+        || !readers.values.contains(where: { $0.socket.user == peer.user }),
       (try? shared.poller.add(
         accepted.borrowed.rawValue, EventSource(.metricsReader, lastID), onChange: true)) != nil
     else { return accepted.hangUp() }
     readers[lastID] = reader
     shared.descriptors.add()
     shared.deadlines.set(.metricsReader(lastID), after: shared.accounts.limits.stall)
-  }
-
-  private func pause() {
-    listen(false)
-    shared.deadlines.set(.heldUpMetrics, after: Disposer.pause)
-  }
-
-  func lookAgain() { if shared.disposer.hasTooManySockets { pause() } else { listen(true) } }
-
-  private func listen(_ isReading: Bool) {
-    guard !isStopped, let number = listener?.fd.rawValue else { return }
-    shared.poller.change(
-      number, EventSource(.metricsListener), reading: isReading, writing: false)
-  }
-
-  func stop() {
-    isStopped = true
-    if let number = listener?.fd.rawValue { shared.poller.remove(number) }
   }
 
   func serve(_ event: Poller.Event, page: () -> String) {

@@ -4,11 +4,14 @@ internal import LinuxHeaps
 /// The policy, and who has what of that which it limits. A buffer stays on its user's account until it is
 /// reclaimed, whatever became of the connection.
 final class Accounts {
-  /// What a user has, with all connections together.
-  final class User {
-    let id: uid_t
+  /// What a user or several have, with all connections together.
+  class Account {
     fileprivate(set) var connections = 0
     fileprivate(set) var usage = Usage()
+  }
+
+  final class User: Account {
+    let id: uid_t
 
     fileprivate init(_ id: uid_t) { self.id = id }
   }
@@ -16,8 +19,10 @@ final class Accounts {
   private(set) var policy: Policy
   /// Who has a connection or a buffer.
   private(set) var users: [uid_t: User] = [:]
-  private(set) var total = Usage()
-  private(set) var connections = 0
+  let all = Account()
+  /// All who come by the group of a socket's file, and all whom only its mode for others lets in.
+  private let group = Account()
+  private let others = Account()
 
   init(_ policy: Policy) { self.policy = policy }
 
@@ -37,24 +42,41 @@ final class Accounts {
     if user.connections == 0 && user.usage.buffers == 0 { users[user.id] = nil }
   }
 
-  // MARK: Connections
-
-  func hasRoomForConnection(of user: uid_t) -> Bool {
-    (users[user]?.connections ?? 0) < limits.userConnections
-      && connections < limits.totalConnections
+  /// Nil for who owns the sockets: it could take them away.
+  private func account(of fileClass: FileClass) -> Account? {
+    switch fileClass {
+    case .owner: nil
+    case .group: group
+    case .other: others
+    }
   }
 
-  func connect(_ id: uid_t) -> User {
-    let user = user(id)
+  // MARK: Connections
+
+  func hasRoomForConnection(of peer: Peer) -> Bool {
+    let (limits, connections) = (limits, users[peer.user]?.connections ?? 0)
+    guard connections < limits.userConnections, all.connections < limits.totalConnections else {
+      return false
+    }
+    guard let account = account(of: peer.fileClass) else { return true }
+    return account.connections < limits.groupConnections
+      && (all.connections < limits.totalConnections / 2
+        || connections < Limits.little(of: limits.totalConnections))
+  }
+
+  func connect(_ peer: Peer) -> User {
+    let user = user(peer.user)
     user.connections += 1
-    connections += 1
+    account(of: peer.fileClass)?.connections += 1
+    all.connections += 1
     return user
   }
 
-  func disconnect(_ user: User) {
-    user.connections -= 1
-    connections -= 1
-    forgetIfGone(user)
+  func disconnect(_ connection: Connection) {
+    connection.user.connections -= 1
+    account(of: connection.peer.fileClass)?.connections -= 1
+    all.connections -= 1
+    forgetIfGone(connection.user)
   }
 
   // MARK: Buffers
@@ -70,27 +92,49 @@ final class Accounts {
     if !connection.user.usage.allows(size, within: limits.user) {
       return "the user's quota is used up"
     }
-    if !total.allows(size, within: limits.total) {
+    if !all.usage.allows(size, within: limits.total) {
       return "the quota of all users together is used up"
+    }
+    let account = account(of: connection.peer.fileClass)
+    if let account {
+      if !account.usage.allows(size, within: limits.group) {
+        return "the quota of all who come by the socket's group, or of all others, is used up"
+      }
+      if !leavesHalf(size, connection.user) {
+        return "half of the quota of all users is kept for those that have little"
+      }
+      account.usage.add(size)
     }
     connection.usage.add(size)
     connection.user.usage.add(size)
-    total.add(size)
+    all.usage.add(size)
     return nil
+  }
+
+  /// Half of all is there for everybody; the rest for users who have little with it.
+  private func leavesHalf(_ size: UInt64, _ user: User) -> Bool {
+    let (total, usage) = (limits.total, user.usage)
+    return
+      (all.usage.buffers < total.buffers / 2 || usage.buffers < Limits.little(of: total.buffers))
+      && (all.usage.bytes + size <= total.bytes / 2
+        || usage.bytes + size <= max(UInt64(pageSize), total.bytes / 32))
   }
 
   /// Charges a buffer of the server before this one, within its user's limits or not: it exists.
   func takeOver(_ size: UInt64, of id: uid_t) -> User {
     let user = user(id)
     user.usage.add(size)
-    total.add(size)
+    all.usage.add(size)
     return user
   }
 
   func refund(_ buffer: ServedBuffer) {
-    buffer.connection?.usage.remove(buffer.size)
+    if let connection = buffer.connection {
+      connection.usage.remove(buffer.size)
+      account(of: connection.peer.fileClass)?.usage.remove(buffer.size)
+    }
     buffer.user.usage.remove(buffer.size)
-    total.remove(buffer.size)
+    all.usage.remove(buffer.size)
     forgetIfGone(buffer.user)
   }
 }

@@ -93,13 +93,16 @@ extension Policy {
     "allow-groups": list("groups", UserDatabase.group) { $0.access.groups = $1 },
     "connection-buffers": number { $0.limits.connection.buffers = $1 },
     "user-buffers": number { $0.limits.user.buffers = $1 },
+    "group-buffers": number { $0.limits.group.buffers = $1 },
     "total-buffers": number { $0.limits.total.buffers = $1 },
     "connection-bytes": bytes { $0.limits.connection.bytes = $1 },
     "user-bytes": bytes { $0.limits.user.bytes = $1 },
+    "group-bytes": bytes { $0.limits.group.bytes = $1 },
     "total-bytes": bytes { $0.limits.total.bytes = $1 },
     "connection-requests": number { $0.limits.requests = $1 },
     "connection-waits": number { $0.limits.waits = $1 },
     "user-connections": number { $0.limits.userConnections = $1 },
+    "group-connections": number { $0.limits.groupConnections = $1 },
     "total-connections": number { $0.limits.totalConnections = $1 },
     "events": { (policy, value) throws(InvalidValue) in
       guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }

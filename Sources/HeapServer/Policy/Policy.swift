@@ -28,9 +28,15 @@ public struct Limits: Hashable, Sendable {
 
   public var connection: Share
   public var user: Share
+  /// Where all of it is half used, the other half is for users that have, with what they ask for, a thirty-second of
+  /// it at most. Not so for root and the owner of the socket's file.
   public var total: Share
-  /// Connections of one user, and of all.
+  /// Of all users together who may connect as members of the group of the socket's file, and the same of all that come as
+  /// others: many uids can be one person's. What is not theirs stays for root and the file's owner.
+  public var group: Share
+  /// Connections of one user, of all of the socket's group or of all others, and of all.
   public var userConnections = 64
+  public var groupConnections = 896
   public var totalConnections = 1024
   /// Allocations of one connection that are under way.
   public var requests = 256
@@ -40,7 +46,8 @@ public struct Limits: Hashable, Sendable {
   /// How long a client may leave an answer unread before it is dropped, in milliseconds.
   public var stall: UInt64 = 10_000
 
-  /// Half of the machine's memory for one user, three quarters for all.
+  /// Half of the machine's memory for one user, three quarters for all; an eighth of that stays for root and the
+  /// socket's owner.
   ///
   /// - Throws: Where /proc/meminfo does not tell the machine's memory.
   public init() throws(HeapError) { try self.init(memoryFile: MachineMemory.file) }
@@ -61,7 +68,11 @@ public struct Limits: Hashable, Sendable {
     connection = Share(buffers: 1024, bytes: memory / 2)
     user = Share(buffers: 4096, bytes: memory / 2)
     total = Share(buffers: 16_384, bytes: memory / 4 * 3)
+    group = Share(buffers: 14_336, bytes: memory / 32 * 21)
   }
+
+  /// Of what is there in all: what a user may have of the half that is kept for those with little.
+  static func little(of total: Int) -> Int { max(total / 32, 1) }
 }
 
 /// Who may be served; the socket's own mode comes before it.

@@ -83,7 +83,7 @@ final class HeapRequests {
     let (code, reason): (HeapError.Code, StaticString)
     if connection.requests >= shared.accounts.limits.requests {
       (code, reason) = (.noResources, "too many requests of the connection are under way")
-    } else if shared.descriptors.isUsedUp {
+    } else if !shared.hasDescriptors(for: connection.peer) {
       (code, reason) = (.noResources, "the server's descriptors are used up")
     } else if bytes > shared.accounts.limits.total.bytes {
       // No matter of quotas: nobody could have it.

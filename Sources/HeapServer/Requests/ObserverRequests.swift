@@ -88,7 +88,9 @@ final class ObserverRequests {
         "tracking refused: the handle is no end of a pipe")
     }
     let user = connection.peer.user
-    guard trackers.count(of: user) < shared.accounts.limits.waits, !shared.descriptors.isUsedUp
+    let pending = trackers.count(of: user)
+    guard pending < shared.accounts.limits.waits,
+      shared.hasDescriptors(for: connection.peer, besides: pending)
     else {
       return refuseToTrack(
         connection, transaction, request, .noResources,
@@ -158,7 +160,9 @@ final class ObserverRequests {
     if connection.requests == 0, connection.socket?.borrowed.allIsRead == true {
       connection.unreadReports = 0
     }
-    guard connection.unreadReports < Self.mostUnreadReports, !shared.descriptors.isUsedUp else {
+    guard connection.unreadReports < Self.mostUnreadReports,
+      shared.hasDescriptors(for: connection.peer)
+    else {
       connections.note(
         "status refused: earlier reports are unread, or the server is out of descriptors",
         connection)

@@ -27,4 +27,19 @@ package enum UnixAddress {
       }
     }
   }
+
+  /// Of the file that a socket is bound to; nil where it is to none.
+  package static func path(of socket: borrowing OwnedFD) -> String? {
+    var address = sockaddr_un()
+    var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &address) { address in
+      unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        unsafe getsockname(socket.rawValue, address, &length)
+      }
+    }
+    guard result == 0, address.sun_family == sa_family_t(AF_UNIX) else { return nil }
+    let bytes = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe [UInt8]($0) }
+      .prefix { $0 != 0 }
+    return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+  }
 }

@@ -21,7 +21,8 @@ import Testing
     // Somebody still has it, as the disposer has that closes what is in it.
     let copy = try Self.copy(of: pair.near)
     let socket = ClientSocket(
-      accepted: try OddFile.duplicate(copy.fd.rawValue).release(), shared.disposer)
+      accepted: try OddFile.duplicate(copy.fd.rawValue).release(),
+      through: FileOwner(user: 0, group: 0), shared.disposer)
     let peer = try #require(socket.peer)
     // epoll_ctl(2) answers EPERM for a file that cannot be polled.
     let process = SharedFD(try Memfd.create("no process", size: pageSize))

@@ -44,7 +44,7 @@ import Testing
   @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
   func `users have accounts of their own, within one total`() throws {
     let daemon = try Daemon(
-      configuration: "user-buffers = 2\ntotal-buffers = 3\n", arguments: ["--mode", "0666"],
+      configuration: "user-buffers = 2\ntotal-buffers = 4\n", arguments: ["--mode", "0666"],
       openFolder: true)
     let one = try WireClient.heap(daemon, as: .first)
     let other = try WireClient.heap(daemon, as: .second)
@@ -52,14 +52,18 @@ import Testing
     #expect(try one.refusal(2) == .noResources)
     let third = try other.allocate(2)
     #expect(try other.refusal(3) == .noResources)
+    try daemon.expectLog("allocation refused", "kept for those that have little")
+    // Root's own is no matter of it.
+    let fourth = try WireClient.heap(daemon).allocate(4)
+    #expect(try WireClient.heap(daemon).refusal(5) == .noResources)
     try daemon.expectLog("allocation refused", "all users together")
-    withExtendedLifetime((buffers, third)) {}
+    withExtendedLifetime((buffers, third, fourth)) {}
   }
 
   @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
   func `bytes of a user, and of all`() throws {
     let daemon = try Daemon(
-      configuration: "user-bytes = \(2 * pageSize)\ntotal-bytes = \(3 * pageSize)\n",
+      configuration: "user-bytes = \(2 * pageSize)\ntotal-bytes = \(4 * pageSize)\n",
       arguments: ["--mode", "0666"], openFolder: true)
     let one = try WireClient.heap(daemon, as: .first)
     let other = try WireClient.heap(daemon, as: .second)
@@ -69,8 +73,42 @@ import Testing
     #expect(try other.refusal(2) == nil)
     try daemon.expectLog("allocation refused", "user's quota", "user=\(TestUser.first.user)")
     try daemon.expectLog(
-      "allocation refused", "all users together", "user=\(TestUser.second.user)")
+      "allocation refused", "kept for those that have little", "user=\(TestUser.second.user)")
     withExtendedLifetime(first) {}
+  }
+
+  /// As the subordinate uids of one person do, whose processes keep the group that lets them in.
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as others"))
+  func `many users have no more than their way in has, and newcomers find room`() throws {
+    let daemon = try Daemon(
+      configuration: """
+        user-buffers = 100
+        group-buffers = 200
+        total-buffers = 320
+        """, arguments: ["--mode", "0666", "--group", "\(TestUser.first.group)"],
+      openFolder: true)
+    let crowd = (0..<12).map { TestUser(user: 70_000 + $0, group: TestUser.first.group) }
+    var (held, counts): ([SharedFD], [Int]) = ([], [])
+    for (index, user) in crowd.enumerated() {
+      let client = try WireClient.heap(daemon, as: user)
+      let before = held.count
+      while true {
+        let key = UInt64(held.count)
+        guard try client.refusal(key, of: UInt64(index)) == nil else { break }
+        held.append(try client.allocate(key, of: UInt64(index)))
+      }
+      counts.append(held.count - before)
+    }
+    // Half of 320 for whoever comes, then a thirty-second of it each, until the group's quota is used up.
+    #expect(counts == [100, 60, 10, 10, 10, 10, 0, 0, 0, 0, 0, 0])
+    try daemon.expectLog("allocation refused", "come by the socket's group")
+    // Others, and root, have what is not that group's.
+    let other = TestUser(user: 80_000, group: 80_000)
+    #expect(try WireClient.heap(daemon, as: other).refusal(1, of: 99) == nil)
+    #expect(try WireClient.heap(daemon).refusal(1, of: 99) == nil)
+    held = []
+    let first = try WireClient.heap(daemon, as: crowd[0])
+    #expect(try eventually { try first.refusal(1, of: 99) == nil })
   }
 
   @Test func `so many answers of a connection may wait`() throws {

@@ -1,0 +1,59 @@
+internal import LinuxHeaps
+internal import Logging
+internal import SystemPackage
+
+/// The listening sockets, which all wait together where there is no room for who comes next: who that is, is unknown before
+/// accept(2).
+final class Entrance {
+  private let listeners: [EventSource.Kind: Listener]
+  private let shared: Shared
+  private var isStopped = false
+
+  init(_ shared: Shared, _ sockets: HeapServer.Sockets) throws(Errno) {
+    self.shared = shared
+    var listeners: [EventSource.Kind: Listener] = [
+      .heapListener: sockets.heap, .observerListener: sockets.observer,
+    ]
+    listeners[.metricsListener] = sockets.metrics
+    self.listeners = listeners
+    for (kind, listener) in listeners {
+      try shared.poller.add(listener.fd.rawValue, EventSource(kind))
+    }
+  }
+
+  /// The next that waits at one of them; nil where nobody does any more, or nobody can come in now.
+  func accept(at kind: EventSource.Kind) -> ClientSocket? {
+    do throws(Errno) {
+      let socket = try listeners[kind]?.accept(shared.disposer)
+      if shared.disposer.hasTooManySockets { pause() }
+      return socket
+    } catch {
+      // It stays in the queue, and the event would come for ever.
+      pause()
+      if error == .tooManyOpenFiles || error == .tooManyOpenFilesInSystem {
+        shared.clientLog.note("no descriptor is left: clients wait", of: .max, at: .error, [:])
+      }
+      return nil
+    }
+  }
+
+  func stop() {
+    isStopped = true
+    for listener in listeners.values { shared.poller.remove(listener.fd.rawValue) }
+  }
+
+  private func pause() {
+    listen(false)
+    shared.deadlines.set(.heldUpListeners, after: Disposer.pause)
+  }
+
+  func lookAgain() { if shared.disposer.hasTooManySockets { pause() } else { listen(true) } }
+
+  private func listen(_ isReading: Bool) {
+    if isStopped { return }
+    for (kind, listener) in listeners {
+      shared.poller.change(
+        listener.fd.rawValue, EventSource(kind), reading: isReading, writing: false)
+    }
+  }
+}
