@@ -1,4 +1,4 @@
-# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | model | bench
+# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | model | bench
 # make kernel-bench KERNEL=next | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
@@ -25,7 +25,7 @@ SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
-  sanitize model bench kernel-bench lint docs build setup-swift-6.2 \
+  sanitize fuzz faults model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
   setup-package-test setup-bench setup-model setup-test clean
 
@@ -86,6 +86,14 @@ sanitize: setup-test
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
+
+# Random bytes to the decoders, and to a server by whole connections: Tests/Fuzz/fuzz.sh has the numbers.
+fuzz: setup-test
+	Tests/Fuzz/fuzz.sh $(FUZZ)
+
+# Each system call of heapd's event loop fails once.
+faults: setup-test ship
+	Tests/Faults/calls.py $(SHIP)/dynamic/heapd
 
 # heapd's buffers in Promela, in every order of their steps.
 model: setup-model

@@ -249,6 +249,19 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
+    // Clients in C that do what bytes say, and what must hold then: for the fuzzers, and here for their corpora.
+    .target(
+      name: "FuzzSessions", dependencies: ["CHeapWire"], path: "Tests/Fuzz/Sessions",
+      cSettings: cSettings),
+    .target(
+      name: "Fuzzing",
+      dependencies: [
+        "FuzzSessions", "HeapProtocol", "HeapServer", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Tests/Fuzz/Fuzzing", swiftSettings: settings),
+    .testTarget(name: "FuzzTests", dependencies: ["Fuzzing"], swiftSettings: settings),
     // They run the binary.
     .testTarget(
       name: "HeapctlTests",
@@ -261,6 +274,16 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// The fuzzers, which libFuzzer's `main` runs: `make fuzz`.
+if Context.environment["LINUXHEAPS_FUZZ"] != nil {
+  for name in ["decoders", "connections"] {
+    package.targets.append(
+      .executableTarget(
+        name: "fuzz-\(name)", dependencies: ["Fuzzing"], path: "Tests/Fuzz/\(name)",
+        cSettings: cSettings))
+  }
+}
 
 // The documentation's generator, only where it is asked for: `make docs`.
 if Context.environment["LINUXHEAPS_DOCS"] != nil {

@@ -54,6 +54,7 @@ test-all)
     # Soon: it resolves one package more than the steps that read Package.resolved know.
     step docs make --no-print-directory docs
     step model Tests/Model/check.sh
+    step faults Tests/Faults/calls.py .build-ship/dynamic/heapd
     step swift-6.2 Tests/Toolchains/swift-6.2.sh
     step dependent make --no-print-directory dependent-test
     step lts $K/test.sh --all lts
@@ -91,7 +92,7 @@ echo "  KernelTests' in the step next; others' by \`make test-all\`, in its step
 skipped host | sed 's/^/  /'
 if [ "$mode" = test ]; then
   echo "What does not run here but in \`make test-all\`: the kernels lts and stock, whole storms on real heaps, every test of heapctl"
-  echo "  and heapd inside next, sanitizers, the model, documentation, benchmarks, a dependent package, Swift 6.2"
+  echo "  and heapd inside next, each system call of heapd failing, sanitizers, the model, documentation, benchmarks, a dependent package, Swift 6.2"
 fi
 echo
 grep -hE '✔ Test run|✘ Test run' "$logs/host.log"

@@ -6,8 +6,8 @@ internal import SystemPackage
 /// A socket on which clients connect, closed with the last reference.
 public final class Listener: Sendable {
   let fd: OwnedFD
-  /// Nil for a socket that was handed over by whoever made it.
-  private let file: SocketFile?
+  /// Nil for a socket that was handed over by whoever made it, and once it is removed.
+  private let file: Guarded<SocketFile?>
   /// Of its file, as it was when this value was made.
   private let owner: FileOwner
 
@@ -21,7 +21,7 @@ public final class Listener: Sendable {
     _ = fcntl(descriptor.rawValue, F_SETFL, O_NONBLOCK)
     owner = UnixAddress.path(of: descriptor).flatMap { try? Self.owner(of: $0) } ?? Self.nobody
     fd = descriptor
-    file = nil
+    file = Guarded(nil)
   }
 
   /// Makes a socket file.
@@ -70,8 +70,10 @@ public final class Listener: Sendable {
       throw error
     }
     fd = socket
-    self.file = file
+    self.file = Guarded(file)
   }
+
+  deinit { removeFile() }
 
   public enum Kind: Sendable {
     case messages, stream
@@ -79,8 +81,8 @@ public final class Listener: Sendable {
     var socketType: __socket_type { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
   }
 
-  /// Of a socket that this process made.
-  func removeFile() { if let file { Self.remove(file) } }
+  /// Of a socket that this process made. Once: a successor's file can have the number that this one had.
+  func removeFile() { if let file = file.withLock({ $0.take() }) { Self.remove(file) } }
 
   /// Not another's, who listens there by now.
   private static func remove(_ file: SocketFile) {
@@ -161,7 +163,11 @@ public final class Listener: Sendable {
       _ = unsafe try UnixAddress.use(path) { address, length in
         unsafe Glibc.bind(number, address, length)
       }.get()
-      return try identity(of: path)
+      do throws(Errno) { return try identity(of: path) } catch {
+        // Made this moment.
+        unsafe unlink(path)
+        throw error
+      }
     } catch {
       throw HeapError(
         error, operation, at: path, fix: "choose a path in a folder that this user may write to")

@@ -50,8 +50,9 @@ final class MetricsReaders {
   private func read(
     _ reader: MetricsReader, _ event: Poller.Event, _ page: () -> String
   ) -> MetricsReader.Step {
-    let bytes = input.peek(reader.socket.borrowed)
-    if let bytes, reader.isWhole(bytes) { return reader.answer(page()) }
+    // Nothing tells of what is there a second time.
+    guard let bytes = try? input.peek(reader.socket.borrowed) else { return .end }
+    if reader.isWhole(bytes) { return reader.answer(page()) }
     return event.isHungUp ? .end : .read
   }
 

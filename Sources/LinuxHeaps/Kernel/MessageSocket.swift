@@ -180,11 +180,15 @@ package struct ReceiveBuffer {
   }
 
   /// The bytes that wait on a stream, at most as many as there is room for: they stay there, and so do the descriptors
-  /// that came along. Nil at its end, and where none wait.
-  package mutating func peek(_ socket: BorrowedFD) -> ArraySlice<UInt8>? {
+  /// that came along. Empty where none wait, and at its end.
+  package mutating func peek(_ socket: BorrowedFD) throws(Errno) -> ArraySlice<UInt8> {
     let limit = bytes.count
-    let length = unsafe CLinuxHeaps_peek(socket.rawValue, &bytes, limit)
-    return length > 0 ? bytes.prefix(length) : nil
+    do throws(Errno) {
+      let length = try call { unsafe CLinuxHeaps_peek(socket.rawValue, &bytes, limit) }
+      return bytes.prefix(length)
+    } catch .resourceTemporarilyUnavailable {
+      return []
+    }
   }
 }
 

@@ -23,6 +23,12 @@ import Testing
     }
   }
 
+  @Test func `sockets that were made before the one that cannot be are removed`() throws {
+    try Self.expectEnd(
+      "heapd: listen (/nonexistent/metrics.sock)",
+      ["--heap", "memfd", "--metrics-socket", "/nonexistent/metrics.sock"])
+  }
+
   // MARK: Without /proc
 
   /// As in a chroot, or under init=/bin/sh; with files of one's own in its place.

@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""calls.py HEAPD [SYSCALL]: each system call of heapd's first thread, which is also its event loop, fails once.
+
+strace(1) has one call of one run fail: every call from heapd's first own one to its last, with each error of the table below that can
+come of it. A run starts a heapd, lets clients do all that they may, twice more, and stops it. What must hold:
+
+- heapd does not start, and says why and leaves no socket; or it serves, and ends with status 0 when it is told to;
+- no client waits for more than five seconds: it gets what it asked for, a refusal, or the end of its connection;
+- the second time, and the third, all is served, no buffer is left, and no descriptor that is not there in a run without a failure.
+
+Written in Python and against the bytes, so that it shares nothing with what it tests.
+"""
+import collections, os, re, signal, socket, struct, subprocess, sys, tempfile, time
+
+# What the kernel's documentation has of each call. Not: memory (mmap, brk), whose failure Swift's runtime answers by ending the process;
+# locks (futex), as the C library does; close, which releases the descriptor whatever it says; write, which is to an eventfd that does not block
+# and fails only where its reader is awake already; calls that cannot fail.
+ERRORS = {
+    "accept4": "EMFILE ECONNABORTED ENOBUFS EINTR", "bind": "EADDRINUSE EACCES", "bpf": "EPERM ENOMEM", "capset": "EPERM",
+    "capget": "EPERM", "chmod": "EPERM", "clone3": "EAGAIN", "dup": "EMFILE", "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC",
+    "epoll_wait": "EINTR", "eventfd2": "EMFILE", "fchmod": "EPERM", "fcntl": "EMFILE EAGAIN", "fstat": "EACCES", "ftruncate": "ENOSPC EINTR",
+    "getdents64": "EIO", "getsockopt": "ENOMEM ENOPROTOOPT", "inotify_add_watch": "ENOSPC ENOMEM", "inotify_init1": "EMFILE",
+    "inotify_rm_watch": "EINVAL", "ioctl": "ENOMEM EINTR", "listen": "EADDRINUSE", "lseek": "EIO", "memfd_create": "ENOMEM EMFILE",
+    "newfstatat": "EACCES ENOMEM", "openat": "EMFILE EACCES", "pidfd_open": "EMFILE ESRCH", "pipe2": "EMFILE", "poll": "ENOMEM EINTR",
+    "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
+    "sendmsg": "ENOBUFS EPIPE ETOOMANYREFS EAGAIN EINTR", "sendto": "EPIPE EAGAIN EINTR", "setsockopt": "ENOMEM", "shutdown": "ENOTCONN",
+    "signalfd4": "EMFILE", "socket": "EMFILE", "statx": "ENOMEM EACCES", "unlink": "EACCES",
+}
+IGNORED = set(
+    "access brk clock_gettime close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
+    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity write".split())
+# The first call of heapd's own, after the loader's and the runtimes'.
+FIRST = "eventfd2(0, EFD_SEMAPHORE"
+# Calls that read one file from its begin to its end: the first, the second and the last stand for all.
+LONG = "/sys/kernel/btf/vmlinux"
+PATIENCE = 5
+
+ALLOCATE, DELETE, WATCH = 0x5FB41A7CA22C2A64, 0x4C13703898112C92, 0x11DFBE4FE891D39A
+INFO, ATTACH, AWAIT, STATUS = 0x21A881120AA0DDF9, 0x37CD24363F8063A4, 0x33F44999D227E2C2, 0x03019D146E458521
+ALL = b"\xff" * 8
+
+
+class Fault(Exception):
+    """What must not be."""
+
+
+class Refused(Exception):
+    """A clean no: a status, or the connection's end."""
+
+
+def header(transaction, ordinal, flexible=0x80):
+    return struct.pack("<IBBBBQ", transaction, 2, 0, flexible, 1, ordinal)
+
+
+def table(*envelopes):
+    return struct.pack("<Q", len(envelopes)) + ALL + b"".join(envelopes)
+
+
+HANDLE = struct.pack("<IHH", 0xFFFFFFFF, 1, 1)
+
+
+class Client:
+    def __init__(self, path, kind=socket.SOCK_SEQPACKET):
+        self.socket = socket.socket(socket.AF_UNIX, kind)
+        self.socket.settimeout(PATIENCE)
+        try:
+            self.socket.connect(path)
+        except (ConnectionError, FileNotFoundError) as error:
+            raise Refused(error)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def receive(self):
+        try:
+            message, handles, _, _ = socket.recv_fds(self.socket, 65536, 64)
+        except socket.timeout:
+            raise Fault("a client waits for ever")
+        except ConnectionError as error:
+            raise Refused(error)
+        if not message:
+            raise Refused("the connection ended")
+        return message, handles
+
+    def call(self, message, handles=()):
+        try:
+            socket.send_fds(self.socket, [message], list(handles))
+        except socket.timeout:
+            raise Fault("a client cannot send")
+        except OSError as error:
+            raise Refused(error)
+        while True:
+            answer, received = self.receive()
+            # An event: OnReclaimed.
+            if answer[:4] != b"\0\0\0\0":
+                return answer, received
+            if answer[8:16] == ALL:
+                raise Refused("an epitaph")
+
+
+def take(answer):
+    message, handles = answer
+    if not handles:
+        raise Refused("no handle")
+    return handles[0]
+
+
+def clients(folder):
+    """All that a client may do; each part is done even if the one before was refused. Answers the refusals."""
+    refusals = []
+
+    def attempt(part):
+        try:
+            part()
+        except Refused as refusal:
+            refusals.append(f"{part.__name__}: {refusal}")
+
+    def buffers():
+        with Client(folder + "/heap") as heap, Client(folder + "/heap.observer") as observer:
+            heap.receive()
+            heap.call(header(9, WATCH) + table())
+            # The second is made on a worker.
+            for index, size in enumerate((4096, 1 << 20)):
+                names = struct.pack("<QQ", 7, index)
+                buffer = take(heap.call(header(1, ALLOCATE, 0) + struct.pack("<Q", size) + table() + names))
+                try:
+                    expect(len(observer.call(header(2, INFO) + table(HANDLE), [buffer])[0]) == 80, "no information")
+                    socket.send_fds(observer.socket, [header(3, AWAIT) + table(HANDLE)], [buffer])
+                    delete = header(4, DELETE, 0) + names + b"\xff" * 4 + bytes(4)
+                    socket.send_fds(heap.socket, [delete], [buffer])
+                except OSError as error:
+                    raise Refused(error)
+                finally:
+                    os.close(buffer)
+                while heap.receive()[0][:4] != b"\4\0\0\0":
+                    pass
+                observer.receive()
+
+    def tracking():
+        with Client(folder + "/heap.observer") as observer:
+            near, far = os.pipe()
+            try:
+                rows = table(HANDLE, struct.pack("<IHH", 0, 0, 1), struct.pack("<IHH", 8, 0, 0))
+                observer.call(header(5, ATTACH) + rows + struct.pack("<Q", 7), [far])
+            finally:
+                os.close(near)
+                os.close(far)
+
+    def state():
+        status(folder)
+
+    def metrics():
+        with Client(folder + "/metrics", socket.SOCK_STREAM) as reader:
+            try:
+                reader.socket.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            except OSError as error:
+                raise Refused(error)
+            expect(reader.receive()[0].startswith(b"HTTP/1.0 200"), "no metrics")
+
+    for part in buffers, tracking, state, metrics:
+        attempt(part)
+    return refusals
+
+
+def expect(holds, otherwise):
+    if not holds:
+        raise Refused(otherwise)
+
+
+def status(folder):
+    with Client(folder + "/heap.observer") as observer:
+        report = take(observer.call(header(6, STATUS) + table()))
+        text = os.pread(report, 1 << 20, 0)
+        os.close(report)
+        return text
+
+
+def descriptors(process):
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
+def run(heapd, folder, inject, trace):
+    """Answers what heapd did ("serves" or "does not start") and how many descriptors it had at rest."""
+    words = ["strace", "-D", "-y", "-o", trace, "-e", "signal=none"]
+    words += ["-e", "inject=" + inject] if inject else []
+    words += [heapd, "--socket", folder + "/heap", "--heap", "memfd", "--metrics-socket", folder + "/metrics"]
+    log = open(folder + "/log", "wb")
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        return watch(process, folder, inject)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def watch(process, folder, inject):
+    sockets = [folder + "/" + name for name in ("heap", "heap.observer", "metrics")]
+    end = time.monotonic() + 4 * PATIENCE
+    while process.poll() is None and not all(map(accepts, sockets)):
+        if time.monotonic() > end:
+            raise Fault("it neither starts nor ends")
+        time.sleep(0.005)
+    said = lambda: open(folder + "/log", errors="replace").read()
+    left = lambda: [path for path in sockets if os.path.exists(path)]
+    # Who connects as it starts may be in the queue when it ends.
+    refusals = clients(folder) if process.poll() is None else []
+    if len(refusals) == 4:
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            pass
+    if process.poll() is not None:
+        if process.returncode not in (69, 71, 77):
+            raise Fault(f"it ends with status {process.returncode}: {said()}")
+        if "heapd: " not in said():
+            raise Fault("it does not say why it does not start")
+        if left() and not inject.startswith("unlink"):
+            raise Fault(f"it does not start, and leaves {left()}")
+        return "does not start", None
+    for _ in range(2):
+        again = clients(folder)
+        if process.poll() is not None:
+            raise Fault(f"it ended with status {process.returncode}: {said()}")
+        # The failure came only now, or later.
+        if again and refusals:
+            raise Fault(f"it does not recover: {again}")
+        refusals = refusals or again
+    end = time.monotonic() + PATIENCE
+    seen = None
+    while time.monotonic() < end:
+        try:
+            report = status(folder)
+            seen = descriptors(process.pid)
+            if b'"buffers":[]' in report.replace(b" ", b"") and seen <= run.at_rest:
+                break
+        except Refused as refusal:
+            report = str(refusal).encode()
+        time.sleep(0.01)
+    else:
+        raise Fault(f"{seen} descriptors are open, and {run.at_rest} otherwise; {report.decode()}")
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(2 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise Fault("it does not end when it is told to")
+    if process.returncode != 0:
+        raise Fault(f"told to end it ends with status {process.returncode}: {said()}")
+    if left() and not inject.startswith(("unlink", "newfstatat")):
+        raise Fault(f"it leaves {left()}")
+    return ("refuses" if refusals else "serves"), seen
+
+
+run.at_rest = 1 << 20
+
+
+def accepts(path):
+    kind = socket.SOCK_STREAM if path.endswith("metrics") else socket.SOCK_SEQPACKET
+    with socket.socket(socket.AF_UNIX, kind) as one:
+        one.settimeout(PATIENCE)
+        try:
+            one.connect(path)
+            return True
+        except OSError:
+            return False
+
+
+def numbers(trace):
+    """Of each call's name the numbers, from 1, of those that are heapd's own."""
+    seen, own, begun, long = collections.Counter(), collections.defaultdict(list), False, {}
+    for line in open(trace, errors="replace"):
+        match = re.match(r"([a-z0-9_]+)\(", line)
+        if not match:
+            continue
+        name = match[1]
+        seen[name] += 1
+        begun = begun or line.startswith(FIRST)
+        if not begun or name in IGNORED:
+            continue
+        if LONG in line and name == "read":
+            long.setdefault(name, []).append(seen[name])
+        else:
+            own[name].append(seen[name])
+    for name, all_of_it in long.items():
+        own[name] += [all_of_it[0], all_of_it[1], all_of_it[-1]]
+    return own
+
+
+def main():
+    if len(sys.argv) < 2 or not os.access(sys.argv[1], os.X_OK):
+        sys.exit("usage: calls.py HEAPD [SYSCALL]")
+    heapd, only = os.path.realpath(sys.argv[1]), sys.argv[2:]
+    counts, faults = collections.Counter(), []
+    with tempfile.TemporaryDirectory(prefix="heapd-calls-") as base:
+
+        def attempt(inject):
+            with tempfile.TemporaryDirectory(dir=base) as folder:
+                return run(heapd, folder, inject, base + "/trace")
+
+        _, at_rest = attempt("")
+        run.at_rest = at_rest
+        time.sleep(0.1)
+        own = numbers(base + "/trace")
+        unknown = set(own) - set(ERRORS)
+        if unknown:
+            sys.exit(f"calls.py: no errors are listed for {' '.join(sorted(unknown))}")
+        for name in sorted(own):
+            if only and name not in only:
+                continue
+            for error in ERRORS[name].split():
+                for number in own[name]:
+                    counts["tried"] += 1
+                    try:
+                        counts[attempt(f"{name}:error={error}:when={number}")[0]] += 1
+                    except Fault as fault:
+                        faults.append(f"{name} {number} {error}: {fault}")
+                        print(faults[-1], flush=True)
+    outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"calls that fail: {outcome}, {len(faults)} at fault")
+    sys.exit(bool(faults))
+
+
+main()
