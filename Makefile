@@ -1,5 +1,5 @@
-# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | model | bench
-# make kernel-bench KERNEL=next | lint | docs
+# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | soak MINUTES=30
+# make model | bench | kernel-bench KERNEL=next | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
@@ -7,6 +7,7 @@ SHELL := /bin/bash
 # Warnings are errors in this package's own builds, and in nobody else's.
 export LINUXHEAPS_STRICT := 1
 KERNEL ?= next
+MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
@@ -25,7 +26,7 @@ SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
-  sanitize fuzz faults model bench kernel-bench lint docs build setup-swift-6.2 \
+  sanitize fuzz faults soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
   setup-package-test setup-bench setup-model setup-test clean
 
@@ -94,6 +95,13 @@ fuzz: setup-test
 # Each system call of heapd's event loop fails once.
 faults: setup-test ship
 	Tests/Faults/calls.py $(SHIP)/dynamic/heapd
+
+# Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
+soak: setup-test ship
+	Tests/Soak/soak.py $(SHIP)/dynamic/heapd $(MINUTES)
+
+soak-vm: setup-test ship setup-kernel
+	Tests/Kernel/boot.sh $(KERNEL) Tests/Soak/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system
 
 # heapd's buffers in Promela, in every order of their steps.
 model: setup-model

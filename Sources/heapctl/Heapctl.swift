@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import BuildFacts
 internal import Glibc
 internal import LinuxHeaps
+internal import SystemPackage
 
 @main
 struct Heapctl: AsyncParsableCommand {
@@ -32,10 +33,20 @@ struct Heapctl: AsyncParsableCommand {
 
   static func main() async {
     do {
+      try checkProc()
       await main(Array(try ProgramArguments.read().dropFirst()))
     } catch {
       complain("\(error)")
       exit(withError: Ending.noHeap)
+    }
+  }
+
+  /// Where it is missing, libdispatch, which runs whatever awaits, ends the process without a word as soon as it counts
+  /// threads (src/event/workqueue.c, Swift 6.3).
+  private static func checkProc() throws(HeapError) {
+    let path = "/proc/self/stat"
+    do throws(Errno) { _ = try SmallFile.read(path) } catch {
+      throw HeapError(error, "count this process's threads", at: path, fix: "mount /proc")
     }
   }
 }

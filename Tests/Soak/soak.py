@@ -1,0 +1,449 @@
+#!/usr/bin/env python3
+"""soak.py HEAPD MINUTES [SECONDS [HEAP]]: one heapd, honest clients of three users all the time, and one attack after another beside them.
+
+A round has three windows: a quiet one; one in which four processes of four other users attack another heapd, so that the machine is as
+busy; and one in which they attack this one, each of SECONDS (5), the quiet one of half. It prints for each attack how long an honest client
+waited for a buffer and its end in each, at p99, and what was tried, refused and lost. After each round heapd's resident memory and
+descriptors are read in a quiet moment; at half time it is killed and started anew. soak.svg, in the folder where it is run, shows them and
+the p99 over time. Fails where an honest client was refused or left waiting, where a buffer or descriptor is left, or where memory has
+grown by more than a tenth from a quarter of either half to its end. As root: users are real.
+"""
+import ctypes, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
+
+ALLOCATE, DELETE = 0x5FB41A7CA22C2A64, 0x4C13703898112C92
+INFO, ATTACH, STATUS = 0x21A881120AA0DDF9, 0x37CD24363F8063A4, 0x03019D146E458521
+ALL = b"\xff" * 8
+HANDLE = struct.pack("<IHH", 0xFFFFFFFF, 1, 1)
+ATTACKERS = range(30001, 30005)
+HONEST = range(20001, 20004)
+PATIENCE = 10
+
+
+def header(transaction, ordinal, flexible=0x80):
+    return struct.pack("<IBBBBQ", transaction, 2, 0, flexible, 1, ordinal)
+
+
+def table(*envelopes):
+    return struct.pack("<Q", len(envelopes)) + ALL + b"".join(envelopes)
+
+
+def allocate(key, size=4096):
+    return header(1, ALLOCATE, 0) + struct.pack("<Q", size) + table() + struct.pack("<QQ", *key)
+
+
+def delete(key):
+    return header(2, DELETE, 0) + struct.pack("<QQ", *key) + b"\xff" * 4 + bytes(4)
+
+
+def attach(collection, remaining=0):
+    rows = table(HANDLE, struct.pack("<IHH", remaining, 0, 1), struct.pack("<IHH", 8, 0, 0))
+    return header(3, ATTACH) + rows + struct.pack("<Q", collection)
+
+
+def connect(path, kind=socket.SOCK_SEQPACKET):
+    one = socket.socket(socket.AF_UNIX, kind)
+    one.settimeout(PATIENCE)
+    one.connect(path)
+    return one
+
+
+def send(one, message, handles=()):
+    socket.send_fds(one, [message], list(handles))
+
+
+def receive(one):
+    return socket.recv_fds(one, 65536, 64)[:2]
+
+
+def buffer(one, key, size=4096):
+    send(one, allocate(key, size))
+    handles = receive(one)[1]
+    return handles[0] if handles else None
+
+
+def become(user):
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+# ---- attacks: each is done again and again until its process is ended
+
+
+def lingering():
+    """A TCP socket whose last close would take an hour, and what keeps it so."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    near = socket.socket()
+    near.connect(listener.getsockname())
+    far = listener.accept()[0]
+    near.setblocking(False)
+    try:
+        while True:
+            near.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    return near, (listener, far)
+
+
+def slow_closes(path):
+    files = [lingering() for _ in range(4)]
+    with connect(path) as one:
+        receive(one)
+        for near, keep in files:
+            # Its last close is heapd's.
+            send(one, delete((random.getrandbits(60), 0)), [near.fileno()])
+            near.close()
+        time.sleep(0.05)
+
+
+def slow_in_flight(path):
+    files = [lingering() for _ in range(4)]
+    with connect(path) as one:
+        for near, keep in files:
+            send(one, b"x", [near.fileno()])
+            near.close()
+
+
+def many_descriptors(path):
+    with connect(path) as one:
+        null = os.open("/dev/null", os.O_RDONLY)
+        try:
+            for _ in range(50):
+                send(one, delete((random.getrandbits(60), 0)), [null] * 253)
+        finally:
+            os.close(null)
+
+
+def connections(path):
+    kept = []
+    try:
+        for _ in range(100):
+            kept.append(connect(path + random.choice(["", ".observer"])))
+    finally:
+        for one in kept:
+            one.close()
+
+
+def metrics_readers(path):
+    kept = [connect(path + ".metrics", socket.SOCK_STREAM) for _ in range(20)]
+    ends = os.pipe()
+    for one in kept:
+        try:
+            send(one, b"GET", ends)
+        except OSError:
+            pass
+    for end in ends:
+        os.close(end)
+    time.sleep(0.02)
+    for one in kept:
+        one.close()
+
+
+def cycles(path):
+    collection = random.getrandbits(60)
+    with connect(path) as heap, connect(path + ".observer") as observer:
+        receive(heap)
+        one = buffer(heap, (collection, 0))
+        for file in [one, heap.fileno(), observer.fileno()] if one else []:
+            send(observer, attach(collection), [file])
+            receive(observer)
+        ends = os.pipe()
+        send(observer, attach(collection), [ends[1]])
+        receive(observer)
+        for file in [*ends, one or -1]:
+            if file >= 0:
+                os.close(file)
+
+
+def kept_reports(path):
+    with connect(path + ".observer") as one:
+        kept = []
+        for _ in range(50):
+            send(one, header(4, STATUS) + table())
+            kept += receive(one)[1]
+        for file in kept:
+            os.close(file)
+
+
+def unread_answers(path):
+    with connect(path) as one:
+        one.settimeout(0.2)
+        try:
+            while True:
+                send(one, allocate((random.getrandbits(60), 0)))
+        except OSError:
+            time.sleep(0.2)
+
+
+def bad_messages(path):
+    with connect(path) as one:
+        for _ in range(20):
+            send(one, random.randbytes(random.randrange(1, 200)))
+
+
+def all_of_the_quota(path):
+    with connect(path) as one:
+        receive(one)
+        kept, collection = [], random.getrandbits(60)
+        while len(kept) < 2000:
+            handle = buffer(one, (collection, len(kept)), 1 << 20)
+            if handle is None:
+                break
+            kept.append(handle)
+        for file in kept:
+            os.close(file)
+
+
+def hang_ups(path):
+    for _ in range(20):
+        with connect(path) as one:
+            send(one, allocate((random.getrandbits(60), 0), random.choice([4096, 1 << 20, 16 << 20])))
+
+
+def memory_pressure(path):
+    words = open("/proc/meminfo").read().split()
+    taken = mmap.mmap(-1, int(words[words.index("MemAvailable:") + 1]) * 1024 // 8)
+    for offset in range(0, len(taken), 4096):
+        taken[offset] = 1
+    time.sleep(0.5)
+    taken.close()
+
+
+ATTACKS = [slow_closes, slow_in_flight, many_descriptors, connections, metrics_readers, cycles, kept_reports, unread_answers, bad_messages,
+           all_of_the_quota, hang_ups, memory_pressure]
+
+
+def attacker(user, attack, path):
+    """A process; it ends with this one."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        become(user)
+        while True:
+            try:
+                attack(path)
+            except OSError:
+                time.sleep(0.005)
+    finally:
+        os._exit(0)
+
+
+# ---- honest clients
+
+
+class Honest:
+    """One process that makes a buffer, looks at it and gives it back, again and again; it tells how long each took."""
+
+    def __init__(self, user, path):
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.inbox = near
+        self.child = os.fork()
+        if self.child == 0:
+            try:
+                ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+                become(user)
+                self.work(user, path, far)
+            finally:
+                os._exit(1)
+        far.close()
+
+    def work(self, user, path, report):
+        number = 0
+        while True:
+            with connect(path) as heap, connect(path + ".observer") as observer:
+                if receive(heap)[0][8:16] == ALL:
+                    report.send(b"refused")
+                    time.sleep(0.01)
+                    continue
+                for _ in range(100):
+                    number += 1
+                    key = (user, number)
+                    begin = time.monotonic()
+                    try:
+                        handle = buffer(heap, key, 65536)
+                        if handle is None:
+                            report.send(b"refused")
+                            continue
+                        send(observer, header(5, INFO) + table(HANDLE), [handle])
+                        receive(observer)
+                        send(heap, delete(key), [handle])
+                        os.close(handle)
+                        receive(heap)
+                    except OSError:
+                        report.send(b"lost")
+                        break
+                    report.send(b"%f" % (1000 * (time.monotonic() - begin)))
+                    time.sleep(0.002)
+
+    def take(self):
+        """What it told since the last time."""
+        told = []
+        try:
+            while True:
+                told.append(self.inbox.recv(64, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return told
+
+
+def p99(values):
+    return sorted(values)[int(len(values) * 0.99)] if values else float("nan")
+
+
+def window(seconds, honest):
+    for client in honest:
+        client.take()
+    end, told = time.monotonic() + seconds, []
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        for client in honest:
+            told += client.take()
+    return ([float(word) for word in told if word[:1].isdigit()], told.count(b"refused"), told.count(b"lost"))
+
+
+def report(path):
+    with connect(path + ".observer") as one:
+        send(one, header(6, STATUS) + table())
+        handles = receive(one)[1]
+        text = os.pread(handles[0], 1 << 24, 0)
+        os.close(handles[0])
+        return json.loads(text)
+
+
+def at_rest(process, path):
+    """Resident memory in KiB and descriptors, without any client but this one."""
+    end = time.monotonic() + 3 * PATIENCE
+    while True:
+        state = report(path)
+        left = [len(state["buffers"]), len(state["connections"]) - 1, state["unclosed"]]
+        if left == [0, 0, 0] or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    # Without the connection that asked.
+    open_files = min(descriptors(process) for _ in range(20))
+    pages = int(open(f"/proc/{process.pid}/statm").read().split()[1])
+    return pages * resource.getpagesize() // 1024, open_files, left
+
+
+def descriptors(process):
+    time.sleep(0.01)
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def picture(rounds, name):
+    """Three lines over time, each from 0 to its own most."""
+    width, height = 900, 160
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 100} {3 * height + 40}" font-family="sans-serif" font-size="13">']
+    last = max(moment for moment, *_ in rounds) or 1
+    for row, (title, column) in enumerate((("resident, KiB", 1), ("descriptors", 2), ("p99 of honest clients, ms", 3))):
+        values = [one[column] for one in rounds]
+        most, base = max(values) or 1, (row + 1) * height
+        points = " ".join(f"{60 + one[0] / last * width:.1f},{base - one[column] / most * (height - 40):.1f}" for one in rounds)
+        parts.append(f'<text x="60" y="{base - height + 30}">{title}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {most:.0f} at most</text>'
+                     f'<polyline fill="none" stroke="#2563eb" points="{points}"/><path stroke="#999" d="M60 {base}H{60 + width}"/>')
+    parts.append(f'<text x="60" y="{3 * height + 25}">{last / 60:.0f} minutes</text></svg>')
+    open(name, "w").write("\n".join(parts))
+
+
+class Server:
+    def __init__(self, heapd, heap):
+        self.folder = tempfile.TemporaryDirectory(prefix="heapd-soak-")
+        os.chmod(self.folder.name, 0o755)
+        self.path = self.folder.name + "/heap"
+        self.words = [heapd, "--socket", self.path, "--heap", heap, "--mode", "0666", "--metrics-socket", self.path + ".metrics"]
+        self.start()
+
+    def start(self):
+        log = open(self.folder.name + "/log", "ab")
+        self.process = subprocess.Popen(self.words, stdout=log, stderr=log)
+        while not os.path.exists(self.path + ".metrics"):
+            time.sleep(0.05)
+        time.sleep(0.2)
+
+    def stop(self, signal):
+        if self.process.poll() is None:
+            self.process.send_signal(signal)
+            self.process.wait()
+
+
+def attacked(server, attack, seconds, honest):
+    children = [attacker(user, attack, server.path) for user in ATTACKERS]
+    told = window(seconds, honest)
+    end(children)
+    return told
+
+
+def end(children):
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def main():
+    if len(sys.argv) < 3 or os.geteuid() != 0:
+        sys.exit("usage, as root: soak.py HEAPD MINUTES [SECONDS [HEAP]]")
+    heapd, minutes = os.path.realpath(sys.argv[1]), float(sys.argv[2])
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5
+    heap = sys.argv[4] if len(sys.argv) > 4 else "memfd"
+    server, other = Server(heapd, heap), Server(heapd, heap)
+    results = {attack.__name__: [[], [], [], 0, 0] for attack in ATTACKS}
+    halves, faults, begin = [[], []], [], time.monotonic()
+    try:
+        while (now := time.monotonic() - begin) < 60 * minutes:
+            if now > 30 * minutes and not halves[1]:
+                server.stop(signal.SIGKILL)
+                server.start()
+            rounds = halves[now > 30 * minutes]
+            honest = [Honest(user, server.path) for user in HONEST]
+            attack = ATTACKS[sum(map(len, halves)) % len(ATTACKS)]
+            windows = [window(seconds / 2, honest), attacked(other, attack, seconds, honest), attacked(server, attack, seconds, honest)]
+            end([client.child for client in honest])
+            for client in honest:
+                client.inbox.close()
+            row = results[attack.__name__]
+            for place, (times, refused, lost) in enumerate(windows):
+                row[place] += times
+                row[3] += refused
+                row[4] += lost
+            if server.process.poll() is not None:
+                faults.append(f"heapd ended with status {server.process.returncode} in {attack.__name__}")
+                break
+            resident, open_files, left = at_rest(server.process, server.path)
+            if left != [0, 0, 0]:
+                faults.append(f"{left} buffers, connections and descriptors are left after {attack.__name__}")
+            rounds.append((time.monotonic() - begin, resident, open_files, p99(windows[2][0])))
+    finally:
+        server.stop(signal.SIGTERM)
+        other.stop(signal.SIGTERM)
+    print("| Attack by four users | tried | refused | lost | p99, ms: quiet | attack on another | attack | to quiet | to another |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, (quiet, busy, during, refused, lost) in results.items():
+        if not during:
+            continue
+        one, two, three = map(p99, (quiet, busy, during))
+        tried = len(quiet) + len(busy) + len(during) + refused + lost
+        print(f"| {name.replace('_', ' ')} | {tried} | {refused} | {lost} | {one:.2f} | {two:.2f} | {three:.2f} | {three / one:.1f} | {three / two:.1f} |")
+        if refused or lost:
+            faults.append(f"{refused} requests of honest clients were refused and {lost} lost beside {name}")
+    for half in halves:
+        warm = half[len(half) // 4:]
+        if not warm:
+            continue
+        print(f"resident {warm[0][1]} KiB after a quarter and {warm[-1][1]} KiB at the end, descriptors {warm[0][2]} and {warm[-1][2]}, {len(half)} rounds")
+        if warm[-1][1] > 1.1 * warm[0][1]:
+            faults.append("its memory grows")
+        if warm[-1][2] > warm[0][2]:
+            faults.append("descriptors are left")
+    if any(halves):
+        picture(halves[0] + halves[1], "soak.svg")
+    for fault in faults:
+        print("soak.py:", fault)
+    sys.exit(bool(faults))
+
+
+main()
