@@ -20,7 +20,10 @@ struct ControlGroupLimitTests {
           try touch(vmo)
           // What it has by now counts. 56 MiB could fit to a page: what else the process has may be given up.
           #expect(isRefused(heap, 60 * mebibyte, by: group.directory), "\(name)")
-          #expect(isRefused(heap, 128 * mebibyte, by: group.directory), "\(name)")
+          // udmabuf itself takes no more than 64 MiB where nobody raised it (size_limit_mb).
+          if name != "udmabuf" {
+            #expect(isRefused(heap, 128 * mebibyte, by: group.directory), "\(name)")
+          }
         }
         #expect(try await eventuallyHolds { heap.buffers.count == 0 })
       }
