@@ -45,7 +45,7 @@ public final class Admission: Sendable {
     let figures: Figures
     /// Bytes admitted on its strength, those that it was made for included.
     var spent: UInt64
-    private let time = MonotonicTime.now
+    private let time = MonotonicTime.lastTick
 
     init(_ figures: Figures, for size: UInt64) {
       self.figures = figures
@@ -54,7 +54,7 @@ public final class Admission: Sendable {
 
     /// A few small requests may lean on one reading: a sixteenth of the headroom, for a while.
     func covers(_ size: UInt64, headroom: UInt64, milliseconds: UInt64) -> Bool {
-      let age = MonotonicTime.now.nanoseconds - time.nanoseconds
+      let age = MonotonicTime.lastTick.nanoseconds - time.nanoseconds
       return age < milliseconds * 1_000_000 && size <= (headroom / 16).less(spent)
     }
   }

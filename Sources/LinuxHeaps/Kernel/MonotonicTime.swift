@@ -6,9 +6,14 @@ package struct MonotonicTime: Hashable, Comparable, Sendable {
 
   package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
-  package static var now: MonotonicTime {
+  package static var now: MonotonicTime { read(CLOCK_MONOTONIC) }
+
+  /// The time of the last tick, up to 10 ms ago: no counter is read for it (clock_gettime(2), CLOCK_MONOTONIC_COARSE).
+  package static var lastTick: MonotonicTime { read(CLOCK_MONOTONIC_COARSE) }
+
+  private static func read(_ clock: clockid_t) -> MonotonicTime {
     var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    unsafe clock_gettime(clock, &time)
     return MonotonicTime(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
   }
 
