@@ -94,14 +94,14 @@ fuzz: setup-test
 
 # Each system call of heapd's event loop fails once.
 faults: setup-test ship
-	Tests/Faults/calls.py $(SHIP)/dynamic/heapd
+	Tests/Hostile/calls.py $(SHIP)/dynamic/heapd
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
 soak: setup-test ship
-	Tests/Soak/soak.py $(SHIP)/dynamic/heapd $(MINUTES)
+	Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES)
 
 soak-vm: setup-test ship setup-kernel
-	Tests/Kernel/boot.sh $(KERNEL) Tests/Soak/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system
+	Tests/Kernel/boot.sh $(KERNEL) Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system
 
 # heapd's buffers in Promela, in every order of their steps.
 model: setup-model

@@ -54,7 +54,7 @@ test-all)
     # Soon: it resolves one package more than the steps that read Package.resolved know.
     step docs make --no-print-directory docs
     step model Tests/Model/check.sh
-    step faults Tests/Faults/calls.py .build-ship/dynamic/heapd
+    step faults Tests/Hostile/calls.py .build-ship/dynamic/heapd
     step swift-6.2 Tests/Toolchains/swift-6.2.sh
     step dependent make --no-print-directory dependent-test
     step lts $K/test.sh --all lts

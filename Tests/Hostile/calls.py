@@ -8,9 +8,11 @@ come of it. A run starts a heapd, lets clients do all that they may, twice more,
 - no client waits for more than five seconds: it gets what it asked for, a refusal, or the end of its connection;
 - the second time, and the third, all is served, no buffer is left, and no descriptor that is not there in a run without a failure.
 
-Written in Python and against the bytes, so that it shares nothing with what it tests.
+Written in Python and against the bytes (wire.py), so that it shares nothing with what it tests.
 """
-import collections, os, re, signal, socket, struct, subprocess, sys, tempfile, time
+import collections, os, re, signal, socket, subprocess, sys, tempfile, time
+
+from wire import ALL, AWAIT, HANDLE, INFO, STATUS, WATCH, allocate, attach, delete, header, table
 
 # What the kernel's documentation has of each call. Not: memory (mmap, brk), whose failure Swift's runtime answers by ending the process;
 # locks (futex), as the C library does; close, which releases the descriptor whatever it says; write, which is to an eventfd that does not block
@@ -35,28 +37,12 @@ FIRST = "eventfd2(0, EFD_SEMAPHORE"
 LONG = "/sys/kernel/btf/vmlinux"
 PATIENCE = 5
 
-ALLOCATE, DELETE, WATCH = 0x5FB41A7CA22C2A64, 0x4C13703898112C92, 0x11DFBE4FE891D39A
-INFO, ATTACH, AWAIT, STATUS = 0x21A881120AA0DDF9, 0x37CD24363F8063A4, 0x33F44999D227E2C2, 0x03019D146E458521
-ALL = b"\xff" * 8
-
-
 class Fault(Exception):
     """What must not be."""
 
 
 class Refused(Exception):
     """A clean no: a status, or the connection's end."""
-
-
-def header(transaction, ordinal, flexible=0x80):
-    return struct.pack("<IBBBBQ", transaction, 2, 0, flexible, 1, ordinal)
-
-
-def table(*envelopes):
-    return struct.pack("<Q", len(envelopes)) + ALL + b"".join(envelopes)
-
-
-HANDLE = struct.pack("<IHH", 0xFFFFFFFF, 1, 1)
 
 
 class Client:
@@ -124,13 +110,11 @@ def clients(folder):
             heap.call(header(9, WATCH) + table())
             # The second is made on a worker.
             for index, size in enumerate((4096, 1 << 20)):
-                names = struct.pack("<QQ", 7, index)
-                buffer = take(heap.call(header(1, ALLOCATE, 0) + struct.pack("<Q", size) + table() + names))
+                buffer = take(heap.call(allocate(1, (7, index), size)))
                 try:
                     expect(len(observer.call(header(2, INFO) + table(HANDLE), [buffer])[0]) == 80, "no information")
                     socket.send_fds(observer.socket, [header(3, AWAIT) + table(HANDLE)], [buffer])
-                    delete = header(4, DELETE, 0) + names + b"\xff" * 4 + bytes(4)
-                    socket.send_fds(heap.socket, [delete], [buffer])
+                    socket.send_fds(heap.socket, [delete(4, (7, index))], [buffer])
                 except OSError as error:
                     raise Refused(error)
                 finally:
@@ -143,8 +127,7 @@ def clients(folder):
         with Client(folder + "/heap.observer") as observer:
             near, far = os.pipe()
             try:
-                rows = table(HANDLE, struct.pack("<IHH", 0, 0, 1), struct.pack("<IHH", 8, 0, 0))
-                observer.call(header(5, ATTACH) + rows + struct.pack("<Q", 7), [far])
+                observer.call(attach(5, 7), [far])
             finally:
                 os.close(near)
                 os.close(far)

@@ -10,34 +10,11 @@ grown by more than a tenth from a quarter of either half to its end. As root: us
 """
 import ctypes, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
 
-ALLOCATE, DELETE = 0x5FB41A7CA22C2A64, 0x4C13703898112C92
-INFO, ATTACH, STATUS = 0x21A881120AA0DDF9, 0x37CD24363F8063A4, 0x03019D146E458521
-ALL = b"\xff" * 8
-HANDLE = struct.pack("<IHH", 0xFFFFFFFF, 1, 1)
+from wire import ALL, HANDLE, INFO, STATUS, allocate, attach, delete, header, table
+
 ATTACKERS = range(30001, 30005)
 HONEST = range(20001, 20004)
 PATIENCE = 10
-
-
-def header(transaction, ordinal, flexible=0x80):
-    return struct.pack("<IBBBBQ", transaction, 2, 0, flexible, 1, ordinal)
-
-
-def table(*envelopes):
-    return struct.pack("<Q", len(envelopes)) + ALL + b"".join(envelopes)
-
-
-def allocate(key, size=4096):
-    return header(1, ALLOCATE, 0) + struct.pack("<Q", size) + table() + struct.pack("<QQ", *key)
-
-
-def delete(key):
-    return header(2, DELETE, 0) + struct.pack("<QQ", *key) + b"\xff" * 4 + bytes(4)
-
-
-def attach(collection, remaining=0):
-    rows = table(HANDLE, struct.pack("<IHH", remaining, 0, 1), struct.pack("<IHH", 8, 0, 0))
-    return header(3, ATTACH) + rows + struct.pack("<Q", collection)
 
 
 def connect(path, kind=socket.SOCK_SEQPACKET):
@@ -56,7 +33,7 @@ def receive(one):
 
 
 def buffer(one, key, size=4096):
-    send(one, allocate(key, size))
+    send(one, allocate(1, key, size))
     handles = receive(one)[1]
     return handles[0] if handles else None
 
@@ -94,7 +71,7 @@ def slow_closes(path):
         receive(one)
         for near, keep in files:
             # Its last close is heapd's.
-            send(one, delete((random.getrandbits(60), 0)), [near.fileno()])
+            send(one, delete(2, (random.getrandbits(60), 0)), [near.fileno()])
             near.close()
         time.sleep(0.05)
 
@@ -112,7 +89,7 @@ def many_descriptors(path):
         null = os.open("/dev/null", os.O_RDONLY)
         try:
             for _ in range(50):
-                send(one, delete((random.getrandbits(60), 0)), [null] * 253)
+                send(one, delete(2, (random.getrandbits(60), 0)), [null] * 253)
         finally:
             os.close(null)
 
@@ -148,10 +125,10 @@ def cycles(path):
         receive(heap)
         one = buffer(heap, (collection, 0))
         for file in [one, heap.fileno(), observer.fileno()] if one else []:
-            send(observer, attach(collection), [file])
+            send(observer, attach(3, collection), [file])
             receive(observer)
         ends = os.pipe()
-        send(observer, attach(collection), [ends[1]])
+        send(observer, attach(3, collection), [ends[1]])
         receive(observer)
         for file in [*ends, one or -1]:
             if file >= 0:
@@ -173,7 +150,7 @@ def unread_answers(path):
         one.settimeout(0.2)
         try:
             while True:
-                send(one, allocate((random.getrandbits(60), 0)))
+                send(one, allocate(1, (random.getrandbits(60), 0)))
         except OSError:
             time.sleep(0.2)
 
@@ -200,7 +177,7 @@ def all_of_the_quota(path):
 def hang_ups(path):
     for _ in range(20):
         with connect(path) as one:
-            send(one, allocate((random.getrandbits(60), 0), random.choice([4096, 1 << 20, 16 << 20])))
+            send(one, allocate(1, (random.getrandbits(60), 0), random.choice([4096, 1 << 20, 16 << 20])))
 
 
 def memory_pressure(path):
@@ -272,7 +249,7 @@ class Honest:
                             continue
                         send(observer, header(5, INFO) + table(HANDLE), [handle])
                         receive(observer)
-                        send(heap, delete(key), [handle])
+                        send(heap, delete(2, key), [handle])
                         os.close(handle)
                         receive(heap)
                     except OSError:
