@@ -128,7 +128,6 @@ static bool interrupt_this_thread(timer_t *timer) {
 void CLinuxHeaps_close_connection(int socket) {
     timer_t timer;
     bool interrupted = interrupt_this_thread(&timer);
-    shutdown(socket, SHUT_RDWR);
     // Without room for descriptors: the kernel lets go of the files as recvmsg(2) returns. Only the last close of a file
     // waits then, and not the flush that close(2) of a descriptor begins with, which no signal ends.
     for (int messages = 0; messages < 16; messages++) {

@@ -53,6 +53,5 @@ final class Acceptor {
     var epitaph: [UInt8] = []
     Epitaph(status: status.rawValue).encode(into: &epitaph)
     _ = socket.borrowed.sendOnce(epitaph, nil)
-    socket.hangUp()
   }
 }

@@ -55,7 +55,6 @@ final class Connections {
   func close(_ connection: Connection) {
     guard let socket = connection.takeSocket() else { return }
     shared.poller.remove(socket.borrowed.rawValue)
-    socket.hangUp()
     shared.deadlines.cancel(.stall(connection: connection.id))
     shared.deadlines.cancel(.heldUp(connection: connection.id))
     shared.accounts.disconnect(connection)

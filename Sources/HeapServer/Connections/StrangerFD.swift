@@ -52,8 +52,9 @@ struct StrangerFDs: ~Copyable, Sendable {
   }
 }
 
-/// A socket that a client connected, closed with its last reference: at once if it is empty, and otherwise as what a client
-/// sent is, because messages on it that nobody read can hold any file.
+/// A socket that a client connected. The connection ends with its last reference: the other end sees it closed, and nothing
+/// more comes. It is closed at once if it is empty, and otherwise as what a client sent is, because messages on it that
+/// nobody read can hold any file.
 final class ClientSocket: Sendable {
   private let number: CInt
   private let disposer: Disposer
@@ -74,9 +75,6 @@ final class ClientSocket: Sendable {
   var user: uid_t { peer?.user ?? .max }
 
   var borrowed: BorrowedFD { BorrowedFD(number) }
-
-  /// Ends the connection at once: the other end sees it closed, and nothing more comes.
-  func hangUp() { _ = shutdown(number, CInt(SHUT_RDWR)) }
 }
 
 /// The kernel's file system of pipes that have no name: what is in it is a pipe.

@@ -29,7 +29,7 @@ final class MetricsReaders {
         || !readers.values.contains(where: { $0.socket.user == peer.user }),
       (try? shared.poller.add(
         accepted.borrowed.rawValue, EventSource(.metricsReader, lastID), onChange: true)) != nil
-    else { return accepted.hangUp() }
+    else { return }
     readers[lastID] = reader
     shared.descriptors.add()
     shared.deadlines.set(.metricsReader(lastID), after: shared.accounts.limits.stall)
@@ -59,7 +59,6 @@ final class MetricsReaders {
   func close(_ id: UInt64) {
     guard let reader = readers.removeValue(forKey: id) else { return }
     shared.poller.remove(reader.socket.borrowed.rawValue)
-    reader.socket.hangUp()
     shared.deadlines.cancel(.metricsReader(id))
     shared.descriptors.remove()
   }

@@ -60,8 +60,8 @@ final class Accounts {
     }
     guard let account = account(of: peer.fileClass) else { return true }
     return account.connections < limits.groupConnections
-      && (all.connections < limits.totalConnections / 2
-        || connections < Limits.little(of: limits.totalConnections))
+      && Limits.leavesHalf(
+        of: limits.totalConnections, 1, to: connections, besides: all.connections)
   }
 
   func connect(_ peer: Peer) -> User {
@@ -111,13 +111,11 @@ final class Accounts {
     return nil
   }
 
-  /// Half of all is there for everybody; the rest for users who have little with it.
   private func leavesHalf(_ size: UInt64, _ user: User) -> Bool {
-    let (total, usage) = (limits.total, user.usage)
-    return
-      (all.usage.buffers < total.buffers / 2 || usage.buffers < Limits.little(of: total.buffers))
-      && (all.usage.bytes + size <= total.bytes / 2
-        || usage.bytes + size <= max(UInt64(pageSize), total.bytes / 32))
+    let (total, own, all) = (limits.total, user.usage, all.usage)
+    return Limits.leavesHalf(of: total.buffers, 1, to: own.buffers, besides: all.buffers)
+      && Limits.leavesHalf(
+        of: total.bytes, size, to: own.bytes, besides: all.bytes, atLeast: pageSize)
   }
 
   /// Charges a buffer of the server before this one, within its user's limits or not: it exists.

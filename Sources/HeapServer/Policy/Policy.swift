@@ -72,7 +72,16 @@ public struct Limits: Hashable, Sendable {
   }
 
   /// Of what is there in all: what a user may have of the half that is kept for those with little.
-  static func little(of total: Int) -> Int { max(total / 32, 1) }
+  static func little<Amount: BinaryInteger>(of total: Amount, atLeast least: Amount = 1) -> Amount {
+    max(total / 32, least)
+  }
+
+  /// Half of all is there for everybody; the rest for users who have little with it.
+  static func leavesHalf<Amount: BinaryInteger>(
+    of total: Amount, _ more: Amount, to own: Amount, besides all: Amount, atLeast least: Amount = 1
+  ) -> Bool {
+    all + more <= total / 2 || own + more <= little(of: total, atLeast: least)
+  }
 }
 
 /// Who may be served; the socket's own mode comes before it.
