@@ -188,8 +188,8 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: [
-        "CHeapClient", "CHeapWire", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit",
-        "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CDRM", "CHeapClient", "CHeapWire", "CLinuxHeaps", "HeapClient", "HeapProtocol",
+        "HeapTestKit", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/TestSupport", swiftSettings: settings),
     // What a kernel can change: these run here on what this machine has, and inside each test kernel.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""calls.py HEAPD [SYSCALL]: each system call of heapd's first thread, which is also its event loop, fails once.
+"""calls.py HEAPD [SYSCALL]: each system call of heapd fails once.
 
-strace(1) has one call of one run fail: every call from heapd's first own one to its last, with each error of the table below that can
-come of it. A run starts a heapd, lets clients do all that they may, twice more, and stops it. What must hold:
+strace(1) has one call of one run fail, with each error of the table below that can come of it: of the first thread, which is also the
+event loop, every call from heapd's first own one to its last; of the threads beside it every call while clients do all that they may. A
+run of the first kind starts a heapd, lets clients do that, twice more, and stops it; those of the second share one. What must hold:
 
 - heapd does not start, and says why and leaves no socket; or it serves, and ends with status 0 when it is told to;
 - no client waits for more than five seconds: it gets what it asked for, a refusal, or the end of its connection;
@@ -10,13 +11,13 @@ come of it. A run starts a heapd, lets clients do all that they may, twice more,
 
 Written in Python and against the bytes (wire.py), so that it shares nothing with what it tests.
 """
-import collections, os, re, signal, socket, subprocess, sys, tempfile, time
+import collections, contextlib, os, pathlib, re, signal, socket, subprocess, sys, tempfile, time
 
 from wire import ALL, AWAIT, HANDLE, INFO, STATUS, WATCH, allocate, attach, delete, header, table
 
 # What the kernel's documentation has of each call. Not: memory (mmap, brk), whose failure Swift's runtime answers by ending the process;
-# locks (futex), as the C library does; close, which releases the descriptor whatever it says; write, which is to an eventfd that does not block
-# and fails only where its reader is awake already; calls that cannot fail.
+# locks (futex), as the C library does; close, which releases the descriptor whatever it says; write but to a memfd, which is to an eventfd that
+# does not block and fails only where its reader is awake already; calls that cannot fail.
 ERRORS = {
     "accept4": "EMFILE ECONNABORTED ENOBUFS EINTR", "bind": "EADDRINUSE EACCES", "bpf": "EPERM ENOMEM", "capset": "EPERM",
     "capget": "EPERM", "chmod": "EPERM", "clone3": "EAGAIN", "dup": "EMFILE", "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC",
@@ -26,16 +27,18 @@ ERRORS = {
     "newfstatat": "EACCES ENOMEM", "openat": "EMFILE EACCES", "pidfd_open": "EMFILE ESRCH", "pipe2": "EMFILE", "poll": "ENOMEM EINTR",
     "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
     "sendmsg": "ENOBUFS EPIPE ETOOMANYREFS EAGAIN EINTR", "sendto": "EPIPE EAGAIN EINTR", "setsockopt": "ENOMEM", "shutdown": "ENOTCONN",
-    "signalfd4": "EMFILE", "socket": "EMFILE", "statx": "ENOMEM EACCES", "unlink": "EACCES",
+    "signalfd4": "EMFILE", "socket": "EMFILE", "statx": "ENOMEM EACCES", "timer_create": "EAGAIN ENOMEM",
+    "unlink": "EACCES", "write": "ENOSPC EINTR",
 }
 IGNORED = set(
     "access brk clock_gettime close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
-    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity write".split())
+    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity timer_delete timer_settime write".split())
 # The first call of heapd's own, after the loader's and the runtimes'.
 FIRST = "eventfd2(0, EFD_SEMAPHORE"
 # Calls that read one file from its begin to its end: the first, the second and the last stand for all.
 LONG = "/sys/kernel/btf/vmlinux"
 PATIENCE = 5
+MANY = 1 << 20
 
 class Fault(Exception):
     """What must not be."""
@@ -161,24 +164,59 @@ def status(folder):
         return text
 
 
+def said(folder):
+    return open(folder + "/log", errors="replace").read()
+
+
 def descriptors(process):
     return len(os.listdir(f"/proc/{process}/fd"))
 
 
+@contextlib.contextmanager
+def started(heapd, folder, tracer=()):
+    words = [*tracer, heapd, "--socket", folder + "/heap", "--heap", "memfd", "--metrics-socket", folder + "/metrics"]
+    with open(folder + "/log", "wb") as log:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def injection(inject):
+    return ["-e", "signal=none", *(["-e", "inject=" + inject] if inject else [])]
+
+
 def run(heapd, folder, inject, trace):
     """Answers what heapd did ("serves" or "does not start") and how many descriptors it had at rest."""
-    words = ["strace", "-D", "-y", "-o", trace, "-e", "signal=none"]
-    words += ["-e", "inject=" + inject] if inject else []
-    words += [heapd, "--socket", folder + "/heap", "--heap", "memfd", "--metrics-socket", folder + "/metrics"]
-    log = open(folder + "/log", "wb")
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
+    with started(heapd, folder, ["strace", "-D", "-y", "-o", trace, *injection(inject)]) as process:
         return watch(process, folder, inject)
+
+
+@contextlib.contextmanager
+def traced(threads, trace, inject=""):
+    """strace(1) counts the calls of each thread apart: in each the one of that number fails."""
+    words = ["strace", "-y", "-o", trace, *injection(inject)]
+    for thread in threads:
+        words += ["-p", thread.name]
+    tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not all("TracerPid:\t0\n" not in (thread / "status").read_text() for thread in threads):
+            if tracer.poll() is not None:
+                sys.exit(f"calls.py: strace ended with {tracer.returncode}")
+            time.sleep(0.005)
+        yield
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        log.close()
+        tracer.terminate()
+        tracer.wait()
+
+
+def others(process):
+    """The threads beside the first, by name."""
+    tasks = pathlib.Path(f"/proc/{process.pid}/task").iterdir()
+    return [task for task in tasks if task.name != str(process.pid)]
 
 
 def watch(process, folder, inject):
@@ -188,7 +226,6 @@ def watch(process, folder, inject):
         if time.monotonic() > end:
             raise Fault("it neither starts nor ends")
         time.sleep(0.005)
-    said = lambda: open(folder + "/log", errors="replace").read()
     left = lambda: [path for path in sockets if os.path.exists(path)]
     # Who connects as it starts may be in the queue when it ends.
     refusals = clients(folder) if process.poll() is None else []
@@ -199,16 +236,25 @@ def watch(process, folder, inject):
             pass
     if process.poll() is not None:
         if process.returncode not in (69, 71, 77):
-            raise Fault(f"it ends with status {process.returncode}: {said()}")
-        if "heapd: " not in said():
+            raise Fault(f"it ends with status {process.returncode}: {said(folder)}")
+        if "heapd: " not in said(folder):
             raise Fault("it does not say why it does not start")
         if left() and not inject.startswith("unlink"):
             raise Fault(f"it does not start, and leaves {left()}")
         return "does not start", None
+    refusals, seen = recover(process, folder, refusals)
+    stop(process, folder)
+    if left() and not inject.startswith(("unlink", "newfstatat")):
+        raise Fault(f"it leaves {left()}")
+    return ("refuses" if refusals else "serves"), seen
+
+
+def recover(process, folder, refusals):
+    """Answers all refusals, and the descriptors at rest."""
     for _ in range(2):
         again = clients(folder)
         if process.poll() is not None:
-            raise Fault(f"it ended with status {process.returncode}: {said()}")
+            raise Fault(f"it ended with status {process.returncode}: {said(folder)}")
         # The failure came only now, or later.
         if again and refusals:
             raise Fault(f"it does not recover: {again}")
@@ -226,19 +272,17 @@ def watch(process, folder, inject):
         time.sleep(0.01)
     else:
         raise Fault(f"{seen} descriptors are open, and {run.at_rest} otherwise; {report.decode()}")
+    return refusals, seen
+
+
+def stop(process, folder):
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(2 * PATIENCE)
     except subprocess.TimeoutExpired:
         raise Fault("it does not end when it is told to")
     if process.returncode != 0:
-        raise Fault(f"told to end it ends with status {process.returncode}: {said()}")
-    if left() and not inject.startswith(("unlink", "newfstatat")):
-        raise Fault(f"it leaves {left()}")
-    return ("refuses" if refusals else "serves"), seen
-
-
-run.at_rest = 1 << 20
+        raise Fault(f"told to end it ends with status {process.returncode}: {said(folder)}")
 
 
 def accepts(path):
@@ -252,58 +296,92 @@ def accepts(path):
             return False
 
 
-def numbers(trace):
-    """Of each call's name the numbers, from 1, of those that are heapd's own."""
-    seen, own, begun, long = collections.Counter(), collections.defaultdict(list), False, {}
+def numbers(trace, first=FIRST):
+    """Of each call's name the numbers, from 1, of those that are heapd's own: in a thread that has most of them."""
+    seen, own, begun, long = collections.Counter(), collections.defaultdict(set), not first, {}
     for line in open(trace, errors="replace"):
-        match = re.match(r"([a-z0-9_]+)\(", line)
+        # The thread, where there are several.
+        match = re.match(r"(\d* *)([a-z0-9_]+)\(", line)
         if not match:
             continue
-        name = match[1]
-        seen[name] += 1
-        begun = begun or line.startswith(FIRST)
-        if not begun or name in IGNORED:
+        name = match[2]
+        seen[match.groups()] += 1
+        number = seen[match.groups()]
+        begun = begun or line.startswith(first)
+        if not begun or name in IGNORED and not (name == "write" and "memfd:" in line):
             continue
         if LONG in line and name == "read":
-            long.setdefault(name, []).append(seen[name])
+            long.setdefault(name, []).append(number)
         else:
-            own[name].append(seen[name])
+            own[name].add(number)
     for name, all_of_it in long.items():
-        own[name] += [all_of_it[0], all_of_it[1], all_of_it[-1]]
+        own[name] |= {all_of_it[0], all_of_it[1], all_of_it[-1]}
+    unknown = set(own) - set(ERRORS)
+    if unknown:
+        sys.exit(f"calls.py: no errors are listed for {' '.join(sorted(unknown))}")
     return own
+
+
+def first_thread(heapd, base, tries):
+    def attempt(inject):
+        with tempfile.TemporaryDirectory(dir=base) as folder:
+            return run(heapd, folder, inject, base + "/trace")
+
+    run.at_rest = MANY
+    run.at_rest = attempt("")[1]
+    time.sleep(0.1)
+    tries("the first thread", numbers(base + "/trace"), lambda inject: attempt(inject)[0])
+
+
+def other_threads(heapd, base, tries):
+    with tempfile.TemporaryDirectory(dir=base) as folder, started(heapd, folder) as process:
+        while not accepts(folder + "/metrics"):
+            time.sleep(0.01)
+        # All threads are there after that, and stay.
+        for _ in range(3):
+            clients(folder)
+        run.at_rest = MANY
+        run.at_rest = recover(process, folder, [])[1]
+        threads = others(process)
+
+        def attempt(inject):
+            with traced(threads, base + "/trace", inject):
+                refusals = clients(folder) + clients(folder)
+            if process.poll() is not None:
+                sys.exit(f"calls.py: {inject}: it ended with status {process.returncode}: {said(folder)}")
+            return "refuses" if recover(process, folder, refusals)[0] else "serves"
+
+        attempt("")
+        own = numbers(base + "/trace", "")
+        tries("the " + ", ".join(sorted({(thread / "comm").read_text().strip() for thread in threads})), own, attempt)
+        stop(process, folder)
 
 
 def main():
     if len(sys.argv) < 2 or not os.access(sys.argv[1], os.X_OK):
         sys.exit("usage: calls.py HEAPD [SYSCALL]")
     heapd, only = os.path.realpath(sys.argv[1]), sys.argv[2:]
-    counts, faults = collections.Counter(), []
-    with tempfile.TemporaryDirectory(prefix="heapd-calls-") as base:
+    faults = []
 
-        def attempt(inject):
-            with tempfile.TemporaryDirectory(dir=base) as folder:
-                return run(heapd, folder, inject, base + "/trace")
-
-        _, at_rest = attempt("")
-        run.at_rest = at_rest
-        time.sleep(0.1)
-        own = numbers(base + "/trace")
-        unknown = set(own) - set(ERRORS)
-        if unknown:
-            sys.exit(f"calls.py: no errors are listed for {' '.join(sorted(unknown))}")
+    def tries(threads, own, attempt):
+        counts, before = collections.Counter(), len(faults)
         for name in sorted(own):
             if only and name not in only:
                 continue
             for error in ERRORS[name].split():
-                for number in own[name]:
+                for number in sorted(own[name]):
                     counts["tried"] += 1
                     try:
-                        counts[attempt(f"{name}:error={error}:when={number}")[0]] += 1
+                        counts[attempt(f"{name}:error={error}:when={number}")] += 1
                     except Fault as fault:
-                        faults.append(f"{name} {number} {error}: {fault}")
+                        faults.append(f"{threads}, {name} {number} {error}: {fault}")
                         print(faults[-1], flush=True)
-    outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print(f"calls that fail: {outcome}, {len(faults)} at fault")
+        outcome = ", ".join(f"{count} {name}" for name, count in counts.items())
+        print(f"calls that fail in {threads}: {outcome}, {len(faults) - before} at fault", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="heapd-calls-") as base:
+        other_threads(heapd, base, tries)
+        first_thread(heapd, base, tries)
     sys.exit(bool(faults))
 
 

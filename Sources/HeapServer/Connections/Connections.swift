@@ -59,6 +59,10 @@ final class Connections {
     shared.deadlines.cancel(.heldUp(connection: connection.id))
     shared.accounts.disconnect(connection)
     closed.append(connection)
+    if looksForUnread, !all.values.contains(where: \.isOpen) {
+      looksForUnread = false
+      shared.deadlines.cancel(.unread)
+    }
     shared.log.debug("client disconnected", metadata: connection.metadata)
   }
 
@@ -125,12 +129,12 @@ final class Connections {
   }
 
   /// What the client has not read lies in the kernel, which says that it does, and not since when. One look at all
-  /// sockets is cheaper than a deadline for each answer.
+  /// sockets is cheaper than a deadline for each answer. The first comes soon: it finds that all is read, and the server is at rest.
   private func awaitReading(_ connection: Connection) {
     if connection.unreadSince == nil { connection.unreadSince = .now }
     if looksForUnread { return }
     looksForUnread = true
-    shared.deadlines.set(.unread, after: shared.accounts.limits.stall)
+    shared.deadlines.set(.unread, after: shared.accounts.limits.stall / 8)
   }
 
   func dropUnread() {

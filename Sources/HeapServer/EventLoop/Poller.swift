@@ -110,28 +110,41 @@ enum Deadline: Hashable {
 final class Deadlines {
   private var moments: [Deadline: MonotonicTime] = [:]
 
-  /// No deadline is earlier; the one it belonged to may have been cancelled.
-  private(set) var next: MonotonicTime?
+  /// No deadline is earlier.
+  private var earliest: MonotonicTime?
+  /// Whether the one it belonged to was cancelled.
+  private var isLoose = false
+
+  /// When the loop must turn. Among few it is searched for, so that a server at rest does not wake for what was cancelled; among many a
+  /// turn for nothing costs less.
+  var next: MonotonicTime? {
+    if isLoose && moments.count <= 64 {
+      earliest = moments.values.min()
+      isLoose = false
+    }
+    return earliest
+  }
 
   func set(_ deadline: Deadline, after milliseconds: UInt64) {
     let moment = MonotonicTime(
       nanoseconds: MonotonicTime.now.nanoseconds + milliseconds * 1_000_000)
     moments[deadline] = moment
-    next = next.map { min($0, moment) } ?? moment
+    earliest = earliest.map { min($0, moment) } ?? moment
   }
 
   func cancel(_ deadline: Deadline) {
-    guard !moments.isEmpty, moments.removeValue(forKey: deadline) != nil else { return }
-    if moments.isEmpty { next = nil }
+    guard !moments.isEmpty, let moment = moments.removeValue(forKey: deadline) else { return }
+    if moment == earliest { isLoose = true }
   }
 
   /// Asked at each turn of the loop, so it looks at the deadlines only when one may have passed.
   func takeDue() -> [Deadline] {
-    guard let moment = next, moment <= .now else { return [] }
+    guard let moment = earliest, moment <= .now else { return [] }
     let now = MonotonicTime.now
     let due = moments.filter { $0.value <= now }.map(\.key)
     for deadline in due { moments[deadline] = nil }
-    next = moments.values.min()
+    earliest = moments.values.min()
+    isLoose = false
     return due
   }
 }

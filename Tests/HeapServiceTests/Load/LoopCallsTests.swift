@@ -19,15 +19,15 @@ import Testing
     let (trace, metrics) = (folder.path + "/trace", folder.path + "/metrics.sock")
     let daemon = try Daemon(
       arguments: ["--metrics-socket", metrics],
-      // The tracer is nobody's parent, so that the process is heapd.
-      through: [Self.strace, "-D", "-f", "-y", "-qq", "-o", trace])
+      // The tracer is nobody's parent, so that the process is heapd. Each thread has a file, in which no call is cut in two by another
+      // thread's.
+      through: [Self.strace, "-D", "-ff", "-y", "-qq", "-o", trace])
     try Self.everyWay(daemon, metrics)
-    let pid = "\(daemon.process.processIdentifier)"
+    let first = trace + ".\(daemon.process.processIdentifier)"
     #expect(daemon.stop() == 0)
     var lines: [Substring] = []
     let isWhole = try eventually {
-      let text = try String(contentsOfFile: trace, encoding: .utf8)
-      lines = text.split(separator: "\n").filter { $0.hasPrefix(pid + " ") }
+      lines = try String(contentsOfFile: first, encoding: .utf8).split(separator: "\n")
       return lines.last?.contains("exit_group") == true
     }
     #expect(isWhole)
@@ -55,9 +55,8 @@ import Testing
       && look.contains(/msg_flags=0}, MSG_PEEK\|MSG_DONTWAIT\) += 0$/)
   }
 
-  /// "PID call(…", and "PID <... call resumed>", which tells of one that was there already.
   private static func call(_ line: Substring) -> String? {
-    line.firstMatch(of: /^\d+ +([a-z0-9_]+)\(/).map { String($0.1) }
+    line.prefixMatch(of: /([a-z0-9_]+)\(/).map { String($0.1) }
   }
 
   /// The words in code in the first column of the page's tables.
