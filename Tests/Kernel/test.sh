@@ -12,8 +12,12 @@ failed=0
 for kernel in "$@"; do
   begin=$SECONDS
   guest=(Tests/Kernel/guest.sh "$kernel" $mode)
+  # 6.12 patches its own code, as attached BPF programs need it, in a way that several emulated processors do not bear: one of them
+  # meets the breakpoint when the kernel has forgotten it ("Oops: int3", fput+0x5).
+  processors=${LINUXHEAPS_PROCESSORS:-2}
+  [ "$kernel" != stock ] || processors=1
   [ "$kernel" != stock-next ] || guest=(Tests/Kernel/iterator.sh)
-  "$here/boot.sh" "$kernel" "${guest[@]}" || failed=1
+  LINUXHEAPS_PROCESSORS=$processors "$here/boot.sh" "$kernel" "${guest[@]}" || failed=1
   say "kernel $kernel took $((SECONDS - begin)) s"
 done
 exit "$failed"

@@ -71,16 +71,19 @@ import Testing
   // MARK: Calls that fail
 
   private static let strace = "/usr/bin/strace"
+  /// ThreadSanitizer's runtime asks for the limits itself, and ends the process where it gets no answer.
+  private static let hasThreadSanitizer =
+    unsafe dlsym(UnsafeMutableRawPointer(bitPattern: 0), "__tsan_init") != nil
   private static let hasStrace = FileManager.default.isExecutableFile(atPath: strace)
 
   @Test(
     .enabled(if: Self.hasStrace, "needs strace"),
-    arguments: [
+    arguments: ([
       ("prlimit64", nil, "heapd: start the server: Operation not permitted [errno 1]", 77),
       ("openat", "/dev/dma_heap", "heapd: list the kernel's heaps (/dev/dma_heap): ", 77),
       ("openat", "/proc/meminfo", "heapd: read the machine's memory (/proc/meminfo): ", 77),
       ("read", "/proc/meminfo", "heapd: read the machine's memory (/proc/meminfo): ", 77),
-    ] as [(String, String?, String, Int32)])
+    ] as [(String, String?, String, Int32)]).filter { !hasThreadSanitizer || $0.0 != "prlimit64" })
   func `it does not start after a first call that failed`(
     _ call: String, _ path: String?, _ message: String, _ status: Int32
   ) throws {
