@@ -1,4 +1,4 @@
-# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | soak MINUTES=30
+# make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | faults-vm | soak MINUTES=30
 # make model | bench | kernel-bench KERNEL=next | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
@@ -26,7 +26,7 @@ SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
-  sanitize fuzz faults soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
+  sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
   setup-package-test setup-bench setup-model setup-test clean
 
@@ -92,9 +92,13 @@ sanitize: setup-test
 fuzz: setup-test
 	Tests/Fuzz/fuzz.sh $(FUZZ)
 
-# Each system call of heapd's event loop fails once.
+# Each system call of heapd fails once.
 faults: setup-test ship
 	Tests/Hostile/calls.py $(SHIP)/dynamic/heapd
+
+# The same with each allocation that the kernel makes for those calls, in a guest.
+faults-vm: setup-test ship setup-kernel
+	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/dynamic/heapd system
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
 soak: setup-test ship

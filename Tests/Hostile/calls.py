@@ -175,9 +175,9 @@ def links(process):
 
 
 def descriptors(process):
-    """Without the counts of dma-bufs, which heapd keeps open for the next ones of these numbers."""
+    """Without the files with its own descriptors' positions and counts, which heapd opens when it first needs them, and keeps."""
     time.sleep(0.005)
-    return sum("/fdinfo/" not in link for link in links(process))
+    return sum("/fdinfo" not in link for link in links(process))
 
 
 @contextlib.contextmanager

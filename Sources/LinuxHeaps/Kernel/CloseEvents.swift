@@ -52,7 +52,11 @@ package struct CloseEvents: ~Copyable, Sendable {
       let capacity = events.count * MemoryLayout<inotify_event>.stride
       while true {
         let length = unsafe Glibc.read(number, events.baseAddress!, capacity)
-        if length <= 0 { break }
+        if length <= 0 {
+          // What it took from its queue and could not give is gone.
+          if length < 0 && errno != EAGAIN { lost = true }
+          break
+        }
         for index in 0..<length / MemoryLayout<inotify_event>.stride {
           let event = unsafe events[index]
           if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
