@@ -47,14 +47,7 @@ class Log:
 
 def while_serving(heapd, heap, base, faults):
     counts, log = collections.Counter(), Log()
-    with tempfile.TemporaryDirectory(dir=base) as folder, calls.started(heapd, folder, heap=heap) as process:
-        while not calls.accepts(folder + "/metrics"):
-            time.sleep(0.01)
-        for _ in range(3):
-            calls.clients(folder)
-        # Descriptors that are opened once and kept, as the heap's, are there by now.
-        calls.run.at_rest = calls.MANY
-        calls.run.at_rest = max(calls.recover(process, folder, [])[1] for _ in range(5))
+    with calls.serving(heapd, base, heap) as (process, folder):
         for thread in [pathlib.Path(f"/proc/{process.pid}/task/{process.pid}"), *calls.others(process)]:
             name, number, left = (thread / "comm").read_text().strip(), 0, False
             while not left:
@@ -79,7 +72,6 @@ def while_serving(heapd, heap, base, faults):
                     if process.poll() is not None:
                         return counts
             print(f"{name}: {number - 1} allocations", flush=True)
-        calls.stop(process, folder)
     return counts
 
 
@@ -88,35 +80,22 @@ def at_start(heapd, heap, base, faults, step):
     while more:
         number += step
         with tempfile.TemporaryDirectory(dir=base) as folder:
-            with calls.started(heapd, folder, ["sh", "-c", BECOME, str(number)], heap) as process:
-                sockets = [folder + "/" + name for name in ("heap", "heap.observer", "metrics")]
-                end = time.monotonic() + 8 * calls.PATIENCE
-                while process.poll() is None and not all(map(calls.accepts, sockets)) and time.monotonic() < end:
-                    time.sleep(0.02)
+            with calls.started(heapd, folder, ["/bin/sh", "-c", BECOME, str(number)], heap) as process:
                 try:
+                    calls.await_start(process, folder)
                     is_copy = log.tells_of_copy()
-                    text = calls.said(folder)
                     # The shell comes first, and exec(2), which ends what it cannot load; then the loader and the runtimes.
-                    says_why = re.search("^heapd: ", text, re.MULTILINE)
-                    is_own = is_own or says_why
+                    is_own = is_own or re.search("^heapd: ", calls.said(folder), re.MULTILINE)
                     if process.poll() is None:
                         thread = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}")
                         more = not is_left(thread)
                         fail(thread, 0)
                         calls.run.at_rest = calls.MANY
-                        calls.recover(process, folder, [])
-                        calls.stop(process, folder)
-                        counts["copies" if is_copy else "serves" if more else "passed over"] += 1
-                    elif is_copy:
-                        counts["copies"] += 1
-                    elif process.returncode < 0 and is_own:
-                        raise calls.Fault(f"it is ended by signal {-process.returncode}: {text}")
-                    elif says_why:
-                        if any(map(os.path.exists, sockets)):
-                            raise calls.Fault("it does not start, and leaves a socket")
-                        counts["does not start"] += 1
+                    if process.poll() is not None and (is_copy or not is_own):
+                        counts["copies" if is_copy else "is not loaded"] += 1
                     else:
-                        counts["is not loaded"] += 1
+                        outcome = calls.judge(process, folder)[0]
+                        counts["copies" if is_copy else outcome if more else "passed over"] += 1
                 except calls.Fault as fault:
                     faults.append(f"at the start, allocation {number}: {fault}")
                     print(faults[-1], flush=True)

@@ -200,7 +200,8 @@ def injection(inject):
 def run(heapd, folder, inject, trace):
     """Answers what heapd did ("serves" or "does not start") and how many descriptors it had at rest."""
     with started(heapd, folder, ["strace", "-D", "-y", "-o", trace, *injection(inject)]) as process:
-        return watch(process, folder, inject)
+        await_start(process, folder)
+        return judge(process, folder, inject)
 
 
 @contextlib.contextmanager
@@ -222,19 +223,26 @@ def traced(threads, trace, inject=""):
 
 
 def others(process):
-    """The threads beside the first, by name."""
+    """The threads beside the first."""
     tasks = pathlib.Path(f"/proc/{process.pid}/task").iterdir()
     return [task for task in tasks if task.name != str(process.pid)]
 
 
-def watch(process, folder, inject):
-    sockets = [folder + "/" + name for name in ("heap", "heap.observer", "metrics")]
+def sockets(folder):
+    return [folder + "/" + name for name in ("heap", "heap.observer", "metrics")]
+
+
+def await_start(process, folder):
+    """Until it serves, or has ended."""
     end = time.monotonic() + 4 * PATIENCE
-    while process.poll() is None and not all(map(accepts, sockets)):
+    while process.poll() is None and not all(map(accepts, sockets(folder))):
         if time.monotonic() > end:
             raise Fault("it neither starts nor ends")
         time.sleep(0.005)
-    left = lambda: [path for path in sockets if os.path.exists(path)]
+
+
+def judge(process, folder, inject=""):
+    left = lambda: [path for path in sockets(folder) if os.path.exists(path)]
     # Who connects as it starts may be in the queue when it ends.
     refusals = clients(folder) if process.poll() is None else []
     if len(refusals) == 4:
@@ -342,15 +350,21 @@ def first_thread(heapd, base, tries):
     tries("the first thread", numbers(base + "/trace"), lambda inject: attempt(inject)[0])
 
 
-def other_threads(heapd, base, tries):
-    with tempfile.TemporaryDirectory(dir=base) as folder, started(heapd, folder) as process:
-        while not accepts(folder + "/metrics"):
-            time.sleep(0.01)
-        # All threads are there after that, and stay.
+@contextlib.contextmanager
+def serving(heapd, base, heap="memfd"):
+    """One that has all its threads, and what it opens once and keeps; run.at_rest is its own."""
+    with tempfile.TemporaryDirectory(dir=base) as folder, started(heapd, folder, heap=heap) as process:
+        await_start(process, folder)
         for _ in range(3):
             clients(folder)
         run.at_rest = MANY
-        run.at_rest = recover(process, folder, [])[1]
+        run.at_rest = max(recover(process, folder, [])[1] for _ in range(5))
+        yield process, folder
+        stop(process, folder)
+
+
+def other_threads(heapd, base, tries):
+    with serving(heapd, base) as (process, folder):
         threads = others(process)
 
         def attempt(inject):
@@ -363,7 +377,6 @@ def other_threads(heapd, base, tries):
         attempt("")
         own = numbers(base + "/trace", "")
         tries("the " + ", ".join(sorted({(thread / "comm").read_text().strip() for thread in threads})), own, attempt)
-        stop(process, folder)
 
 
 def main():

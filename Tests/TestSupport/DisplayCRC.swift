@@ -33,7 +33,7 @@ package struct DisplayCRC: ~Copyable {
 
   /// Of the last vertical blank.
   private func frame() throws(Errno) -> UInt64 {
-    let card = try OwnedFD.open(device, O_RDWR | O_CLOEXEC)
+    let card = try OwnedFD.open(device, O_RDWR)
     guard let resources = unsafe drmModeGetResources(card.rawValue) else {
       throw .init(rawValue: errno)
     }

@@ -112,23 +112,27 @@ final class Deadlines {
 
   /// No deadline is earlier.
   private var earliest: MonotonicTime?
-  /// Whether the one it belonged to was cancelled.
+  /// Whether the one it belonged to was cancelled or put off.
   private var isLoose = false
 
   /// When the loop must turn. Among few it is searched for, so that a server at rest does not wake for what was cancelled; among many a
   /// turn for nothing costs less.
   var next: MonotonicTime? {
-    if isLoose && moments.count <= 64 {
-      earliest = moments.values.min()
-      isLoose = false
-    }
+    if isLoose && moments.count <= 64 { findEarliest() }
     return earliest
+  }
+
+  private func findEarliest() {
+    earliest = moments.values.min()
+    isLoose = false
   }
 
   func set(_ deadline: Deadline, after milliseconds: UInt64) {
     let moment = MonotonicTime(
       nanoseconds: MonotonicTime.now.nanoseconds + milliseconds * 1_000_000)
-    moments[deadline] = moment
+    if let before = moments.updateValue(moment, forKey: deadline), before == earliest {
+      isLoose = true
+    }
     earliest = earliest.map { min($0, moment) } ?? moment
   }
 
@@ -143,8 +147,7 @@ final class Deadlines {
     let now = MonotonicTime.now
     let due = moments.filter { $0.value <= now }.map(\.key)
     for deadline in due { moments[deadline] = nil }
-    earliest = moments.values.min()
-    isLoose = false
+    findEarliest()
     return due
   }
 }

@@ -13,6 +13,8 @@ import Testing
     deadlines.cancel(.unread)
     #expect(deadlines.next == later)
     #expect(deadlines.takeDue() == [])
+    deadlines.set(.stop, after: 120_000)
+    #expect(try #require(deadlines.next) > later, "put off")
     deadlines.cancel(.stop)
     #expect(deadlines.next == nil)
   }
