@@ -144,7 +144,7 @@ final class ServerLoop {
     case .dropped(let place): buffers.dropped(place)
     case .attached(let failure): buffers.closesAreHeard(failure)
     case .detached: buffers.closesAreUnheard()
-    case .searched: holderSearch.goOn()
+    case .searched(let found): holderSearch.end(found)
     case .reload(let policy): take(policy)
     case .stop: beginStop()
     }

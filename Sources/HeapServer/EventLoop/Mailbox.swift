@@ -15,7 +15,7 @@ enum Message: Sendable {
   case attached(HeapError?)
   case detached
   /// A search for the holders of deleted buffers has ended.
-  case searched
+  case searched([HolderSearch.Found])
   case reload(Policy)
   case stop
 }

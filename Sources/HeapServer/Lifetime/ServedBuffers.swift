@@ -448,9 +448,11 @@ final class ServedBuffers {
   // MARK: Asking
 
   /// What a search for the holders of a deleted buffer needs; nil where it is gone.
-  func held(_ key: BufferKey) -> (identity: VMOIdentity, metadata: Logger.Metadata)? {
+  func held(
+    _ key: BufferKey
+  ) -> (identity: VMOIdentity, user: uid_t, metadata: Logger.Metadata)? {
     guard let place = place(of: key), let parent = table[place].family.first else { return nil }
-    return (parent.identity, metadata(of: place))
+    return (parent.identity, served[place]!.user.id, metadata(of: place))
   }
 
   var count: Int { table.count }

@@ -1,8 +1,9 @@
+internal import Glibc
 internal import HeapSurvey
 internal import LinuxHeaps
 internal import Logging
 
-/// Who keeps deletions waiting, as far as /proc tells: one line of the log for each buffer.
+/// Who keeps deletions waiting, as far as /proc tells: a line of the log for each buffer, as many as a user may have.
 ///
 /// A search reads all of /proc, so there is one at a time, for all buffers that came meanwhile.
 final class HolderSearch {
@@ -22,24 +23,34 @@ final class HolderSearch {
     if !isSearching { goOn() }
   }
 
-  /// The search before, if any, has ended.
-  func goOn() {
+  /// What a search found of a buffer: whose account it is on, and what there is to say.
+  struct Found: Sendable {
+    let user: uid_t
+    let facts: Logger.Metadata
+  }
+
+  /// A search has ended. Who has many deletions wait fills no log with them.
+  func end(_ found: [Found]) {
+    for one in found {
+      shared.clientLog.note("a buffer is still held 5 s after DeleteVmo", of: one.user, one.facts)
+    }
+    goOn()
+  }
+
+  private func goOn() {
     let held = overdue.compactMap { buffers.held($0) }
     overdue = []
     isSearching = !held.isEmpty
     guard isSearching else { return }
-    let (log, mailbox) = (shared.log, shared.mailbox)
+    let mailbox = shared.mailbox
     shared.workers.run(in: Workers.Lane(0, of: .server)) {
       let holders = Holder.find(Set(held.map(\.identity)))
-      for (identity, metadata) in held {
-        let found = holders[identity]?.map(\.description).joined(separator: ", ")
-        log.warning(
-          "a buffer is still held 5 s after DeleteVmo",
-          metadata: metadata.merging([
-            "holders": "\(found ?? "none that /proc shows to this user")"
-          ]) { $1 })
+      let found = held.map { identity, user, facts in
+        let names = holders[identity]?.map(\.description).joined(separator: ", ")
+        let told = names ?? "none that /proc shows to this user"
+        return Found(user: user, facts: facts.merging(["holders": "\(told)"]) { $1 })
       }
-      mailbox.post(.searched)
+      mailbox.post(.searched(found))
     }
   }
 }

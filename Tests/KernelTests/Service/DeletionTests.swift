@@ -149,6 +149,30 @@ import Testing
     held = []
   }
 
+  /// Twenty at once and then one a second, which says how many were left out.
+  @Test func `deletions that wait do not fill the log`() throws {
+    let scene = try Scene()
+    var held: [SharedFD] = []
+    func hold(_ count: UInt64) throws {
+      for index in UInt64(held.count)..<UInt64(held.count) + count {
+        held.append(try scene.heap.allocate(index))
+        try scene.heap.sendDelete(index, held[Int(index)])
+      }
+    }
+    try hold(40)
+    // Another second than theirs.
+    usleep(2_000_000)
+    try hold(1)
+    try scene.daemon.expectLog("a buffer is still held", "index=40 ")
+    let lines = scene.daemon.log.split(separator: "\n").filter { $0.contains("still held") }
+    #expect(lines.count < 30)
+    let leftOut = lines.compactMap {
+      Int($0.split(separator: "more=").last?.prefix { $0.isNumber } ?? "")
+    }
+    #expect(lines.count + leftOut.reduce(0, +) == 41)
+    held = []
+  }
+
   @Test func `a deletion goes on when its connection ends`() throws {
     let scene = try Scene()
     do {
