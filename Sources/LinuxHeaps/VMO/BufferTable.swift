@@ -6,7 +6,7 @@ internal import SystemPackage
 ///
 /// It asks the kernel nothing and calls nobody: what is to be done it answers. Who has it locks it (``ReclaimerCore``),
 /// or is a thread that nobody shares it with (HeapServer's loop).
-package struct BufferTable {
+package struct BufferTable: ~Copyable {
   /// Where a buffer stands between AllocateVmo and the end of its memory.
   package enum State {
     /// Its key is taken, and there is no memory yet: the kernel clears pages, which can take long.

@@ -4,7 +4,7 @@ internal import SystemPackage
 
 /// A reclaimer's table of buffers, and all that is done about it. Buffers keep it alive when the ``Reclaimer`` is gone.
 final class ReclaimerCore: Sendable {
-  private struct State {
+  private struct State: ~Copyable {
     var table: BufferTable
     /// Nil while there is no thread.
     var events: ReclaimerEvents?

@@ -263,7 +263,9 @@ extension BufferTable {
     #expect(told.withLock { $0 } == expected && expected > 0)
   }
 
-  private static func compare(_ table: BufferTable, _ model: [Int: Entry], _ lastInode: UInt64)
+  private static func compare(
+    _ table: borrowing BufferTable, _ model: [Int: Entry], _ lastInode: UInt64
+  )
     throws
   {
     try #require(table.count == model.count)
