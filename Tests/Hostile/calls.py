@@ -11,7 +11,7 @@ run of the first kind starts a heapd, lets clients do that, twice more, and stop
 
 Written in Python and against the bytes (wire.py), so that it shares nothing with what it tests.
 """
-import collections, contextlib, os, pathlib, re, signal, socket, subprocess, sys, tempfile, time
+import collections, contextlib, itertools, os, pathlib, re, signal, socket, subprocess, sys, tempfile, time
 
 from wire import ALL, AWAIT, HANDLE, INFO, STATUS, WATCH, allocate, attach, delete, header, table
 
@@ -97,6 +97,9 @@ def take(answer):
     return handles[0]
 
 
+indices = itertools.count()
+
+
 def clients(folder):
     """All that a client may do; each part is done even if the one before was refused. Answers the refusals."""
     refusals = []
@@ -112,7 +115,9 @@ def clients(folder):
             heap.receive()
             heap.call(header(9, WATCH) + table())
             # The second is made on a worker.
-            for index, size in enumerate((4096, 1 << 20)):
+            for size in (4096, 1 << 20):
+                # A key is taken until the last handle is closed, which of a refused deletion's is later.
+                index = next(indices)
                 buffer = take(heap.call(allocate(1, (7, index), size)))
                 try:
                     expect(len(observer.call(header(2, INFO) + table(HANDLE), [buffer])[0]) == 80, "no information")

@@ -10,12 +10,14 @@ package struct DisplayCRC: ~Copyable {
 
   /// Of a device's first CRTC, which must show something already; needs root and debugfs.
   package init(of device: String) throws(HeapError) {
-    self.device = device
     let crc = Self.folder(of: device) + "/crc"
-    data = try attempt("read the CRC of a display", at: crc) { () throws(Errno) in
+    // Not stored at once: Swift 6.2.3 fails to compile an initializer that throws between the two.
+    let data = try attempt("read the CRC of a display", at: crc) { () throws(Errno) in
       try OwnedFD.open(crc + "/control", O_WRONLY).write(Array("auto".utf8))
-      return try .open(crc + "/data", O_RDONLY)
+      return try OwnedFD.open(crc + "/data", O_RDONLY)
     }
+    self.device = device
+    self.data = data
   }
 
   /// The checksum of a picture that was composed after this call.
