@@ -36,7 +36,8 @@ test)
   }
   second() {
     step host swift test --skip-build --no-parallel
-    step systemd $K/systemd/boot.sh $K/systemd/guest.sh
+    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd
+    step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static
     step screen $K/screen.sh
@@ -60,7 +61,8 @@ test-all)
     step lts $K/test.sh --all lts
     step stock $K/test.sh --all stock
     step stock-next $K/test.sh stock-next
-    step systemd $K/systemd/boot.sh $K/systemd/guest.sh
+    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd
+    step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static
     step static-stock $K/static.sh .build-ship/static stock

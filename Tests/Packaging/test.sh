@@ -5,4 +5,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 Tests/Packaging/install.sh
 package=$(packaging/deb.sh)
 lintian --allow-root --fail-on error "$package"
-Tests/Kernel/systemd/boot.sh Tests/Kernel/systemd/package.sh "$package"
+Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/package.sh "$package"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs inside what boot.sh boots, in the package's folder: what systemd gives to a daemon, heapd under
-# its own units, and then the question whether the kernel has a dma-buf or a complaint left.
+# guest.sh PROGRAM...: runs inside what boot.sh boots, in the package's folder: those of this folder's programs, and then asks
+# whether the kernel has a dma-buf or a complaint left. `facts` is what systemd gives to a daemon, `heapd` and `hearing` are
+# heapd under its own units.
 set -uo pipefail
 failed=0
 fail() {
@@ -19,12 +20,13 @@ timeout 60 systemctl start dev-dma_heap-system.device || fail "no device unit of
 state=$(systemctl is-system-running) ||
   fail "the machine is $state: $(systemctl --failed --plain --no-legend)"
 
-python3 Tests/Kernel/systemd/facts.py || fail "facts"
-python3 Tests/Kernel/systemd/heapd.py || fail "heapd: $(journalctl -u heapd -o cat --no-pager)"
+for program in "$@"; do
+  python3 "Tests/Kernel/systemd/$program.py" || fail "$program: $(journalctl -u heapd -o cat --no-pager)"
+done
 
 bufinfo=/sys/kernel/debug/dma_buf/bufinfo
 tail -n 1 "$bufinfo"
 grep -q '^Total 0 objects' "$bufinfo" || fail "dma-bufs are left: $(cat "$bufinfo")"
 if dmesg | grep -E 'BUG:|KFENCE|WARNING:|Oops|Out of memory'; then fail "the kernel complained"; fi
-[ "$failed" = 0 ] && echo "systemd-test: passed on $(uname -r), $(systemctl --version | head -n 1)"
+[ "$failed" = 0 ] && echo "systemd-test: $* passed on $(uname -r), $(systemctl --version | head -n 1)"
 exit "$failed"
