@@ -24,6 +24,18 @@ def connect(path, kind=socket.SOCK_SEQPACKET):
     return one
 
 
+def connect_in_turn(path):
+    """With a timeout a full queue is EAGAIN at once (unix(7))."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return connect(path)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.001)
+
+
 def send(one, message, handles=()):
     socket.send_fds(one, [message], list(handles))
 
@@ -233,8 +245,14 @@ class Honest:
     def work(self, user, path, report):
         number = 0
         while True:
-            with connect(path) as heap, connect(path + ".observer") as observer:
-                if receive(heap)[0][8:16] == ALL:
+            try:
+                heap, observer = connect_in_turn(path), connect_in_turn(path + ".observer")
+                is_refused = receive(heap)[0][8:16] == ALL
+            except OSError:
+                report.send(b"lost")
+                continue
+            with heap, observer:
+                if is_refused:
                     report.send(b"refused")
                     time.sleep(0.01)
                     continue
@@ -284,7 +302,7 @@ def window(seconds, honest):
 
 
 def report(path):
-    with connect(path + ".observer") as one:
+    with connect_in_turn(path + ".observer") as one:
         send(one, header(6, STATUS) + table())
         handles = receive(one)[1]
         text = os.pread(handles[0], 1 << 24, 0)
@@ -379,6 +397,8 @@ def main():
             honest = [Honest(user, server.path) for user in HONEST]
             attack = ATTACKS[sum(map(len, halves)) % len(ATTACKS)]
             windows = [window(seconds / 2, honest), attacked(other, attack, seconds, honest), attacked(server, attack, seconds, honest)]
+            if any(os.waitpid(client.child, os.WNOHANG)[0] for client in honest):
+                sys.exit("soak.py: an honest client ended")
             end([client.child for client in honest])
             for client in honest:
                 client.inbox.close()

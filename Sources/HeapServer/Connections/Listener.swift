@@ -188,7 +188,9 @@ public final class Listener: Sendable {
     }
     try attempt(operation, at: path) { () throws(Errno) in
       _ = try call { unsafe chmod(path, mode) }
-      _ = try call { listen(number, 128) }
+      // As many as the kernel lets wait (somaxconn), as the service manager has it too: a crowd that fills the queue has those who do
+      // not wait refused with EAGAIN.
+      _ = try call { listen(number, SOMAXCONN) }
     }
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -24,6 +25,18 @@ import Testing
       try WireClient(to: daemon.socket, as: .first).epitaph() == nil
     }
     #expect(isServed)
+  }
+
+  @Test func `who does not wait to connect finds a place in the queue of a busy server`() throws {
+    let daemon = try Daemon()
+    let type = __socket_type(rawValue: SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
+    do {
+      daemon.pause()
+      defer { daemon.resume() }
+      var waiting: [SharedFD] = []
+      for _ in 0..<300 { waiting.append(SharedFD(try SocketFile.connected(daemon.socket, type))) }
+    }
+    #expect(try WireClient.heap(daemon).refusal() == nil)
   }
 
   @Test func `connections of all`() throws {
