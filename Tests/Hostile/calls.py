@@ -31,7 +31,7 @@ ERRORS = {
     "unlink": "EACCES", "write": "ENOSPC EINTR",
 }
 IGNORED = set(
-    "access brk clock_gettime close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
+    "access brk clock_gettime clock_nanosleep close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
     "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity timer_delete timer_settime write".split())
 # The first call of heapd's own, after the loader's and the runtimes'.
 FIRST = "eventfd2(0, EFD_SEMAPHORE"
