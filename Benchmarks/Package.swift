@@ -20,7 +20,11 @@ if Context.environment["LINUXHEAPS_STRICT"] != nil {
 
 let package = Package(
   name: "heap-benchmarks",
-  dependencies: [.package(name: "linux-heaps", path: "..")],
+  dependencies: [
+    .package(name: "linux-heaps", path: ".."),
+    // The server's log says when it reclaims.
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
   targets: [
     // The protocol's bytes and sockets, for both sides: a link to the folder that the tests' clients use.
     .target(name: "CHeapWire", cSettings: cSettings),
@@ -50,6 +54,7 @@ let package = Package(
         "Figures", "Peers", .product(name: "HeapClient", package: "linux-heaps"),
         .product(name: "HeapServer", package: "linux-heaps"),
         .product(name: "LinuxHeaps", package: "linux-heaps"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .target(name: "Figures", swiftSettings: settings),
