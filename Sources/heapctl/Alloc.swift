@@ -7,7 +7,10 @@ struct Alloc: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Allocates one buffer, reports what the kernel knows about it, and frees it.")
 
-  @Option(help: ArgumentHelp("Bytes; K, M and G are powers of 1024.", valueName: "size"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Bytes, e.g. 4096, 64K, 1.5M or 8MiB; the units are powers of 1024.", valueName: "size"))
   var size: ByteSize
 
   @Flag(help: "Physically contiguous memory, never replaced by other.")

@@ -13,7 +13,9 @@ struct Bench: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Sizes, separated by commas.", valueName: "sizes"))
   var sizes = "4K,1M,8M"
 
-  @Option(help: ArgumentHelp("Buffers of each size, on each heap.", valueName: "count"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Buffers of each size, on each heap.", valueName: "count"))
   var rounds = 50
 
   @Option(

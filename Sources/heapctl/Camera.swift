@@ -17,7 +17,7 @@ struct Camera: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The camera: a /dev/videoN.", valueName: "device"))
   var device: String
 
-  @Option(help: ArgumentHelp("Number of frames.", valueName: "count"))
+  @Option(parsing: .unconditional, help: ArgumentHelp("Number of frames.", valueName: "count"))
   var frames = 30
 
   @Option(
@@ -38,7 +38,8 @@ struct Camera: AsyncParsableCommand {
       "A fourcc of V4L2, e.g. XR24; by default what the camera is set to.", valueName: "format"))
   var format: String?
 
-  @Option(help: ArgumentHelp("Number of buffers in use.", valueName: "count"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Number of buffers in use.", valueName: "count"))
   var buffers = 4
 
   @Option(help: ArgumentHelp("Write the last frame to this PNG file.", valueName: "file"))

@@ -66,7 +66,7 @@ struct ServiceChoice: ParsableArguments {
   }
 }
 
-/// A size as a person writes it: `4096`, `64K`, `8M`, `1G`; the units are powers of 1024.
+/// A size as a person writes it: `4096`, `64K`, `1.5M`, `8 MiB`; the units are powers of 1024.
 struct ByteSize: ExpressibleByArgument {
   let bytes: UInt64
 

@@ -32,12 +32,34 @@ struct Heapctl: AsyncParsableCommand {
     ])
 
   static func main() async {
+    StandardStream.fillGaps()
+    let status = await run()
+    Glibc.exit(
+      status == .success && StandardStream.isIncomplete ? Ending.refused.rawValue : status.rawValue)
+  }
+
+  private static func run() async -> ExitCode {
     do {
       try checkProc()
-      await main(Array(try ProgramArguments.read().dropFirst()))
+      let words = Array(try ProgramArguments.read().dropFirst())
+      do {
+        try Verb.check(words)
+        var command = try await asyncParseAsRoot(words)
+        if var command = command as? any AsyncParsableCommand {
+          try await command.run()
+        } else {
+          try command.run()
+        }
+        return .success
+      } catch {
+        // Help and versions too come as errors.
+        let (status, text) = (exitCode(for: error), fullMessage(for: error))
+        if !text.isEmpty { if status == .success { show(text) } else { tell(text) } }
+        return status
+      }
     } catch {
       complain("\(error)")
-      exit(withError: Ending.noHeap)
+      return Ending.noHeap
     }
   }
 
@@ -48,6 +70,41 @@ struct Heapctl: AsyncParsableCommand {
     do throws(Errno) { _ = try SmallFile.read(path) } catch {
       throw HeapError(error, "count this process's threads", at: path, fix: "mount /proc")
     }
+  }
+}
+
+/// The first word of a command line: the parser takes one that it does not know for an argument too many, and help(1) of it
+/// for one of the whole.
+private enum Verb {
+  static func check(_ words: [String]) throws {
+    guard var word = words.first, !word.hasPrefix("-") else { return }
+    if word == "help" {
+      guard words.count > 1, !words[1].hasPrefix("-") else { return }
+      word = words[1]
+    }
+    let verbs = Heapctl.configuration.subcommands
+    if word == "help" || verbs.contains(where: { $0._commandName == word }) { return }
+    let near = verbs.filter { $0.configuration.shouldDisplay }
+      .map { (name: $0._commandName, distance: distance(word, $0._commandName)) }
+      .min { $0.distance < $1.distance }
+    let guess = near.flatMap { $0.distance <= 2 ? "; did you mean '\($0.name)'?" : nil } ?? ""
+    throw ValidationError("there is no verb '\(word)'\(guess)")
+  }
+
+  /// How many letters have to be put in, taken out or replaced.
+  private static func distance(_ one: String, _ other: String) -> Int {
+    let other = Array(other)
+    var row = Array(0...other.count)
+    for (index, letter) in one.enumerated() {
+      var diagonal = row[0]
+      row[0] = index + 1
+      for place in other.indices {
+        let kept = diagonal + (letter == other[place] ? 0 : 1)
+        diagonal = row[place + 1]
+        row[place + 1] = min(kept, row[place] + 1, diagonal + 1)
+      }
+    }
+    return row[other.count]
   }
 }
 

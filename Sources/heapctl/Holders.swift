@@ -14,14 +14,16 @@ struct HoldersCommand: ParsableCommand {
       was not found are listed as such.
       """)
 
-  @Option(help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
-  var pid: Int32?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
+  var pid: ProcessID?
 
   @OptionGroup var output: OutputChoice
 
   func run() throws {
-    if let pid { try Self.expectVisible(pid) }
-    let report = HoldersReport(BufferSurvey(), heldBy: pid)
+    if let pid { try Self.expectVisible(pid.number) }
+    let report = HoldersReport(BufferSurvey(), heldBy: pid?.number)
     if output.json { try showJSON(report, named: "holders") } else { report.lines().forEach(show) }
   }
 
@@ -36,6 +38,16 @@ struct HoldersCommand: ParsableCommand {
           + "To fix it: run as that user, or as root")
       throw Ending.noPermission
     }
+  }
+}
+
+/// A process by its number, from 1.
+struct ProcessID: ExpressibleByArgument {
+  let number: pid_t
+
+  init?(argument: String) {
+    guard let number = pid_t(argument), number > 0 else { return nil }
+    self.number = number
   }
 }
 

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import FoundationEssentials
 internal import Glibc
 internal import LinuxHeaps
+internal import SystemPackage
 
 // MARK: Lines
 
@@ -21,8 +22,47 @@ private func write(_ text: String, to descriptor: CInt) {
     let count = unsafe bytes.withUnsafeBytes {
       unsafe Glibc.write(descriptor, $0.baseAddress!, $0.count)
     }
-    if count < 0 && errno != EINTR { return }
-    bytes = bytes.dropFirst(max(count, 0))
+    switch count < 0 ? errno : 0 {
+    case 0: bytes = bytes.dropFirst(count)
+    case EINTR: continue
+    // Who made the pipe wants no writer of it to wait, and all of its text.
+    case EAGAIN:
+      var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+      unsafe poll(&room, 1, -1)
+    case let number: return StandardStream.lose(Errno(rawValue: number), descriptor)
+    }
+  }
+}
+
+extension StandardStream {
+  private static let hasLost = Guarded(false)
+
+  /// Whether something could not be written: then no verb has done what it was asked for.
+  static var isIncomplete: Bool { hasLost.withLock { $0 } }
+
+  fileprivate static func lose(_ error: Errno, _ descriptor: CInt) {
+    let isFirst = hasLost.withLock { hasLost in
+      defer { hasLost = true }
+      return !hasLost
+    }
+    // A reader that has read enough, as head(1), wants no words.
+    guard isFirst, error != .brokenPipe else { return }
+    let name = descriptor == STDOUT_FILENO ? "standard output" : "standard error"
+    complain(
+      "write to \(name): \(error) [errno \(error.rawValue)]. To fix it: make room where it goes, or open it"
+    )
+  }
+
+  /// Those that whoever started this process has closed: else the first file that it opens would get what it says. Nothing can be
+  /// read from or written to what takes their place.
+  static func fillGaps() {
+    for (number, mode) in [
+      (STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY),
+    ]
+    where fcntl(number, F_GETFD) < 0 {
+      // Gets the lowest number that is free, which is this one.
+      _ = unsafe open("/dev/null", mode)
+    }
   }
 }
 

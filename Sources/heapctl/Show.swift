@@ -45,7 +45,8 @@ struct Show: AsyncParsableCommand {
     help: ArgumentHelp("A picture in place of the pattern: a PPM file (P6).", valueName: "file"))
   var image: String?
 
-  @Option(help: ArgumentHelp("Exit after this time.", valueName: "seconds"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Exit after this time.", valueName: "seconds"))
   var seconds: UInt32?
 
   @OptionGroup var output: OutputChoice

@@ -14,14 +14,19 @@ struct Stress: AsyncParsableCommand {
   @OptionGroup var choice: HeapChoice
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Seconds on each heap; 10 unless --steps is given.", valueName: "number")
   )
   var seconds: UInt32?
 
-  @Option(help: ArgumentHelp("Number of steps on each heap.", valueName: "number"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Number of steps on each heap.", valueName: "number"))
   var steps: UInt32?
 
-  @Option(help: ArgumentHelp("Repeat the run with this seed.", valueName: "number"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Repeat the run with this seed.", valueName: "number"))
   var seed: UInt32?
 
   @OptionGroup var output: OutputChoice

@@ -31,6 +31,7 @@ struct Verify: AsyncParsableCommand {
   var output: String?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Repeat the run with this seed: the order of the checks and the bytes they write.",
       valueName: "number"))

@@ -12,8 +12,10 @@ struct Watch: AsyncParsableCommand {
       cannot be: type reset.
       """)
 
-  @Option(help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
-  var pid: Int32?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
+  var pid: ProcessID?
 
   @Option(
     help: ArgumentHelp(
@@ -36,10 +38,10 @@ struct Watch: AsyncParsableCommand {
 
   private func watch() throws {
     try expectTerminal()
-    if let pid { try HoldersCommand.expectVisible(pid) }
+    if let pid { try HoldersCommand.expectVisible(pid.number) }
     let signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH])
     SignalPipe.unblockAll()
-    var view = WatchView(process: pid, order: sort)
+    var view = WatchView(process: pid?.number, order: sort)
     let terminal = try Terminal.takenOver(interruptedBy: signals)
     var due = MonotonicTime.now
     while true {

@@ -19,8 +19,8 @@ enum Heapd {
       exit(EX_USAGE)
     }
     switch options.request {
-    case .help: return show(Options.help)
-    case .version: return show(BuildFacts.text(of: "heapd"))
+    case .help: exit(show(Options.help))
+    case .version: exit(show(BuildFacts.text(of: "heapd")))
     case .serve: break
     }
     do throws(HeapError) { try serve(options) } catch { end(error) }
@@ -103,10 +103,17 @@ enum Heapd {
 
   private static func tell(_ text: String) { write(text, to: STDERR_FILENO) }
 
-  private static func show(_ text: String) { write(text, to: STDOUT_FILENO) }
+  /// Answers how the program ends: what was asked for is this text.
+  private static func show(_ text: String) -> CInt {
+    if write(text, to: STDOUT_FILENO) { return EXIT_SUCCESS }
+    let error = Errno(rawValue: errno)
+    tell("heapd: write to standard output: \(error) [errno \(error.rawValue)]")
+    return EXIT_FAILURE
+  }
 
-  private static func write(_ text: String, to descriptor: CInt) {
+  @discardableResult
+  private static func write(_ text: String, to descriptor: CInt) -> Bool {
     let bytes = Array((text + "\n").utf8)
-    _ = unsafe Glibc.write(descriptor, bytes, bytes.count)
+    return unsafe Glibc.write(descriptor, bytes, bytes.count) == bytes.count
   }
 }

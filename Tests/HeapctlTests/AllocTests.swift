@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct AllocTests {
-  @Test(arguments: ["0", "", "x", "-1", "8T", "1.5M", "99999999999999999999", "99999999999G", "+1"])
+  @Test(arguments: ["0", "", "x", "-1", "1.3K", "99999999999G", "+1"])
   func `a size that is none is wrong usage`(_ size: String) throws {
     let run = try Run.heapctl("alloc", "--size", size)
     #expect(run.status == 64)
@@ -12,7 +12,10 @@ import Testing
     #expect(run.error.contains("--size"))
   }
 
-  @Test(arguments: [("1", 4096), ("4096", 4096), ("64K", 65_536), ("8m", 8 << 20), ("1G", 1 << 30)])
+  @Test(arguments: [
+    ("1", 4096), ("4096", 4096), ("64K", 65_536), ("8m", 8 << 20), ("1G", 1 << 30),
+    ("8 MiB", 8 << 20),
+  ])
   func `sizes take units`(_ size: String, _ bytes: UInt64) throws {
     let run = try Run.heapctl("alloc", "--size", size, "--heap", "opaque", "--json")
     #expect(run.status == 0)

@@ -49,6 +49,87 @@ import Testing
     }
   }
 
+  /// All that ends by itself and needs no device; each has something to say on standard output.
+  private static let writers = [
+    "list", "list --json", "alloc --heap memfd --size 1M", "alloc --heap memfd --size 1M --json",
+    "doctor", "doctor --json",
+    "holders", "holders --json", "verify --heap opaque", "verify --heap opaque --json",
+    "verify --heap opaque --format ktap",
+    "verify --heap opaque --format junit", "verify --heap opaque --format html",
+    "bench --heap memfd --sizes 4K --rounds 2",
+    "stress --heap memfd --steps 100", "demo", "completion bash", "--version",
+    "--help", "help alloc",
+    "alloc --help",
+  ]
+
+  @Test(arguments: writers)
+  func `output that cannot be written is no success`(_ words: String) throws {
+    for (place, reason) in [
+      ("> /dev/full", "No space left on device"), (">&-", "Bad file descriptor"),
+    ] {
+      let run = try Run.program(
+        "/bin/sh", ["-c", "exec \"$0\" \(words) \(place)", try Program.path("heapctl")])
+      #expect(run.status == 1, "\(place)")
+      #expect(run.error.contains("heapctl: write to standard output: \(reason)"), "\(run.error)")
+    }
+  }
+
+  /// What it says there is a result too.
+  @Test(arguments: ["2> /dev/full", "2>&-"])
+  func `standard error counts too`(_ place: String) throws {
+    let run = try Run.program(
+      "/bin/sh",
+      ["-c", "exec \"$0\" alloc --heap memfd --size 1M \(place)", try Program.path("heapctl")])
+    #expect(run.status == 1)
+    #expect(run.output.contains("1 MiB of memfd"))
+  }
+
+  @Test func `a reader that goes early is not spoken to`() throws {
+    let run = try Run.program(
+      "/bin/sh", ["-c", "\"$0\" completion bash | head -n 1", try Program.path("heapctl")])
+    #expect(run == Run(output: "#!/bin/bash\n", error: "", status: 0))
+  }
+
+  /// Of each file that it opens the number would be the lowest that is free.
+  @Test func `a closed standard output is nobody's file`() throws {
+    let run = try Run.program(
+      "/bin/sh",
+      [
+        "-c", "exec \"$0\" alloc --heap memfd --size 1M <&- >&-", try Program.path("heapctl"),
+      ])
+    #expect(run.status == 1)
+    #expect(run.error.contains("given back and reclaimed"))
+  }
+
+  @Test(
+    arguments: [
+      ("vrify", "there is no verb 'vrify'; did you mean 'verify'?"),
+      ("lst", "there is no verb 'lst'; did you mean 'list'?"),
+      ("nosuch", "there is no verb 'nosuch'\n"), ("help nosuch", "there is no verb 'nosuch'\n"),
+    ])
+  func `a verb that is none is wrong usage`(_ words: String, _ error: String) throws {
+    let run = try Run.heapctl(words.split(separator: " ").map(String.init))
+    #expect(run.status == 64)
+    #expect(run.output == "")
+    #expect(run.error.contains(error))
+  }
+
+  /// And not for an option that has none.
+  @Test(
+    arguments: [
+      "alloc --size", "bench --rounds", "camera --device /dev/video0 --frames",
+      "camera --device /dev/video0 --buffers", "holders --pid",
+      "show --seconds",
+      "stress --seconds", "stress --steps", "stress --seed", "verify --seed", "watch --pid",
+    ])
+  func `a negative number is taken for a value`(_ words: String) throws {
+    let words = words.split(separator: " ").map(String.init)
+    let run = try Run.heapctl(words + ["-1"])
+    #expect(run.status == 64)
+    #expect(run.error.split(separator: "\n")[0].contains(words.last!), "\(run.error)")
+    #expect(!run.error.contains("Missing"))
+  }
+
   @Test func `the version is the changelog's, with commit and toolchain`() throws {
     let lines = try Run.heapctl("--version").output.split(separator: "\n").map(String.init)
     let version = try #require(try Self.changelogVersion)

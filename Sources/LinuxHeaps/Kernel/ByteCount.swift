@@ -34,20 +34,42 @@ extension UInt64 {
 }
 
 extension UInt64 {
-  /// A size as a person writes it: `4096`, `64K`, `8M`, `1G`; the units are powers of 1024.
+  /// A size as a person writes it, or as ``asByteCount`` does: `4096`, `0x1000`, `64K`, `8M`, `1.5G`, `8MiB`, `1.5 GiB`,
+  /// `300 B`; the units are powers of 1024. Nil for what is no whole number of bytes, for 0, and for `MB`, which is 1000 times
+  /// 1000 to some.
   package init?(byteSize text: String) {
-    let shifts: [Character: UInt64] = ["K": 10, "M": 20, "G": 30]
-    var digits = text[...]
-    var shift: UInt64 = 0
-    if let unit = digits.last.flatMap({ shifts[Character($0.uppercased())] }) {
-      digits.removeLast()
-      shift = unit
+    if text.hasPrefix("0x") {
+      // It would take a sign.
+      let digits = text.dropFirst(2)
+      guard digits.allSatisfy(\.isHexDigit), let number = UInt64(digits, radix: 16), number > 0
+      else { return nil }
+      self = number
+      return
     }
-    // UInt64 would take a sign.
-    guard digits.allSatisfy({ $0.isASCII && $0.isNumber }), let number = UInt64(digits),
-      number > 0, number <= .max >> shift
+    let number = text.prefix { $0.isASCII && $0.isNumber || $0 == "." }
+    var unit = text.dropFirst(number.count)
+    if unit.first == " ", unit.count > 1, !number.isEmpty { unit.removeFirst() }
+    let units = ["", "K", "M", "G", "T"]
+    guard
+      let power = unit == "B"
+        ? 0
+        : units.firstIndex(
+          of: (unit.count == 3 && unit.hasSuffix("iB") ? unit.dropLast(2) : unit).uppercased()),
+      let bytes = Self.product(of: number, shift: UInt64(power) * 10)
     else { return nil }
-    self = number << shift
+    self = bytes
+  }
+
+  /// A decimal fraction times 2^`shift`, where that is a whole number.
+  private static func product(of number: Substring, shift: UInt64) -> UInt64? {
+    let parts = number.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count <= 2, !parts.contains("") else { return nil }
+    let places = parts.count == 2 ? parts[1].count : 0
+    guard places < 10, let digits = UInt64(parts.joined()), digits > 0, digits <= .max >> shift
+    else { return nil }
+    let scale = (0..<places).reduce(UInt64(1)) { scale, _ in scale * 10 }
+    let (bytes, rest) = (digits << shift).quotientAndRemainder(dividingBy: scale)
+    return rest == 0 ? bytes : nil
   }
 }
 

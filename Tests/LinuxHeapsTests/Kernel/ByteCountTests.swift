@@ -43,4 +43,29 @@ import Testing
   func `a byte count is read by people`(_ count: UInt64, _ text: String) {
     #expect(count.asByteCount == text)
   }
+
+  @Test(
+    arguments: [
+      ("1", 1), ("4096", 4096), ("64K", 65_536), ("8m", 8 << 20), ("1G", 1 << 30), ("2T", 2 << 40),
+      ("8MiB", 8 << 20), ("8 MiB", 8 << 20), ("300 B", 300), ("1.5M", 3 << 19),
+      ("1.5 GiB", 3 << 29),
+      ("0.5K", 512), ("0x1000", 4096), ("0xfF", 255), ("18446744073709551615", .max),
+      ("0", nil), ("", nil), ("x", nil), ("-1", nil), ("+1", nil), ("1.3K", nil), ("1.5", nil),
+      ("0.0M", nil),
+      ("8MB", nil), ("8iB", nil), ("8KiBiB", nil), ("8  MiB", nil), (" 8", nil), ("8 ", nil),
+      ("K", nil),
+      (" MiB", nil), ("1.", nil), (".5K", nil), ("1.5.5M", nil), ("0x", nil), ("0xg", nil),
+      ("0x-1", nil),
+      ("0x1K", nil), ("18446744073709551616", nil), ("99999999999G", nil), ("0.9999999999M", nil),
+      ("٣", nil),
+    ] as [(String, UInt64?)])
+  func `a size as people write it`(_ text: String, _ bytes: UInt64?) {
+    #expect(UInt64(byteSize: text) == bytes)
+  }
+
+  /// What `heapctl` says can be said to it, where it is the whole truth.
+  @Test(arguments: [1, 300, 1024, 1536, 4096, 8 << 20, 3 << 29, 1 << 40] as [UInt64])
+  func `a size that was shown is understood`(_ bytes: UInt64) {
+    #expect(UInt64(byteSize: bytes.asByteCount) == bytes)
+  }
 }
