@@ -78,7 +78,7 @@ public final class HeapServer: Sendable {
       throw HeapError(
         error, "count the references to buffers", at: path,
         cause: "/proc does not tell of this process: no buffer would ever be free again",
-        fix: "mount /proc")
+        fix: "mount -t proc proc /proc")
     }
   }
 

@@ -68,7 +68,8 @@ struct Heapctl: AsyncParsableCommand {
   private static func checkProc() throws(HeapError) {
     let path = "/proc/self/stat"
     do throws(Errno) { _ = try SmallFile.read(path) } catch {
-      throw HeapError(error, "count this process's threads", at: path, fix: "mount /proc")
+      throw HeapError(
+        error, "count this process's threads", at: path, fix: "mount -t proc proc /proc")
     }
   }
 }

@@ -56,10 +56,11 @@ public struct Limits: Hashable, Sendable {
     let operation = "read the machine's memory"
     let memory: MachineMemory
     do throws(Errno) { memory = try MachineMemory.read(file) } catch {
-      throw HeapError(error, operation, at: file, fix: "mount /proc")
+      throw HeapError(error, operation, at: file, fix: "mount -t proc proc /proc")
     }
     guard memory.total > 0 else {
-      throw HeapError(.io, operation, at: file, cause: "it has no MemTotal", fix: "mount /proc")
+      throw HeapError(
+        .io, operation, at: file, cause: "it has no MemTotal", fix: "mount -t proc proc /proc")
     }
     self.init(memory: memory.total)
   }

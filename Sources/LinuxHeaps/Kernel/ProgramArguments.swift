@@ -17,7 +17,7 @@ package enum ProgramArguments {
     guard !words.isEmpty else {
       throw HeapError(
         .notSupported, "read the arguments", at: "/proc/self/cmdline",
-        cause: "there are none, not even the program's name", fix: "mount /proc")
+        cause: "there are none, not even the program's name", fix: "mount -t proc proc /proc")
     }
     return words
   }

@@ -44,7 +44,7 @@ import Testing
     try Self.expectEnd(
       """
       heapd: read the machine's memory (/proc/meminfo): No such file or directory [errno 2]; \
-      NOT_FOUND. To fix it: mount /proc
+      NOT_FOUND. To fix it: mount -t proc proc /proc
       """,
       through: Self.withoutProc())
     try Self.expectEnd(
