@@ -7,8 +7,8 @@ struct HeapChoice: ParsableArguments {
   @Option(
     name: .customLong("heap"),
     help: ArgumentHelp(
-      "A heap by its whole name, or a built-in one: memfd, udmabuf, opaque. May be repeated.",
-      valueName: "name"))
+      "A heap by its whole name or path, or a built-in one: memfd, udmabuf, opaque. May be repeated.",
+      valueName: "name"), transform: NamedHeap.name)
   var names: [String] = []
 
   /// A heap of its own, and what to ask of it.

@@ -23,6 +23,27 @@ import Testing
     #expect(buffer["sizeBytes"] as? UInt64 == max(bytes, pageSize))
   }
 
+  @Test(arguments: ["alloc --size 1M", "verify", "bench --rounds 1"])
+  func `a heap's path is its name`(_ words: String) throws {
+    let words = words.split(separator: " ").map(String.init) + ["--heap"]
+    let named = try Run.heapctl(words + ["nosuch"])
+    #expect(named.status == 69)
+    #expect(try Run.heapctl(words + ["/dev/dma_heap/nosuch"]) == named)
+  }
+
+  @Test(.enabled(if: TestHeaps.names.contains("system"), "needs the system heap"))
+  func `so is a link to it`() throws {
+    let folder = try TemporaryFolder()
+    let link = folder.path + "/link"
+    try FileManager.default.createSymbolicLink(
+      atPath: link, withDestinationPath: "/dev/dma_heap/system")
+    for path in [link, "/dev/dma_heap/system"] {
+      let run = try Run.heapctl("alloc", "--size", "1M", "--heap", path)
+      #expect(run.status == 0)
+      #expect(run.output.contains("1 MiB of system: a dma-buf"))
+    }
+  }
+
   @Test(arguments: TestHeaps.names)
   func `JSON is all that there is on standard output`(_ heap: String) throws {
     let isContiguous = HeapCatalog().heaps().first { $0.name == heap }?.role == .contiguous

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import SystemPackage
 
 /// The heap that a command line asks for.
@@ -12,6 +13,7 @@ package struct NamedHeap: Sendable {
   private static let builtIn = [MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
 
   package init(_ names: [String]) {
+    let names = names.map(Self.name)
     self.names = names
     reason = "the heap\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")), as asked"
   }
@@ -32,6 +34,16 @@ package struct NamedHeap: Sendable {
         } ?? "this machine has no /dev/dma_heap"
       reason = "the embedded memfd heap, because \(cause)"
     }
+  }
+
+  /// The heap that a word of a command line stands for: the path of a node, or of a link to one, is its name.
+  package static func name(of word: String) -> String {
+    let nodes = HeapCatalog.directory + "/"
+    if word.hasPrefix(nodes) { return String(word.dropFirst(nodes.count)) }
+    guard word.contains("/"), let whole = unsafe realpath(word, nil) else { return word }
+    defer { unsafe free(whole) }
+    let path = unsafe String(cString: whole)
+    return path.hasPrefix(nodes) ? String(path.dropFirst(nodes.count)) : word
   }
 
   package var isBuiltIn: Bool { names.count == 1 && Self.builtIn.contains(names[0]) }
