@@ -74,8 +74,8 @@ struct Heapctl: AsyncParsableCommand {
   }
 }
 
-/// The first word of a command line: the parser takes one that it does not know for an argument too many, and help(1) of it
-/// for one of the whole.
+/// The first word of a command line: one that the parser does not know it takes for an argument too many, and after `help` for
+/// none.
 private enum Verb {
   static func check(_ words: [String]) throws {
     guard var word = words.first, !word.hasPrefix("-") else { return }

@@ -101,19 +101,20 @@ enum Heapd {
     return heap
   }
 
-  private static func tell(_ text: String) { write(text, to: STDERR_FILENO) }
+  private static func tell(_ text: String) {
+    _ = try? FileDescriptor.standardError.writeAll((text + "\n").utf8)
+  }
 
   /// Answers how the program ends: what was asked for is this text.
   private static func show(_ text: String) -> CInt {
-    if write(text, to: STDOUT_FILENO) { return EXIT_SUCCESS }
-    let error = Errno(rawValue: errno)
-    tell("heapd: write to standard output: \(error) [errno \(error.rawValue)]")
-    return EXIT_FAILURE
-  }
-
-  @discardableResult
-  private static func write(_ text: String, to descriptor: CInt) -> Bool {
-    let bytes = Array((text + "\n").utf8)
-    return unsafe Glibc.write(descriptor, bytes, bytes.count) == bytes.count
+    do {
+      try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
+      return EXIT_SUCCESS
+    } catch {
+      // What writeAll(_:) throws is one.
+      let number = (error as? Errno)?.rawValue ?? EIO
+      tell("heapd: write to standard output: \(error) [errno \(number)]")
+      return EXIT_FAILURE
+    }
   }
 }

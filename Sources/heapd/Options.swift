@@ -90,7 +90,7 @@ struct Options {
     "--observer-socket": { $0.observerSocket = $1 },
     "--metrics-socket": { $0.metricsSocket = $1 },
     "--group": { $0.group = $1 },
-    "--heap": { $0.heaps.append($1) },
+    "--heap": { $0.heaps.append(NamedHeap.name(of: $1)) },
     "--config": { $0.configuration = $1 },
     "--mode": { (options, value) throws(Fault) in
       guard let mode = UInt32(value, radix: 8), mode <= 0o777 else {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct AllocTests {
-  @Test(arguments: ["0", "", "x", "-1", "1.3K", "99999999999G", "+1"])
+  @Test(arguments: ["0", "", "x", "-1", "1.3K", "99999999999999999999", "99999999999G", "+1"])
   func `a size that is none is wrong usage`(_ size: String) throws {
     let run = try Run.heapctl("alloc", "--size", size)
     #expect(run.status == 64)

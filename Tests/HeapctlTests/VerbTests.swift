@@ -114,7 +114,7 @@ import Testing
     #expect(run.error.contains(error))
   }
 
-  /// And not for an option that has none.
+  /// The option is named that cannot have it, and not said to have no value.
   @Test(
     arguments: [
       "alloc --size", "bench --rounds", "camera --device /dev/video0 --frames",

@@ -11,7 +11,7 @@ package struct DisplayCRC: ~Copyable {
   /// Of a device's first CRTC, which must show something already; needs root and debugfs.
   package init(of device: String) throws(HeapError) {
     let crc = Self.folder(of: device) + "/crc"
-    // Not stored at once: Swift 6.2.3 fails to compile an initializer that throws between the two.
+    // Both are stored last, for Swift 6.2.3's sake.
     let data = try attempt("read the CRC of a display", at: crc) { () throws(Errno) in
       try OwnedFD.open(crc + "/control", O_WRONLY).write(Array("auto".utf8))
       return try OwnedFD.open(crc + "/data", O_RDONLY)

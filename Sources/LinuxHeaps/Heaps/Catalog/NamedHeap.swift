@@ -13,7 +13,6 @@ package struct NamedHeap: Sendable {
   private static let builtIn = [MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
 
   package init(_ names: [String]) {
-    let names = names.map(Self.name)
     self.names = names
     reason = "the heap\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")), as asked"
   }
