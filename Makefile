@@ -98,8 +98,8 @@ faults: setup-test ship
 	Tests/Hostile/calls.py $(SHIP)/dynamic/heapd
 
 # The same with each allocation that the kernel makes for those calls, in a guest.
-faults-vm: setup-test ship setup-kernel
-	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/dynamic/heapd system
+faults-vm: setup-test setup-kernel static
+	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/static/heapd system
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
 soak: setup-test ship

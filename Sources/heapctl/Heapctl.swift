@@ -32,7 +32,7 @@ struct Heapctl: AsyncParsableCommand {
     ])
 
   static func main() async {
-    StandardStream.fillGaps()
+    StandardDescriptors.fillGaps()
     let status = await run()
     Glibc.exit(
       status == .success && StandardStream.isIncomplete ? Ending.refused.rawValue : status.rawValue)

@@ -52,18 +52,6 @@ extension StandardStream {
       "write to \(name): \(error) [errno \(error.rawValue)]. To fix it: make room where it goes, or open it"
     )
   }
-
-  /// Those that whoever started this process has closed: else the first file that it opens would get what it says. Nothing can be
-  /// read from or written to what takes their place.
-  static func fillGaps() {
-    for (number, mode) in [
-      (STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY),
-    ]
-    where fcntl(number, F_GETFD) < 0 {
-      // Gets the lowest number that is free, which is this one.
-      _ = unsafe open("/dev/null", mode)
-    }
-  }
 }
 
 /// One line on a terminal that says what is under way, and is gone when it is done.

@@ -11,6 +11,7 @@ internal import SystemPackage
 @main
 enum Heapd {
   static func main() {
+    StandardDescriptors.fillGaps()
     let options: Options
     let words: [String]
     do throws(HeapError) { words = try ProgramArguments.read() } catch { end(error) }

@@ -6,8 +6,10 @@ has that one of the thread's next fault points fail (Documentation/fault-injecti
 pages. Of each thread all fail in turn while clients do all that they may, and all from the program's begin to its first turn. What must
 hold is what must where a system call fails: calls.py. Where the kernel was built so, copies from and to the process are fault points too:
 of memory that is mapped they do not fail, and of a message that was not copied nothing is left, so they are counted and not judged.
+HEAPD is a static program: it and the shell that starts it run from memory, because a file system over 9p has EINVAL for good where one
+of its own allocations failed (Linux 6.12).
 """
-import collections, os, pathlib, re, subprocess, sys, tempfile, time
+import collections, os, pathlib, re, shutil, subprocess, sys, tempfile
 
 import calls
 
@@ -80,7 +82,7 @@ def at_start(heapd, heap, base, faults, step):
     while more:
         number += step
         with tempfile.TemporaryDirectory(dir=base) as folder:
-            with calls.started(heapd, folder, ["/bin/sh", "-c", BECOME, str(number)], heap) as process:
+            with calls.started(heapd, folder, [base + "/busybox", "sh", "-c", BECOME, str(number)], heap) as process:
                 try:
                     calls.await_start(process, folder)
                     is_copy = log.tells_of_copy()
@@ -114,7 +116,8 @@ def main():
         elif not name.startswith("fail_usercopy"):
             sys.exit(f"allocations.py: {DEBUG / name} is missing: this kernel cannot have its allocations fail, or debugfs is not mounted")
     faults = []
-    with tempfile.TemporaryDirectory(prefix="heapd-allocations-") as base:
+    with tempfile.TemporaryDirectory(prefix="heapd-allocations-", dir="/dev/shm") as base:
+        heapd, _ = shutil.copy(heapd, base), shutil.copy("/bin/busybox", base)
         for what, counts in (("while it serves", while_serving(heapd, heap, base, faults)),
                              ("at its start", at_start(heapd, heap, base, faults, int(sys.argv[3]) if len(sys.argv) > 3 else 1))):
             outcome = ", ".join(f"{count} {name}" for name, count in counts.items())

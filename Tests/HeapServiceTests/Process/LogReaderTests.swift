@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import HeapProtocol
 import LinuxHeaps
@@ -27,6 +28,22 @@ import Testing
     }
     #expect(daemon.stop() == 0)
     withExtendedLifetime(reader) {}
+  }
+
+  /// Of each file that it opens the number would be the lowest that is free.
+  @Test func `closed standard descriptors are nobody's file`() throws {
+    let daemon = try Daemon(
+      arguments: ["--log-level", "debug"],
+      through: ["/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
+    let client = try WireClient.heap(daemon)
+    var buffer: SharedFD? = try client.allocate(1)
+    try client.delete(1, &buffer)
+    for number in 0...2 {
+      let file = try FileManager.default.destinationOfSymbolicLink(
+        atPath: "/proc/\(daemon.identifier)/fd/\(number)")
+      #expect(file == "/dev/null")
+    }
+    #expect(daemon.stop() == 0)
   }
 
   @Test func `of each kind of line a user has a few at once, and then some`() throws {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -55,5 +56,25 @@ import Testing
     }
     #expect(isThere, "\(text)")
     withExtendedLifetime(orphan) {}
+  }
+
+  /// Silent, and without a descriptor for who comes after it.
+  @Test(arguments: ["", "GET / HTTP/1.0"])
+  func `a reader whose request does not end is dropped, and makes room`(_ request: String) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/metrics.sock"
+    let daemon = try Daemon(
+      configuration: "stall-seconds = 1", arguments: ["--metrics-socket", path])
+    let before = try daemon.settledDescriptorCount()
+    let readers = try (0..<4).map { _ in SharedFD(try SocketFile.connected(path, SOCK_STREAM)) }
+    for reader in readers where !request.isEmpty {
+      try WireClient.send(on: reader.fd.rawValue, Array(request.utf8), [])
+    }
+    let areIn = try eventually { try daemon.descriptorCount >= before + readers.count }
+    #expect(areIn)
+    let areOut = try eventually { try daemon.descriptorCount <= before }
+    #expect(areOut)
+    #expect(try Self.page(path).contains("heapd_connections"))
+    withExtendedLifetime(readers) {}
   }
 }
