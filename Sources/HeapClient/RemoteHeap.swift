@@ -174,6 +174,8 @@ public final class RemoteHeap: Heap {
       guard found == key else { throw refusal(found == nil ? .notFound : .badHandle, key, vmo) }
       own = buffers.beginDeletion(key)
     }
+    let notice = WaitingDeletion.notice(key, mapped: vmo.identity)
+    defer { notice?.cancel() }
     let reply = try await heap.answer(to: send(key, vmo), Self.deletion(key))
     try check(reply, key)
     if let own { await buffers.cleanedUp(own) }
@@ -196,6 +198,8 @@ public final class RemoteHeap: Heap {
       guard found == key else { throw refusal(found == nil ? .notFound : .badHandle, key, vmo) }
       own = buffers.beginDeletion(key)
     }
+    let notice = WaitingDeletion.notice(key, mapped: vmo.identity)
+    defer { notice?.cancel() }
     let reply = try heap.ask(
       DeleteVmoRequest(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex),
       giving: vmo, Self.deletion(key), onReply: end(key))

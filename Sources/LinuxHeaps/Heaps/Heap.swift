@@ -1,3 +1,6 @@
+internal import Synchronization
+internal import SystemPackage
+
 /// A source of memory, as `fuchsia.hardware.sysmem/Heap` describes one to sysmem.
 ///
 /// A heap hands out the child of a parent that it keeps, and keeps nothing of the child. When the
@@ -32,7 +35,9 @@ public protocol Heap: Sendable {
   /// Takes the last handle back and returns when all of the buffer is gone: a fence.
   ///
   /// Other calls go on meanwhile. Where other children are left against the contract, it waits for
-  /// them, however long; cancelling the task changes nothing, because the handle is closed already.
+  /// them, however long; cancelling the task changes nothing, because the handle is closed already. A mapping is a child.
+  /// Where this process itself has one, or of a heap in this process a handle, the log says so after a second
+  /// (`LinuxHeaps.deleteVmo`): a task that holds what it waits for would wait for ever.
   ///
   /// - Throws: ``HeapError/Code/notFound`` for a (collection, index) that is not live and
   ///   ``HeapError/Code/badHandle`` for a vmo of another buffer. Then neither buffer is touched, and the
@@ -67,6 +72,72 @@ extension Heap {
     try allocateVmo(
       size: size, settings: settings, bufferCollectionID: bufferCollectionID,
       bufferIndex: bufferIndex, cleanup: [])
+  }
+
+  /// Allocates a buffer that is of no collection of the caller's: this process has one for all of these.
+  ///
+  /// It ends with its last handle, wherever that is, or by ``delete(_:)-(VMO)``, which waits for it.
+  ///
+  /// - Parameters:
+  ///   - byteCount: Rounded up to whole pages.
+  ///   - contiguous: Whether the memory has to be physically contiguous.
+  /// - Throws: What ``allocateVmo(size:settings:bufferCollectionID:bufferIndex:cleanup:)`` throws, and
+  ///   ``HeapError/Code/notSupported`` where the heap served other memory than contiguous.
+  public func allocate(byteCount: UInt64, contiguous: Bool = false) throws(HeapError) -> VMO {
+    try allocate(OwnCollection.nextKey(), byteCount: byteCount, contiguous: contiguous)
+  }
+
+  func allocate(
+    _ key: BufferKey, byteCount: UInt64, contiguous: Bool
+  ) throws(HeapError) -> VMO {
+    let vmo = try allocateVmo(
+      size: byteCount, settings: contiguous ? .contiguous : SingleBufferSettings(),
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
+    // A heap of one kind of memory looks at no settings.
+    if contiguous, try vmo.isScattered {
+      throw HeapError(
+        .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory",
+        cause:
+          "the heap serves \(try vmo.exporterName ?? vmo.kind.rawValue) memory, whose pages lie anywhere",
+        fix: "use DMABufHeap, on a machine that has a contiguous heap")
+    }
+    return vmo
+  }
+
+  /// Takes a buffer's last handle back and returns when all of it is gone, as
+  /// ``deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` does; the heap is asked which buffer it is.
+  ///
+  /// - Throws: What ``info(of:)`` and that call throw. The vmo comes back in ``HeapError/returnedVMO``.
+  public func delete(_ vmo: consuming VMO) async throws(HeapError) {
+    let key: BufferKey
+    do throws(HeapError) { key = try info(of: vmo) } catch {
+      throw HeapError(
+        error.code, "delete a vmo", at: error.path?.string, cause: error.cause, errno: error.errno,
+        fix: error.fix, returning: ReturnedVMO(vmo))
+    }
+    try await deleteVmo(
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+  }
+}
+
+/// The collection of buffers for which nobody chose one: a number that no other process draws.
+private enum OwnCollection {
+  private static let id = UInt64.random(in: 0 ... .max)
+  private static let lastIndex = Atomic<UInt64>(0)
+
+  static func nextKey() -> BufferKey {
+    BufferKey(
+      bufferCollectionID: id, bufferIndex: lastIndex.add(1, ordering: .relaxed).newValue)
+  }
+}
+
+extension VMO {
+  /// Whether its pages are known not to be contiguous: those of a memfd, or of an exporter that takes page by page.
+  fileprivate var isScattered: Bool {
+    get throws(HeapError) {
+      guard kind == .dmaBuf else { return true }
+      return ["system", UDMABufHeap.name].contains(try exporterName)
+    }
   }
 }
 

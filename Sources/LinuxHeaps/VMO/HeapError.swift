@@ -18,7 +18,17 @@ public struct HeapError: Error, Sendable {
   /// A vmo that was handed over with a refused request and is given back with the refusal.
   public let returnedVMO: ReturnedVMO?
 
-  package init(
+  /// A refusal, e.g. of a heap of one's own.
+  ///
+  /// - Parameters:
+  ///   - code: What the Heap protocol says for this cause.
+  ///   - operation: What was asked for: of a heap, ``BufferRequest/operation``.
+  ///   - path: Of the file that it was asked of.
+  ///   - cause: What stood against it, with the figures.
+  ///   - errno: The kernel's own answer, where there was one.
+  ///   - fix: What a person can do about it, where that is known.
+  ///   - vmo: One that was handed over with the request, and is given back.
+  public init(
     _ code: Code, _ operation: String, at path: String? = nil, cause: String,
     errno: Errno? = nil, fix: String? = nil, returning vmo: ReturnedVMO? = nil
   ) {
@@ -31,7 +41,14 @@ public struct HeapError: Error, Sendable {
     self.returnedVMO = vmo
   }
 
-  /// A kernel's refusal, in a caller's own words.
+  /// A kernel's refusal, in a caller's own words; the code follows from `errno`.
+  ///
+  /// - Parameters:
+  ///   - errno: The kernel's answer.
+  ///   - operation: What was asked for.
+  ///   - path: Of the file that it was asked of.
+  ///   - cause: Nil for what the system says of the `errno`.
+  ///   - fix: What a person can do about it, where that is known.
   public init(
     _ errno: Errno, _ operation: String, at path: String? = nil, cause: String? = nil,
     fix: String? = nil
@@ -160,7 +177,7 @@ extension HeapError.Code: CustomStringConvertible {
 public final class ReturnedVMO: Sendable {
   private let vmo: Guarded<VMO?>
 
-  package init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
+  public init(_ vmo: consuming sending VMO) { self.vmo = Guarded(vmo) }
 
   /// Whether ``take()`` was called.
   public var isTaken: Bool {

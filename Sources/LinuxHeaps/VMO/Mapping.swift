@@ -1,5 +1,6 @@
 internal import CLinuxHeaps
 internal import Glibc
+internal import Synchronization
 internal import SystemPackage
 
 /// What a mapping may be used for: ``ReadOnly`` or ``ReadWrite``.
@@ -26,11 +27,12 @@ public enum ReadWrite: AccessRights {
   )
 }
 
-/// A vmo's range in this process's memory; unmapped when it goes out of scope.
+/// A vmo's range in this process's memory; unmapped by ``unmap()``, or when it goes out of scope.
 ///
-/// It keeps the buffer alive by itself, as any handle does: a mapping is a child. Its bytes are
-/// reached through ``CPUAccess`` alone. A mapped dma-buf also holds a descriptor of its own, because
-/// the kernel brackets CPU access by descriptor.
+/// It keeps the buffer alive by itself, as any handle does: a mapping is a child, and
+/// ``Heap/deleteVmo(bufferCollectionID:bufferIndex:vmo:)`` waits for it. Its bytes are reached within the brackets of CPU access
+/// alone: by ``withBytes(_:)``, ``withMutableBytes(_:)``, ``copyBytes(_:)``, or a ``CPUAccess`` of one's own. A mapped dma-buf also
+/// holds a descriptor of its own, because the kernel brackets CPU access by descriptor.
 @safe
 public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
   private nonisolated(unsafe) let base: UnsafeMutableRawPointer
@@ -62,6 +64,7 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
       }
       unsafe base = address
       byteCount = length
+      WaitingDeletion.liveMappings.add(1, ordering: .relaxed)
       reference = vmo.fd.reference.another()
       syncDescriptor = sync.take()?.release() ?? -1
     } catch {
@@ -72,8 +75,14 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
   deinit {
     unsafe munmap(base, byteCount)
     if syncDescriptor >= 0 { close(syncDescriptor) }
+    WaitingDeletion.liveMappings.subtract(1, ordering: .relaxed)
     reference.end()
   }
+
+  /// Unmaps now, where the value would otherwise live to the end of its scope.
+  ///
+  /// Swift does not let a mapping be consumed in a function in which a ``CPUAccess`` of it was begun: there its scope ends it.
+  public consuming func unmap() {}
 
   var bytes: UnsafeMutableRawBufferPointer {
     unsafe UnsafeMutableRawBufferPointer(start: base, count: byteCount)
@@ -98,7 +107,88 @@ extension Mapping where Rights == ReadWrite {
   }
 }
 
+// Brackets that end by themselves.
+
+extension Mapping {
+  fileprivate var elements: UnsafeMutableBufferPointer<UInt8> {
+    unsafe bytes.bindMemory(to: UInt8.self)
+  }
+
+  /// Reads the bytes in place, between the two calls of `DMA_BUF_IOCTL_SYNC`.
+  ///
+  /// For memory that nobody else writes meanwhile: what others can write is to be copied first, by ``copyBytes(_:)``.
+  ///
+  /// - Throws: What the exporter answers to `DMA_BUF_IOCTL_SYNC`, and what `body` throws.
+  public borrowing func withBytes<Result: ~Copyable>(
+    _ body: (Span<UInt8>) throws -> Result
+  ) throws -> Result {
+    let access = try readAccess()
+    let result = try body(unsafe Span(_unsafeElements: UnsafeBufferPointer(elements)))
+    try access.end()
+    return result
+  }
+
+  /// Copies bytes out, once each, so that what others write meanwhile changes nothing of what is looked at.
+  ///
+  /// - Parameter range: From the mapping's start.
+  /// - Throws: ``HeapError/Code/outOfRange`` for a range that leaves the mapping; what the exporter answers to
+  ///   `DMA_BUF_IOCTL_SYNC`.
+  public borrowing func copyBytes(_ range: Range<Int>) throws(HeapError) -> [UInt8] {
+    guard range.lowerBound >= 0, range.upperBound <= byteCount else {
+      throw HeapError(
+        .outOfRange, "copy bytes \(range) of a mapping", cause: "it has \(byteCount) bytes")
+    }
+    let access = try readAccess()
+    let copy = unsafe [UInt8](UnsafeRawBufferPointer(rebasing: bytes[range]))
+    try access.end()
+    return copy
+  }
+}
+
+extension Mapping where Rights == ReadWrite {
+  /// Reads and writes the bytes in place, between the two calls of `DMA_BUF_IOCTL_SYNC`.
+  ///
+  /// - Throws: What the exporter answers to `DMA_BUF_IOCTL_SYNC`, and what `body` throws.
+  public borrowing func withMutableBytes<Result: ~Copyable>(
+    _ body: (inout MutableSpan<UInt8>) throws -> Result
+  ) throws -> Result {
+    let access = try writeAccess()
+    var span = unsafe MutableSpan(_unsafeElements: elements)
+    let result = try body(&span)
+    try access.end()
+    return result
+  }
+}
+
 extension VMO {
+  /// Reads the bytes of the range in place; it is mapped meanwhile and not after.
+  ///
+  /// For memory that nobody else writes meanwhile: what others can write is to be copied first, by ``copyBytes(_:)``.
+  ///
+  /// - Throws: What ``mapReadOnly()`` and ``Mapping/withBytes(_:)`` throw.
+  public func withBytes<Result: ~Copyable>(
+    _ body: (Span<UInt8>) throws -> Result
+  ) throws -> Result {
+    try mapReadOnly().withBytes(body)
+  }
+
+  /// Reads and writes the bytes of the range in place; it is mapped meanwhile and not after.
+  ///
+  /// - Throws: What ``map()`` and ``Mapping/withMutableBytes(_:)`` throw.
+  public func withMutableBytes<Result: ~Copyable>(
+    _ body: (inout MutableSpan<UInt8>) throws -> Result
+  ) throws -> Result {
+    try map().withMutableBytes(body)
+  }
+
+  /// Copies bytes out, once each: for memory that others can write.
+  ///
+  /// - Parameter range: From the vmo's start.
+  /// - Throws: What ``mapReadOnly()`` and ``Mapping/copyBytes(_:)`` throw.
+  public func copyBytes(_ range: Range<Int>) throws(HeapError) -> [UInt8] {
+    try mapReadOnly().copyBytes(range)
+  }
+
   /// Maps the range for reading and writing.
   ///
   /// - Throws: ``HeapError/Code/notSupported`` for an opaque vmo, which has no pages, and
@@ -115,7 +205,8 @@ extension VMO {
   fileprivate var mapOperation: String { "map \(byteCount.asByteCount) of a \(kind.rawValue)" }
 }
 
-/// A time in which the processor works on a mapping's bytes; it cannot outlive the mapping.
+/// A time in which the processor works on a mapping's bytes; it cannot outlive the mapping. Where one call has all of it,
+/// ``Mapping/withBytes(_:)`` and its like are simpler.
 ///
 /// For a dma-buf it stands between the two calls of `DMA_BUF_IOCTL_SYNC` that make the processor's
 /// caches agree with the devices, and that wait for the fences of devices still at work. The same
@@ -152,16 +243,18 @@ public struct CPUAccess<Rights: AccessRights>: ~Copyable, ~Escapable {
     }
   }
 
+  /// To be used until ``end()``; it lives as long as the mapping, so that the access can be ended by name.
   public var bytes: RawSpan {
-    @_lifetime(borrow self)
+    @_lifetime(copy self)
     get {
       let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(memory))
-      return unsafe _overrideLifetime(span, borrowing: self)
+      return unsafe _overrideLifetime(span, copying: self)
     }
   }
 }
 
 extension CPUAccess where Rights == ReadWrite {
+  /// To be used until ``CPUAccess/end()``.
   public var mutableBytes: MutableRawSpan {
     @_lifetime(&self)
     mutating get {

@@ -198,7 +198,7 @@ extension VMO {
   ///
   /// - Throws: ``HeapError/Code/badHandle`` for a descriptor that is not open,
   ///   ``HeapError/Code/wrongType`` for one of something else, ``HeapError/Code/invalidArgs`` for a
-  ///   memfd of no size, or one that is not sealed against shrinking. The descriptor is closed.
+  ///   memfd of no size, or one that is not sealed against shrinking, as no file of a tmpfs is. The descriptor is closed.
   public init(adopting descriptor: consuming OwnedFD) throws(HeapError) {
     let number = descriptor.rawValue
     func refusal(_ code: HeapError.Code, _ cause: String) -> HeapError {
@@ -223,9 +223,9 @@ extension VMO {
       throw HeapError(
         .invalidArgs, "adopt descriptor \(number)",
         cause:
-          "the memfd is not sealed against shrinking: where its other holders make it shorter, "
+          "the file is not sealed against shrinking: where its other holders make it shorter, "
           + "SIGBUS ends whoever reads it here",
-        fix: "have its maker add F_SEAL_SHRINK (fcntl(2))")
+        fix: "have its maker take a memfd that allows seals, and add F_SEAL_SHRINK (fcntl(2))")
     }
     self.init(
       fd: ChildFD(descriptor, of: ReclaimerCore.buffer(of: identity)), kind: kind,

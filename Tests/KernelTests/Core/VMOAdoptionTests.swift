@@ -45,8 +45,27 @@ import Testing
     let memfd = SharedBox(OwnedFD(adopting: number))
     let error = refusal { () throws(HeapError) in try VMO(adopting: memfd.take()) }
     #expect(error?.code == .invalidArgs)
-    #expect(error?.cause.hasPrefix("the memfd is not sealed against shrinking") == true)
-    #expect(error?.fix == "have its maker add F_SEAL_SHRINK (fcntl(2))")
+    #expect(error?.cause.hasPrefix("the file is not sealed against shrinking") == true)
+    #expect(error?.fix?.contains("add F_SEAL_SHRINK (fcntl(2))") == true)
+  }
+
+  // None of them can be sealed.
+  @Test func `a file of a tmpfs, and a memfd that takes no seals, are refused`() throws {
+    let path = "/dev/shm/vmo-adoption.\(getpid())"
+    let file = try OwnedFD(
+      adopting: call { unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) })
+    unsafe unlink(path)
+    let memfd = try OwnedFD(
+      adopting: call { unsafe CLinuxHeaps_memfd_create("sealless", CLinuxHeaps_MFD_CLOEXEC) })
+    for descriptor in [file.rawValue, memfd.rawValue] {
+      ftruncate(descriptor, off_t(pageSize))
+      let copy = SharedBox(
+        try OwnedFD(adopting: call { fcntl(descriptor, F_DUPFD_CLOEXEC, 0) }))
+      let error = refusal { () throws(HeapError) in try VMO(adopting: copy.take()) }
+      #expect(error?.code == .invalidArgs)
+      #expect(error?.cause.hasPrefix("the file is not sealed against shrinking") == true)
+    }
+    withExtendedLifetime(file.rawValue + memfd.rawValue) {}
   }
 
   @Test(

@@ -161,7 +161,10 @@ extension LiveBuffers {
     switch beginDeletion(key, vmo.identity, end) {
     case .begun(let buffer):
       drop(consume vmo, of: buffer)
+      let notice =
+        buffer.isReferencedHere ? WaitingDeletion.notice(key) { buffer.isReferencedHere } : nil
       await end.wait()
+      notice?.cancel()
     case let refusal:
       let isUnknown = if case .wrongHandle = refusal { false } else { true }
       throw HeapError(
