@@ -36,14 +36,20 @@ public struct MessageSocket: ~Copyable, Sendable {
     package consuming func keepingNear() -> MessageSocket { near }
   }
 
-  /// A socket that is connected to the one at `path` (connect(2)).
+  /// A socket that is connected to the ``MessageListener`` at `path` (connect(2)).
   ///
+  /// - Parameter path: Of the socket's file; a leading `@` stands for the abstract namespace.
+  /// - Throws: `ENOENT` where there is no such file, `ECONNREFUSED` where nobody listens there any more, `EACCES` where this
+  ///   user may not write to the file.
+  public init(connectedTo path: String) throws(Errno) {
+    try self.init(connectedTo: path, type: SOCK_SEQPACKET)
+  }
+
   /// - Parameters:
-  ///   - path: Of the socket's file; a leading `@` stands for the abstract namespace.
   ///   - type: Of both sockets; with any but `SOCK_SEQPACKET` and `SOCK_DGRAM` messages run together.
   ///   - isBlocking: Whether its calls wait (not `SOCK_NONBLOCK`).
   package init(
-    connectedTo path: String, type: __socket_type = SOCK_SEQPACKET, isBlocking: Bool = true
+    connectedTo path: String, type: __socket_type, isBlocking: Bool = true
   ) throws(Errno) {
     let socket = try OwnedFD.unixSocket(type, isBlocking: isBlocking)
     let number = socket.rawValue

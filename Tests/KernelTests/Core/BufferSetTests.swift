@@ -1,0 +1,148 @@
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct BufferSetTests {
+  @Test(.timeLimit(.minutes(1)))
+  func `buffers in numbers are allocated, sent, received and deleted`() async throws {
+    let heap = MemfdHeap()
+    let buffers = try heap.allocateBuffers(count: 64, byteCount: pageSize)
+    #expect(buffers.count == 64 && heap.liveBufferCount == 64)
+    let keys = try buffers.indices.map { try heap.info(of: buffers[$0]) }
+    #expect(Set(keys.map(\.bufferCollectionID)).count == 1)
+    #expect(keys.map(\.bufferIndex) == Array(0..<64))
+    for index in buffers.indices {
+      try buffers[index].withMutableBytes { bytes in bytes[0] = UInt8(index) }
+    }
+    do {
+      let pair = try MessageSocket.Pair()
+      try pair.near.send(buffers)
+      let received = try pair.far.receiveBuffers()
+      guard let received else { throw Errno.connectionReset }
+      #expect(received.count == 64)
+      for index in received.indices {
+        #expect(received[index].identity == buffers[index].identity)
+        #expect(try received[index].copyBytes(0..<1) == [UInt8(index)])
+      }
+    }
+    try await heap.delete(buffers)
+    #expect(heap.liveBufferCount == 0)
+  }
+
+  @Test func `a set is filled and emptied by hand, and what is left is closed with it`() throws {
+    let heap = MemfdHeap()
+    do {
+      var buffers = BufferSet()
+      #expect(buffers.count == 0)
+      for size in UInt64(1)...9 { buffers.append(try heap.allocate(byteCount: size * pageSize)) }
+      #expect(buffers.popLast()?.byteCount == 9 * pageSize)
+      #expect(buffers.count == 8 && buffers[7].byteCount == 8 * pageSize)
+      #expect(heap.liveBufferCount == 8)
+      while buffers.count > 4 { _ = buffers.popLast() }
+      #expect(heap.liveBufferCount == 4)
+    }
+    #expect(heap.liveBufferCount == 0)
+    let none = try heap.allocateBuffers(count: 0, byteCount: 1)
+    #expect(none.count == 0)
+  }
+
+  @Test func `those made before one that is refused go back`() throws {
+    let heap = MemfdHeap(admission: Admission(budget: 3 * pageSize))
+    let error = refusal { () throws(HeapError) in
+      try heap.allocateBuffers(count: 4, byteCount: 1)
+    }
+    #expect(error?.code == .noMemory)
+    #expect(heap.liveBufferCount == 0)
+  }
+
+  @Test func `a slice arrives as the slice that it is`() throws {
+    let heap = MemfdHeap()
+    let vmo = try heap.allocate(byteCount: 4 * pageSize)
+    let pair = try MessageSocket.Pair()
+    try pair.near.send(try vmo.slice(offset: pageSize, byteCount: 2 * pageSize))
+    guard let slice = try pair.far.receiveVMO() else { throw Errno.connectionReset }
+    #expect(slice.identity == vmo.identity)
+    #expect(slice.offset == pageSize && slice.byteCount == 2 * pageSize)
+  }
+
+  @Test func `more than a message carries is refused`() throws {
+    let heap = MemfdHeap()
+    let buffers = try heap.allocateBuffers(count: 65, byteCount: 1)
+    let pair = try MessageSocket.Pair()
+    let error = refusal { () throws(HeapError) in try pair.near.send(buffers) }
+    #expect(error?.code == .invalidArgs)
+  }
+
+  /// What a sender that is not to be trusted can send.
+  @Test(arguments: [
+    [UInt8](repeating: 0, count: 15), [UInt8](repeating: 0, count: 32),
+    [UInt8](repeating: 0, count: 16), [UInt8](repeating: 0xff, count: 16),
+    [UInt8](repeating: 0, count: 9) + [16] + [UInt8](repeating: 0, count: 6) + [1, 2],
+  ])
+  func `a message of another form is refused, and what it brought is closed`(
+    _ bytes: [UInt8]
+  ) throws {
+    let heap = MemfdHeap()
+    let pair = try MessageSocket.Pair()
+    do {
+      let vmo = try heap.allocate(byteCount: 1)
+      try pair.near.send(bytes, passing: vmo)
+      #expect(refusal { () throws(HeapError) in _ = try pair.far.receiveVMO() } != nil)
+    }
+    #expect(heap.liveBufferCount == 0)
+    try pair.near.send(bytes)
+    #expect(refusal { () throws(HeapError) in _ = try pair.far.receiveVMO() } != nil)
+  }
+
+  @Test func `the end of a connection is no vmo`() throws {
+    let near = try MessageSocket.Pair().keepingNear()
+    let isOver = if case .none = try near.receiveVMO() { true } else { false }
+    #expect(isOver)
+  }
+}
+
+@Suite struct MessageListenerTests {
+  private static let path = "/tmp/message-listener.\(getpid())"
+
+  @Test func `two processes meet at a path, and its file goes with the listener`() throws {
+    let path = Self.path + ".meet"
+    do {
+      let listener = try MessageListener(at: path)
+      let near = try MessageSocket(connectedTo: path)
+      let far = try listener.accept()
+      try near.send([1, 2, 3])
+      #expect(try far.receive()?.bytes == [1, 2, 3])
+      #expect(throws: Errno.addressInUse) { _ = try MessageListener(at: path) }
+      #expect(unsafe access(path, F_OK) == 0)
+    }
+    #expect(unsafe access(path, F_OK) != 0)
+    #expect(throws: Errno.noSuchFileOrDirectory) { _ = try MessageSocket(connectedTo: path) }
+  }
+
+  @Test func `a file that was left behind is replaced, and no other file is`() throws {
+    let path = Self.path + ".left"
+    defer { unsafe unlink(path) }
+    // Bound, and closed without a word.
+    do {
+      let socket = try OwnedFD.unixSocket(SOCK_SEQPACKET, isBlocking: true)
+      let number = socket.rawValue
+      _ = unsafe try UnixAddress.use(path) { unsafe bind(number, $0, $1) }.get()
+    }
+    #expect(throws: Errno.connectionRefused) { _ = try MessageSocket(connectedTo: path) }
+    _ = try MessageListener(at: path)
+    _ = try OwnedFD(adopting: call { unsafe open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600) })
+    #expect(throws: Errno.addressInUse) { _ = try MessageListener(at: path) }
+    #expect(unsafe access(path, F_OK) == 0)
+  }
+
+  @Test func `a name without a file serves too`() throws {
+    let name = "@message-listener.\(getpid())"
+    let listener = try MessageListener(at: name)
+    let near = try MessageSocket(connectedTo: name)
+    try near.send([4])
+    #expect(try listener.accept().receive()?.bytes == [4])
+  }
+}
