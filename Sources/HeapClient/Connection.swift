@@ -64,6 +64,7 @@ final class Connection: Sendable {
     self.timeout = timeout
     self.onEvent = onEvent
     self.onEnd = onEnd
+    let start = "start the service: heapd --socket \(isPatient ? path : "PATH")"
     do throws(Errno) {
       socket = try Self.connect(to: path, timeout, isPatient)
       poller = OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) })
@@ -72,11 +73,15 @@ final class Connection: Sendable {
       throw HeapError(
         isPatient ? .timedOut : .shouldWait, Self.connecting, at: path,
         cause: "the service does not accept connections", fix: "try again")
+    } catch .connectionRefused {
+      // Of a socket's file that its server left behind.
+      throw HeapError(
+        .notFound, Self.connecting, at: path, cause: "nobody serves this socket any more",
+        errno: .connectionRefused, fix: start)
     } catch {
       throw HeapError(
         error, Self.connecting, at: path,
-        fix: error == .permissionDenied
-          ? "join the socket's group" : "start the service: heapd --socket PATH")
+        fix: error == .permissionDenied ? "join the socket's group" : start)
     }
   }
 

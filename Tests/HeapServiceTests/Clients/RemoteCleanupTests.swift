@@ -57,6 +57,23 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(1)))
+  func `they may call it too where the vmo is dropped`() throws {
+    let daemon = try Daemon()
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let isDone = DispatchSemaphore(value: 0)
+    _ = try Self.allocate(
+      heap, 1,
+      cleanup: [
+        {
+          do throws(HeapError) { try Self.use(heap) } catch { Issue.record(error) }
+          isDone.signal()
+        }
+      ])
+    isDone.wait()
+    #expect(eventually { heap.liveBufferCount == 0 })
+  }
+
+  @Test(.timeLimit(.minutes(1)))
   func `an end that nobody asked for is told`() throws {
     let daemon = try Daemon()
     let heap = try RemoteHeap(socket: daemon.socket)

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -85,19 +86,22 @@ import Testing
 
   @Test func `without a service it says how to start one`() throws {
     let folder = try TemporaryFolder()
-    for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
-      let process = Process()
-      process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
-      process.arguments = arguments + ["--socket", folder.path + "/none"]
-      let error = Pipe()
-      process.standardError = error
-      try process.run()
-      let text = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-      process.waitUntilExit()
-      #expect(process.terminationStatus == 69)
-      #expect(
-        text == "heapctl: connect to the heap service (\(folder.path)/none): No such file or "
-          + "directory [errno 2]; NOT_FOUND. To fix it: start the service: heapd --socket PATH\n")
+    // Files that a killed server left: its sockets' own.
+    for name in ["left", "left.observer"] {
+      _ = try SocketFile.bound("\(folder.path)/\(name)", SOCK_SEQPACKET)
+    }
+    for (name, cause) in [
+      ("none", "No such file or directory [errno 2]"),
+      ("left", "nobody serves this socket any more [Connection refused, errno 111]"),
+    ] {
+      let path = "\(folder.path)/\(name)"
+      for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
+        let run = try ProgramRun("heapctl", arguments + ["--socket", path])
+        #expect(run.status == 69)
+        #expect(
+          run.error == "heapctl: connect to the heap service (\(path)): \(cause); NOT_FOUND. "
+            + "To fix it: start the service: heapd --socket \(path)\n")
+      }
     }
   }
 }
