@@ -123,7 +123,7 @@ kernel-bench: setup setup-kernel
 	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
 
 lint:
-	swift format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+	swift format lint --strict -r Package.swift Sources Examples Tests Benchmarks/Package.swift Benchmarks/Sources
 
 ship: setup-ship
 	packaging/ship.sh dynamic

@@ -178,6 +178,17 @@ let package = Package(
       ],
       swiftSettings: smallSettings, linkerSettings: linkerSettings),
 
+    // What a newcomer writes: products alone, and no file has more than 60 lines. HeapServiceTests runs the programs.
+    .executableTarget(
+      name: "swap-chain", dependencies: ["LinuxHeaps"], path: "Examples/SwapChain",
+      packageAccess: false),
+    .executableTarget(
+      name: "heap-client", dependencies: ["HeapClient", "LinuxHeaps"], path: "Examples/Client",
+      packageAccess: false),
+    .testTarget(
+      name: "BoardTests", dependencies: ["HeapTestKit", "LinuxHeaps"], path: "Examples/BoardTest",
+      packageAccess: false),
+
     // The protocol in C, written apart from HeapProtocol: the tests' clients use it, and Benchmarks.
     .target(name: "CHeapWire", path: "Tests/CHeapWire", cSettings: cSettings),
     // Clients of heapd that can be killed by the hundred.
@@ -237,12 +248,14 @@ let package = Package(
     // A vendor's heap, as a package of its own would have it: products alone, nothing testable.
     .testTarget(
       name: "VendorHeapTests",
-      dependencies: ["HeapClient", "HeapServer", "HeapTestKit", "LinuxHeaps"]),
+      dependencies: ["HeapClient", "HeapServer", "HeapTestKit", "LinuxHeaps"],
+      packageAccess: false),
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
         "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
-        "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heapctl", "heapd",
+        "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heap-client", "heapctl",
+        "heapd", "swap-chain",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),

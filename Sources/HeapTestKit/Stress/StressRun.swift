@@ -18,7 +18,7 @@ public struct StressRun: Sendable {
     case time(Duration)
   }
 
-  private let heap: any LocalHeap
+  private let heap: any Heap
   private let name: String
   private let kind: VMO.Kind
   private let settings: SingleBufferSettings
@@ -27,7 +27,8 @@ public struct StressRun: Sendable {
   private let patience: Duration
 
   /// - Parameters:
-  ///   - heap: One of its own: nobody else allocates from it meanwhile.
+  ///   - heap: One of its own: nobody else allocates from it meanwhile. What a `LocalHeap` knows of its buffers is
+  ///     compared as well, and the kernel's counts; of another heap, e.g. a service's, what it answers and cleans up.
   ///   - name: What the draws depend on besides the seed, e.g. the heap's name.
   ///   - settings: Of every buffer.
   ///   - seed: The same one gives the same steps.
@@ -35,8 +36,9 @@ public struct StressRun: Sendable {
   ///   - patience: How long it waits for what must come true, before it calls that a failure.
   /// - Throws: What the heap answers to a first page, which is given back.
   public init(
-    heap: any LocalHeap, name: String, settings: SingleBufferSettings, seed: UInt64,
-    limit: UInt64 = 64 << 20, patience: Duration = .seconds(60)
+    heap: any Heap, name: String, settings: SingleBufferSettings = SingleBufferSettings(),
+    seed: UInt64 = .random(in: 0 ... .max), limit: UInt64 = 64 << 20,
+    patience: Duration = .seconds(60)
   ) async throws(HeapError) {
     self.heap = heap
     self.name = name
@@ -51,6 +53,8 @@ public struct StressRun: Sendable {
         size: 1, settings: settings, bufferCollectionID: collection, bufferIndex: 0
       ).releaseDescriptor())
     kind = vmo.kind
+    // A service's second connection.
+    _ = try heap.info(of: vmo)
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: 0, vmo: vmo)
     try attempt("start another process") { () throws(Errno) in _ = try Peer() }
   }

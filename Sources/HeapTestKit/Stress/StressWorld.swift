@@ -12,7 +12,9 @@ final class StressWorld {
     let record: StressRecord
   }
 
-  let heap: any LocalHeap
+  let heap: any Heap
+  /// What is known of the buffers of a heap in this process; nil of another process's, and of one that is no ``LocalHeap``.
+  let live: LiveBuffers?
   let settings: SingleBufferSettings
   let collection: UInt64
   let events: StressEvents
@@ -35,10 +37,11 @@ final class StressWorld {
   private var imports: [Int: Box<GEMHandle>] = [:]
 
   init(
-    _ heap: any LocalHeap, _ settings: SingleBufferSettings, collection: UInt64,
+    _ heap: any Heap, _ settings: SingleBufferSettings, collection: UInt64,
     devices: [Box<DRMDevice>], events: StressEvents
   ) {
     self.heap = heap
+    live = (heap as? any LocalHeap)?.buffers
     self.settings = settings
     self.collection = collection
     self.devices = devices
@@ -70,7 +73,7 @@ final class StressWorld {
       let descriptor = try take(handle: id).releaseDescriptor()
       handles[new] = Box(try Self.adopt(descriptor, model.handle(id).part))
     case .close(let id): handles[id] = nil
-    case .delete(let id): try delete(id, model.handle(id).part.buffer)
+    case .delete(let id): try delete(id, model.handle(id).part.buffer, model)
 
     case .map(let id, let new, true):
       writable[new] = Box(try handle(id).value.map())
@@ -166,9 +169,12 @@ extension StressWorld {
     }
     allocated += 1
     buffers[id] = Buffer(key: key, identity: vmo.identity, record: record)
-    let isKnown = heap.buffers.whenReclaimed(vmo.identity) {
-      record.hear { $0.isReclaimed = true }
-    }
+    let isKnown =
+      if let live {
+        live.whenReclaimed(vmo.identity) { record.hear { $0.isReclaimed = true } }
+      } else {
+        (try? heap.info(of: vmo)) == key
+      }
     let found = vmo.byteCount
     handles[handle] = Box(vmo)
     try expectEqual(found, byteCount, "the size of the vmo")
@@ -179,10 +185,13 @@ extension StressWorld {
   private func makeVmo(
     _ key: BufferKey, byteCount: UInt64, _ record: StressRecord
   ) throws(HeapError) -> VMO? {
-    let cleanups = self.cleanups
+    let (cleanups, isToldOtherwise) = (self.cleanups, live != nil)
     let cleanup: CleanupAction = {
       cleanups.add()
-      record.hear { $0.cleanups += 1 }
+      record.hear { state in
+        state.cleanups += 1
+        if !isToldOtherwise { state.isReclaimed = true }
+      }
     }
     do throws(HeapError) {
       return try heap.allocateVmo(
@@ -194,24 +203,30 @@ extension StressWorld {
     }
   }
 
-  private func delete(_ handle: Int, _ buffer: Int) throws {
+  private func delete(_ handle: Int, _ buffer: Int, _ model: StressModel) throws {
     let vmo = ReturnedVMO(try take(handle: handle))
     let known = buffers[buffer]!
     let record = known.record
     let (heap, key) = (heap, known.key)
     Task {
-      do throws(HeapError) {
-        try await heap.deleteVmo(
-          bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex,
-          vmo: vmo.take()!)
-        record.hear { $0.isDeletionOver = true }
-      } catch {
-        record.hear { $0.refusal = error }
+      // The script has handles in this process outlive their buffer's deletion.
+      await WaitingDeletion.$isExpected.withValue(true) {
+        do throws(HeapError) {
+          try await heap.deleteVmo(
+            bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex,
+            vmo: vmo.take()!)
+          record.hear { $0.isDeletionOver = true }
+        } catch {
+          record.hear { $0.refusal = error }
+        }
       }
     }
+    let other = model.handles.first { $0.part.buffer == buffer && $0.id != handle }
     try events.wait(isTold: false, "the deletion begins") {
       if let refusal = record.heard.refusal { throw refusal }
-      return heap.buffers.key(of: known.identity) == nil
+      if let live { return live.key(of: known.identity) == nil }
+      // Without a handle nobody can ask.
+      return try other.map { try told(by: self.handle($0.id)) == nil } ?? vmo.isTaken
     }
   }
 
@@ -247,29 +262,27 @@ extension StressWorld {
     try expectEqual(heard.cleanups, 0, "the clean-ups of buffer \(id) \(held)")
     try expect(!heard.isReclaimed, "buffer \(id) is not reclaimed \(held)")
     try expect(!heard.isDeletionOver, "the deletion of buffer \(id) has not returned \(held)")
-    let buffers = heap.buffers
-    try expectEqual(
-      buffers.keyUntilReclaimed(of: buffer.identity), buffer.key, "the name of buffer \(id) \(held)"
-    )
-    try expectEqual(
-      buffers.key(of: buffer.identity), isDeleting ? nil : buffer.key,
-      "what the heap tells of buffer \(id), \(isDeleting ? "deleted" : "not deleted"), \(held)")
+    if let live {
+      try expectEqual(
+        live.keyUntilReclaimed(of: buffer.identity), buffer.key, "the name of buffer \(id) \(held)")
+      try expectEqual(
+        live.key(of: buffer.identity), isDeleting ? nil : buffer.key,
+        "what the heap tells of buffer \(id), \(isDeleting ? "deleted" : "not deleted"), \(held)")
+    }
     if let handle = model.handles.first(where: { $0.part.buffer == id }) {
-      try expectTold(buffer.key, by: self.handle(handle.id), isDeleting: isDeleting)
+      try expectEqual(
+        try told(by: self.handle(handle.id)), isDeleting ? nil : buffer.key,
+        "what a handle tells of its buffer")
     }
     return try expectCount(id, model)
   }
 
-  private func expectTold(
-    _ key: BufferKey, by handle: Box<VMO>, isDeleting: Bool
-  ) throws {
-    var told: BufferKey?
-    do throws(HeapError) {
-      told = try heap.info(of: handle.value)
-    } catch {
-      if error.code != .notFound { throw error }
+  /// Nil where the heap does not tell any more.
+  private func told(by handle: Box<VMO>) throws(HeapError) -> BufferKey? {
+    do throws(HeapError) { return try heap.info(of: handle.value) } catch {
+      if error.code == .notFound { return nil }
+      throw error
     }
-    try expectEqual(told, isDeleting ? nil : key, "what a handle tells of its buffer")
   }
 
   private func expectCount(_ id: Int, _ model: StressModel) throws -> Bool {
@@ -287,11 +300,13 @@ extension StressWorld {
   /// Nil where the kernel has none, or nobody here can ask for it: once the deletion has begun the heap
   /// does not tell it, and handles may be elsewhere.
   private func count(_ id: Int, _ model: StressModel) throws(HeapError) -> Int? {
+    // Another process may have references of its own.
+    guard let live else { return nil }
     if model.buffer(id).isDeleting {
       guard let handle = model.handles.first(where: { $0.part.buffer == id }) else { return nil }
       return try self.handle(handle.id).value.referenceCount
     }
-    return try heap.buffers.referenceCount(of: buffers[id]!.key)
+    return try live.referenceCount(of: buffers[id]!.key)
   }
 
   /// A buffer that lost its last holder is reclaimed, cleaned up once, and its deletion returns.

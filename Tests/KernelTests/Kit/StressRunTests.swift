@@ -1,5 +1,7 @@
 import Glibc
+import HeapClient
 import LinuxHeaps
+import TestSupport
 import Testing
 
 @testable import HeapTestKit
@@ -7,7 +9,7 @@ import Testing
 // One after the other: descriptors are those of the whole process.
 @Suite(.serialized) struct StressRunTests {
   private static func run(
-    _ heap: any LocalHeap, seed: UInt64 = 7, steps: Int = 100, patience: Duration = .seconds(60)
+    _ heap: any Heap, seed: UInt64 = 7, steps: Int = 100, patience: Duration = .seconds(60)
   ) async throws -> StressReport {
     let run = try await StressRun(
       heap: heap, name: "memfd", settings: SingleBufferSettings(), seed: seed, patience: patience)
@@ -52,6 +54,32 @@ import Testing
     #expect(report.failure?.contains(claim) == true, "\(report.failure ?? "no failure")")
   }
 
+  @Test(.timeLimit(.minutes(5)))
+  func `the heap of a service is worked on as one in this process`() async throws {
+    let daemon = try Daemon()
+    let report = try await Self.run(try RemoteHeap(socket: daemon.socket))
+    #expect(report.failure == nil)
+    #expect(report.leaks == [])
+    #expect(report.digest == (try await Self.run(MemfdHeap())).digest)
+  }
+
+  @Test(arguments: [
+    (FaultyHeap.Fault.hoards, "which nobody holds any more, is reclaimed"),
+    (.cleansEarly, "is 1, should be 0"),
+    (.cleansTwice, "is 2, should be 1"),
+    (.cleansNever, "which nobody holds any more, is reclaimed"),
+    (.deletesEarly, "has not returned while the model has"),
+    (.givesOther, "the heap knows the buffer that it gave out"),
+    (.confuses, "the heap knows the buffer that it gave out"),
+  ])
+  func `a wrong heap is found out of which nothing but the protocol is known`(
+    _ fault: FaultyHeap.Fault, _ claim: String
+  ) async throws {
+    let report = try await Self.run(
+      OnlyHeap(heap: FaultyHeap(fault)), patience: .milliseconds(200))
+    #expect(report.failure?.contains(claim) == true, "\(report.failure ?? "no failure")")
+  }
+
   @Test func `what others close meanwhile hides nothing that is left open`() throws {
     let others = try Memfd.create("others", size: pageSize)
     let before = try OpenDescriptors()
@@ -80,6 +108,39 @@ import Testing
     #expect(report.failure == nil)
     #expect(report.leaks == [])
     #expect(report.digest == (try await Self.run(MemfdHeap(), steps: 200)).digest)
+  }
+}
+
+/// A heap that is no ``LocalHeap``.
+private struct OnlyHeap: Heap {
+  let heap: any Heap
+
+  var properties: HeapProperties { heap.properties }
+  var liveBufferCount: Int { heap.liveBufferCount }
+
+  func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    try heap.allocateVmo(
+      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
+      bufferIndex: bufferIndex, cleanup: cleanup)
+  }
+
+  func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) async throws(HeapError) {
+    try await heap.deleteVmo(
+      bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex, vmo: vmo)
+  }
+
+  func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey { try heap.info(of: vmo) }
+
+  func attachLifetimeTracking(
+    _ descriptor: consuming OwnedFD, bufferCollectionID: UInt64, buffersRemaining: UInt32
+  ) throws(HeapError) {
+    try heap.attachLifetimeTracking(
+      descriptor, bufferCollectionID: bufferCollectionID, buffersRemaining: buffersRemaining)
   }
 }
 
