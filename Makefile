@@ -132,7 +132,7 @@ ship: setup-ship
 install: $(if $(wildcard $(SHIP)/dynamic/heapctl),,ship)
 	@$(INSTALL) install
 	@[ -n '$(DESTDIR)' ] || printf '%s\n' 'Now, as root: systemd-sysusers' \
-	  '  udevadm control --reload && udevadm trigger --subsystem-match=dma_heap' \
+	  '  udevadm control --reload && udevadm trigger --action=add --subsystem-match=dma_heap' \
 	  '  systemctl daemon-reload && systemctl enable --now heapd.socket'
 
 uninstall:

@@ -40,8 +40,8 @@ for unit in heapd.service heapd.socket heapd-observer.socket heapd-metrics.socke
 done
 put 644 systemd/heapd.sysusers "$PREFIX/lib/sysusers.d/heapd.conf"
 put 644 udev/dmaheap.sysusers "$PREFIX/lib/sysusers.d/dmaheap.conf"
-put 644 udev/60-dma-heap.rules "$RULES/60-dma-heap.rules"
-put 644 udev/61-dma-heap-video.rules "$examples/61-dma-heap-video.rules"
+put 644 udev/00-linux-heaps.rules "$RULES/00-linux-heaps.rules"
+put 644 udev/61-linux-heaps-video.rules "$examples/61-linux-heaps-video.rules"
 put_config systemd/heapd.conf "$config"
 put 644 packaging/heapd.8 "$PREFIX/share/man/man8/heapd.8"
 put 644 "$SHIP/completions/bash" "$PREFIX/share/bash-completion/completions/heapctl"

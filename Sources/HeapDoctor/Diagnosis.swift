@@ -95,20 +95,74 @@ enum Fix {
       + "  # in the kernel's source tree; then build, install and boot it"
   }
 
-  /// Puts a word on the kernel's command line, where this machine's boot loader reads it.
+  /// Puts `key=value` on the kernel's command line, where this machine's boot loader reads it, in place of
+  /// every `key=` that is there: the kernel goes by the last.
   static func bootParameter(_ word: String, _ files: MachineFiles) -> String {
-    if files.exists("/boot/firmware/cmdline.txt") {
-      return "sudo sed -i '1s/$/ \(word)/' /boot/firmware/cmdline.txt  # then reboot"
+    let key = word.prefix { $0 != "=" }
+    // Whole words only: `hugetlb_cma=` is another.
+    let remove =
+      "s/(^|[^[:alnum:]_.-])\(key.replacing(".", with: "\\."))=[[:alnum:]@-]*/\\1/g"
+    let edit = "sudo sed -E -i -e"
+    for path in ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"] where files.exists(path) {
+      return "\(edit) '\(remove)' -e '1s/[[:space:]]*$/ \(word)/' \(path)  # then reboot"
     }
-    if files.exists("/etc/default/grub") {
+    func has(_ program: String) -> Bool {
+      ["/usr/sbin/", "/usr/bin/", "/sbin/"].contains { files.exists($0 + program) }
+    }
+    if has("grubby") {
+      return "sudo grubby --update-kernel=ALL --remove-args=\(key) --args=\(word)  # then reboot"
+    }
+    let grub = "/etc/default/grub"
+    if files.exists(grub) {
+      // Sourced one after the other (grub-mkconfig).
+      let drop = files.entries("\(grub).d").filter { $0.hasSuffix(".cfg") }.sorted()
+      let all = ([grub] + drop.map { "\(grub).d/\($0)" }).map { ($0, files.text($0) ?? "") }
+      let variable = "GRUB_CMDLINE_LINUX"
+      func settings(_ text: String) -> [Substring] {
+        text.split(separator: "\n").filter { $0.hasPrefix("\(variable)=") }
+      }
+      let place = all.last { !settings($0.1).isEmpty } ?? all[0]
+      let lines = settings(place.1)
+      let isQuoted =
+        lines.count == 1 && "\"'".contains(lines[0].dropFirst(variable.count + 1).first ?? " ")
+      let add =
+        isQuoted ? "s/^\(variable)=./&\(word) /" : "$a\(variable)=\"$\(variable) \(word)\""
+      let removal = "-e '/^[[:space:]]*#/!\(remove)'"
+      let others = all.filter { $0.0 != place.0 && $0.1.contains("\(key)=") }.map(\.0)
+      let update = ["update-grub", "grub2-mkconfig -o /boot/grub2/grub.cfg"].first {
+        has(String($0.prefix { $0 != " " }))
+      }
       return
-        "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&\(word) /' /etc/default/grub && sudo update-grub  # then reboot"
+        (others.isEmpty ? "" : "sudo sed -E -i \(removal) \(others.joined(separator: " ")) && ")
+        + "sudo sed -E -i \(removal) -e '\(add)' \(place.0) && sudo "
+        + (update ?? "grub-mkconfig -o /boot/grub/grub.cfg") + "  # then reboot"
     }
-    if files.exists("/boot/extlinux/extlinux.conf") {
+    let extlinux = "/boot/extlinux/extlinux.conf"
+    if files.exists(extlinux) {
       return
-        "sudo sed -i '/^ *append /Is/$/ \(word)/' /boot/extlinux/extlinux.conf  # then reboot"
+        "\(edit) '/^[[:space:]]*append[[:space:]]/I{\(remove);s/[[:space:]]*$/ \(word)/}' \(extlinux)  # then reboot"
     }
-    return "cat /proc/cmdline  # add \(word) to it in your boot loader's settings, then reboot"
+    let present = (files.line("/proc/cmdline") ?? "").split(separator: " ")
+      .filter { $0.hasPrefix("\(key)=") }.joined(separator: " ")
+    return "cat /proc/cmdline  # "
+      + (present.isEmpty ? "add \(word) to it" : "put \(word) in place of \(present)")
+      + " in your boot loader's settings, then reboot"
+  }
+
+  /// Makes a heap's node anew, for those who had it: by the rules, by the node that is there, or as its
+  /// siblings' are.
+  ///
+  /// - Parameter clearing: What makes room for it.
+  static func node(_ heap: HeapNode, clearing: String? = nil, _ machine: Machine) -> String? {
+    guard let numbers = heap.registered?.replacing(":", with: " ") else { return clearing }
+    let rule = machine.rules.outcome(for: heap.name)
+    let sibling = ([heap] + machine.heaps).lazy.compactMap(\.status).first { $0.device != nil }
+    let group = rule?.group ?? (rule == nil ? sibling?.group : nil) ?? "root"
+    let mode = rule?.mode ?? sibling?.mode ?? 0o600
+    return (clearing.map { $0 + " && " } ?? "")
+      + "sudo mkdir -p \(HeapNode.directory) && sudo mknod -m \(String(mode, radix: 8)) \(heap.path) c \(numbers)"
+      + (group == "root" ? "" : " && sudo chgrp \(group) \(heap.path)")
+      + (machine.rules.isApplied ? " && " + UdevExamination.trigger : "")
   }
 
   static func join(_ group: String, _ user: String) -> String {
@@ -116,10 +170,17 @@ enum Fix {
   }
 
   /// Lets this user open nodes of one owner, group and mode.
-  static func access(to paths: [String], _ node: NodeStatus, _ machine: Machine) -> String {
-    node.mode & 0o040 != 0 && node.groupID != 0
-      ? join(node.group, machine.identity.name)
-      : "sudo chmod 660 \(paths.joined(separator: " "))"
+  ///
+  /// - Parameter group: For nodes that are root's alone.
+  static func access(
+    to paths: [String], _ node: NodeStatus, _ machine: Machine, group: String = "video"
+  ) -> String {
+    let join = join(node.groupID == 0 ? group : node.group, machine.identity.name)
+    let paths = paths.joined(separator: " ")
+    if node.groupID == 0 {
+      return "sudo chgrp \(group) \(paths) && sudo chmod 660 \(paths) && \(join)"
+    }
+    return node.mode & 0o040 != 0 ? join : "sudo chmod g+rw \(paths) && \(join)"
   }
 
   /// - Parameter kind: The devices' name in /proc/devices.

@@ -6,7 +6,7 @@ internal import Glibc
 /// ACTION, and GOTO. A rule with any other match may hold or not, and is left out.
 struct UdevRules: Sendable {
   /// udev(7): a file of one directory hides the file of the same name in those after it.
-  private static let directories = [
+  static let directories = [
     "/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d",
     "/usr/lib/udev/rules.d",
     "/lib/udev/rules.d",
@@ -23,14 +23,28 @@ struct UdevRules: Sendable {
   /// Whether the daemon runs that applies them.
   let isApplied: Bool
   private let files: [(path: String, rules: [UdevRule])]
+  /// Files that speak of heaps, and the files of other content that hide them.
+  let hidden: [(path: String, by: String)]
 
   init(_ machine: MachineFiles) {
     var names: [String: String] = [:]
+    var hidden: [(path: String, by: String)] = []
     for directory in Self.directories {
-      for name in machine.entries(directory) where name.hasSuffix(".rules") && names[name] == nil {
-        names[name] = directory
+      for name in machine.entries(directory) where name.hasSuffix(".rules") {
+        let path = "\(directory)/\(name)"
+        guard let first = names[name].map({ "\($0)/\(name)" }) else {
+          names[name] = directory
+          continue
+        }
+        // /lib may be /usr/lib.
+        if let text = machine.text(path, limit: 1 << 20), text.contains("dma_heap"),
+          text != machine.text(first, limit: 1 << 20), !hidden.contains(where: { $0.by == first })
+        {
+          hidden.append((path, first))
+        }
       }
     }
+    self.hidden = hidden
     files = names.sorted { $0.key < $1.key }.compactMap { name, directory in
       let path = "\(directory)/\(name)"
       guard let text = machine.text(path, limit: 1 << 20), text.contains("dma_heap") else {
@@ -54,6 +68,7 @@ struct UdevRules: Sendable {
   /// What they make of the node of this heap, nil where they leave it as the kernel made it.
   func outcome(for heap: String) -> Outcome? {
     var outcome = Outcome()
+    var final: Set<String> = []
     for file in files {
       var label: String?
       var took = false
@@ -63,7 +78,8 @@ struct UdevRules: Sendable {
           continue
         }
         guard rule.matches(heap: heap) else { continue }
-        for assignment in rule.assignments {
+        for assignment in rule.assignments where !final.contains(assignment.key) {
+          if assignment.comparison == ":=" { final.insert(assignment.key) }
           switch assignment.key {
           case "OWNER": outcome.owner = assignment.value
           case "GROUP": outcome.group = assignment.value
@@ -116,8 +132,12 @@ struct UdevRule: Sendable {
   }
 
   private init(_ tokens: [Token]) {
-    matches = tokens.filter { $0.comparison == "==" || $0.comparison == "!=" }
-    assignments = tokens.filter { $0.comparison != "==" && $0.comparison != "!=" }
+    // PROGRAM= runs it at once, and matches where it succeeds (udev(7)).
+    func isMatch(_ token: Token) -> Bool {
+      token.comparison == "==" || token.comparison == "!=" || token.key == "PROGRAM"
+    }
+    matches = tokens.filter(isMatch)
+    assignments = tokens.filter { !isMatch($0) }
   }
 
   /// `KEY`, `==`, and what stands in quotes, until there is no more.
@@ -127,7 +147,11 @@ struct UdevRule: Sendable {
     while let quote = rest.firstIndex(of: "\"") {
       let head = rest[..<quote].filter { !$0.isWhitespace && $0 != "," }
       let after = rest.index(after: quote)
-      guard let end = rest[after...].firstIndex(of: "\"") else { break }
+      guard
+        let end = rest[after...].indices.first(where: {
+          rest[$0] == "\"" && rest[rest.index(before: $0)] != "\\"
+        })
+      else { break }
       let key = head.prefix { !"=!+-:".contains($0) }
       tokens.append(
         Token(

@@ -97,7 +97,7 @@ enum Heapd {
       throw HeapError(
         .accessDenied, "serve the kernel's heaps",
         cause: "this user may not open them; without them it would be \(heap.reason)",
-        fix: "join their group (udev/60-dma-heap.rules), or ask for --heap memfd")
+        fix: "join their group (udev/00-linux-heaps.rules), or ask for --heap memfd")
     }
     return heap
   }

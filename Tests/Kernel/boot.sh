@@ -33,7 +33,7 @@ trap 'rm -f "$output"' EXIT
 status=0
 # Through a pipe: virtme-ng truncates and overwrites a regular file.
 PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory 2G --cwd "$PWD" \
-  --append "loglevel=3 $guest_parameters" --append "$root" --append "$cameras $accounting" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
+  --append "loglevel=3" --append "$guest_parameters" --append "$root" --append "$cameras $accounting" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
   --exec "echo 'the guest is up'; PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | tee "$output" || status=$?
 grep -q '^the guest is up' "$output" || die "the guest did not come as far as its command; QEMU or virtme-ng ended with $status"
 exit "$status"

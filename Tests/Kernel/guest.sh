@@ -83,7 +83,7 @@ lts) causes="heap.legacy-name" ;;
 # Of the cameras one needs contiguous memory (boot.sh). The doctor tries it as it is set, and a small frame
 # may lie in one piece by luck.
 stock)
-  causes="contiguous.no-region import.needs-contiguous"
+  causes="contiguous.not-built import.needs-contiguous"
   camera=$(grep -lx vivid-000-vid-cap /sys/class/video4linux/*/name)
   "$build/heapctl" camera --device "/dev/$(basename "${camera%/name}")" --frames 1 --size 1280x720 --format XR24 \
     --heap system > /dev/null 2>&1 && fail "the camera takes any memory"

@@ -26,7 +26,7 @@ expect "the heaps of this kernel" "$(ls /dev/dma_heap | xargs)" "$heaps"
 mkdir -p /run/udev/rules.d /run/sysusers.d
 cp udev/dmaheap.sysusers /run/sysusers.d/dmaheap.conf
 systemd-sysusers /run/sysusers.d/dmaheap.conf
-cp udev/60-dma-heap.rules /run/udev/rules.d/
+cp udev/00-linux-heaps.rules /run/udev/rules.d/
 rules
 for heap in $heaps; do
   expect "node of $heap" "$(stat -c %U:%G:%a "/dev/dma_heap/$heap")" root:dmaheap:660
@@ -52,22 +52,85 @@ fi
 
 # A region from the device tree has a name of its own: as if `reserved` were such a one.
 if [ "$kernel" = lts ]; then
-  sed '/"reserved"/d; s/|reserved|/|/' udev/60-dma-heap.rules > /run/udev/rules.d/60-dma-heap.rules
+  sed '/"reserved"/d' udev/00-linux-heaps.rules > /run/udev/rules.d/00-linux-heaps.rules
   rules change
   expect "the only region is contiguous by any name" "$(links)" "$all"
   [ "$failed" = 0 ] || { ls /sys/kernel/mm/cma; udevadm test --action=change /sys/class/dma_heap/reserved 2>&1; }
 fi
 
 # The file for single-user boards does nothing as it is, and what it says once the last line is on.
-cp udev/60-dma-heap.rules udev/61-dma-heap-video.rules /run/udev/rules.d/
+cp udev/00-linux-heaps.rules udev/61-linux-heaps-video.rules /run/udev/rules.d/
 rules change
 expect "61 as it is" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
-sed -i '$s/^#//' /run/udev/rules.d/61-dma-heap-video.rules
+sed -i '$s/^#//' /run/udev/rules.d/61-linux-heaps-video.rules
 rules change
 expect "61 switched on" "$(stat -c %G:%a /dev/dma_heap/system)" video:660
-rm /run/udev/rules.d/61-dma-heap-video.rules
+rm /run/udev/rules.d/61-linux-heaps-video.rules
 rules change
 expect "the links are as before" "$(links)" "$all"
+
+# What a distribution gives stays, whatever its file is called: group, mode and links (raspberrypi-sys-mods, meta-qcom).
+state() { echo "$(stat -c %G:%a "/dev/dma_heap/$1") $(readlink /dev/dma_heap/vidbuf_cached)"; }
+for theirs in 60-dma-heap 20-heaps 99-dma-heap; do
+  cat > "/run/udev/rules.d/$theirs.rules" << 'EOF'
+ACTION=="add", SUBSYSTEM=="dma_heap", KERNEL=="system", GROUP="video", MODE="0640"
+SUBSYSTEM=="dma_heap", KERNEL=="system", SYMLINK+="dma_heap/vidbuf_cached"
+EOF
+  rules
+  expect "group and link of $theirs.rules stay" "$(state system)" "video:640 system"
+  [ -z "$contiguous" ] || expect "what $theirs.rules leaves out has our group" "$(state "$contiguous")" "dmaheap:660 system"
+  expect "and our links" "$(links)" "$all"
+  [ "$theirs" = 60-dma-heap ] || rm "/run/udev/rules.d/$theirs.rules"
+done
+
+# A file of the same name in /etc hides the distribution's: the doctor says so, and its fix brings back what was lost.
+mkdir -p /etc/udev/rules.d
+shim=$(mktemp -d)
+printf '#!/bin/sh\nexec "$@"\n' > "$shim/sudo"
+chmod 755 "$shim" "$shim/sudo"
+# fix ID: the doctor's for this cause. carry_out ID: does it, and has udevd know of it (udev-rules.sh).
+fix() { "$heapctl" doctor 2> /dev/null | awk -v id="$1" '/^ *fix: / {sub(/^ *fix: /, ""); fix = $0} /^ *id: / && $2 == id {print fix; exit}'; }
+carry_out() {
+  local command
+  command=$(fix "$1")
+  echo "  $1: $command"
+  PATH=$shim:$PATH timeout 60 bash -c "$command" > /dev/null
+  rules
+  expect "$1 is gone" "$(fix "$1")" ""
+}
+for mine in 'SUBSYSTEM=="dma_heap", GROUP="dmaheap"' ''; do
+  [ -n "$mine" ] && echo "$mine" > /etc/udev/rules.d/60-dma-heap.rules || ln -s /dev/null /etc/udev/rules.d/60-dma-heap.rules
+  rm /dev/dma_heap/vidbuf_cached
+  rules
+  expect "the rules are hidden" "$(readlink /dev/dma_heap/vidbuf_cached)" ""
+  carry_out udev.hidden-rule
+  expect "group and link are back" "$(state system)" "video:640 system"
+  rm -f /etc/udev/rules.d/60-dma-heap*
+done
+rm /run/udev/rules.d/60-dma-heap.rules
+
+# Of other rules' causes too. No rule at all; a rule that came late; a group that is none.
+rm /run/udev/rules.d/00-linux-heaps.rules
+rules
+chown root:root /dev/dma_heap/*
+chmod 600 /dev/dma_heap/*
+"$heapctl" doctor --verbose 2> /dev/null | grep -q udev.none || expect "no rule is told" "" udev.none
+cp udev/00-linux-heaps.rules /run/udev/rules.d/
+carry_out udev.rule-not-applied
+expect "the rule was applied" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
+echo 'SUBSYSTEM=="dma_heap", GROUP="boardheaps"' > /run/udev/rules.d/50-board.rules
+rules
+carry_out udev.rule-not-applied
+expect "the group was made" "$(stat -c %G:%a /dev/dma_heap/system)" boardheaps:660
+rm /run/udev/rules.d/50-board.rules
+rules
+
+# A node that is made anew has the group and the mode that it had, and its links.
+rm /dev/dma_heap/system
+carry_out heap.node-missing
+expect "the node is back" "$(stat -c %t:%T:%G:%a /dev/dma_heap/system)" "$(printf %x:%x:dmaheap:660 $(tr : ' ' < /sys/class/dma_heap/system/dev))"
+expect "and the links" "$(links)" "$all"
+rm -r "$shim"
 
 # Who may.
 as() { setpriv --reuid=65534 --regid=65534 "$@" "$heapctl" alloc --size 1M --heap system 2>&1; }

@@ -31,9 +31,9 @@ expected=$(LC_ALL=C sort -k2 << EOF
 644 usr/local/lib/systemd/system/heapd.socket
 644 usr/local/lib/sysusers.d/dmaheap.conf
 644 usr/local/lib/sysusers.d/heapd.conf
-644 usr/local/lib/udev/rules.d/60-dma-heap.rules
+644 usr/local/lib/udev/rules.d/00-linux-heaps.rules
 644 usr/local/share/bash-completion/completions/heapctl
-644 usr/local/share/doc/linux-heaps/examples/61-dma-heap-video.rules
+644 usr/local/share/doc/linux-heaps/examples/61-linux-heaps-video.rules
 644 usr/local/share/fish/vendor_completions.d/heapctl.fish
 $pages
 644 usr/local/share/man/man1/heapctl.1

@@ -20,43 +20,65 @@ enum ContiguousExamination {
 
   private static func absence(_ machine: Machine) -> Finding? {
     // Reported already: the kernel has it, and its node is missing.
-    let regions = Set(machine.files.entries("/sys/kernel/mm/cma"))
-    let known = ["default_cma_region", "linux,cma", "reserved", "default-pool"]
+    let catalog = HeapCatalog(root: machine.files.root)
     let isMissing = machine.heaps.contains {
-      $0.entry == nil && (known.contains($0.name) || regions.contains($0.name))
+      $0.entry == nil && catalog.role(of: $0.name) == .contiguous
     }
     guard !isMissing else { return nil }
-    let total =
-      (try? MachineMemory.read(machine.files.path(MachineMemory.file)))?.contiguousTotal ?? 0
-    switch machine.configuration?["CONFIG_DMABUF_HEAPS_CMA"] {
-    case .off:
+    // A carveout of a vendor's is no region of the kernel's.
+    let candidates = machine.heaps.filter {
+      $0.entry?.role == .other && $0.entry?.duplicateOf == nil && $0.name != "system_cc_shared"
+    }
+    guard candidates.isEmpty else {
+      let names = candidates.map(\.name)
+      return Finding(
+        .warning, .contiguous, "contiguous.unknown-role",
+        seen:
+          "no heap is known to be contiguous; \(names.joined(separator: ", ")) may be: neither name nor region tells",
+        why: why,
+        fix: "heapctl verify" + names.map { " --heap \($0)" }.joined()
+          + "  # a camera that needs contiguous memory tells; then ask for it by name")
+    }
+    let information = machine.files.text(MachineMemory.file) ?? ""
+    let total = MachineMemory(parsing: information).contiguousTotal
+    let choice = machine.configuration?["CONFIG_DMABUF_HEAPS_CMA"]
+    // The line is there in kernels with CONFIG_CMA (fs/proc/meminfo.c).
+    let hasRegions = information.isEmpty || information.contains("CmaTotal:")
+    if choice == .off || !hasRegions {
       return Finding(
         .warning, .contiguous, "contiguous.not-built",
-        seen: "the kernel was built without CONFIG_DMABUF_HEAPS_CMA", why: why,
+        seen: hasRegions
+          ? "the kernel was built without CONFIG_DMABUF_HEAPS_CMA"
+          : "the kernel was built without CONFIG_CMA: /proc/meminfo has no CmaTotal",
+        why: why
+          + (hasRegions
+            ? ""
+            : "; no word on its command line helps, only another kernel, or the device's own buffers"),
         fix: Fix.kernelOptions(["CMA", "DMA_CMA", "DMABUF_HEAPS_CMA"]))
-    case .module where total > 0:
+    }
+    if choice == .module, total > 0 {
       return Finding(
         .broken, .contiguous, "contiguous.module-not-loaded",
         seen:
           "\(total.asByteCount) are set aside, and cma_heap (CONFIG_DMABUF_HEAPS_CMA=m) is not loaded",
         why: why,
         fix: "sudo modprobe cma_heap && echo cma_heap | sudo tee /etc/modules-load.d/cma_heap.conf")
-    case let choice:
-      guard total == 0 else {
-        return Finding(
-          .broken, .contiguous, "contiguous.no-heap",
-          seen:
-            "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them",
-          why: why
-            + (machine.release.isBefore(6, 19)
-              ? "; this kernel serves only from its default region" : ""),
-          fix: Fix.bootParameter("cma=64M", machine.files))
-      }
-      return Finding(
-        choice == nil ? .warning : .broken, .contiguous, "contiguous.no-region",
-        seen: "no memory is set aside for contiguous buffers" + cause(machine), why: why,
-        fix: fix(machine))
     }
+    if total > 0 {
+      // Before, only the default region has one.
+      let needsDefault = machine.release.isBefore(6, 19) && parameter(machine) == nil
+      return Finding(
+        .broken, .contiguous, "contiguous.no-heap",
+        seen:
+          "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them",
+        why: why + (needsDefault ? "; this kernel serves only from its default region" : ""),
+        fix: needsDefault
+          ? Fix.bootParameter("cma=64M", machine.files) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"]))
+    }
+    return Finding(
+      choice == nil ? .warning : .broken, .contiguous, "contiguous.no-region",
+      seen: "no memory is set aside for contiguous buffers" + cause(machine), why: why,
+      fix: Fix.bootParameter("cma=64M", machine.files))
   }
 
   private static func parameter(_ machine: Machine) -> String? {
@@ -73,12 +95,6 @@ enum ContiguousExamination {
     return ": the kernel could not reserve it"
   }
 
-  private static func fix(_ machine: Machine) -> String {
-    parameter(machine) == nil
-      ? Fix.bootParameter("cma=64M", machine.files)
-      : "grep -rn 'cma=' /etc/default/grub /boot 2>/dev/null  # make it cma=64M there, then reboot"
-  }
-
   // MARK: A region
 
   private static func region(
@@ -93,9 +109,9 @@ enum ContiguousExamination {
         Finding(
           .broken, .contiguous, "contiguous.full",
           seen: seen + (entry.free == nil ? ", of which not one page could be had" : ""),
-          why: "each further contiguous buffer is refused with ENOMEM",
-          fix: "heapctl holders  # whose buffers they are; close some, or: "
-            + Fix.bootParameter("cma=256M", machine.files))
+          why:
+            "each further contiguous buffer is refused with ENOMEM, until some that heapctl holders shows are closed",
+          fix: larger(entry, machine))
       ]
     }
     var findings = [
@@ -107,50 +123,98 @@ enum ContiguousExamination {
       findings.append(
         Finding(
           .warning, .contiguous, "contiguous.low", seen: seen,
-          why: "the next large buffer is refused",
-          fix: Fix.bootParameter("cma=256M", machine.files)))
+          why: "the next large buffer is refused", fix: larger(entry, machine)))
     }
     if let total = entry.capacity, total < 16 << 20 {
       findings.append(
         Finding(
           .warning, .contiguous, "contiguous.small",
           seen: "\(heap.name) has only \(total.asByteCount)",
-          why: "one picture of 1920×1080 XR24 takes 7.9 MiB, and a stream needs three or more",
-          fix: Fix.bootParameter("cma=64M", machine.files)))
+          why:
+            "one picture of 1920×1080 XR24 takes \(picture.asByteCount), and a stream needs three or more",
+          fix: larger(entry, machine)))
     }
     let shape = fragmentation(of: heap, entry, machine, trial, probing: probing)
     return findings + (shape.map { [$0] } ?? [])
   }
 
+  /// Makes the region larger, or where no larger one would leave half of the machine's memory, frees some of it.
+  private static func larger(_ entry: HeapEntry, _ machine: Machine) -> String {
+    let total = entry.capacity ?? 0
+    let memory = (try? MachineMemory.read(machine.files.path(MachineMemory.file)))?.total ?? 0
+    var size: UInt64 = 64 << 20
+    while size < total * 2 { size *= 2 }
+    if size > memory / 2 { size /= 2 }
+    guard entry.capacity != nil, size > total, size <= memory / 2 else {
+      return "heapctl holders  # whose buffers they are: close some"
+    }
+    // Those of the device tree stay, whatever the command line says; a default one would make way for it,
+    // and its heap would have another name.
+    let regions = "/proc/device-tree/reserved-memory"
+    let nodes = machine.files.entries(regions)
+    let node =
+      nodes.first { $0 == entry.region || $0 == entry.name }
+      ?? nodes.first {
+        parameter(machine) == nil && machine.files.exists("\(regions)/\($0)/linux,cma-default")
+      }
+    guard let node else {
+      return Fix.bootParameter("cma=\(size >> 20)M", machine.files)
+    }
+    let overlays = "/boot/firmware/config.txt"
+    if size <= 512 << 20,
+      machine.files.text(overlays)?.contains("\ndtoverlay=vc4-") == true
+    {
+      return
+        "sudo sed -E -i '/^dtoverlay=vc4-/{s/,cma-[0-9]+//;s/[[:space:]]*$/,cma-\(size >> 20)/}' \(overlays)  # then reboot"
+    }
+    return
+      "ls \(regions)/\(node)  # the device tree sets its size, and cma= does not change it: make it \(size >> 20) MiB there, then reboot"
+  }
+
+  private static let picture: UInt64 = 1920 * 1080 * 4
+
   private static func fragmentation(
     of heap: HeapNode, _ entry: HeapEntry, _ machine: Machine, _ trial: Trial, probing: Bool
   ) -> Finding? {
-    let largest: UInt64
-    let source: String
-    if probing, trial.working.contains(where: { $0.name == heap.name }),
-      let found = largestPiece(of: heap, limit: entry.free ?? entry.capacity ?? 0)
-    {
-      (largest, source) = (found, "allocated and given back")
-    } else if let region = entry.region,
-      let chunk = machine.files.number("/sys/kernel/debug/cma/\(region)/maxchunk")
-    {
-      // CONFIG_CMA_DEBUGFS, in pages.
-      (largest, source) = (chunk * pageSize, "/sys/kernel/debug/cma")
-    } else {
+    let free = entry.free ?? entry.capacity ?? 0
+    // CONFIG_CMA_DEBUGFS, in pages: the longest run that no driver holds.
+    let chunk = entry.region.flatMap {
+      machine.files.number("/sys/kernel/debug/cma/\($0)/maxchunk")
+    }.map { $0 * pageSize }
+    var largest = chunk ?? 0
+    var source = "/sys/kernel/debug/cma"
+    var fitting = "at least \(largest / picture)"
+    if probing, trial.working.contains(where: { $0.name == heap.name }) {
+      largest = largestPiece(of: heap, limit: free)
+      source = "allocated and given back"
+      fitting = "\(pictures(in: heap, atMost: free / picture))"
+    } else if chunk == nil {
       return freeBlocks(machine.files)
     }
-    let free = entry.free ?? entry.capacity ?? 0
     let seen =
-      "\(heap.name): the largest buffer to be had is \(largest.asByteCount) of \(free.asByteCount) (\(source))"
-    return largest < free / 2
-      ? Finding(
-        .warning, .contiguous, "contiguous.fragmented", seen: seen,
-        why: "buffers that live on lie between the free pieces",
-        fix:
-          "sudo sh -c 'echo 1 > /proc/sys/vm/compact_memory'  # moves what can be moved; else restart the holders, or boot with a larger cma="
-      )
-      : Finding(
+      "\(heap.name): the largest buffer to be had is \(largest.asByteCount) of \(free.asByteCount) (\(source)); \(fitting) of \(free / picture) pictures of 1920×1080 XR24 fit"
+    guard largest < free / 2 else {
+      return Finding(
         .ok, .contiguous, "contiguous.largest", seen: seen, why: "the region is in one piece")
+    }
+    // What no driver holds and yet cannot be had is in others' use: movable pages that something pinned.
+    let arePinned = chunk.map { largest < $0 / 2 } ?? (entry.free == entry.capacity)
+    return Finding(
+      .warning, .contiguous, "contiguous.fragmented", seen: seen,
+      why: arePinned
+        ? "pages that were lent to other programs are pinned, and cannot be moved away"
+        : "buffers that live on lie between the free pieces",
+      fix: arePinned
+        ? "sudo sh -c 'echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory'  # frees and moves what it can; else restart what does direct I/O"
+        : "sudo heapctl holders  # whose buffers they are: restart some of these programs")
+  }
+
+  /// How many the heap gives at once.
+  private static func pictures(in heap: HeapNode, atMost limit: UInt64) -> UInt64 {
+    guard limit > 0, let buffer = try? Trial.buffer(of: heap, size: picture) else { return 0 }
+    let count = 1 + pictures(in: heap, atMost: limit - 1)
+    _ = consume buffer
+    return count
   }
 
   /// Free pages of the migrate type CMA, by /proc/pagetypeinfo, which only root may read.
@@ -179,7 +243,7 @@ enum ContiguousExamination {
   }
 
   /// The largest buffer, to a page, that the heap gives now.
-  private static func largestPiece(of heap: HeapNode, limit: UInt64) -> UInt64? {
+  private static func largestPiece(of heap: HeapNode, limit: UInt64) -> UInt64 {
     var good: UInt64 = 0
     var bad = limit / pageSize + 1
     while bad - good > 1 {
@@ -191,6 +255,6 @@ enum ContiguousExamination {
         bad = pages
       }
     }
-    return good == 0 ? nil : good * pageSize
+    return good * pageSize
   }
 }

@@ -11,7 +11,7 @@ enum HeapRefusal {
       return cause(
         "heap.not-a-device", "is no character device",
         why: "something put a file where the kernel's node belongs: requests fail with ENOTTY",
-        fix: "sudo rm \(heap.path)" + make(heap, " && "))
+        fix: Fix.node(heap, clearing: "sudo rm \(heap.path)", machine))
     }
     if let registered = heap.registered, registered != numbers(device) {
       return cause(
@@ -19,7 +19,7 @@ enum HeapRefusal {
         "is device \(numbers(device)), and the kernel's heap is \(registered)",
         why:
           "device numbers are assigned at each boot: a node from an image, or made by hand, can refer to another device",
-        fix: "sudo rm \(heap.path)" + make(heap, " && "))
+        fix: Fix.node(heap, clearing: "sudo rm \(heap.path)", machine))
     }
     guard let error = heap.openingError else { return nil }
     switch error {
@@ -62,7 +62,7 @@ enum HeapRefusal {
       "heap.node-missing", "is not there, and the kernel has the heap",
       why:
         "devtmpfs makes the node when the heap is registered, and never again: something removed or hid it",
-      fix: make(heap, ""))
+      fix: Fix.node(heap, machine))
   }
 
   private static func directoryClosed(_ heap: HeapNode, _ machine: Machine) -> Finding {
@@ -119,8 +119,8 @@ enum HeapRefusal {
       return cause(
         "udev.no-rule",
         "is \(status), as the kernel makes it, and no udev rule gives it to a group",
-        why: "only root may allocate; no distribution is known to have such a rule",
-        fix: UdevExamination.installRule(), area: .udev)
+        why: "only root may allocate",
+        fix: UdevExamination.installRule() + " && " + Fix.join("dmaheap", user), area: .udev)
     }
     return cause(
       "heap.wrong-mode", "is \(status), which does not let its group \(status.group) read it",
@@ -148,12 +148,6 @@ enum HeapRefusal {
     let major = (device >> 8) & 0xfff | (device >> 32) & ~0xfff
     let minor = device & 0xff | (device >> 12) & ~0xff
     return "\(major):\(minor)"
-  }
-
-  private static func make(_ heap: HeapNode, _ before: String) -> String {
-    guard let registered = heap.registered else { return "" }
-    return before
-      + "sudo mkdir -p \(HeapNode.directory) && sudo mknod -m 600 \(heap.path) c \(registered.replacing(":", with: " "))"
   }
 
   private static func isOnNoDeviceMount(_ path: String) -> Bool {

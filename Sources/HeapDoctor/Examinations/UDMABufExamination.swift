@@ -12,7 +12,9 @@ enum UDMABufExamination {
       return Finding(
         .note, .udmabuf, "udmabuf.closed",
         seen: "\(path) is \(node), and \(machine.identity.name) may not open it (\(error))",
-        why: why, fix: Fix.access(to: [path], node, machine))
+        why: why,
+        // systemd's own rule gives it to this group.
+        fix: Fix.access(to: [path], node, machine, group: "kvm"))
     }
     return Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
   }
@@ -40,7 +42,9 @@ enum UDMABufExamination {
         .note, .udmabuf, "udmabuf.node-missing",
         seen: "CONFIG_UDMABUF is built in, and \(path) is not there", why: why,
         fix: machine.container == nil
-          ? "sudo mknod -m 660 \(path) c 10 $(awk '$2 == \"udmabuf\" {print $1}' /proc/misc)"
+          ? "sudo mknod -m 600 \(path) c 10 $(awk '$2 == \"udmabuf\" {print $1}' /proc/misc)"
+            + (machine.rules.isApplied
+              ? " && sudo udevadm trigger --action=add --settle --sysname-match=udmabuf" : "")
           : "docker run --device \(path) …")
     case .module, nil:
       return Finding(

@@ -5,6 +5,33 @@ enum UdevExamination {
   static func findings(_ machine: Machine) -> [Finding] {
     let nodes = machine.heaps.filter { $0.status?.device != nil }
     guard !nodes.isEmpty else { return [] }
+    return hidden(machine) + effects(on: nodes, machine)
+  }
+
+  /// udev(7): of files of one name, that of the first directory alone is read.
+  private static func hidden(_ machine: Machine) -> [Finding] {
+    machine.rules.hidden.map { path, hider in
+      // A link to /dev/null, or a file of another name that is read before the one that it hid: `-`
+      // comes before `.`.
+      let isEmpty = machine.files.text(hider, limit: 1 << 20)?.isEmpty != false
+      let words = hider.dropLast(".rules".count).split(separator: "/")
+      var name = "\(words.last ?? "")-local"
+      while UdevRules.directories.contains(where: {
+        machine.files.exists("\($0)/\(name).rules")
+      }) { name += "-local" }
+      return Finding(
+        .warning, .udev, "udev.hidden-rule",
+        seen: "\(hider) hides \(path), which speaks of heaps",
+        why:
+          "of rules files of one name udev reads one: the group and the links of the other are gone",
+        fix: (isEmpty
+          ? "sudo rm \(hider)"
+          : "sudo mv \(hider) /\(words.dropLast().joined(separator: "/"))/\(name).rules")
+          + " && \(reload)")
+    }
+  }
+
+  private static func effects(on nodes: [HeapNode], _ machine: Machine) -> [Finding] {
     let ruled = nodes.compactMap { heap in
       machine.rules.outcome(for: heap.name).map { (heap, $0) }
     }
@@ -30,10 +57,10 @@ enum UdevExamination {
           .ok, .udev, "udev.rule", seen: "the nodes are as \(paths) says",
           why: missed.isEmpty
             ? "the rule covers every heap that is here" : "the rule covers some of the heaps")
-      ] + partial(missed, paths)
+      ] + partial(missed, paths, machine)
     }
     let found = unapplied(outcome, status, .warning, of: "\(heap.path) ", by: paths, machine)
-    return partial(missed, paths) + [found]
+    return partial(missed, paths, machine) + [found]
   }
 
   /// A node that is not as a rule would have it.
@@ -42,23 +69,25 @@ enum UdevExamination {
     by rule: String, _ machine: Machine
   ) -> Finding {
     let mode = NodeStatus.octal(wanted.mode ?? 0o600)
-    let seen =
-      "\(node)is \(status), and \(rule) says \(wanted.owner):\(wanted.group ?? "root") \(mode)"
+    let group = wanted.group ?? "root"
+    let seen = "\(node)is \(status), and \(rule) says \(wanted.owner):\(group) \(mode)"
+    // udevd passes over the assignment where there is no such group.
+    let make = UserDatabase.group(group) == nil ? "sudo groupadd -rf \(group) && " : ""
     return machine.rules.isApplied
       ? Finding(
         severity, .udev, "udev.rule-not-applied", seen: seen,
         why: "udev applies a rule when the node appears: the rule came later, or failed",
-        fix: reload)
+        fix: make + reload)
       : Finding(
         severity, .udev, "udev.not-running", seen: seen,
         why: "no udevd runs here to apply the rule",
-        fix:
-          "sudo systemctl start systemd-udevd && sudo udevadm trigger --settle --subsystem-match=dma_heap"
-      )
+        fix: "\(make)sudo systemctl start systemd-udevd && \(trigger)")
   }
 
   /// Reported already where it is the cause.
-  private static func partial(_ missed: [HeapNode], _ paths: String) -> [Finding] {
+  private static func partial(
+    _ missed: [HeapNode], _ paths: String, _ machine: Machine
+  ) -> [Finding] {
     let open = missed.filter(\.isOpen)
     guard !open.isEmpty else { return [] }
     return [
@@ -66,19 +95,27 @@ enum UdevExamination {
         .note, .udev, "udev.partial",
         seen: "\(paths) does not speak of \(open.map(\.path).joined(separator: ", "))",
         why: "the kernel makes a node root:root 0600: an ordinary user may not allocate from it",
-        fix: installRule(for: open.map(\.name)))
+        // Another group would not be the one that the programs' users are in.
+        fix: installRule(
+          for: open.map(\.name),
+          group: machine.heaps.lazy.compactMap { machine.rules.outcome(for: $0.name)?.group }.first)
+      )
     ]
   }
 
-  private static let reload =
-    "sudo udevadm control --reload && sudo udevadm trigger --settle --subsystem-match=dma_heap"
+  // As when the heap appeared: a rule may ask for that.
+  static let trigger =
+    "sudo udevadm trigger --action=add --settle --subsystem-match=dma_heap"
+  private static let reload = "sudo udevadm control --reload && \(trigger)"
 
   /// - Parameter heaps: None stands for all, those of modules that are loaded later too.
-  static func installRule(for heaps: [String] = []) -> String {
+  static func installRule(for heaps: [String] = [], group: String? = nil) -> String {
     let which = heaps.isEmpty ? "" : ", KERNEL==\"\(heaps.joined(separator: "|"))\""
-    // Not the name of the package's file, which a file in /etc would hide (udev(7)).
+    let group = group ?? "dmaheap"
+    // Neither the package's file, which a file in /etc would hide (udev(7)), nor in place of an earlier
+    // fix; read first, so that the word of each other file stays.
     return
-      "sudo groupadd -rf dmaheap && echo 'SUBSYSTEM==\"dma_heap\"\(which), GROUP=\"dmaheap\", MODE=\"0660\"'"
-      + " | sudo tee /etc/udev/rules.d/60-dma-heap-local.rules && \(reload)"
+      "sudo groupadd -rf \(group) && echo 'SUBSYSTEM==\"dma_heap\"\(which), GROUP=\"\(group)\", MODE=\"0660\"'"
+      + " | sudo tee -a /etc/udev/rules.d/00-linux-heaps-local.rules && \(reload)"
   }
 }

@@ -140,7 +140,7 @@ public final class Admission: Sendable {
         throw refusal(
           "the contiguous region \(region.name) has \(region.total.asByteCount)"
             + (region.available.map { ", of which \($0.asByteCount) are free" } ?? ""),
-          fix: "close buffers, or boot with a larger region, e.g. cma=256M")
+          fix: "close buffers, or make the region larger: heapctl doctor tells how")
       case .region, .nothing: break
       }
       state.live += size

@@ -80,7 +80,7 @@ public struct DMABufHeap: LocalHeap {
         .noMemory, request.operation, at: heap.path, cause: "the heap is full, or too fragmented",
         errno: .noMemory,
         fix: role == .contiguous
-          ? "close buffers, or boot with a larger region, e.g. cma=256M" : "close buffers")
+          ? "close buffers, or make the region larger: heapctl doctor tells how" : "close buffers")
     } catch {
       throw HeapError(error, request.operation, at: heap.path)
     }
@@ -128,7 +128,7 @@ public struct DMABufHeap: LocalHeap {
     let fix: String? =
       switch role {
       case .contiguous:
-        "boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA, or name a vendor's heap"
+        "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
       case .protected: "a protected heap needs a trusted execution environment and its driver"
       case .system: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap"
       case .other: nil

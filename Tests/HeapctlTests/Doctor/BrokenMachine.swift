@@ -90,12 +90,28 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/run/udev/control", "")
       withoutService($0)
     },
-    .init("the rule is hidden by one of /etc", broken: ["udev.no-rule"], asNobody: true) {
+    .init(
+      "the rule is hidden by one of /etc", broken: ["udev.no-rule"],
+      warnings: ["udev.hidden-rule"], asNobody: true
+    ) {
       try closed($0)
       try $0.file("/etc/udev/rules.d/60-dma-heap.rules", "# off\n")
-      try $0.file(
-        "/usr/lib/udev/rules.d/60-dma-heap.rules", "SUBSYSTEM==\"dma_heap\", GROUP=\"video\"\n")
+      try $0.file("/usr/lib/udev/rules.d/60-dma-heap.rules", distributionRule)
       withoutService($0)
+    },
+    .init("the rule is hidden by one that does as much", warnings: ["udev.hidden-rule"]) {
+      try $0.file("/usr/lib/udev/rules.d/60-dma-heap.rules", distributionRule)
+    },
+    .init("the rule is switched off", warnings: ["udev.hidden-rule"]) {
+      try $0.file("/etc/udev/rules.d/50-heaps.rules", distributionRule)
+      try $0.link("/etc/udev/rules.d/99-board.rules", to: "/dev/null")
+      try $0.file("/usr/lib/udev/rules.d/99-board.rules", distributionRule)
+    },
+    .init("a copy, and a file that has nothing to do with heaps, hide nothing") {
+      let folder = "/usr/lib/udev/rules.d"
+      try $0.file("\(folder)/60-dma-heap.rules", MachineTree.rule)
+      try $0.file("\(folder)/70-other.rules", "KERNEL==\"null\", MODE=\"0666\"\n")
+      try $0.file("/etc/udev/rules.d/70-other.rules", "")
     },
     .init("a mode that shuts the group out", broken: ["heap.wrong-mode"], asNobody: true) {
       $0.remove("/etc/udev")
@@ -133,6 +149,22 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.configure(
         "CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=y\nCONFIG_DMABUF_HEAPS_CMA=m")
       withoutHeap("default_cma_region", $0)
+    },
+    .init("a kernel without CMA, that shows no options", warnings: ["contiguous.not-built"]) {
+      $0.remove("/boot")
+      try withoutRegion($0)
+      try $0.file("/proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 917504 kB\n")
+    },
+    .init("a region of the kernel's that no heap serves", broken: ["contiguous.no-heap"]) {
+      withoutHeap("default_cma_region", $0)
+    },
+    .init("a heap of unknown role", warnings: ["contiguous.unknown-role"]) {
+      withoutHeap("default_cma_region", $0)
+      try $0.heap("carveout-vision", minor: 5)
+    },
+    .init("a heap of unknown role, and no region", warnings: ["contiguous.unknown-role"]) {
+      try withoutRegion($0)
+      try $0.heap("carveout-vision", minor: 5)
     },
     .init("a full region", broken: ["contiguous.full"]) {
       try $0.file("/sys/kernel/mm/cma/reserved/available_pages", "0\n")
@@ -186,6 +218,9 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
   ]
 
   // MARK: Parts
+
+  private static let distributionRule =
+    "SUBSYSTEM==\"dma_heap\", GROUP=\"video\", SYMLINK+=\"dma_heap/vidbuf_cached\"\n"
 
   private static func withoutHeap(_ name: String, _ tree: MachineTree) {
     tree.remove("/dev/dma_heap/\(name)")

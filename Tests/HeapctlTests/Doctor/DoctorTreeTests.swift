@@ -104,8 +104,128 @@ struct DoctorTreeTests {
     #expect(partial.seen.hasSuffix("does not speak of /dev/dma_heap/default_cma_region"))
     let fix = try #require(partial.fix)
     #expect(fix.contains("SUBSYSTEM==\"dma_heap\", KERNEL==\"default_cma_region\", GROUP"))
-    #expect(fix.contains("/etc/udev/rules.d/60-dma-heap-local.rules"))
+    #expect(fix.contains("GROUP=\"video\""))
+    #expect(fix.contains("tee -a /etc/udev/rules.d/00-linux-heaps-local.rules"))
     #expect(try MachineTree().run().finding("udev.partial") == nil)
+  }
+
+  // raspberrypi-sys-mods: quotes within quotes, and a match by a program.
+  @Test func `a rule that a program decides counts for nothing`() throws {
+    let tree = try MachineTree()
+    try tree.file(
+      "/usr/lib/udev/rules.d/99-board.rules",
+      #"SUBSYSTEM=="dma_heap", PROGRAM="/bin/grep -q \"^Revision, GROUP=x\" /proc/cpuinfo", GROUP="kvm""#
+    )
+    let run = try tree.run()
+    #expect(run.finding("udev.rule")?.severity == "ok")
+    #expect(run.ids("warning") == [])
+  }
+
+  @Test func `what one rule settles, no later one changes`() throws {
+    let tree = try MachineTree()
+    try tree.file(
+      "/etc/udev/rules.d/50-board.rules",
+      "SUBSYSTEM==\"dma_heap\", GROUP:=\"kvm\"\nSUBSYSTEM==\"dma_heap\", GROUP=\"video\"\n")
+    #expect(
+      try tree.run().finding("udev.rule-not-applied")?.seen.hasSuffix("says root:kvm 0660") == true)
+  }
+
+  @Test func `the fix of a rule that is hidden takes a name that hides nothing`() throws {
+    let tree = try MachineTree()
+    let folder = "/usr/lib/udev/rules.d"
+    try tree.file("\(folder)/60-dma-heap.rules", "SUBSYSTEM==\"dma_heap\", GROUP=\"kvm\"\n")
+    func fix() throws -> String { try #require(tree.run().finding("udev.hidden-rule")?.fix) }
+    let move = "sudo mv /etc/udev/rules.d/60-dma-heap.rules /etc/udev/rules.d/60-dma-heap"
+    #expect(try fix().hasPrefix("\(move)-local.rules && sudo udevadm"))
+    try tree.file("\(folder)/60-dma-heap-local.rules", "")
+    #expect(try fix().hasPrefix("\(move)-local-local.rules && sudo udevadm"))
+  }
+
+  @Test(arguments: [(8, 64), (64, 128), (256, 512), (320, 512), (500, 512), (512, nil), (700, nil)])
+  func `a full region is to be larger than it is, and half of the memory at most`(
+    _ present: UInt64, _ told: Int?
+  ) throws {
+    let tree = try MachineTree()
+    try tree.file("/sys/kernel/mm/cma/reserved/total_pages", "\(present * 256)\n")
+    try tree.file("/sys/kernel/mm/cma/reserved/available_pages", "0\n")
+    let fix = try #require(try tree.run().finding("contiguous.full")?.fix)
+    #expect(fix.contains("cma=") == (told != nil))
+    if let told { #expect(fix.contains("cma=\(told)M")) }
+  }
+
+  @Test func `a region of the device tree is changed there`() throws {
+    let tree = try MachineTree()
+    let region = "/sys/kernel/mm/cma/linux,cma"
+    tree.remove("/sys/kernel/mm/cma/reserved")
+    try tree.file("\(region)/total_pages", "16384\n")
+    try tree.file("\(region)/available_pages", "0\n")
+    try tree.file("/proc/cmdline", "quiet\n")
+    try tree.file("/proc/device-tree/reserved-memory/linux,cma/linux,cma-default", "")
+    try tree.file("/boot/firmware/cmdline.txt", "quiet\n")
+    func fix() throws -> String { try #require(tree.run().finding("contiguous.full")?.fix) }
+    #expect(
+      try fix() == """
+        ls /proc/device-tree/reserved-memory/linux,cma  # the device tree sets its size, and cma= does not change it: \
+        make it 128 MiB there, then reboot
+        """)
+    for line in ["dtoverlay=vc4-kms-v3d", "dtoverlay=vc4-kms-v3d,cma-64,nohdmi "] {
+      try tree.file("/boot/firmware/config.txt", "arm_64bit=1\n\(line)\n[all]\n")
+      #expect(try BootParameterTests.carryOut(fix(), in: tree) == "")
+      let kept = line.replacing(",cma-64", with: "").trimmingCharacters(in: .whitespaces)
+      #expect(
+        try String(contentsOfFile: tree.root + "/boot/firmware/config.txt", encoding: .utf8)
+          == "arm_64bit=1\n\(kept),cma-128\n[all]\n")
+    }
+  }
+
+  @Test func `a region of a vendor's kernel has no heap of unknown role beside it`() throws {
+    let tree = try MachineTree()
+    tree.remove("/dev/dma_heap/default_cma_region")
+    tree.remove("/sys/class/dma_heap/default_cma_region")
+    tree.remove("/sys/kernel/mm/cma")
+    for (name, minor) in [("cma", 5), ("cma-uncached", 7), ("system-dma32", 8)] as [(String, UInt)]
+    {
+      try tree.heap(name, minor: minor)
+    }
+    let run = try tree.run()
+    #expect(run.ids("warning") == [])
+    #expect(
+      run.report.findings.filter { $0.id == "contiguous.region" }.map(\.seen)
+        == ["cma: 64 MiB", "cma-uncached: 64 MiB"])
+  }
+
+  @Test func `a node that is made anew is for those who had it`() throws {
+    let tree = try MachineTree()
+    func fix(_ id: String) throws -> String { try #require(tree.run().finding(id)?.fix) }
+    let made = """
+      sudo mkdir -p /dev/dma_heap && sudo mknod -m 660 /dev/dma_heap/system c 1 3 && \
+      sudo chgrp video /dev/dma_heap/system
+      """
+    let trigger =
+      " && sudo udevadm trigger --action=add --settle --subsystem-match=dma_heap"
+    // By the rule, by its sibling, by itself.
+    tree.remove("/dev/dma_heap/system")
+    #expect(try fix("heap.node-missing") == made + trigger)
+    tree.remove("/etc/udev")
+    tree.remove("/proc/77")
+    #expect(try fix("heap.node-missing") == made)
+    tree.mode("/dev/dma_heap/default_cma_region", 0o600)
+    try tree.node("/dev/dma_heap/system", minor: 7, mode: 0o660, group: MachineTree.video)
+    #expect(try fix("heap.wrong-device") == "sudo rm /dev/dma_heap/system && " + made)
+  }
+
+  @Test func `what lies between the pieces of a region is told, and how many pictures fit`() throws
+  {
+    let tree = try MachineTree()
+    try tree.file("/sys/kernel/debug/cma/reserved/maxchunk", "4096\n")
+    let finding = try #require(try tree.run().finding("contiguous.fragmented"))
+    #expect(
+      finding.seen == """
+        default_cma_region: the largest buffer to be had is 16 MiB of 48 MiB (/sys/kernel/debug/cma); \
+        at least 2 of 6 pictures of 1920×1080 XR24 fit
+        """)
+    #expect(finding.why.hasPrefix("buffers that live on"))
+    #expect(finding.fix?.hasPrefix("sudo heapctl holders") == true)
   }
 
   @Test func `two names of one region are a note`() throws {

@@ -52,9 +52,7 @@ final class MachineTree {
     try heap("default_cma_region", minor: 5)
     try file("/sys/kernel/mm/cma/reserved/total_pages", "\((64 << 20) / pageSize)\n")
     try file("/sys/kernel/mm/cma/reserved/available_pages", "\((48 << 20) / pageSize)\n")
-    try file(
-      "/etc/udev/rules.d/60-dma-heap.rules",
-      "# heaps\nSUBSYSTEM==\"dma_heap\", \\\n  GROUP=\"video\", MODE=\"0660\"\n")
+    try file("/etc/udev/rules.d/60-dma-heap.rules", Self.rule)
     try file("/proc/77/comm", "systemd-udevd\n")
     try node("/dev/udmabuf", minor: 3, mode: 0o660)
     try file("/sys/module/udmabuf/parameters/size_limit_mb", "64\n")
@@ -69,6 +67,8 @@ final class MachineTree {
 
       """)
   }
+
+  static let rule = "# heaps\nSUBSYSTEM==\"dma_heap\", \\\n  GROUP=\"video\", MODE=\"0660\"\n"
 
   deinit { try? FileManager.default.removeItem(atPath: root) }
 

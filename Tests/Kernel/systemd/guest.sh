@@ -13,7 +13,7 @@ fail() {
 mkdir -p /etc/sysusers.d
 cp udev/dmaheap.sysusers /etc/sysusers.d/dmaheap.conf
 systemd-sysusers
-cp udev/60-dma-heap.rules /etc/udev/rules.d/
+cp udev/00-linux-heaps.rules /etc/udev/rules.d/
 Tests/Kernel/udev-rules.sh change
 # udevd is done by now, and systemd hears of it after that: to start a device's unit is to wait for it.
 timeout 60 systemctl start dev-dma_heap-system.device || fail "no device unit of a heap"

@@ -53,7 +53,7 @@ def confinement():
   check("bounded to what loading took", int(has["CapBnd"][0], 16), 1 << 38 | 1 << 39)
   check("a user of its own", has["Uid"], [str(pwd.getpwnam("heapd").pw_uid)] * 4)
   check("its groups", {grp.getgrgid(int(group)).gr_name for group in has["Groups"]},
-        {"heapd", "dmaheap"})
+        {"heapd", "dmaheap", "video"})
   spaces = {name: os.readlink(f"/proc/{process}/ns/{name}") == os.readlink(f"/proc/1/ns/{name}")
             for name in ("mnt", "net", "user")}
   check("mounts and network of its own, users as they are", spaces,

@@ -25,7 +25,9 @@ import Testing
       ("reserved", .contiguous), ("default-pool", .contiguous),
       ("protected,secure-video", .protected), ("protected,trusted-ui", .protected),
       ("protected,secure-video-record", .protected), ("system_cc_shared", .other),
-      ("system-uncached", .other), ("cma-uncached", .other), ("vidbuf_cached", .other),
+      ("cma", .contiguous), ("cma-uncached", .contiguous), ("linux,cma-uncached", .contiguous),
+      ("reserved-uncached", .contiguous), ("system-dma32", .system), ("system-uncached", .system),
+      ("system-uncached-dma32", .system), ("vidbuf_cached", .other),
     ] as [(String, HeapRole)])
   func `a known name has a role`(_ name: String, _ role: HeapRole) throws {
     let machine = try HeapNodes([name])
@@ -41,7 +43,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "cma", "cma0", "my-cma-heap", "linux,cma2", "linux", "system2", "subsystem", "System", "SYSTEM",
+    "CMA", "cma0", "cma-cached", "my-cma-heap", "linux,cma2", "linux", "system2", "subsystem",
+    "System", "SYSTEM",
     "reserved-memory", "not_reserved", "default-pool@0", "protected", "protected,other",
     "system,contiguous", "default_cma_region_2",
   ])
@@ -87,6 +90,20 @@ import Testing
         == ["system", "linux,cma", "reserved", "alpha", "zebra"])
     #expect(machine.catalog.names(of: .contiguous) == ["linux,cma", "reserved"])
     #expect(machine.catalog.names(of: .other) == ["alpha", "zebra"])
+  }
+
+  // rockchip-linux/mpp#626, nxp-imx: the uncached kin are slow for the processor.
+  @Test func `of a vendor's heaps the cached ones come first`() throws {
+    let rockchip = try HeapNodes([
+      "cma", "cma-uncached", "system", "system-dma32", "system-uncached", "system-uncached-dma32",
+    ])
+    #expect(rockchip.catalog.names(of: .contiguous) == ["cma", "cma-uncached"])
+    #expect(
+      rockchip.catalog.names(of: .system)
+        == ["system", "system-dma32", "system-uncached", "system-uncached-dma32"])
+    #expect(rockchip.catalog.names(of: .other) == [])
+    let imx = try HeapNodes(["linux,cma-uncached", "linux,cma", "system"])
+    #expect(imx.catalog.names(of: .contiguous) == ["linux,cma", "linux,cma-uncached"])
   }
 
   // From 7.0 on heaps can be modules.

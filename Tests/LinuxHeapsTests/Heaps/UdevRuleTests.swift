@@ -12,7 +12,7 @@ import Testing
   }
 
   static func links() throws -> [Link] {
-    let rules = try Readme.file("udev/60-dma-heap.rules")
+    let rules = try Readme.file("udev/00-linux-heaps.rules")
     return rules.split(separator: "\n").compactMap { line in
       let rule =
         /KERNEL=="([^"]+)", SYMLINK\+="dma_heap-by-role\/([^"]+)"(?:, OPTIONS\+="link_priority=([0-9]+)")?/
@@ -25,8 +25,8 @@ import Testing
 
   @Test func `the rules' roles are those of the catalogue`() throws {
     let links = try Self.links()
-    #expect(links.count == 5)
-    for known in KnownHeapName.table where known.role == .system || known.role == .contiguous {
+    #expect(links.count == 9)
+    for known in KnownHeapName.table where known.role == .contiguous || known.name == "system" {
       #expect(links.first { $0.heap == known.name }?.role == known.role.rawValue)
     }
     for link in links { #expect(KnownHeapName.named(link.heap)?.role.rawValue == link.role) }
@@ -39,7 +39,19 @@ import Testing
     #expect(
       contiguous.map(\.heap)
         == KnownHeapName.table.filter { $0.role == .contiguous }.map(\.name))
-    // Above a name that only the region tells.
-    #expect(contiguous.allSatisfy { $0.priority > 0 })
+    // Above a name that only the region tells, below what other rules would ask for.
+    #expect(contiguous.allSatisfy { (1...9).contains($0.priority) })
+  }
+
+  // udev(7): of files of one name the first directory's counts, and the last GROUP= of all files.
+  @Test func `the file hides no other, and comes before all`() throws {
+    let rules = try Readme.file("udev/00-linux-heaps.rules")
+    #expect(!rules.contains(":="))
+    for theirs in [
+      "10-vc.rules", "20-dma-heap.rules", "60-dma-heap.rules", "60-media.rules",
+      "99-dma-heap.rules",
+    ] {
+      #expect("00-linux-heaps.rules" < theirs)
+    }
   }
 }

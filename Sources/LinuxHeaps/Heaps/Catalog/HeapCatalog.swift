@@ -64,7 +64,7 @@ public struct HeapCatalog: Sendable {
   /// By the table, else by the region of exactly the same name, else unknown.
   ///
   /// - Parameter regions: Nil to look them up only where the table does not know.
-  func role(of name: String, regions: Set<String>? = nil) -> HeapRole {
+  package func role(of name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
     return (regions ?? self.regions).contains(name) ? .contiguous : .other
   }
@@ -162,10 +162,11 @@ struct KnownHeapName {
   let role: HeapRole
   /// A name of the kernel's default contiguous region.
   var isDefaultRegion = false
-  /// The kernels that have it.
+  /// Where it comes from.
   let kernels: String
 
-  /// In the order of preference within a role.
+  /// In the order of preference within a role: those that the processor caches first, then those of
+  /// vendors that it does not.
   static let table: [KnownHeapName] = [
     .init(name: "system", role: .system, kernels: "5.6 and later"),
     .init(
@@ -182,17 +183,26 @@ struct KnownHeapName {
     .init(
       name: "default-pool", role: .contiguous, isDefaultRegion: true,
       kernels: "5.6 and later, some device trees"),
+    .init(name: "cma", role: .contiguous, kernels: rockchip),
+    .init(name: "linux,cma-uncached", role: .contiguous, kernels: "NXP's for i.MX"),
+    .init(name: "reserved-uncached", role: .contiguous, kernels: "NXP's for i.MX"),
+    .init(name: "cma-uncached", role: .contiguous, kernels: rockchip),
+    .init(name: "system-dma32", role: .system, kernels: rockchip),
+    .init(name: "system-uncached", role: .system, kernels: "Android's and Rockchip's"),
+    .init(name: "system-uncached-dma32", role: .system, kernels: rockchip),
     // drivers/tee/tee_heap.c
     .init(name: "protected,secure-video", role: .protected, kernels: "6.18 and later"),
     .init(name: "protected,trusted-ui", role: .protected, kernels: "6.18 and later"),
     .init(name: "protected,secure-video-record", role: .protected, kernels: "6.18 and later"),
     .init(
       name: "system_cc_shared", role: .other, kernels: "7.x, confidential virtual machines"),
-    // Cached differently from what their plain kin promise: only where a person asks for them.
-    .init(name: "system-uncached", role: .other, kernels: "Android and vendor kernels"),
-    .init(name: "cma-uncached", role: .other, kernels: "vendor kernels"),
-    .init(name: "vidbuf_cached", role: .other, kernels: "Raspberry Pi, a symbolic link"),
+    // A link that Raspberry Pi OS' udev rule makes: what it leads to depends on the board.
+    .init(
+      name: "vidbuf_cached", role: .other, kernels: "Raspberry Pi OS, a link to system or linux,cma"
+    ),
   ]
+
+  private static let rockchip = "Rockchip's"
 
   static func named(_ name: String) -> KnownHeapName? { table.first { $0.name == name } }
 
