@@ -23,7 +23,7 @@ import LinuxHeaps
     for frame: UInt8 in 1...6 {
       if free.isEmpty { free += try next(from: screen) }
       let index = free.removeFirst()
-      try buffers[Int(index)].withMutableBytes { pixels in
+      try buffers[Int(index)].vmo.withMutableBytes { pixels in
         for pixel in pixels.indices { pixels[pixel] = frame }
       }
       try screen.send([index])
@@ -45,7 +45,7 @@ import LinuxHeaps
     let painter = try MessageSocket(connectedTo: path)
     guard let buffers = try painter.receiveBuffers() else { return }
     while let message = try painter.receive(), let index = message.bytes.first {
-      let corner = try buffers[Int(index)].copyBytes(0..<4)
+      let corner = try buffers[Int(index)].vmo.copyBytes(0..<4)
       print("buffer \(index) shows \(corner)")
       try painter.send([index])
     }

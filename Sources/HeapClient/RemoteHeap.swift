@@ -15,6 +15,8 @@ internal import SystemPackage
 /// of the client's own, and before `deleteVmo` returns. They may call the heap. What one waits for, the clean-up of
 /// this client's other buffers waits for too, and no other call.
 ///
+/// Where `deleteVmo` waits for a mapping of this process, the log says so after a second (`LinuxHeaps.deleteVmo`).
+///
 /// ## Deadlines
 ///
 /// A request that is not answered in time throws `HeapError.Code.timedOut`; the heap stays usable, and what was

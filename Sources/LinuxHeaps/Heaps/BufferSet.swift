@@ -1,52 +1,31 @@
 internal import SystemPackage
 
-/// Vmos in a row, e.g. the buffers of a swap chain: an array cannot have them, because they cannot be copied.
+/// A vmo with several owners, closed when the last lets go: an element of arrays, which a vmo, that cannot be copied, is not.
+public final class SharedVMO: Sendable {
+  public let vmo: VMO
+
+  public init(_ vmo: consuming VMO) { self.vmo = vmo }
+}
+
+/// Vmos in a row, e.g. the buffers of a swap chain.
 ///
 /// ``Heap/allocateBuffers(count:byteCount:contiguous:)`` makes one, ``MessageSocket/send(_:)-(BufferSet)`` passes all of them on in one
-/// message, and ``Heap/delete(_:)-(BufferSet)`` takes them back. Those that are still in it are closed with it.
-@safe
+/// message, and ``Heap/delete(_:)-(BufferSet)`` takes them back. `buffers[1].vmo` is one of them.
 public struct BufferSet: ~Copyable, Sendable {
-  /// As many as there is room for; the first ``count`` are there.
-  private nonisolated(unsafe) var vmos: UnsafeMutableBufferPointer<VMO>
-  public private(set) var count = 0
+  /// They are closed with the set, but for those that others own too.
+  public var elements: [SharedVMO] = []
 
   /// None.
-  public init() { unsafe vmos = .allocate(capacity: 4) }
+  public init() {}
 
-  deinit {
-    unsafe vmos.extracting(..<count).deinitialize()
-    unsafe vmos.deallocate()
-  }
+  public var count: Int { elements.count }
 
-  public var isEmpty: Bool { count == 0 }
-
-  public var indices: Range<Int> { 0..<count }
+  public var indices: Range<Int> { elements.indices }
 
   /// - Parameter index: 0 to ``count`` - 1.
-  public subscript(index: Int) -> VMO {
-    _read {
-      precondition(indices.contains(index), "there is no buffer \(index) of \(count)")
-      yield unsafe vmos[index]
-    }
-  }
+  public subscript(index: Int) -> SharedVMO { elements[index] }
 
-  public mutating func append(_ vmo: consuming VMO) {
-    if unsafe count == vmos.count {
-      let larger = UnsafeMutableBufferPointer<VMO>.allocate(capacity: count * 2)
-      _ = unsafe larger.moveInitialize(fromContentsOf: vmos)
-      unsafe vmos.deallocate()
-      unsafe vmos = larger
-    }
-    unsafe vmos.initializeElement(at: count, to: vmo)
-    count += 1
-  }
-
-  /// Takes the last one out; nil where there is none.
-  public mutating func popLast() -> VMO? {
-    if count == 0 { return nil }
-    count -= 1
-    return unsafe vmos.moveElement(from: count)
-  }
+  public mutating func append(_ vmo: consuming VMO) { elements.append(SharedVMO(vmo)) }
 }
 
 extension Heap {
@@ -74,8 +53,14 @@ extension Heap {
   /// - Throws: The first refusal, as ``delete(_:)-(VMO)`` throws it, after all have been tried.
   public func delete(_ buffers: consuming BufferSet) async throws(HeapError) {
     var refusal: HeapError?
-    while let vmo = buffers.popLast() {
-      do throws(HeapError) { try await delete(vmo) } catch { refusal = refusal ?? error }
+    while !buffers.elements.isEmpty {
+      do throws(HeapError) {
+        // What a shared vmo has cannot be taken out of it: it ends as another handle.
+        let vmo = try buffers.elements.removeFirst().vmo.duplicate()
+        try await delete(vmo)
+      } catch {
+        refusal = refusal ?? error
+      }
     }
     if let refusal { throw refusal }
   }
@@ -104,9 +89,9 @@ extension MessageSocket {
   public func send(_ buffers: borrowing BufferSet) throws(HeapError) {
     var bytes: [UInt8] = []
     var descriptors: [CInt] = []
-    for index in 0..<buffers.count {
-      bytes += buffers[index].rangeBytes
-      descriptors.append(buffers[index].fd.rawValue)
+    for element in buffers.elements {
+      bytes += element.vmo.rangeBytes
+      descriptors.append(element.vmo.fd.rawValue)
     }
     if descriptors.count > Self.mostDescriptors {
       throw HeapError(
@@ -121,40 +106,48 @@ extension MessageSocket {
   /// - Throws: ``HeapError/Code/invalidArgs`` for another message, what ``VMO/init(adopting:)`` throws for what came along, and
   ///   what ``VMO/slice(offset:byteCount:)`` throws for a range that it does not have. All that came is closed.
   public func receiveVMO() throws(HeapError) -> VMO? {
-    guard var buffers = try receiveBuffers() else { return nil }
-    guard buffers.count == 1, let vmo = buffers.popLast() else {
+    guard var message = try receiveRanges() else { return nil }
+    guard message.descriptors.count == 1 else {
       throw HeapError(
-        .invalidArgs, "receive a vmo", cause: "the message brings \(buffers.count) of them")
+        .invalidArgs, "receive a vmo", cause: "the message brings \(message.descriptors.count)")
     }
-    return vmo
+    return try Self.takeVMO(0, &message)
   }
 
   /// Waits for what ``send(_:)-(BufferSet)`` sent; nil when the other end is closed.
   ///
   /// - Throws: What ``receiveVMO()`` throws.
   public func receiveBuffers() throws(HeapError) -> BufferSet? {
-    let message = try attempt("receive vmos") { () throws(Errno) in
-      try receive(atMost: Self.mostDescriptors * Self.rangeSize)
-    }
-    guard var message else { return nil }
-    guard message.bytes.count == message.descriptors.count * Self.rangeSize else {
-      throw HeapError(
-        .invalidArgs, "receive vmos",
-        cause:
-          "the message has \(message.bytes.count) bytes for \(message.descriptors.count) descriptors",
-        fix: "send vmos with send(_:), and receive what is sent otherwise with receive(atMost:)")
-    }
+    guard var message = try receiveRanges() else { return nil }
     var buffers = BufferSet()
-    var ranges = message.bytes[...]
-    func next() -> UInt64 {
-      defer { ranges = ranges.dropFirst(8) }
-      return ranges.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
-    }
-    while let descriptor = message.descriptors.next() {
-      let whole = try VMO(adopting: descriptor)
-      buffers.append(try whole.slice(offset: next(), byteCount: next()))
+    for index in 0..<message.descriptors.count {
+      buffers.append(try Self.takeVMO(index, &message))
     }
     return buffers
+  }
+
+  private func receiveRanges() throws(HeapError) -> Message? {
+    let operation = "receive vmos"
+    let message = try attempt(operation) { () throws(Errno) in
+      try receive(atMost: Self.mostDescriptors * Self.rangeSize)
+    }
+    guard let message else { return nil }
+    let (length, count) = (message.bytes.count, message.descriptors.count)
+    guard length == count * Self.rangeSize else {
+      throw HeapError(
+        .invalidArgs, operation, cause: "the message has \(length) bytes for \(count) descriptors",
+        fix: "receive what was not sent by send(_:) with receive(atMost:)")
+    }
+    return message
+  }
+
+  private static func takeVMO(_ index: Int, _ message: inout Message) throws(HeapError) -> VMO {
+    let range = message.bytes.dropFirst(index * rangeSize).prefix(rangeSize)
+    func number(_ bytes: ArraySlice<UInt8>) -> UInt64 {
+      bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+    return try VMO(adopting: message.descriptors.next()!).slice(
+      offset: number(range.prefix(8)), byteCount: number(range.suffix(8)))
   }
 }
 

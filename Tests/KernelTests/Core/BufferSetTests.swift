@@ -11,11 +11,11 @@ import Testing
     let heap = MemfdHeap()
     let buffers = try heap.allocateBuffers(count: 64, byteCount: pageSize)
     #expect(buffers.count == 64 && heap.liveBufferCount == 64)
-    let keys = try buffers.indices.map { try heap.info(of: buffers[$0]) }
+    let keys = try buffers.indices.map { try heap.info(of: buffers[$0].vmo) }
     #expect(Set(keys.map(\.bufferCollectionID)).count == 1)
     #expect(keys.map(\.bufferIndex) == Array(0..<64))
     for index in buffers.indices {
-      try buffers[index].withMutableBytes { bytes in bytes[0] = UInt8(index) }
+      try buffers[index].vmo.withMutableBytes { bytes in bytes[0] = UInt8(index) }
     }
     do {
       let pair = try MessageSocket.Pair()
@@ -24,8 +24,8 @@ import Testing
       guard let received else { throw Errno.connectionReset }
       #expect(received.count == 64)
       for index in received.indices {
-        #expect(received[index].identity == buffers[index].identity)
-        #expect(try received[index].copyBytes(0..<1) == [UInt8(index)])
+        #expect(received[index].vmo.identity == buffers[index].vmo.identity)
+        #expect(try received[index].vmo.copyBytes(0..<1) == [UInt8(index)])
       }
     }
     try await heap.delete(buffers)
@@ -38,11 +38,12 @@ import Testing
       var buffers = BufferSet()
       #expect(buffers.count == 0)
       for size in UInt64(1)...9 { buffers.append(try heap.allocate(byteCount: size * pageSize)) }
-      #expect(buffers.popLast()?.byteCount == 9 * pageSize)
-      #expect(buffers.count == 8 && buffers[7].byteCount == 8 * pageSize)
-      #expect(heap.liveBufferCount == 8)
-      while buffers.count > 4 { _ = buffers.popLast() }
-      #expect(heap.liveBufferCount == 4)
+      #expect(buffers.count == 9 && buffers[8].vmo.byteCount == 9 * pageSize)
+      let kept = buffers.elements.removeFirst()
+      buffers.elements.removeLast(4)
+      #expect(buffers.count == 4 && buffers[0].vmo.byteCount == 2 * pageSize)
+      #expect(heap.liveBufferCount == 5)
+      withExtendedLifetime(kept) {}
     }
     #expect(heap.liveBufferCount == 0)
     let none = try heap.allocateBuffers(count: 0, byteCount: 1)
