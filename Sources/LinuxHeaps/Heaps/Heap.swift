@@ -94,13 +94,7 @@ extension Heap {
       size: byteCount, settings: contiguous ? .contiguous : SingleBufferSettings(),
       bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
     // A heap of one kind of memory looks at no settings.
-    if contiguous, try vmo.isScattered {
-      throw HeapError(
-        .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory",
-        cause:
-          "the heap serves \(try vmo.exporterName ?? vmo.kind.rawValue) memory, whose pages lie anywhere",
-        fix: "use DMABufHeap, on a machine that has a contiguous heap")
-    }
+    if contiguous { try vmo.checkContiguous() }
     return vmo
   }
 
@@ -132,12 +126,15 @@ private enum OwnCollection {
 }
 
 extension VMO {
-  /// Whether its pages are known not to be contiguous: those of a memfd, or of an exporter that takes page by page.
-  fileprivate var isScattered: Bool {
-    get throws(HeapError) {
-      guard kind == .dmaBuf else { return true }
-      return ["system", UDMABufHeap.name].contains(try exporterName)
-    }
+  /// Throws for pages that are known to lie anywhere: those of a memfd, or of an exporter that takes page by page.
+  // Not in each heap's allocation: it would make every program larger.
+  @inline(never) fileprivate func checkContiguous() throws(HeapError) {
+    let source = try exporterName ?? kind.rawValue
+    guard kind != .dmaBuf || source == "system" || source == UDMABufHeap.name else { return }
+    throw HeapError(
+      .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory",
+      cause: "the heap serves \(source) memory, whose pages lie anywhere",
+      fix: "use DMABufHeap, on a machine that has a contiguous heap")
   }
 }
 
