@@ -71,8 +71,11 @@ enum UdevExamination {
     let mode = NodeStatus.octal(wanted.mode ?? 0o600)
     let group = wanted.group ?? "root"
     let seen = "\(node)is \(status), and \(rule) says \(wanted.owner):\(group) \(mode)"
-    // udevd passes over the assignment where there is no such group.
-    let make = UserDatabase.group(group) == nil ? "sudo groupadd -rf \(group) && " : ""
+    // udevd looks groups up when it reads the rules, which it does again where a file has changed: not for
+    // a group that was made meanwhile (manager_reload, src/udev/udevd.c).
+    let make =
+      UserDatabase.group(group) == nil
+      ? "sudo groupadd -rf \(group) && sudo touch \(wanted.files.joined(separator: " ")) && " : ""
     return machine.rules.isApplied
       ? Finding(
         severity, .udev, "udev.rule-not-applied", seen: seen,
