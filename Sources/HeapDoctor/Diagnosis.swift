@@ -142,11 +142,12 @@ enum Fix {
       return
         "\(edit) '/^[[:space:]]*append[[:space:]]/I{\(remove);s/[[:space:]]*$/ \(word)/}' \(extlinux)  # then reboot"
     }
-    let present = (files.line("/proc/cmdline") ?? "").split(separator: " ")
-      .filter { $0.hasPrefix("\(key)=") }.joined(separator: " ")
-    return "cat /proc/cmdline  # "
-      + (present.isEmpty ? "add \(word) to it" : "put \(word) in place of \(present)")
-      + " in your boot loader's settings, then reboot"
+    let isPresent = files.line("/proc/cmdline")?.split(separator: " ").contains {
+      $0.hasPrefix("\(key)=")
+    }
+    return "cat /proc/cmdline  # in your boot loader's settings "
+      + (isPresent == true ? "put \(word) in place of the \(key)= there" : "add \(word) to it")
+      + ", then reboot"
   }
 
   /// Makes a heap's node anew, for those who had it: by the rules, by the node that is there, or as its

@@ -199,11 +199,16 @@ enum ContiguousExamination {
     }
     // What no driver holds and yet cannot be had is in others' use: movable pages that something pinned.
     let arePinned = chunk.map { largest < $0 / 2 } ?? (entry.free == entry.capacity)
+    let memory = try? MachineMemory.read(machine.files.path(MachineMemory.file))
+    // CmaFree is of all regions: what is neither held nor free is lent.
+    let isOnly = entry.free != nil && memory?.contiguousTotal == entry.capacity
+    let lent = isOnly ? free - min(free, memory?.contiguousFree ?? free) : 0
     return Finding(
       .warning, .contiguous, "contiguous.fragmented", seen: seen,
-      why: arePinned
+      why: (arePinned
         ? "pages that were lent to other programs are pinned, and cannot be moved away"
-        : "buffers that live on lie between the free pieces",
+        : "buffers that live on lie between the free pieces")
+        + (lent > 0 ? "; \(lent.asByteCount) are lent" : ""),
       fix: arePinned
         ? "sudo sh -c 'echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory'  # frees and moves what it can; else restart what does direct I/O"
         : "sudo heapctl holders  # whose buffers they are: restart some of these programs")

@@ -224,8 +224,13 @@ struct DoctorTreeTests {
         default_cma_region: the largest buffer to be had is 16 MiB of 48 MiB (/sys/kernel/debug/cma); \
         at least 2 of 6 pictures of 1920×1080 XR24 fit
         """)
-    #expect(finding.why.hasPrefix("buffers that live on"))
+    #expect(finding.why == "buffers that live on lie between the free pieces")
     #expect(finding.fix?.hasPrefix("sudo heapctl holders") == true)
+    try tree.file(
+      "/proc/meminfo",
+      "MemTotal: 1048576 kB\nMemAvailable: 917504 kB\nCmaTotal: 65536 kB\nCmaFree: 16384 kB\n")
+    #expect(
+      try tree.run().finding("contiguous.fragmented")?.why == "\(finding.why); 32 MiB are lent")
   }
 
   @Test func `two names of one region are a note`() throws {
