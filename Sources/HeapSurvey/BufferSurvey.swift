@@ -9,6 +9,8 @@ package struct BufferSurvey: Sendable {
   package let buffers: [HeldBuffer]
   /// Processes, not kernel threads, whose descriptors or mappings this user may not see.
   package let unseenProcesses: Int
+  /// Why /proc does not list every process; nil where it does.
+  package let hidden: String?
   /// Which of the kernel's own lists was read.
   package let list: Result<BufferList.Source, BufferList.Failure>
 
@@ -33,6 +35,7 @@ package struct BufferSurvey: Sendable {
     if case .success(let list) = list { Self.add(list, to: &found) }
     self.list = list.map(\.source)
     unseenProcesses = unseen
+    hidden = ProcessReferences.hidden
     buffers = found.values.sorted {
       ($0.size ?? 0, $1.key.inode) > ($1.size ?? 0, $0.key.inode)
     }

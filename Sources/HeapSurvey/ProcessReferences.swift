@@ -63,6 +63,15 @@ struct ProcessReferences {
     ((try? SmallFile.entries(of: "/proc")) ?? []).compactMap { pid_t($0) }.sorted()
   }
 
+  /// What keeps processes out of the list of all; nil where it is whole.
+  static var hidden: String? {
+    // Each namespace has a process 1, which only `hidepid` can keep out of sight.
+    if unsafe access("/proc/1", F_OK) != 0 { return "/proc is mounted with hidepid" }
+    // The first namespace has this number on every kernel (`PROC_PID_INIT_INO`, linux/proc_ns.h).
+    let namespace = try? SmallFile.link("/proc/self/ns/pid")
+    return namespace == "pid:[4026531836]" ? nil : "this is a PID namespace of its own"
+  }
+
   /// Kernel threads have neither descriptors nor memory: `PF_KTHREAD` in the ninth field of `stat`,
   /// of which the second, in brackets, can hold anything.
   static func isKernelThread(_ process: pid_t) -> Bool {

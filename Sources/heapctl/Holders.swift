@@ -29,8 +29,14 @@ struct HoldersCommand: ParsableCommand {
 
   static func expectVisible(_ process: pid_t) throws {
     guard process > 0, unsafe access("/proc/\(process)", F_OK) == 0 else {
-      complain("inspect process \(process) (/proc/\(process)): no such process")
-      throw Ending.refused
+      guard process > 0, kill(process, 0) != 0, errno == EPERM else {
+        complain("inspect process \(process) (/proc/\(process)): no such process")
+        throw Ending.refused
+      }
+      complain(
+        "inspect process \(process) (/proc/\(process)): it is another user's, and /proc is mounted with hidepid. "
+          + "To fix it: run as that user, or as root")
+      throw Ending.noPermission
     }
     guard unsafe access("/proc/\(process)/fd", R_OK | X_OK) == 0 else {
       complain(
@@ -97,12 +103,15 @@ struct HoldersReport: Encodable {
   /// What this user could not see.
   struct Unseen: Encodable {
     let processes: Int
+    /// Why more may not even be listed; absent where all are.
+    let hidden: String?
     /// Why neither of the kernel's own lists was read; absent where one was.
     var debugfs: String?
     var bpf: String?
 
     fileprivate init(_ survey: BufferSurvey) {
       processes = survey.unseenProcesses
+      hidden = survey.hidden
       guard case .failure(let failure) = survey.list else { return }
       debugfs = "\(BufferList.path): \(failure.debugfs)"
       bpf = (failure.bpf.path.map { "\($0): " } ?? "") + failure.bpf.cause
@@ -147,7 +156,7 @@ struct HoldersReport: Encodable {
       ["HEAP", "SIZE", "INODE", "COUNT", "COLLECTION", "INDEX", "NAME"], buffers.map(\.cells))
     var lines = [rows[0]]
     for (row, buffer) in zip(rows.dropFirst(), buffers) {
-      lines += [row] + buffer.holderLines(unseen.processes)
+      lines += [row] + buffer.holderLines(unseen.processes > 0 || unseen.hidden != nil)
     }
     let heapRows = heaps.map { [$0.heap, "\($0.buffers)", $0.sizeBytes.asByteCount] }
     lines += [""] + table(["HEAP", "BUFFERS", "BYTES"], heapRows)
@@ -162,6 +171,9 @@ struct HoldersReport: Encodable {
     var notes: [String] = []
     if unseen.processes > 0 {
       notes.append("not seen: \(unseen.processes.counted("process", "processes")) of other users")
+    }
+    if let hidden = unseen.hidden {
+      notes.append("not seen: any number of processes that are not listed here: \(hidden)")
     }
     for failure in [unseen.debugfs, unseen.bpf].compactMap({ $0 }) {
       notes.append("not seen: the kernel's own list of dma-bufs (\(failure))")
@@ -192,7 +204,7 @@ extension HoldersReport.Buffer {
     ]
   }
 
-  fileprivate func holderLines(_ unseenProcesses: Int) -> [String] {
+  fileprivate func holderLines(_ hasUnseen: Bool) -> [String] {
     var lines = holders.map {
       "  process \($0.process) (\($0.program.visible)): "
         + $0.descriptors.counted("descriptor", "descriptors") + ", "
@@ -201,9 +213,8 @@ extension HoldersReport.Buffer {
     let imports = devices.isEmpty ? nil : "imported by \(devices.joined(separator: ", "))"
     if let heldBeyond, heldBeyond > 0 {
       let who =
-        imports
-        ?? "a device's import, a message in flight"
-        + (unseenProcesses > 0 ? ", or a process of another user" : "")
+        (imports ?? "a device's import, a message in flight")
+        + (hasUnseen ? ", or a process that was not seen" : "")
       lines.append("  beyond processes: \(heldBeyond.counted("reference", "references")), \(who)")
     } else if let imports {
       lines.append("  \(imports)")
