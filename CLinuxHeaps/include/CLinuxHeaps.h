@@ -19,6 +19,10 @@
 /// `DMA_HEAP_IOCTL_ALLOC` (linux/dma-heap.h). `_IOWR` uses `sizeof`, which Swift cannot import.
 int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *_Nonnull data);
 
+/// Whether a seccomp filter ends who makes `DMA_HEAP_IOCTL_ALLOC`, tried by a child with an argument that the kernel refuses. False
+/// also where no child can be had.
+bool CLinuxHeaps_dma_heap_alloc_kills(int heap);
+
 /// `DMA_BUF_IOCTL_SYNC` (linux/dma-buf.h) with these `DMA_BUF_SYNC_*` flags.
 int CLinuxHeaps_dma_buf_sync(int buffer, uint64_t flags);
 

@@ -165,31 +165,6 @@ enum Fix {
       + (group == "root" ? "" : " && sudo chgrp \(group) \(heap.path)")
       + (machine.rules.isApplied ? " && " + UdevExamination.trigger : "")
   }
-
-  static func join(_ group: String, _ user: String) -> String {
-    "sudo usermod -aG \(group) \(user)  # then log in again"
-  }
-
-  /// Lets this user open nodes of one owner, group and mode.
-  ///
-  /// - Parameter group: For nodes that are root's alone.
-  static func access(
-    to paths: [String], _ node: NodeStatus, _ machine: Machine, group: String = "video"
-  ) -> String {
-    let join = join(node.groupID == 0 ? group : node.group, machine.identity.name)
-    let paths = paths.joined(separator: " ")
-    if node.groupID == 0 {
-      return "sudo chgrp \(group) \(paths) && sudo chmod 660 \(paths) && \(join)"
-    }
-    return node.mode & 0o040 != 0 ? join : "sudo chmod g+rw \(paths) && \(join)"
-  }
-
-  /// - Parameter kind: The devices' name in /proc/devices.
-  static func allowDevice(_ kind: String, _ paths: [String], _ machine: Machine) -> String {
-    machine.container == nil
-      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-\(kind) rw"
-      : "docker run \(paths.map { "--device \($0)" }.joined(separator: " ")) …"
-  }
 }
 
 extension Array {

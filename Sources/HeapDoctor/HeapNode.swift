@@ -3,30 +3,25 @@ internal import SystemPackage
 
 /// A heap as the machine shows it: a node in /dev, an entry in sysfs, or both.
 struct HeapNode: Sendable {
-  static let directory = "/dev/dma_heap"
-  private static let registry = "/sys/class/dma_heap"
+  static let directory = HeapCatalog.directory
 
   let name: String
   var path: String { "\(Self.directory)/\(name)" }
   /// What the catalogue says of it; nil where there is no node.
   let entry: HeapEntry?
-  /// `MAJOR:MINOR` of the heap that the kernel has under this name, nil where it has none.
-  let registered: String?
-  /// What open(2) answers, nil where it succeeds.
-  let openingError: Errno?
+  /// Nil where it can be opened, and is the kernel's heap.
+  let refusal: AccessRefusal?
 
   var status: NodeStatus? { entry?.node }
-  var isOpen: Bool { entry != nil && openingError == nil }
+  var isOpen: Bool { refusal == nil }
 
-  static func all(_ files: MachineFiles) -> [HeapNode] {
-    let entries = HeapCatalog(root: files.root).heaps()
-    let missing = files.entries(registry).filter { name in !entries.contains { $0.name == name } }
-    return (entries.map(\.name) + missing).map { name in
-      let entry = entries.first { $0.name == name }
-      return HeapNode(
-        name: name, entry: entry, registered: files.line("\(registry)/\(name)/dev"),
-        openingError: entry == nil
-          ? .noSuchFileOrDirectory : files.openingError("\(directory)/\(name)"))
+  static func all(_ surroundings: Surroundings) -> [HeapNode] {
+    let catalog = HeapCatalog(root: surroundings.files.root)
+    let entries = catalog.heaps()
+    return (entries.map(\.name) + catalog.missing()).map { name in
+      HeapNode(
+        name: name, entry: entries.first { $0.name == name },
+        refusal: catalog.refusal(of: name, in: surroundings))
     }
   }
 }

@@ -1,4 +1,5 @@
 internal import CZlib
+internal import LinuxHeaps
 
 /// The options that the running kernel was built with, where the machine keeps them.
 package struct KernelConfiguration: Sendable {

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import LinuxHeaps
 
 /// What the machine's udev rules do to heap nodes.
 ///

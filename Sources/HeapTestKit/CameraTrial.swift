@@ -63,7 +63,7 @@ struct CameraTrial {
   private static func scattered() throws(Skip) -> HeapUnderTest {
     // Pages of a memfd, one by one; several MiB of them do not lie side by side.
     if UDMABufHeap.isUsable { return .udmabuf }
-    let system = HeapCatalog().heaps().first { $0.role == .system && $0.node?.isUsable == true }
+    let system = HeapCatalog().heaps().first { $0.role == .system && $0.isUsable }
     guard let system else {
       throw Skip(
         reason: "no heap here has memory in pieces, which shows what a camera needs "

@@ -111,7 +111,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// Every heap that this process may use on this machine: those of the kernel, then the built-in.
   public static func all(in catalog: HeapCatalog = HeapCatalog()) -> [HeapUnderTest] {
     // The processor cannot look into protected memory, and most checks have to.
-    let nodes = catalog.heaps().filter { $0.node?.isUsable == true && $0.role != .protected }
+    let nodes = catalog.heaps().filter { $0.isUsable && $0.role != .protected }
     return nodes.map { .dmaHeap($0.name, role: $0.role) }
       + (UDMABufHeap.isUsable ? [.udmabuf] : []) + [.memfd, .opaque]
   }

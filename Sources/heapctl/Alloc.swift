@@ -64,6 +64,7 @@ struct Alloc: AsyncParsableCommand {
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
       isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : NamedHeap()
+    if contiguous, let refusal = heap.refusal("allocate contiguous memory") { throw refusal }
     if heap.isBuiltIn, contiguous {
       complain(
         "allocate contiguous memory: the \(heap.names[0]) heap has none"

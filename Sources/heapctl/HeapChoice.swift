@@ -24,7 +24,7 @@ struct HeapChoice: ParsableArguments {
   /// shows when it is asked for memory.
   func heaps() -> [Chosen] {
     let entries = HeapCatalog().heaps()
-    let usable = entries.filter { $0.node?.isUsable == true && $0.role != .protected }
+    let usable = entries.filter { $0.isUsable && $0.role != .protected }
     let names =
       self.names.isEmpty
       ? usable.map(\.name) + (UDMABufHeap.isUsable ? [UDMABufHeap.name] : []) + [MemfdHeap.name]

@@ -9,24 +9,38 @@ struct List: ParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func run() throws {
-    let heaps = HeapCatalog().heaps()
-    let builtIn: [(name: String, role: HeapRole, isUsable: Bool)] = [
-      (UDMABufHeap.name, .system, UDMABufHeap.isUsable), (MemfdHeap.name, .system, true),
-      (OpaqueHeap.name, .other, true),
+    let catalog = HeapCatalog()
+    let heaps = catalog.heaps()
+    var rows = heaps.map { heap in
+      Row(
+        name: heap.name, kind: "dma-heap", path: heap.path.string, roles: [heap.role.rawValue],
+        duplicateOf: heap.duplicateOf, mode: heap.node?.octalMode, owner: heap.node?.owner,
+        group: heap.node?.group, capacityBytes: heap.capacity, freeBytes: heap.free,
+        kernels: heap.kernels)
+    }
+    rows += catalog.missing().map { name in
+      Row(
+        name: name, kind: "dma-heap", path: "\(HeapCatalog.directory)/\(name)",
+        roles: [catalog.role(named: name).rawValue])
+    }
+    rows += [
+      (UDMABufHeap.name, HeapRole.system), (MemfdHeap.name, .system), (OpaqueHeap.name, .other),
     ]
-    let rows =
-      heaps.map { heap in
-        Row(
-          name: heap.name, kind: "dma-heap", path: heap.path.string, roles: [heap.role.rawValue],
-          duplicateOf: heap.duplicateOf, mode: heap.node?.octalMode, owner: heap.node?.owner,
-          group: heap.node?.group, usable: heap.node?.isUsable ?? false,
-          capacityBytes: heap.capacity, freeBytes: heap.free, kernels: heap.kernels)
+    .map { Row(name: $0, kind: $0, roles: [$1.rawValue]) }
+    for index in rows.indices {
+      do throws(HeapError) { try NamedHeap([rows[index].name]).check("use") } catch {
+        rows[index].unusable = error.cause + (error.fix.map { ". To fix it: \($0)" } ?? "")
       }
-      + builtIn.map { Row(name: $0, kind: $0, roles: [$1.rawValue], usable: $2) }
+    }
     if output.json { return try showJSON(rows, named: "heaps") }
     let heads = ["NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH"]
     table(heads, rows.map(\.cells)).forEach(show)
-    if heaps.isEmpty {
+    for row in rows {
+      if let reason = row.unusable { tell("\(row.name.visible): \(reason.visible)") }
+    }
+    if let absence = catalog.absence(), absence.cause == .directoryClosed {
+      tell("\(HeapCatalog.directory) \(absence.words)")
+    } else if !rows.contains(where: { $0.path != nil }) {
       tell(
         "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a contiguous one too)"
       )
@@ -42,7 +56,9 @@ struct List: ParsableCommand {
     var mode: String?
     var owner: String?
     var group: String?
-    let usable: Bool
+    private(set) var usable = true
+    /// Why it is not, and how to mend that.
+    var unusable: String? { didSet { usable = unusable == nil } }
     var capacityBytes: UInt64?
     var freeBytes: UInt64?
     var kernels: String?

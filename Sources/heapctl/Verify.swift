@@ -176,8 +176,8 @@ private final class VerifyRun {
     let reason: String
     if entry.role == .protected {
       reason = "the processor cannot look into protected memory"
-    } else if entry.node?.isUsable != true {
-      reason = "this user may not open \(entry.path.string)"
+    } else if !entry.isUsable, let refusal = HeapCatalog().refusal(of: entry.name) {
+      reason = "\(entry.path.string) \(refusal.seen)"
     } else {
       return
     }
@@ -253,7 +253,7 @@ extension Duration {
 
 extension Report.Heap {
   fileprivate init(_ entry: HeapEntry) {
-    self.init(name: entry.name, kind: "dma-buf heap", usable: entry.node?.isUsable ?? false)
+    self.init(name: entry.name, kind: "dma-buf heap", usable: entry.isUsable)
     role = entry.role.rawValue
     path = entry.path.string
     duplicateOf = entry.duplicateOf

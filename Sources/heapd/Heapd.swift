@@ -83,8 +83,10 @@ enum Heapd {
     }
     // A list that cannot be read is not an empty one.
     let nodes = HeapCatalog.directory
-    do throws(Errno) { _ = try SmallFile.entries(of: nodes) } catch .noSuchFileOrDirectory {
-      // The kernel has none.
+    do throws(Errno) { _ = try SmallFile.entries(of: nodes) } catch
+      where error == .noSuchFileOrDirectory || error == .permissionDenied
+    {
+      // The kernel has none, or it is told below.
     } catch {
       throw HeapError(
         error, "list the kernel's heaps", at: nodes,
@@ -93,12 +95,7 @@ enum Heapd {
     let heap = NamedHeap()
     // Clients would get other memory than this machine has, for as long as the server runs. At boot
     // the nodes are open only once udev has come to them.
-    guard !heap.isBuiltIn || HeapCatalog().heaps().isEmpty else {
-      throw HeapError(
-        .accessDenied, "serve the kernel's heaps",
-        cause: "this user may not open them; without them it would be \(heap.reason)",
-        fix: "join their group (udev/00-linux-heaps.rules), or ask for --heap memfd")
-    }
+    if let refusal = heap.refusal("serve the kernel's heaps, or --heap memfd") { throw refusal }
     return heap
   }
 

@@ -16,17 +16,29 @@ import Testing
         ("name", entry.name), ("kind", "dma-heap"), ("path", "/dev/dma_heap/\(entry.name)"),
         ("roles", [entry.role.rawValue]), ("duplicateOf", entry.duplicateOf),
         ("mode", entry.node?.octalMode), ("owner", entry.node?.owner),
-        ("group", entry.node?.group), ("usable", entry.node?.isUsable ?? false),
+        ("group", entry.node?.group), ("usable", unusable(entry.name) == nil),
+        ("unusable", unusable(entry.name)),
         ("capacityBytes", entry.capacity), ("freeBytes", entry.free), ("kernels", entry.kernels))
     }
     let builtIn = [
-      ("udmabuf", "system", UDMABufHeap.isUsable), ("memfd", "system", true),
-      ("opaque", "other", true),
+      ("udmabuf", "system"), ("memfd", "system"), ("opaque", "other"),
     ]
     return nodes
-      + builtIn.map { name, role, usable in
-        fields(("name", name), ("kind", name), ("roles", [role]), ("usable", usable))
+      + builtIn.map { name, role in
+        fields(
+          ("name", name), ("kind", name), ("roles", [role]), ("usable", unusable(name) == nil),
+          ("unusable", unusable(name)))
       }
+  }
+
+  /// As an allocation would be refused.
+  private static func unusable(_ heap: String) -> String? {
+    do throws(HeapError) {
+      try NamedHeap([heap]).check("use")
+      return nil
+    } catch {
+      return error.cause + (error.fix.map { ". To fix it: \($0)" } ?? "")
+    }
   }
 
   @Test func `JSON has every heap, with all that the catalogue knows`() throws {
@@ -59,9 +71,13 @@ import Testing
       "NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH",
     ]
     #expect(table == [heads] + rows)
+    let reasons = Self.rows().compactMap { row in
+      row["unusable"].map { "\(row["name"] ?? ""): \($0)\n" }
+    }
     #expect(
       run.error
-        == (HeapCatalog().heaps().isEmpty
+        == reasons.joined()
+        + (HeapCatalog().heaps().isEmpty
           ? "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a "
             + "contiguous one too)\n" : ""))
     #expect(run.status == 0)

@@ -22,7 +22,7 @@ enum ContiguousExamination {
     // Reported already: the kernel has it, and its node is missing.
     let catalog = HeapCatalog(root: machine.files.root)
     let isMissing = machine.heaps.contains {
-      $0.entry == nil && catalog.role(of: $0.name) == .contiguous
+      $0.entry == nil && catalog.role(named: $0.name) == .contiguous
     }
     guard !isMissing else { return nil }
     // A carveout of a vendor's is no region of the kernel's.

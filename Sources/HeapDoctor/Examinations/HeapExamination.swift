@@ -5,7 +5,7 @@ internal import SystemPackage
 enum HeapExamination {
   static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
     let legacy = legacy(machine).map { [$0] } ?? []
-    guard !machine.heaps.isEmpty else { return legacy }
+    guard !machine.heaps.isEmpty else { return closed(machine) + legacy }
     var refusals: [(heap: HeapNode, cause: Finding)] = []
     var served: [String] = []
     var findings: [Finding] = []
@@ -29,35 +29,61 @@ enum HeapExamination {
             ? "each was opened, and gave a page where it is not protected" : "each was opened"),
         at: 0)
     }
-    return findings + (openToAll(machine).map { [$0] } ?? []) + names(machine) + legacy
+    return findings + openToAll(machine) + names(machine) + legacy
+  }
+
+  private static func closed(_ machine: Machine) -> [Finding] {
+    machine.closedDirectory.map {
+      [
+        Finding(
+          ServiceExamination.isUsable(machine) ? .warning : .broken, .heaps,
+          "heap.\($0.cause.rawValue)",
+          seen: "\(HeapNode.directory) \($0.seen)", why: $0.why, fix: $0.fix)
+      ]
+    } ?? []
   }
 
   /// Openable, and yet nothing comes of it. A full contiguous region is examined as such.
   private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
     guard let error = trial.failure(of: heap), error != .noMemory else { return nil }
+    let refusal = machine.surroundings.refusal(
+      of: "DMA_HEAP_IOCTL_ALLOC", error,
+      isRegistered: machine.files.exists("/sys/class/dma_heap/\(heap.name)"))
     return Finding(
       .broken, .heaps, "heap.allocation-refused",
-      seen: "\(heap.path) opens, and gives no page: \(error)",
-      why:
-        "the node is of another device, or a seccomp filter or security module forbids the request",
-      fix: heap.registered.map {
-        "sudo rm \(heap.path) && sudo mknod -m 600 \(heap.path) c \($0.replacing(":", with: " "))"
-      }
+      seen: "\(heap.path) "
+        + (refusal.map { "\($0.seen): \(error)" } ?? "opens, and gives no page: \(error)"),
+      why: refusal?.why ?? "the node is of another device, or its driver has failed",
+      fix: refusal?.fix
         ?? "stat -c '%t:%T' \(heap.path); grep dma_heap /proc/devices  # its major number, in hex and decimal"
     )
   }
 
-  private static func openToAll(_ machine: Machine) -> Finding? {
+  /// What others may do to the nodes, and with them.
+  private static func openToAll(_ machine: Machine) -> [Finding] {
+    var findings: [Finding] = []
+    if let folder = NodeStatus(machine.files.path(HeapNode.directory)),
+      folder.mode & 0o002 != 0 || folder.mode & 0o020 != 0 && folder.groupID != 0
+    {
+      findings.append(
+        Finding(
+          .warning, .heaps, "heap.directory-writable",
+          seen: "\(HeapNode.directory) is \(folder), so that others than root may write to it",
+          why: "anybody who may can put another node, or a link, in a heap's place",
+          fix: "sudo chmod go-w \(HeapNode.directory)"))
+    }
     let open = machine.heaps.filter {
       $0.status?.device != nil && ($0.status?.mode ?? 0) & 0o004 != 0
     }
-    guard !open.isEmpty else { return nil }
+    guard !open.isEmpty else { return findings }
     let paths = open.map(\.path).joined(separator: " ")
-    return Finding(
-      .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
-      why:
-        "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
-      fix: "sudo chmod o-rwx \(paths)")
+    findings.append(
+      Finding(
+        .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
+        why:
+          "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
+        fix: "sudo chmod o-rwx \(paths)"))
+    return findings
   }
 
   private static func names(_ machine: Machine) -> [Finding] {

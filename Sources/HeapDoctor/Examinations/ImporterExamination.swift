@@ -77,7 +77,7 @@ enum ImporterExamination {
         .warning, .importers, "import.closed",
         seen: "\(machine.identity.name) may not open \(paths.joined(separator: ", ")): \(node)",
         why: "this user's buffers cannot be given to the device",
-        fix: Fix.access(to: paths, node, machine))
+        fix: machine.surroundings.giveAccess(to: paths, node))
     }
   }
 
@@ -99,7 +99,7 @@ enum ImporterExamination {
           seen: "\(machine.identity.name) may not open \(names): open(2) answers EPERM",
           why:
             "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-          fix: Fix.allowDevice(kind, paths, machine))
+          fix: machine.surroundings.allowDevice(kind, paths))
         : Finding(
           .warning, .importers, "import.open-failed", seen: "\(names) cannot be opened: \(error)",
           why: "no buffer can be given to the device",

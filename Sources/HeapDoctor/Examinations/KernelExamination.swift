@@ -25,7 +25,9 @@ enum KernelExamination {
           + " (\(configuration.path))",
         why: "each kind of memory is an option of its own")
     ]
-    if !machine.heaps.contains(where: { $0.entry?.role == .system || $0.name == "system" }) {
+    if machine.closedDirectory == nil,
+      !machine.heaps.contains(where: { $0.entry?.role == .system || $0.name == "system" })
+    {
       findings.append(withoutSystemHeap(configuration))
     }
     return findings
@@ -50,7 +52,7 @@ enum KernelExamination {
 
   /// Why the kernel has no heap at all, nil where it has one.
   private static func absence(_ machine: Machine) -> Finding? {
-    guard machine.heaps.isEmpty else { return nil }
+    guard machine.heaps.isEmpty, machine.closedDirectory == nil else { return nil }
     let release = machine.release.text
     let serves =
       "no dma-buf can be had from a heap; meanwhile "

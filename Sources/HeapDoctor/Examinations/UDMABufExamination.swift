@@ -2,20 +2,23 @@ internal import LinuxHeaps
 
 /// /dev/udmabuf, which makes dma-bufs of ordinary pages where no heap may be used.
 enum UDMABufExamination {
-  static let path = "/dev/udmabuf"
+  static let path = UDMABufHeap.path
 
   private static let why = "dma-bufs of memfd pages, which need no heap, cannot be made"
 
   static func finding(_ machine: Machine) -> Finding {
-    guard let node = NodeStatus(machine.files.path(path)) else { return absence(machine) }
-    if let error = machine.files.openingError(path) {
+    if let refusal = UDMABufHeap.refusal(in: machine.surroundings) {
+      // systemd's own rule gives it to this group.
+      let access = NodeStatus(machine.files.path(path)).map {
+        machine.surroundings.giveAccess(to: [path], $0, group: "kvm")
+      }
       return Finding(
-        .note, .udmabuf, "udmabuf.closed",
-        seen: "\(path) is \(node), and \(machine.identity.name) may not open it (\(error))",
-        why: why,
-        // systemd's own rule gives it to this group.
-        fix: Fix.access(to: [path], node, machine, group: "kvm"))
+        .note, .udmabuf,
+        refusal.cause == .nodeMissing ? "udmabuf.node-missing" : "udmabuf.closed",
+        seen: "\(path) \(refusal.seen)", why: "\(refusal.why); \(why)",
+        fix: refusal.cause == .wrongMode ? access : refusal.fix)
     }
+    guard machine.files.exists(path) else { return absence(machine) }
     return Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
   }
 
@@ -45,7 +48,7 @@ enum UDMABufExamination {
           ? "sudo mknod -m 600 \(path) c 10 $(awk '$2 == \"udmabuf\" {print $1}' /proc/misc)"
             + (machine.rules.isApplied
               ? " && sudo udevadm trigger --action=add --settle --sysname-match=udmabuf" : "")
-          : "docker run --device \(path) …")
+          : machine.surroundings.allowDevice("misc", [path]))
     case .module, nil:
       return Finding(
         .note, .udmabuf, "udmabuf.not-loaded", seen: "\(path) is not there", why: why,

@@ -82,6 +82,11 @@ public struct DMABufHeap: LocalHeap {
         fix: role == .contiguous
           ? "close buffers, or make the region larger: heapctl doctor tells how" : "close buffers")
     } catch {
+      if let refusal = Surroundings().refusal(
+        of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: catalog.registered[heap.name] != nil)
+      {
+        throw HeapError(refusal, request.operation, at: heap.path, error)
+      }
       throw HeapError(error, request.operation, at: heap.path)
     }
   }
@@ -90,8 +95,14 @@ public struct DMABufHeap: LocalHeap {
     _ heap: HeapCandidate, _ operation: @autoclosure () -> String
   ) throws(HeapError) -> HeapDevice {
     do throws(Errno) { return try heap.open() } catch  where heap.isPlainName {
-      throw HeapError(
-        opening: heap.path, operation(), error, absent: "no such heap", fix: advice)
+      if let refusal = catalog.refusal(of: heap.name) {
+        throw HeapError(
+          refusal, operation(), at: heap.path, refusal.cause == .wrongDevice ? nil : error)
+      }
+      guard error == .noSuchFileOrDirectory else {
+        throw HeapError(error, operation(), at: heap.path)
+      }
+      throw HeapError(error, operation(), at: heap.path, cause: "no such heap", fix: advice)
     } catch {
       throw HeapError(
         .noSuchFileOrDirectory, operation(), at: heap.path,
@@ -101,7 +112,8 @@ public struct DMABufHeap: LocalHeap {
 
   /// - Throws: Why this process may not open a heap of this name.
   package func check(_ heap: String, _ operation: String) throws(HeapError) {
-    _ = try open(HeapCandidate(heap, .other, in: catalog), operation)
+    _ = try open(
+      HeapCandidate(heap, catalog.heaps().first { $0.name == heap }, in: catalog), operation)
   }
 
   /// For who named a heap that there is not.
@@ -116,7 +128,21 @@ public struct DMABufHeap: LocalHeap {
     if chosen?.isEmpty == true {
       return HeapError(.notFound, request.operation, cause: "no heap was named")
     }
-    let names = catalog.heaps().map(\.name)
+    let entries = catalog.heaps()
+    let operation = "\(request.operation) of \(role.rawValue) memory"
+    if chosen == nil {
+      if let closed = catalog.absence(), closed.cause == .directoryClosed {
+        return HeapError(closed, operation, at: catalog.directory, of: "directory")
+      }
+      // One of that kind whose node is not there, or is another device's.
+      let lost = catalog.missing() + entries.filter { $0.disguise != nil }.map(\.name)
+      if let name = lost.first(where: { catalog.role(named: $0) == role }),
+        let refusal = catalog.refusal(of: name)
+      {
+        return HeapError(refusal, operation, at: catalog.path(name))
+      }
+    }
+    let names = entries.map(\.name)
     let cause =
       if let chosen {
         "none of the heaps given is: \(chosen.joined(separator: " "))"
@@ -134,7 +160,7 @@ public struct DMABufHeap: LocalHeap {
       case .other: nil
       }
     return HeapError(
-      .notSupported, "\(request.operation) of \(role.rawValue) memory",
+      .notSupported, operation,
       cause: "no \(role.rawValue) heap: \(cause)", fix: fix)
   }
 }

@@ -43,6 +43,9 @@ public struct UDMABufHeap: LocalHeap {
       return BufferMemory(
         parent: parent, heapName: Self.name, grant: grant)
     } catch {
+      if let refusal = Surroundings().refusal(of: "UDMABUF_CREATE", error) {
+        throw HeapError(refusal, request.operation, at: Self.path, error)
+      }
       throw HeapError(error, request.operation, at: Self.path)
     }
   }
@@ -87,7 +90,15 @@ public struct UDMABufHeap: LocalHeap {
 
   // MARK: The device (linux/udmabuf.h)
 
-  private static let path = "/dev/udmabuf"
+  package static let path = "/dev/udmabuf"
+
+  /// Why the device cannot be opened; nil where it can, and where the kernel has none.
+  package static func refusal(in surroundings: Surroundings? = nil) -> AccessRefusal? {
+    let files = surroundings?.files ?? MachineFiles()
+    if files.openingError(path) == nil { return nil }
+    return (surroundings ?? Surroundings(files)).refusal(
+      opening: path, registered: files.line("/sys/class/misc/udmabuf/dev"), kind: "misc")
+  }
 
   /// The most bytes that the driver puts into one dma-buf, nil where it does not tell: 64 MiB by
   /// default on 6.12, on 7.3 as good as none.
@@ -97,8 +108,9 @@ public struct UDMABufHeap: LocalHeap {
 
   private static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
+      if let refusal = refusal() { throw HeapError(refusal, operation(), at: path, error) }
       throw HeapError(
-        opening: path, operation(), error, absent: "this kernel has no udmabuf device",
+        error, operation(), at: path, cause: "this kernel has no udmabuf device",
         fix: "load the module: modprobe udmabuf")
     }
   }

@@ -23,6 +23,15 @@ public struct NodeStatus: Hashable, Sendable {
     device = status.st_mode & S_IFMT == S_IFCHR ? UInt64(status.st_rdev) : nil
   }
 
+  /// `MAJOR:MINOR`, as sysfs spells it: gnu_dev_major(3) and gnu_dev_minor(3), which are macros.
+  package var deviceNumber: String? {
+    device.map { device in
+      let major = (device >> 8) & 0xfff | (device >> 32) & ~0xfff
+      let minor = device & 0xff | (device >> 12) & ~0xff
+      return "\(major):\(minor)"
+    }
+  }
+
   /// A user's name, or its number where it has none.
   public var owner: String { UserDatabase.name(ofUser: userID) }
 
@@ -42,28 +51,5 @@ extension NodeStatus: CustomStringConvertible {
   /// As ls(1) would be read out: `root:video 0660`.
   public var description: String {
     "\(owner):\(group) \(octalMode)"
-  }
-
-  /// What lets a user open it who now may not.
-  var fix: String {
-    mode & 0o040 != 0 && group != "root"
-      ? "join the group: sudo usermod -aG \(group) $USER, then log in again"
-      : "give the heaps a group: install the udev rule of this package, or run as root"
-  }
-}
-
-extension HeapError {
-  /// Why a device node could not be opened, with who may.
-  init(
-    opening path: String, _ operation: String, _ error: Errno, absent: String, fix: String?
-  ) {
-    switch (error, NodeStatus(path)) {
-    case (.permissionDenied, let node?):
-      self.init(error, operation, at: path, cause: "the node is \(node)", fix: node.fix)
-    case (.noSuchFileOrDirectory, _):
-      self.init(error, operation, at: path, cause: absent, fix: fix)
-    default:
-      self.init(error, operation, at: path)
-    }
   }
 }

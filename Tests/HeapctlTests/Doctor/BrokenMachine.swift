@@ -122,6 +122,19 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.mode("/dev/dma_heap", 0o700)
       withoutService($0)
     },
+    .init("a link that is another heap", broken: ["heap.wrong-device"]) {
+      try $0.link("/dev/dma_heap/reserved", to: "system")
+    },
+    .init("a second node that is another heap", broken: ["heap.wrong-device"]) {
+      try $0.node("/dev/dma_heap/linux,cma", minor: 3, mode: 0o660, group: MachineTree.video)
+    },
+    .init("ids that are not mapped", broken: ["heap.user-namespace"], asNobody: true) {
+      try unmapped($0)
+      withoutService($0)
+    },
+    .init("a directory that others may write to", warnings: ["heap.directory-writable"]) {
+      $0.mode("/dev/dma_heap", 0o777)
+    },
     .init("open to all", warnings: ["heap.open-to-all"]) {
       $0.remove("/etc/udev")
       $0.mode("/dev/dma_heap/system", 0o666)
@@ -245,5 +258,14 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
     try tree.node("/dev/dma_heap/default_cma_region", minor: 5, mode: 0o600)
   }
 
-  private static func withoutService(_ tree: MachineTree) { tree.remove("/run/heapd") }
+  /// As for a process of a user namespace that maps its own user alone; the overflow ids are others here, since the process is nobody.
+  static func unmapped(_ tree: MachineTree) throws {
+    for map in ["uid_map", "gid_map"] { try tree.file("/proc/self/\(map)", "0 1000 1\n") }
+    for id in ["overflowuid", "overflowgid"] { try tree.file("/proc/sys/kernel/\(id)", "65533\n") }
+    for (name, minor) in [("system", 3), ("default_cma_region", 5)] as [(String, UInt)] {
+      try tree.node("/dev/dma_heap/\(name)", minor: minor, mode: 0o660, group: 65533)
+    }
+  }
+
+  static func withoutService(_ tree: MachineTree) { tree.remove("/run/heapd") }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxHeaps
+import TestSupport
 import Testing
 
 /// Machines that are really broken, each in a mount namespace of its own, so that only heapctl sees it.
@@ -45,6 +46,39 @@ struct DoctorGuestTests {
     try expect(
       ["heap.wrong-device"],
       Self.freshNodes + "all; rm /dev/dma_heap/system; mknod -m 600 /dev/dma_heap/system c 1 3")
+  }
+
+  @Test func `a link to another heap`() throws {
+    try expect(
+      ["heap.wrong-device"], Self.freshNodes + "all; ln -s system '/dev/dma_heap/linux,cma'"
+    )
+  }
+
+  /// Filters on x86-64, where ioctl is call 16: `SECCOMP_RET_ERRNO` with EPERM and ENOTTY, and `SECCOMP_RET_KILL_PROCESS`.
+  @Test(arguments: ["0x00050001", "0x00050019", "0x80000000"])
+  func `a seccomp filter that refuses the allocation, or ends who makes it`(_ answer: String) throws
+  {
+    let filter = """
+      import ctypes, os, struct, sys
+      lines = [(0x20, 0, 0, 0), (0x15, 0, 3, 16), (0x20, 0, 0, 24), (0x15, 0, 1, 0xC0184800),
+               (0x06, 0, 0, \(answer)), (0x06, 0, 0, 0x7FFF0000)]
+      program = b"".join(struct.pack("HBBI", *line) for line in lines)
+      class Program(ctypes.Structure):
+          _fields_ = [("count", ctypes.c_ushort), ("lines", ctypes.c_char_p)]
+      libc = ctypes.CDLL(None)
+      whole = Program(len(lines), program)
+      assert libc.prctl(38, 1, 0, 0, 0) == 0
+      assert libc.prctl(22, 2, ctypes.byref(whole), 0, 0) == 0
+      os.execv(sys.argv[1], sys.argv[1:])
+      """
+    let prefix = ["/usr/bin/python3", "-c", filter]
+    let run = try DoctorRun(through: prefix)
+    let found = try #require(run.finding("heap.allocation-refused"))
+    #expect(found.why.contains("seccomp filter"))
+    #expect(found.fix?.contains("mknod") == false)
+    let refused = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
+    #expect(refused.status == 77)
+    #expect(refused.error.contains("DMA_HEAP_IOCTL_ALLOC is refused: a seccomp filter"))
   }
 
   @Test func `a node with no driver`() throws {
@@ -96,7 +130,11 @@ struct DoctorGuestTests {
       + "all; chgrp video /dev/dma_heap/*; chmod 660 /dev/dma_heap/*"
     let run = try expect(["heap.not-in-group"], given, as: Prefix.nobody)
     #expect(
-      run.finding("heap.not-in-group")?.fix == "sudo usermod -aG video nobody  # then log in again")
+      run.finding("heap.not-in-group")?.fix
+        == (run.report.container == nil
+          ? "sudo usermod -aG video nobody  # then log in again"
+          : "docker run --group-add \(unsafe getgrnam("video")!.pointee.gr_gid) …  # the group's number; podman: the same")
+    )
     try expect([], given, as: Prefix.nobody(in: Self.video))
   }
 
@@ -115,9 +153,11 @@ struct DoctorGuestTests {
         make system
         make reserved
         IFS=: read -r major minor < /sys/class/dma_heap/system/dev
+        own=$(cat /sys/class/dma_heap/reserved/dev)
         mount -t tmpfs tmpfs /sys/class/dma_heap
-        mkdir /sys/class/dma_heap/system
+        mkdir /sys/class/dma_heap/system /sys/class/dma_heap/reserved
         echo "$major:$minor" > /sys/class/dma_heap/system/dev
+        echo "$own" > /sys/class/dma_heap/reserved/dev
         """)
     #expect(run.ids("warning").contains("heap.legacy-name"))
   }

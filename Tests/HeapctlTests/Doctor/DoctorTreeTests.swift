@@ -62,6 +62,57 @@ struct DoctorTreeTests {
     #expect(run.status == 1)
   }
 
+  @Test(
+    arguments: [
+      // A group that no database has a name for, on a machine and in a container.
+      (
+        ["/etc/hostname"], "heap.not-in-group",
+        "sudo groupadd -g 3999 heap3999 && sudo usermod -aG heap3999 nobody  # then log in again"
+      ),
+      (
+        ["/.dockerenv"], "heap.not-in-group",
+        "docker run --group-add 3999 …  # the group's number; podman: the same"
+      ),
+    ])
+  func `a group that is only a number is joined by what works there`(
+    _ files: [String], _ id: String, _ fix: String
+  ) throws {
+    let tree = try MachineTree()
+    for file in files { try tree.file(file, "") }
+    tree.remove("/etc/udev")
+    for (name, minor) in [("system", 3), ("default_cma_region", 5)] as [(String, UInt)] {
+      try tree.node("/dev/dma_heap/\(name)", minor: minor, mode: 0o660, group: 3999)
+    }
+    BrokenMachine.withoutService(tree)
+    #expect(try tree.run(asNobody: true).finding(id)?.fix == fix)
+  }
+
+  @Test func `who is refused for a user namespace is sent out of it`() throws {
+    let tree = try MachineTree()
+    try BrokenMachine.unmapped(tree)
+    BrokenMachine.withoutService(tree)
+    let found = try #require(try tree.run(asNobody: true).finding("heap.user-namespace"))
+    #expect(found.seen.hasSuffix("its group is not mapped in this user namespace"))
+    #expect(found.fix?.hasPrefix("podman run --group-add keep-groups") == true)
+  }
+
+  @Test func `a private dev has no node made in it`() throws {
+    let tree = try MachineTree()
+    tree.remove("/dev/dma_heap")
+    try tree.file("/proc/self/mountinfo", "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n")
+    let found = try #require(try tree.run().finding("heap.node-missing"))
+    #expect(found.fix?.hasPrefix("docker run --device /dev/dma_heap …") == true)
+  }
+
+  @Test func `a new node keeps the group and mode of the wrong one`() throws {
+    let tree = try MachineTree()
+    try tree.node("/dev/dma_heap/system", minor: 7, mode: 0o640, group: 3999)
+    let fix = try #require(try tree.run().finding("heap.wrong-device")?.fix)
+    #expect(
+      fix.contains(
+        "mknod -m 0640 /dev/dma_heap/system c 1 3 && sudo chgrp 3999 /dev/dma_heap/system"))
+  }
+
   @Test func `a kernel's compressed options are read`() throws {
     let tree = try MachineTree()
     let gzip = Process()

@@ -66,20 +66,4 @@ import Testing
     #expect(node.owner == "3999999")
     #expect(node.group == "3999998")
   }
-
-  @Test(
-    .enabled(if: geteuid() == 0, "needs root to give a file away"),
-    arguments: [
-      // Only a group other than root's that may read is worth joining.
-      (44, 0o660, true), (44, 0o600, false), (0, 0o660, false),
-    ] as [(gid_t, mode_t, Bool)])
-  func `the fix names the group that helps`(_ group: gid_t, _ mode: mode_t, _ joins: Bool) throws {
-    let directory = try TemporaryDirectory()
-    try directory.file("node")
-    let path = "\(directory.path)/node"
-    _ = try call { unsafe chown(path, 0, group) }
-    _ = try call { unsafe chmod(path, mode) }
-    let node = try #require(NodeStatus(path))
-    #expect(node.fix.contains("usermod -aG \(node.group) $USER") == joins)
-  }
 }

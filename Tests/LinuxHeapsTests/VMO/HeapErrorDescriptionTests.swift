@@ -31,25 +31,16 @@ import Testing
     #expect(error.returnedVMO == nil)
   }
 
-  @Test func `a missing node is told with what helps`() {
-    let error = HeapError(
-      opening: "/nonexistent/node", "allocate 4 KiB", .noSuchFileOrDirectory,
-      absent: "no such heap", fix: "use one of: system")
-    #expect(error.code == .notFound)
+  @Test func `a refusal is told with its cause and fix`() {
+    let refusal = AccessRefusal(
+      .notInGroup, "is root:video 0660, and nobody is not in the group video",
+      why: "the group has that right", fix: "join it")
+    let error = HeapError(refusal, "allocate 4 KiB", at: "/dev/node", .permissionDenied)
     #expect(
       error.description == """
-        allocate 4 KiB (/nonexistent/node): no such heap [No such file or directory, errno 2]; \
-        NOT_FOUND. To fix it: use one of: system
+        allocate 4 KiB (/dev/node): the node is root:video 0660, and nobody is not in the group video: \
+        the group has that right [Permission denied, errno 13]; ACCESS_DENIED. To fix it: join it
         """)
-  }
-
-  @Test func `a forbidden node is told with who may open it`() throws {
-    let node = try #require(NodeStatus("/dev/null"))
-    let error = HeapError(
-      opening: "/dev/null", "allocate 4 KiB", .permissionDenied, absent: "no such heap", fix: nil)
-    #expect(error.code == .accessDenied)
-    #expect(error.cause == "the node is \(node)")
-    #expect(error.fix == node.fix)
   }
 
   @Test func `what an attempt meets has its operation and path`() {

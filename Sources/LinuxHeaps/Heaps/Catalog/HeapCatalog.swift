@@ -8,49 +8,60 @@ public struct HeapCatalog: Sendable {
   /// Where the kernel, or a test, puts the nodes.
   let directory: String
   let regionDirectory: String
+  /// Where the kernel tells which heaps it has, and by which device numbers (drivers/dma-buf/dma-heap.c).
+  private let registry: String
   private let memoryFile: String
+  let files: MachineFiles
 
   /// The kernel's own.
   package static let directory = "/dev/dma_heap"
 
   /// The machine's own.
-  public init() { self.init(directory: Self.directory, regionDirectory: "/sys/kernel/mm/cma") }
+  public init() { self.init(root: "") }
 
   /// The seam for tests: directories of any content.
   init(
-    directory: String, regionDirectory: String, memoryFile: String = MachineMemory.file
+    directory: String, regionDirectory: String, registry: String = "",
+    memoryFile: String = MachineMemory.file, root: String = ""
   ) {
     self.directory = directory
-    self.regionDirectory = regionDirectory
-    self.memoryFile = memoryFile
+    self.regionDirectory = root + regionDirectory
+    self.registry = root + registry
+    self.memoryFile = root + memoryFile
+    files = MachineFiles(root: root)
   }
 
   /// Those of a machine whose root directory is `root`; its nodes are only looked at.
   package init(root: String) {
     self.init(
-      directory: "\(root)/dev/dma_heap", regionDirectory: "\(root)/sys/kernel/mm/cma",
-      memoryFile: root + MachineMemory.file)
+      directory: Self.directory, regionDirectory: "/sys/kernel/mm/cma",
+      registry: "/sys/class/dma_heap", root: root)
   }
 
   /// The heaps, those of known names first. Empty where the kernel has none.
   public func heaps() -> [HeapEntry] {
     let names = self.names
     let regions = self.regions
+    let registered = self.registered
     var devices: [UInt64: String] = [:]
     return names.map { name in
-      let node = NodeStatus("\(directory)/\(name)")
-      var original = defaultRegionName(besides: name, among: names, regions: regions)
+      let node = NodeStatus(files.path(path(name)))
+      let actual = actualName(of: name, node, registered) ?? name
+      var original = defaultRegionName(besides: actual, among: names, regions: regions)
+      if actual != name, names.contains(actual) { original = original ?? actual }
       if let device = node?.device {
         // A symbolic link, or a second node of one device.
         original = original ?? devices[device]
         devices[device] = devices[device] ?? name
       }
-      let role = role(of: name, regions: regions)
-      let region = role == .contiguous ? region(of: name, among: names, regions: regions) : nil
+      let role = role(named: actual, regions: regions)
+      let region = role == .contiguous ? region(of: actual, among: names, regions: regions) : nil
       return HeapEntry(
-        name: name, path: FilePath(path(name)), role: role, duplicateOf: original,
+        name: name, path: FilePath(path(name)), role: role,
+        duplicateOf: original == name ? nil : original,
         kernels: KnownHeapName.named(name)?.kernels, node: node, region: region?.name,
-        capacity: region?.total, free: region?.available)
+        capacity: region?.total, free: region?.available,
+        disguise: disguise(of: name, node, as: actual, role, registered, regions))
     }
   }
 
@@ -58,13 +69,18 @@ public struct HeapCatalog: Sendable {
 
   /// The names of the nodes of a role, the preferred first, each memory once.
   func names(of role: HeapRole) -> [String] {
-    heaps().filter { $0.role == role && $0.duplicateOf == nil }.map(\.name)
+    heaps().filter { $0.role == role && $0.duplicateOf == nil && $0.disguise == nil }.map(\.name)
+  }
+
+  /// That of the device behind the node, where there is one.
+  func role(of name: String) -> HeapRole {
+    heaps().first { $0.name == name }?.role ?? role(named: name)
   }
 
   /// By the table, else by the region of exactly the same name, else unknown.
   ///
   /// - Parameter regions: Nil to look them up only where the table does not know.
-  package func role(of name: String, regions: Set<String>? = nil) -> HeapRole {
+  package func role(named name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
     return (regions ?? self.regions).contains(name) ? .contiguous : .other
   }
@@ -79,10 +95,53 @@ public struct HeapCatalog: Sendable {
     try .open(CMARegion.availablePages(region.name, in: regionDirectory), O_RDONLY)
   }
 
+  // MARK: Devices
+
+  /// `MAJOR:MINOR` of each heap that the kernel has; empty where sysfs does not tell.
+  package var registered: [String: String] {
+    let names = (try? SmallFile.entries(of: registry)) ?? []
+    return Dictionary(
+      uniqueKeysWithValues: names.compactMap { name in
+        (try? SmallFile.read("\(registry)/\(name)/dev")).map { (name, $0.filter { $0 != "\n" }) }
+      })
+  }
+
+  /// The kernel's name of the heap behind a node; nil where nothing tells it.
+  private func actualName(
+    of name: String, _ node: NodeStatus?, _ registered: [String: String]
+  ) -> String? {
+    guard let number = node?.deviceNumber else { return nil }
+    if let heap = registered.first(where: { $0.value == number }) { return heap.key }
+    // Without sysfs a link still tells.
+    return (try? SmallFile.link(files.path(path(name)))).flatMap { target in
+      let file =
+        target.hasPrefix(directory + "/") ? target.dropFirst(directory.count + 1) : target[...]
+      return file.contains("/") || !registered.isEmpty ? nil : String(file)
+    }
+  }
+
+  /// What a node is in place of the heap that its name promises; nil where it is that heap, as far as anything tells.
+  private func disguise(
+    of name: String, _ node: NodeStatus?, as actual: String, _ role: HeapRole,
+    _ registered: [String: String], _ regions: Set<String>
+  ) -> String? {
+    guard let number = node?.deviceNumber else { return nil }
+    if let own = registered[name], own != number {
+      return
+        "is device \(number)\(actual == name ? "" : ", the heap \(actual)"), and the kernel's heap is \(own)"
+    }
+    let promised = self.role(named: name, regions: regions)
+    if actual != name, promised != .other, role != .other, promised != role {
+      return "is the heap \(actual), whose memory is \(role.rawValue) and not \(promised.rawValue)"
+    }
+    return registered.isEmpty || registered.values.contains(number)
+      ? nil : "is device \(number), which is none of the kernel's heaps"
+  }
+
   // MARK: Names and regions
 
-  private var names: [String] {
-    ((try? SmallFile.entries(of: directory)) ?? []).sorted { left, right in
+  var names: [String] {
+    ((try? SmallFile.entries(of: files.path(directory))) ?? []).sorted { left, right in
       let (a, b) = (KnownHeapName.preference(left), KnownHeapName.preference(right))
       return a == b ? left < right : a < b
     }
@@ -139,6 +198,12 @@ public struct HeapEntry: Sendable {
   public let capacity: UInt64?
   /// Bytes of its region that no driver holds; they need not lie together. Known from Linux 7.0 on.
   public let free: UInt64?
+
+  /// What its node is in place of the heap that the name promises: `is device 1:3, …`.
+  package let disguise: String?
+
+  /// Whether this process may open it, and it is the heap of its name.
+  package var isUsable: Bool { node?.isUsable == true && disguise == nil }
 
   /// Whether the name is one that kernels give their default contiguous region.
   package var isDefaultRegion: Bool { KnownHeapName.named(name)?.isDefaultRegion == true }

@@ -5,10 +5,21 @@ package import SystemPackage
 /// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).
 package struct HeapDevice: Sendable {
   private let file: SharedFD
+  /// A seccomp filter ends who allocates.
+  private let isDeadly: Bool
+  /// Once for the process: a filter is of calls, not of files.
+  private static let trial = Guarded<Bool?>(nil)
 
   /// Opens for reading, which is all that the kernel asks of an allocator.
   package init(_ path: String) throws(Errno) {
     file = SharedFD(try .open(path, O_RDONLY))
+    let heap = file.fd.rawValue
+    isDeadly = Self.trial.withLock { known in
+      let found =
+        known ?? (Surroundings.hasSyscallFilter() && CLinuxHeaps_dma_heap_alloc_kills(heap))
+      known = found
+      return found
+    }
   }
 
   /// A new dma-buf of `size` zeroed bytes; the kernel rounds up to whole pages.
@@ -16,6 +27,8 @@ package struct HeapDevice: Sendable {
   /// The request is made as it is. The system heap refuses none for being too large: it takes pages
   /// until the out-of-memory killer runs, so ``Admission`` comes first.
   package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
+    // As a filter that refuses would answer.
+    if isDeadly { throw .noFunction }
     var data = dma_heap_allocation_data(
       len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
     let heap = file.fd.rawValue
@@ -29,14 +42,17 @@ final class HeapCandidate: Sendable {
   let name: String
   let path: String
   private let role: HeapRole
+  private let isDisguised: Bool
   private let catalog: HeapCatalog
   private let device = Guarded<HeapDevice?>(nil)
   private let region = Guarded<Region>(.unknown)
 
-  init(_ name: String, _ role: HeapRole, in catalog: HeapCatalog) {
+  /// - Parameter entry: What the catalogue has under this name.
+  init(_ name: String, _ entry: HeapEntry?, in catalog: HeapCatalog) {
     self.name = name
     path = catalog.path(name)
-    self.role = role
+    role = entry?.role ?? catalog.role(named: name)
+    isDisguised = entry?.disguise != nil
     self.catalog = catalog
   }
 
@@ -48,7 +64,7 @@ final class HeapCandidate: Sendable {
   func open() throws(Errno) -> HeapDevice {
     try device.withLock { device throws(Errno) in
       if let device { return device }
-      guard isPlainName else { throw .noSuchFileOrDirectory }
+      guard isPlainName, !isDisguised else { throw .noSuchFileOrDirectory }
       let opened = try HeapDevice(path)
       device = opened
       return opened

@@ -39,16 +39,22 @@ final class HeapDevices: Sendable {
         snapshot = Snapshot(of: catalog.directory)
       }
       if let known = snapshot![role] { return known }
-      let found = names(role).map { HeapCandidate($0, catalog.role(of: $0), in: catalog) }
+      let entries = catalog.heaps()
+      let found = names(role, entries).map { name in
+        HeapCandidate(name, entries.first { $0.name == name }, in: catalog)
+      }
       snapshot?.candidates.append((role, found))
       return found
     }
   }
 
-  private func names(_ role: HeapRole) -> [String] {
+  private func names(_ role: HeapRole, _ entries: [HeapEntry]) -> [String] {
     guard let chosen else { return catalog.names(of: role) }
     return chosen.filter { name in
-      let known = catalog.role(of: name)
+      let entry = entries.first { $0.name == name }
+      // One that is not what its name says has to say so.
+      if entry?.disguise != nil { return true }
+      let known = entry?.role ?? catalog.role(named: name)
       // What is not known to be something else may be what its user knows it to be.
       return role == .system ? known != .protected : known == role || known == .other
     }

@@ -8,6 +8,8 @@ package struct NamedHeap: Sendable {
   package let names: [String]
   /// One line that says which, and why.
   package let reason: String
+  /// What keeps this process from the kernel's heaps, where it was not named and is none of them.
+  private var obstacle: (path: String, what: String, refusal: AccessRefusal)?
 
   /// Those that have no node.
   private static let builtIn = [MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
@@ -19,20 +21,30 @@ package struct NamedHeap: Sendable {
 
   /// The heap of a machine where nobody named one: the kernel's, else the embedded memfd heap.
   package init() {
-    let entries = HeapCatalog().heaps()
-    if entries.contains(where: { $0.node?.isUsable == true }) {
+    let catalog = HeapCatalog()
+    let entries = catalog.heaps()
+    let first = entries.first.flatMap { entry in catalog.refusal(of: entry.name).map { (entry, $0) }
+    }
+    if let first, entries.allSatisfy({ catalog.refusal(of: $0.name) != nil }) {
+      obstacle = (first.0.path.string, "node", first.1)
+    } else if let absence = catalog.absence() {
+      obstacle = (HeapCatalog.directory, "directory", absence)
+    }
+    if !entries.isEmpty, obstacle == nil {
       names = []
       let list = entries.map { "\($0.name) (\($0.role.rawValue))" }.joined(separator: ", ")
       reason = "the kernel's dma-buf heaps, because this machine has them: \(list)"
     } else {
       names = [MemfdHeap.name]
       let cause =
-        entries.first.map {
-          "this user may not open \($0.path.string), which is "
-            + ($0.node.map { "\($0)" } ?? "gone")
-        } ?? "this machine has no /dev/dma_heap"
+        obstacle.map { "\($0.path) \($0.refusal.words)" } ?? "this machine has no /dev/dma_heap"
       reason = "the embedded memfd heap, because \(cause)"
     }
+  }
+
+  /// Why the kernel's heaps do not serve, where this machine has them and nobody named another.
+  package func refusal(_ operation: String) -> HeapError? {
+    obstacle.map { HeapError($0.refusal, operation, at: $0.path, of: $0.what) }
   }
 
   /// The heap that a word of a command line stands for: the path of a node, or of a link to one, is its name.
@@ -62,18 +74,21 @@ package struct NamedHeap: Sendable {
   /// - Throws: ``HeapError/Code/notFound`` where there is no such heap,
   ///   ``HeapError/Code/accessDenied`` where this process may not open it.
   package func check(_ verb: String) throws(HeapError) {
-    let known = HeapCatalog().heaps().map(\.name)
+    let catalog = HeapCatalog()
+    let known = catalog.heaps().map(\.name)
     for name in names {
       let operation = "\(verb) heap '\(name)'"
       if isBuiltIn {
         if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
-      } else if known.contains(name) {
-        try DMABufHeap().check(name, operation)
       } else {
-        throw HeapError(
-          .notFound, operation, cause: "there is no such heap",
-          fix: "use \(Self.builtIn.joined(separator: ", ")), or a node of /dev/dma_heap: "
-            + (known.isEmpty ? "this machine has none" : known.joined(separator: " ")))
+        do throws(HeapError) { try DMABufHeap().check(name, operation) } catch
+          where error.errno == .noSuchFileOrDirectory && catalog.refusal(of: name) == nil
+        {
+          throw HeapError(
+            .notFound, operation, cause: "there is no such heap",
+            fix: "use \(Self.builtIn.joined(separator: ", ")), or a node of /dev/dma_heap: "
+              + (known.isEmpty ? "this machine has none" : known.joined(separator: " ")))
+        }
       }
     }
   }

@@ -1,0 +1,311 @@
+internal import Glibc
+package import SystemPackage
+
+/// Why this process cannot use a device node, by the one cause that stands behind it: what ``HeapError``, `heapctl`, `heapd` and
+/// `heapctl doctor` say.
+package struct AccessRefusal: Equatable, Sendable {
+  package enum Cause: String, Sendable {
+    case directoryClosed = "directory-closed"
+    case nodeMissing = "node-missing"
+    case notADevice = "not-a-device"
+    case wrongDevice = "wrong-device"
+    case deviceCGroup = "device-cgroup"
+    case noDriver = "no-driver"
+    case openFailed = "open-failed"
+    case noDeviceMount = "nodev-mount"
+    case userNamespace = "user-namespace"
+    case securityModule = "security-module"
+    case groupNotActive = "group-not-active"
+    case notInGroup = "not-in-group"
+    case wrongMode = "wrong-mode"
+    case allocationRefused = "allocation-refused"
+  }
+
+  package let cause: Cause
+  /// What follows the node's path: `is root:video 0660, and …`.
+  package let seen: String
+  /// What stands behind it.
+  package let why: String
+  package let fix: String
+
+  /// Whether it is a right that is missing.
+  package var isDenial: Bool {
+    switch cause {
+    case .directoryClosed, .noDeviceMount, .userNamespace, .securityModule, .groupNotActive,
+      .notInGroup, .wrongMode:
+      true
+    default: false
+    }
+  }
+
+  /// All of it, after the node's path.
+  package var words: String { "\(seen): \(why). To fix it: \(fix)" }
+
+  init(_ cause: Cause, _ seen: String, why: String, fix: String) {
+    self.cause = cause
+    self.seen = seen
+    self.why = why
+    self.fix = fix
+  }
+}
+
+extension HeapError {
+  /// - Parameters:
+  ///   - errno: What the kernel answered; nil where it was not asked.
+  ///   - what: What lies at the path.
+  package init(
+    _ refusal: AccessRefusal, _ operation: String, at path: String, _ errno: Errno? = nil,
+    of what: String = "node"
+  ) {
+    let code: Code =
+      switch refusal.cause {
+      case .directoryClosed, .allocationRefused: .accessDenied
+      case .nodeMissing, .wrongDevice: .notFound
+      case .notADevice: .notSupported
+      default: errno.map { Code($0) } ?? .accessDenied
+      }
+    self.init(
+      code, operation, at: path, cause: "the \(what) \(refusal.seen): \(refusal.why)", errno: errno,
+      fix: refusal.fix)
+  }
+}
+
+extension HeapCatalog {
+  /// Why a heap cannot be opened, or must not be taken for the one of its name; nil where it can be used, and where there is none.
+  package func refusal(of name: String, in surroundings: Surroundings? = nil) -> AccessRefusal? {
+    let registered = registered[name]
+    let entry = heaps().first { $0.name == name }
+    let path = path(name)
+    let isOpen = entry?.node?.device != nil && files.openingError(path) == nil
+    if isOpen && entry?.disguise == nil { return nil }
+    let surroundings = surroundings ?? Surroundings(files)
+    let refusal = surroundings.refusal(opening: path, registered: registered, kind: "dma_heap")
+    guard let disguise = entry?.disguise, refusal?.cause != .noDriver else { return refusal }
+    return AccessRefusal(
+      .wrongDevice, disguise,
+      why:
+        "device numbers are assigned at each boot: a node from an image, or a node or link made by hand, can be of another device",
+      fix: "sudo rm \(path)" + surroundings.make(path, registered, " && ", like: entry?.node))
+  }
+
+  /// The heaps that the kernel has, and that have no node here that can be seen.
+  package func missing() -> [String] {
+    let names = names
+    return registered.keys.filter { !names.contains($0) }.sorted()
+  }
+
+  /// Why the directory shows no heap, in words that follow its path; nil where it does, or where the kernel has none.
+  package func absence() -> AccessRefusal? {
+    do throws(Errno) {
+      if !(try SmallFile.entries(of: files.path(directory))).isEmpty { return nil }
+    } catch .permissionDenied {
+      let surroundings = Surroundings(files)
+      let status = NodeStatus(files.path(directory)).map { "\($0)" } ?? "behind a closed one"
+      return AccessRefusal(
+        .directoryClosed, "is \(status), and \(surroundings.identity.name) may not look into it",
+        why: "the nodes' own modes do not matter behind a closed directory",
+        fix: surroundings.closedDirectory(of: path("."))?.fix ?? "sudo chmod 755 \(directory)")
+    } catch {}
+    let missing = missing()
+    guard let first = missing.first, let number = registered[first] else { return nil }
+    let one = Surroundings(files).missing(path(first), number)
+    return AccessRefusal(
+      .nodeMissing, "has no node here, and the kernel has \(missing.joined(separator: ", "))",
+      why: one.why, fix: one.fix)
+  }
+}
+
+extension Surroundings {
+  /// Why a node cannot be opened.
+  ///
+  /// - Parameters:
+  ///   - registered: `MAJOR:MINOR` of the device that the kernel has for it, nil where it has none or does not tell.
+  ///   - kind: The devices' name in /proc/devices.
+  /// - Returns: Nil where it can.
+  package func refusal(
+    opening path: String, registered: String?, kind: String
+  ) -> AccessRefusal? {
+    let status = NodeStatus(files.path(path))
+    if status == nil || status?.isUsable == false, let closed = closedDirectory(of: path) {
+      return closed
+    }
+    guard let status else { return registered.map { missing(path, $0) } }
+    guard status.device != nil else {
+      return AccessRefusal(
+        .notADevice, "is no character device",
+        why: "something put a file where the kernel's node belongs: requests fail with ENOTTY",
+        fix: "sudo rm \(path)" + make(path, registered, " && "))
+    }
+    switch files.openingError(path) {
+    case nil: return nil
+    case .permissionDenied: return denied(path, status)
+    case .notPermitted:
+      return AccessRefusal(
+        .deviceCGroup, "is \(status), and open(2) answers EPERM",
+        why:
+          "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
+        fix: allowDevice(kind, [kind == "dma_heap" ? HeapCatalog.directory : path]))
+    case .noSuchAddressOrDevice, .operationNotSupportedByDevice:
+      return AccessRefusal(
+        .noDriver, "has no driver behind it",
+        why: "the node was left by a module that is gone, or made by hand",
+        fix: "sudo rm \(path)  # the node is created when its driver registers the device")
+    case let error?:
+      return AccessRefusal(
+        .openFailed, "cannot be opened: \(error)", why: "nothing can be allocated from it",
+        fix: "sudo strace -e openat head -c0 \(path)  # as root, to compare")
+    }
+  }
+
+  /// The first directory on the way to a file that this process may not search; of a heap, which is found by listing them,
+  /// also one that it may not read.
+  package func closedDirectory(of path: String) -> AccessRefusal? {
+    var directory = ""
+    for part in path.split(separator: "/").dropLast() {
+      directory += "/\(part)"
+      guard unsafe access(files.path(directory), F_OK) == 0 else { return nil }
+      if unsafe access(files.path(directory), X_OK) == 0 { continue }
+      let status = NodeStatus(files.path(directory)).map { ", which is \($0)" } ?? ""
+      return AccessRefusal(
+        .directoryClosed, "lies in \(directory)\(status), and \(identity.name) may not search it",
+        why: "the nodes' own modes do not matter behind a closed directory",
+        fix: "sudo chmod 755 \(directory)")
+    }
+    return nil
+  }
+
+  /// A node that the kernel has a device for, and that is not there.
+  func missing(_ path: String, _ registered: String) -> AccessRefusal {
+    guard let container else {
+      return AccessRefusal(
+        .nodeMissing, "is not there, and the kernel has its device",
+        why:
+          "devtmpfs makes the node when the device is registered, and never again: something removed or hid it",
+        fix: make(path, registered, ""))
+    }
+    let given = path.hasPrefix(HeapCatalog.directory + "/") ? HeapCatalog.directory : path
+    return AccessRefusal(
+      .nodeMissing, "is not there, and the kernel has its device",
+      why: "a container (\(container)) has only the nodes that whoever starts it gives it",
+      fix:
+        "docker run --device \(given) …  # podman: the same; systemd-nspawn: --bind=\(given); a pod: a device plugin"
+    )
+  }
+
+  private func denied(_ path: String, _ status: NodeStatus) -> AccessRefusal {
+    if isOnNoDeviceMount(files.path(path)) {
+      return AccessRefusal(
+        .noDeviceMount, "is on a file system that is mounted nodev",
+        why: "no device node on it can be opened, not even by root",
+        fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(path))")
+    }
+    if let unmapped = unmapped(status) { return unmapped }
+    let user = identity.name
+    if identity.mayRead(status) {
+      return AccessRefusal(
+        .securityModule, "is \(status), which lets \(user) read it, and open(2) answers EACCES",
+        why: "a security module forbids it\(securityModules)", fix: Self.denials)
+    }
+    if status.mode & 0o040 != 0, status.groupID != 0 {
+      return identity.isMember(of: status.groupID)
+        ? AccessRefusal(
+          .groupNotActive,
+          "is \(status), and this session of \(user) began before it joined \(status.group)",
+          why: "groups are given to a process when its user logs in",
+          fix: "newgrp \(status.group)  # or log in again")
+        : AccessRefusal(
+          .notInGroup, "is \(status), and \(user) is not in the group \(status.group)",
+          why:
+            "to open a heap for reading is all that allocation takes, and the group has that right",
+          fix: join(status.groupID))
+    }
+    return AccessRefusal(
+      .wrongMode, "is \(status), which does not let its group \(status.group) read it",
+      why: "this mode lets no more than its owner in",
+      fix: status.groupID == 0
+        ? "give it a group: install this package's udev rule, or run as root"
+        : "sudo chmod 660 \(path)")
+  }
+
+  /// Ids that a user namespace does not map are shown as the overflow ids, which are nobody's: neither they nor the
+  /// namespace's capabilities give a right (`privileged_wrt_inode_uidgid`, kernel/capability.c).
+  func unmapped(_ status: NodeStatus) -> AccessRefusal? {
+    let isGroup = identity.hasUnmappedGroup(status)
+    let isOwner = identity.hasUnmappedOwner(status)
+    let groupMayRead = status.mode & 0o040 != 0
+    guard status.mode & 0o004 == 0, isGroup || isOwner && !groupMayRead else { return nil }
+    let whose = isGroup && isOwner ? "owner and group are" : isGroup ? "group is" : "owner is"
+    return AccessRefusal(
+      .userNamespace, "is \(status), and its \(whose) not mapped in this user namespace",
+      why: "an id that is not mapped gives no right here, also not to the namespace's own root",
+      fix: (groupMayRead ? "" : "outside, give the node a group that may read it; then ")
+        + "podman run --group-add keep-groups …  # started by a user of the node's group; or map that group (--gidmap), or ask heapd: --socket"
+    )
+  }
+
+  /// - Parameter node: Whose mode and group the new one gets.
+  func make(
+    _ path: String, _ registered: String?, _ before: String, like node: NodeStatus? = nil
+  ) -> String {
+    guard let registered else { return "" }
+    let folder = path.split(separator: "/").dropLast().joined(separator: "/")
+    return before
+      + "sudo mkdir -p /\(folder) && sudo mknod -m \(node?.octalMode ?? "600") \(path) c \(registered.replacing(":", with: " "))"
+      + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.groupID) \(path)" } ?? "")
+  }
+
+  /// Why a request of a node that opened was refused; nil for an answer that is the driver's own.
+  ///
+  /// - Parameter isRegistered: Whether the node is known to be the driver's, which knows the request.
+  package func refusal(
+    of request: String, _ error: Errno, isRegistered: Bool = false
+  ) -> AccessRefusal? {
+    let isFiltered = Self.hasSyscallFilter(files)
+    switch error {
+    case .notPermitted, .permissionDenied, .noFunction: break
+    case .inappropriateIOCTLForDevice where isFiltered && isRegistered: break
+    default: return nil
+    }
+    let fix =
+      if !isFiltered {
+        Self.denials
+      } else if container != nil {
+        "docker run --security-opt seccomp=PROFILE …  # one that allows ioctl(2); podman: the same"
+      } else {
+        "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SystemCallFilter=ioctl; other sandboxes have a list of their own"
+      }
+    return AccessRefusal(
+      .allocationRefused, "opens, and \(request) is refused",
+      why: (isFiltered
+        ? "a seccomp filter of this process forbids it, or a security module"
+        : "a security module forbids it") + securityModules,
+      fix: fix)
+  }
+
+  /// Whether calls of this process go through a seccomp filter (proc(5)).
+  static func hasSyscallFilter(_ files: MachineFiles = MachineFiles()) -> Bool {
+    files.text("/proc/self/status")?.contains("\nSeccomp:\t2") == true
+  }
+
+  private func isOnNoDeviceMount(_ path: String) -> Bool {
+    var status = statvfs()
+    let noDevices: UInt = 4  // ST_NODEV, hidden behind _GNU_SOURCE
+    return unsafe statvfs(path, &status) == 0 && status.f_flag & noDevices != 0
+  }
+
+  static var denials: String {
+    "sudo ausearch -m AVC -ts recent; sudo dmesg | grep -iE 'avc|apparmor'  # the denial, and the missing rule"
+  }
+
+  var securityModules: String {
+    var names = (files.line("/sys/kernel/security/lsm") ?? "").split(separator: ",").map(
+      String.init)
+    if files.exists("/sys/fs/selinux/enforce"), !names.contains("selinux") {
+      names.append("selinux")
+    }
+    names.removeAll { $0 == "capability" || $0 == "lockdown" || $0 == "yama" }
+    let context =
+      files.line("/proc/self/attr/current").map { ", as \($0.filter { $0 != "\0" })" } ?? ""
+    return names.isEmpty ? "" : " (\(names.joined(separator: ", "))\(context))"
+  }
+}

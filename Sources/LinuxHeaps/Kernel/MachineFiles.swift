@@ -1,0 +1,40 @@
+internal import Glibc
+package import SystemPackage
+
+/// The files of a machine, under a root directory.
+package struct MachineFiles: Sendable {
+  /// What stands before each path; empty for the running machine.
+  package let root: String
+
+  package init(root: String = "") { self.root = root }
+
+  package func path(_ path: String) -> String { root + path }
+
+  package func text(_ path: String, limit: Int = 64 << 10) -> String? {
+    try? SmallFile.read(root + path, limit: limit)
+  }
+
+  /// Without the newline at its end.
+  package func line(_ path: String) -> String? {
+    text(path).map { String($0.prefix { $0 != "\n" }) }
+  }
+
+  package func number(_ path: String) -> UInt64? { line(path).flatMap { UInt64($0) } }
+
+  /// The names in a directory, none where there is no such directory.
+  package func entries(_ path: String) -> [String] {
+    (try? SmallFile.entries(of: root + path)) ?? []
+  }
+
+  package func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
+
+  /// Whether open(2) for reading works, and what it answers where not.
+  package func openingError(_ path: String) -> Errno? {
+    do throws(Errno) {
+      _ = try OwnedFD.open(root + path, O_RDONLY | O_NONBLOCK)
+      return nil
+    } catch {
+      return error
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// One machine, one cause: `list`, `alloc`, `doctor` and `heapd` say the same of it. Each in a mount namespace with a /dev of its own.
+@Suite(.enabled(if: MachineTree.isPossible, "needs root, to make device nodes"))
+struct RefusalWordsTests {
+  /// A node of the kernel's number where it has the heap: nothing comes as far as its driver.
+  private static func machine(_ script: String) -> String {
+    """
+    folder=$(mktemp -d)
+    mount -t tmpfs -o mode=755 none "$folder"
+    for node in null urandom; do cp -a "/dev/$node" "$folder"; done
+    mkdir "$folder/dma_heap"
+    number=$(cat /sys/class/dma_heap/system/dev 2> /dev/null || echo 254:0)
+    mount --move "$folder" /dev
+    cd /dev/dma_heap
+    mknod -m 660 system c "${number%:*}" "${number#*:}"
+    chgrp 44 system
+    \(script)
+    cd /
+    """
+  }
+
+  private static let user = "setpriv --reuid=1000 --regid=1000 --clear-groups"
+
+  @Test(arguments: [
+    ("chmod 700 .", user, "/dev/dma_heap is root:root 0700", "sudo chmod 755 /dev/dma_heap"),
+    ("", user + " unshare -Ur", "not mapped in this user namespace", "keep-groups"),
+    ("", user + " unshare -U", "not mapped in this user namespace", "keep-groups"),
+    ("chgrp 3999 system", user, "is not in the group 3999", "docker run --group-add 3999"),
+    (
+      "mount -t tmpfs -o nodev none . && cd . && mknod -m 666 system c 254 0", user, "nodev",
+      "remount,dev"
+    ),
+  ])
+  func `every verb names the cause and the fix`(
+    _ script: String, _ user: String, _ cause: String, _ fix: String
+  ) throws {
+    let prefix = Prefix.namespace(Self.machine(script), as: user)
+    let alloc = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
+    #expect(alloc.status == 77)
+    let list = try Run.heapctl("list", through: prefix)
+    #expect(list.status == 0)
+    let doctor = try Run.heapctl("doctor", through: prefix)
+    for text in [alloc.error, list.error, doctor.output] {
+      let lines = text.replacingOccurrences(
+        of: "lies in /dev/dma_heap, which", with: "/dev/dma_heap")
+      #expect(lines.contains(cause), "\(text)")
+      #expect(text.contains(fix), "\(text)")
+      #expect(!text.contains("usermod") && !text.contains("ausearch"), "\(text)")
+    }
+    let json = try Run.heapctl("list", "--json", through: prefix).json
+    let rows = try #require(json["heaps"] as? [[String: Any]])
+    if let row = rows.first(where: { $0["name"] as? String == "system" }) {
+      #expect(row["usable"] as? Bool == false)
+      #expect((row["unusable"] as? String)?.contains(fix) == true)
+    }
+  }
+
+  @Test func `without a heap named, the reason for another memory is the true one`() throws {
+    let prefix = Prefix.namespace(Self.machine("chmod 700 ."), as: Self.user)
+    let run = try Run.heapctl("alloc", "--size", "1M", through: prefix)
+    #expect(run.error.contains("because /dev/dma_heap is root:root 0700"))
+    let contiguous = try Run.heapctl("alloc", "--size", "1M", "--contiguous", through: prefix)
+    #expect(contiguous.status == 77)
+    #expect(contiguous.error.contains("is root:root 0700"))
+  }
+
+  @Test func `heapd does not start on memory that is not the machine's`() throws {
+    let prefix = Prefix.namespace(Self.machine("chmod 700 ."), as: Self.user)
+    let words =
+      prefix + [try Program.path("heapd"), "--socket", "/tmp/none"]
+    let run = try Run.program(words[0], Array(words.dropFirst()))
+    #expect(run.status == 77)
+    #expect(run.error.contains("(/dev/dma_heap): the directory is root:root 0700"), "\(run.error)")
+  }
+}

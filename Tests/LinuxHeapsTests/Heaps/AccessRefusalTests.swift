@@ -1,0 +1,198 @@
+import SystemPackage
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct AccessRefusalTests {
+  /// A heap directory, and what the kernel has: `null` is device 1:3 everywhere, `zero` 1:5 and `full` 1:7.
+  private struct Machine: ~Copyable {
+    let nodes = try! HeapNodes()
+    let registry = try! TemporaryDirectory()
+
+    init(nodes links: [String: String], kernel: [String: String] = [:]) throws {
+      for (name, target) in links { try nodes.nodes.link(name, to: target) }
+      for (name, number) in kernel {
+        try registry.directory(name)
+        try registry.file("\(name)/dev", number + "\n")
+      }
+    }
+
+    var catalog: HeapCatalog {
+      HeapCatalog(
+        directory: nodes.nodes.path, regionDirectory: nodes.regions.path, registry: registry.path)
+    }
+  }
+
+  private static let kernel = ["system": "1:3", "default_cma_region": "1:5"]
+
+  @Test func `each node is the heap of its name`() throws {
+    let machine = try Machine(
+      nodes: ["system": "/dev/null", "default_cma_region": "/dev/zero"], kernel: Self.kernel)
+    #expect(machine.catalog.heaps().allSatisfy { $0.disguise == nil })
+    for name in Self.kernel.keys { #expect(machine.catalog.refusal(of: name) == nil) }
+    #expect(machine.catalog.missing() == [])
+  }
+
+  @Test(arguments: ["/dev/null", "system"])
+  func `a name that lies has the role of its device, and is refused`(_ target: String) throws {
+    let machine = try Machine(
+      nodes: ["system": "/dev/null", "reserved": target],
+      kernel: target == "system" ? [:] : ["system": "1:3"])
+    let heap = try #require(machine.catalog.heap("reserved"))
+    #expect(heap.role == .system)
+    #expect(heap.duplicateOf == "system")
+    #expect(machine.catalog.names(of: .contiguous) == [])
+    #expect(machine.catalog.role(of: "reserved") == .system)
+    let refusal = try #require(machine.catalog.refusal(of: "reserved"))
+    #expect(refusal.cause == .wrongDevice)
+    #expect(refusal.seen == "is the heap system, whose memory is system and not contiguous")
+    for contiguous in [false, true] {
+      let heap = DMABufHeap(heaps: ["reserved"], catalog: machine.catalog)
+      let error = #expect(throws: HeapError.self) {
+        _ = try heap.allocateVmo(
+          size: 1, settings: contiguous ? .contiguous : SingleBufferSettings(),
+          bufferCollectionID: 0, bufferIndex: 0)
+      }
+      #expect(error?.code == .notFound)
+      #expect(error?.cause.contains("is the heap system") == true)
+    }
+  }
+
+  @Test func `two nodes that changed places are refused, and none serves by itself`() throws {
+    let machine = try Machine(
+      nodes: ["system": "/dev/zero", "default_cma_region": "/dev/null"], kernel: Self.kernel)
+    #expect(machine.catalog.heap("system")?.role == .contiguous)
+    #expect(
+      machine.catalog.refusal(of: "system")?.seen
+        == "is device 1:5, the heap default_cma_region, and the kernel's heap is 1:3")
+    for role in [HeapRole.system, .contiguous] { #expect(machine.catalog.names(of: role) == []) }
+    let error = #expect(throws: HeapError.self) {
+      _ = try DMABufHeap(catalog: machine.catalog).allocateVmo(
+        size: 1, settings: .contiguous, bufferCollectionID: 0, bufferIndex: 0)
+    }
+    #expect(error?.path?.lastComponent == "default_cma_region")
+  }
+
+  @Test func `a link of another name has the role of what it leads to`() throws {
+    let machine = try Machine(
+      nodes: ["system": "/dev/null", "linux,cma": "/dev/zero", "vidbuf_cached": "linux,cma"],
+      kernel: ["system": "1:3", "linux,cma": "1:5"])
+    let link = try #require(machine.catalog.heap("vidbuf_cached"))
+    #expect(link.role == .contiguous)
+    #expect(link.duplicateOf == "linux,cma")
+    #expect(machine.catalog.refusal(of: "vidbuf_cached") == nil)
+  }
+
+  @Test func `a device that is none of the kernel's heaps`() throws {
+    let machine = try Machine(
+      nodes: ["system": "/dev/null", "camera": "/dev/full"], kernel: ["system": "1:3"])
+    let refusal = try #require(machine.catalog.refusal(of: "camera"))
+    #expect(refusal.seen == "is device 1:7, which is none of the kernel's heaps")
+    #expect(!refusal.fix.contains("mknod"))
+    // Where sysfs tells of no heap nothing is known of it.
+    #expect(try Machine(nodes: ["camera": "/dev/full"]).catalog.refusal(of: "camera") == nil)
+  }
+
+  @Test func `heaps whose nodes are not there are not denied`() throws {
+    let machine = try Machine(nodes: [:], kernel: Self.kernel)
+    #expect(machine.catalog.missing() == ["default_cma_region", "system"])
+    #expect(
+      machine.catalog.absence()?.seen
+        == "has no node here, and the kernel has default_cma_region, system")
+    for contiguous in [false, true] {
+      let error = #expect(throws: HeapError.self) {
+        _ = try DMABufHeap(catalog: machine.catalog).allocateVmo(
+          size: 1, settings: contiguous ? .contiguous : SingleBufferSettings(),
+          bufferCollectionID: 0, bufferIndex: 0)
+      }
+      #expect(error?.code == .notFound)
+      #expect(error?.cause.contains("the kernel has its device") == true)
+    }
+  }
+
+  @Test func `a request that is refused is not the node's fault`() {
+    let surroundings = Surroundings()
+    for error in [Errno.notPermitted, .permissionDenied, .noFunction] {
+      let refusal = surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error)
+      #expect(refusal?.cause == .allocationRefused)
+      #expect(refusal?.fix.contains("rm ") == false)
+    }
+    for error in [Errno.noMemory, .invalidArgument, .ioError] {
+      #expect(surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error) == nil)
+    }
+  }
+
+  // MARK: Who asks
+
+  private static func credentials(_ files: [String: String]) throws -> Credentials {
+    let root = try TemporaryDirectory()
+    for folder in ["proc", "proc/self", "proc/sys", "proc/sys/kernel"] {
+      try root.directory(folder)
+    }
+    for (path, text) in files { try root.file("proc/\(path)", text) }
+    return Credentials(MachineFiles(root: root.path))
+  }
+
+  private static let root = """
+    Uid:\t0\t0\t0\t0
+    Gid:\t0\t0\t0\t0
+    Groups:\t65534
+    CapEff:\t000001ffffffffff
+
+    """
+
+  @Test(arguments: ["         0       1000          1\n", ""])
+  func `ids that are not mapped give no right, whatever the capabilities`(_ map: String) throws {
+    let node = try #require(NodeStatus("/dev/null"))
+    let (user, group) = ("\(node.userID)\n", "\(node.groupID)\n")
+    func asker(_ map: String) throws -> Credentials {
+      try Self.credentials([
+        "self/status": Self.root, "self/uid_map": map, "self/gid_map": map,
+        "sys/kernel/overflowuid": user, "sys/kernel/overflowgid": group,
+      ])
+    }
+    let inside = try asker(map)
+    #expect(inside.isInUserNamespace)
+    #expect(inside.hasUnmappedOwner(node) && inside.hasUnmappedGroup(node))
+    let outside = try asker("         0          0 4294967295\n")
+    #expect(!outside.isInUserNamespace)
+    #expect(!outside.hasUnmappedOwner(node) && !outside.hasUnmappedGroup(node))
+    #expect(outside.mayRead(node))
+  }
+
+  @Test(
+    arguments: [
+      ("proc/1/cgroup", "0::/kubepods.slice/pod1\n", "Kubernetes"),
+      ("proc/1/cgroup", "4:memory:/docker/0123\n", "Docker"),
+      ("proc/1/cgroup", "0::/machine.slice/libpod-0123.scope\n", "Podman"),
+      ("proc/1/cgroup", "0::/lxc.payload.box\n", "LXC"),
+      (
+        "proc/self/mountinfo",
+        "9 1 8:1 /var/lib/kubelet/pods/1/etc-hosts /etc/hosts rw - ext4 /dev/sda1 rw\n",
+        "Kubernetes"
+      ),
+      (
+        "proc/self/mountinfo", "9 1 0:9 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/a\n",
+        "Docker"
+      ),
+      ("proc/self/mountinfo", "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n", "a /dev of its own"),
+      ("run/systemd/container", "systemd-nspawn\n", "systemd-nspawn"),
+      ("proc/1/cgroup", "0::/init.scope\n", nil),
+      // A host that has containers.
+      (
+        "proc/self/mountinfo",
+        "9 1 0:9 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw\n9 1 0:6 / /dev rw - devtmpfs devtmpfs rw\n",
+        nil
+      ),
+    ] as [(String, String, String?)])
+  func `a container is known without a marker file`(
+    _ path: String, _ text: String, _ name: String?
+  ) throws {
+    let root = try TemporaryDirectory()
+    for folder in ["proc", "proc/1", "proc/self", "run", "run/systemd"] {
+      try root.directory(folder)
+    }
+    try root.file(path, text)
+    #expect(Surroundings(MachineFiles(root: root.path)).container == name)
+  }
+}
