@@ -95,7 +95,8 @@ public struct DMABufHeap: LocalHeap {
     _ heap: HeapCandidate, _ operation: @autoclosure () -> String
   ) throws(HeapError) -> HeapDevice {
     do throws(Errno) { return try heap.open() } catch  where heap.isPlainName {
-      if let refusal = catalog.refusal(of: heap.name) {
+      // What is not the node's fault, such as a full descriptor table, has words of its own.
+      if let refusal = catalog.refusal(of: heap.name), refusal.cause != .openFailed {
         throw HeapError(
           refusal, operation(), at: heap.path, refusal.cause == .wrongDevice ? nil : error)
       }

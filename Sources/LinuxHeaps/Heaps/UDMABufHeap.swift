@@ -108,7 +108,12 @@ public struct UDMABufHeap: LocalHeap {
 
   private static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
-      if let refusal = refusal() { throw HeapError(refusal, operation(), at: path, error) }
+      if let refusal = refusal(), refusal.cause != .openFailed {
+        throw HeapError(refusal, operation(), at: path, error)
+      }
+      guard error == .noSuchFileOrDirectory else {
+        throw HeapError(error, operation(), at: path)
+      }
       throw HeapError(
         error, operation(), at: path, cause: "this kernel has no udmabuf device",
         fix: "load the module: modprobe udmabuf")

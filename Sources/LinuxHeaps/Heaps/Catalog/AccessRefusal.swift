@@ -157,8 +157,7 @@ extension Surroundings {
     }
   }
 
-  /// The first directory on the way to a file that this process may not search; of a heap, which is found by listing them,
-  /// also one that it may not read.
+  /// The first directory on the way to a file that this process may not search.
   package func closedDirectory(of path: String) -> AccessRefusal? {
     var directory = ""
     for part in path.split(separator: "/").dropLast() {
