@@ -532,7 +532,8 @@ extension Connection {
       case .alreadyExists: ("a buffer of that collection and index is live", nil)
       case .invalidArgs: ("a buffer has at least one page", "ask for 1 byte or more")
       case .outOfRange: ("rounded up to pages that is over 2^63 - 1", nil)
-      case .notSupported: ("the service has no such memory, or no such method", nil)
+      case .notSupported:
+        ("the service has no such memory, or no such method", "heapctl info tells what it serves")
       default: ("the service refused; its log says why", nil)
       }
     return error(code, operation, cause: cause, fix: fix)

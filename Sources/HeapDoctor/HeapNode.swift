@@ -9,6 +9,8 @@ struct HeapNode: Sendable {
   var path: String { "\(Self.directory)/\(name)" }
   /// What the catalogue says of it; nil where there is no node.
   let entry: HeapEntry?
+  /// `MAJOR:MINOR` of the heap that the kernel has under this name, nil where it has none.
+  let registered: String?
   /// Nil where it can be opened, and is the kernel's heap.
   let refusal: AccessRefusal?
 
@@ -17,10 +19,10 @@ struct HeapNode: Sendable {
 
   static func all(_ surroundings: Surroundings) -> [HeapNode] {
     let catalog = HeapCatalog(root: surroundings.files.root)
-    let entries = catalog.heaps()
+    let (entries, registered) = (catalog.heaps(), catalog.registered)
     return (entries.map(\.name) + catalog.missing()).map { name in
       HeapNode(
-        name: name, entry: entries.first { $0.name == name },
+        name: name, entry: entries.first { $0.name == name }, registered: registered[name],
         refusal: catalog.refusal(of: name, in: surroundings))
     }
   }

@@ -140,6 +140,10 @@ extension Report {
     package var contiguousFreeBytes: UInt64?
     package var distribution: String?
     package var user: String?
+    /// The program that made the report: its version, commit and compiler.
+    package var program: String?
+    /// Reasons to doubt the times.
+    package var noise: String?
     /// The file that the options are from.
     package var optionsSource: String?
     /// Kernel options by their names without `CONFIG_`; `n` for what is not set.
@@ -184,6 +188,8 @@ extension Report.Machine {
       ("user", "Run by", user),
       ("kernelVersion", "Kernel", kernelVersion),
       ("commandLine", "Kernel command line", commandLine),
+      ("program", "Report by", program),
+      ("noise", "Noise", noise),
     ]
     return candidates.compactMap { id, label, value in
       value.map { (id, label, $0) }

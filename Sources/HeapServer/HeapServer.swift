@@ -74,9 +74,12 @@ public final class HeapServer: Sendable {
   /// Buffers' references are counted in /proc/self/fdinfo, and memfds opened anew in /proc/self/fd.
   private func checkProc() throws(HeapError) {
     let path = "/proc/self/fdinfo/\(mailbox.descriptor)"
-    do throws(Errno) { _ = try SmallFile.read(path) } catch {
+    let operation = "count the references to buffers"
+    do throws(Errno) { _ = try SmallFile.read(path) } catch .tooManyOpenFiles {
+      throw HeapError(.tooManyOpenFiles, operation, at: path)
+    } catch {
       throw HeapError(
-        error, "count the references to buffers", at: path,
+        error, operation, at: path,
         cause: "/proc does not tell of this process: no buffer would ever be free again",
         fix: "mount -t proc proc /proc")
     }

@@ -27,9 +27,7 @@ struct Alloc: AsyncParsableCommand {
 
   func validate() throws {
     try service.validate(against: choice)
-    if choice.names.count > 1,
-      let name = choice.names.first(where: { NamedHeap([$0]).isBuiltIn })
-    {
+    if let name = NamedHeap.misplaced(in: choice.names) {
       throw ValidationError("the built-in heap '\(name)' cannot be combined with other heaps")
     }
   }
@@ -45,10 +43,14 @@ struct Alloc: AsyncParsableCommand {
     let vmo = try heap.allocateVmo(
       size: size.bytes, settings: settings, bufferCollectionID: collection, bufferIndex: 0)
     let row = Row(
-      heap: vmo.heapName ?? service.socket ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
-      contiguous: contiguous, name: try vmo.name, inode: vmo.identity.inode,
+      heap: try vmo.servingHeap, kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
+      contiguous: try vmo.isContiguous, name: try vmo.name, inode: vmo.identity.inode,
       referenceCount: try vmo.referenceCount)
-    if output.json { try showJSON(row, named: "buffer") } else { row.lines.forEach(show) }
+    if output.json {
+      try showJSON(row, named: "buffer")
+    } else {
+      row.lines(servedAt: service.socket).forEach(show)
+    }
     if hold {
       let end = try SignalPipe()
       tell("held by process \(getpid()); end of input, SIGINT or SIGTERM frees it")
@@ -80,14 +82,16 @@ struct Alloc: AsyncParsableCommand {
     let heap: String
     let kind: String
     let sizeBytes: UInt64
-    let contiguous: Bool
+    /// Absent where nothing tells.
+    let contiguous: Bool?
     let name: String?
     let inode: UInt64
     let referenceCount: Int?
 
-    var lines: [String] {
+    func lines(servedAt socket: String?) -> [String] {
       let what = kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(kind)"
-      var lines = ["\(sizeBytes.asByteCount) of \(heap.visible): \(what), inode \(inode)"]
+      let place = socket.map { ", served at \($0.visible)" } ?? ""
+      var lines = ["\(sizeBytes.asByteCount) of \(heap.visible)\(place): \(what), inode \(inode)"]
       if let name { lines.append("  name in the kernel: \(name.visible)") }
       if let referenceCount {
         lines.append("  references: \(referenceCount) (the heap's parent, and this process)")

@@ -8,7 +8,7 @@ struct HeapChoice: ParsableArguments {
     name: .customLong("heap"),
     help: ArgumentHelp(
       "A heap by its whole name or path, or a built-in one: memfd, udmabuf, opaque. May be repeated.",
-      valueName: "name"), transform: NamedHeap.name)
+      valueName: "name"), completion: .heaps, transform: NamedHeap.name)
   var names: [String] = []
 
   /// A heap of its own, and what to ask of it.
@@ -55,7 +55,8 @@ struct HeapChoice: ParsableArguments {
 /// The service to ask in place of this machine's own heaps.
 struct ServiceChoice: ParsableArguments {
   @Option(
-    help: ArgumentHelp("Ask the heap service (heapd) at this socket.", valueName: "path"))
+    help: ArgumentHelp("Ask the heap service (heapd) at this socket.", valueName: "path"),
+    completion: .file())
   var socket: String?
 
   func validate(against choice: HeapChoice) throws {
@@ -74,4 +75,43 @@ struct ByteSize: ExpressibleByArgument {
     guard let bytes = UInt64(byteSize: argument) else { return nil }
     self.bytes = bytes
   }
+}
+
+// What served, told by the buffer and not by the request.
+
+extension VMO {
+  /// The heap's name; where another process has it, the exporter's.
+  var servingHeap: String {
+    get throws(HeapError) {
+      if let heapName { return heapName }
+      return try exporterName ?? kind.rawValue
+    }
+  }
+
+  /// Nil where neither the exporter's name nor the heap's tells. The exporter's comes first: a node of /dev/dma_heap can be
+  /// a link to another.
+  var isContiguous: Bool? {
+    get throws(HeapError) {
+      guard let exporter = try exporterName, exporter != UDMABufHeap.name else { return false }
+      for name in [exporter, heapName ?? exporter] {
+        switch HeapCatalog().role(of: name) {
+        case .contiguous: return true
+        case .system: return false
+        case .protected, .other: continue
+        }
+      }
+      return nil
+    }
+  }
+}
+
+// What a shell offers: of the machine on which it is asked.
+
+extension CompletionKind {
+  static var heaps: Self {
+    .shellCommand("ls /dev/dma_heap 2>/dev/null; printf '%s\\n' memfd udmabuf opaque")
+  }
+
+  static var displays: Self { .shellCommand("ls /dev/dri/card* 2>/dev/null") }
+  static var cameras: Self { .shellCommand("ls /dev/video* 2>/dev/null") }
 }

@@ -31,11 +31,18 @@ struct Heapctl: AsyncParsableCommand {
       DemoPartnerProcess.self,
     ])
 
-  static func main() async {
+  static func main() {
     StandardDescriptors.fillGaps()
-    let status = await run()
-    Glibc.exit(
-      status == .success && StandardStream.isIncomplete ? Ending.refused.rawValue : status.rawValue)
+    SignalPipe.unblockAll()
+    let thisThread = ThreadExecutor()
+    Task(executorPreference: thisThread) {
+      let status = await run()
+      Glibc.exit(
+        status == .success && StandardStream.isIncomplete
+          ? Ending.refused.rawValue : status.rawValue
+      )
+    }
+    thisThread.run()
   }
 
   private static func run() async -> ExitCode {
@@ -44,7 +51,7 @@ struct Heapctl: AsyncParsableCommand {
       let words = Array(try ProgramArguments.read().dropFirst())
       do {
         try Verb.check(words)
-        var command = try await asyncParseAsRoot(words)
+        var command = try parseAsRoot(words)
         if var command = command as? any AsyncParsableCommand {
           try await command.run()
         } else {
@@ -63,14 +70,12 @@ struct Heapctl: AsyncParsableCommand {
     }
   }
 
-  /// Where it is missing, libdispatch, which runs whatever awaits, ends the process without a word as soon as it counts
-  /// threads (src/event/workqueue.c, Swift 6.3).
+  /// Descriptors are reopened and looked at there. Asked without one: there may be none left.
   private static func checkProc() throws(HeapError) {
     let path = "/proc/self/stat"
-    do throws(Errno) { _ = try SmallFile.read(path) } catch {
-      throw HeapError(
-        error, "count this process's threads", at: path, fix: "mount -t proc proc /proc")
-    }
+    guard unsafe access(path, R_OK) != 0 else { return }
+    throw HeapError(
+      Errno(rawValue: errno), "look at this process", at: path, fix: "mount -t proc proc /proc")
   }
 }
 

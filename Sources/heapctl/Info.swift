@@ -7,7 +7,7 @@ struct Info: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows a heap service's connections, quotas and buffers.")
 
-  @Option(help: ArgumentHelp("The service's socket.", valueName: "path"))
+  @Option(help: ArgumentHelp("The service's socket.", valueName: "path"), completion: .file())
   var socket: String
 
   @OptionGroup var output: OutputChoice

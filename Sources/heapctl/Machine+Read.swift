@@ -1,3 +1,4 @@
+internal import BuildFacts
 internal import Glibc
 internal import HeapDoctor
 internal import HeapReport
@@ -24,6 +25,8 @@ extension Report.Machine {
     }
     machine.distribution = readDistribution()
     machine.user = readUser()
+    machine.program = BuildFacts.text(of: "heapctl").split(separator: "\n")
+      .joined(separator: ", ")
     return machine
   }
 

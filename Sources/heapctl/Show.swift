@@ -15,8 +15,7 @@ struct Show: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A node of /dev/dri or a driver's name; by default the first with a display.",
-      valueName: "device")
-  )
+      valueName: "device"), completion: .displays)
   var device: String?
 
   @Option(
@@ -31,7 +30,7 @@ struct Show: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A heap by its whole name, or udmabuf; by default system, or contiguous where the driver requires it.",
-      valueName: "name"))
+      valueName: "name"), completion: .heaps)
   var heap: String?
 
   @Option(
@@ -42,7 +41,8 @@ struct Show: AsyncParsableCommand {
   var pattern = TestPattern.bars
 
   @Option(
-    help: ArgumentHelp("A picture in place of the pattern: a PPM file (P6).", valueName: "file"))
+    help: ArgumentHelp("A picture in place of the pattern: a PPM file (P6).", valueName: "file"),
+    completion: .file())
   var image: String?
 
   @Option(

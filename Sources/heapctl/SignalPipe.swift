@@ -44,8 +44,8 @@ struct SignalPipe {
     unsafe sigaction(signal, &action, nil)
   }
 
-  /// Lets the calling thread be stopped and ended by signals. Those that run async functions block all:
-  /// raise(3) would do nothing, and the background could change the terminal (tcsetattr(3)).
+  /// Lets this process be stopped and ended by signals, also where it was started by a thread that blocks them, as those of
+  /// libdispatch do: a mask is inherited (execve(2)).
   static func unblockAll() {
     var none = sigset_t()
     unsafe sigemptyset(&none)

@@ -19,6 +19,15 @@ struct Verify: AsyncParsableCommand {
 
   @OptionGroup var service: ServiceChoice
 
+  @Option(
+    name: .customLong("check"), parsing: .upToNextOption,
+    help: ArgumentHelp("Only these checks, by their names.", valueName: "name"),
+    completion: .list(HeapCheck.all.map(\.name)))
+  var checks: [String] = []
+
+  @Flag(help: "Run no checks: list them, each with what must hold.")
+  var list = false
+
   @Option(help: ArgumentHelp("The report's format.", valueName: "format"))
   var format: Format?
 
@@ -27,7 +36,8 @@ struct Verify: AsyncParsableCommand {
 
   @Option(
     name: [.short, .long],
-    help: ArgumentHelp("Write the report to a file, atomically.", valueName: "file"))
+    help: ArgumentHelp("Write the report to a file, atomically.", valueName: "file"),
+    completion: .file())
   var output: String?
 
   @Option(
@@ -40,7 +50,7 @@ struct Verify: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Run no checks: convert the report in this file (json or html) to another format.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var from: String?
 
   @OptionGroup var color: ColorChoice
@@ -61,24 +71,34 @@ struct Verify: AsyncParsableCommand {
     if output == "" || from == "" {
       throw ValidationError("--output and --from require a file's name")
     }
-    if from != nil && (!choice.names.isEmpty || service.socket != nil || seed != nil) {
+    let isRun = !choice.names.isEmpty || service.socket != nil || seed != nil || !checks.isEmpty
+    if from != nil && (isRun || list) {
       throw ValidationError(
-        "--from cannot be combined with --heap, --socket or --seed: it runs no check")
+        "--from cannot be combined with --heap, --socket, --seed, --check or --list: it runs no check"
+      )
+    }
+    let chosen = json ? Format.json : format ?? .text
+    if list && (isRun || output != nil || chosen != .text && chosen != .json) {
+      throw ValidationError("--list can be combined with --json alone")
+    }
+    if let name = checks.first(where: { name in !HeapCheck.all.contains { $0.name == name } }) {
+      throw ValidationError("there is no check '\(name)'; see heapctl verify --list")
     }
   }
 
   func run() async throws { try await reporting { try await check() } }
 
   private func check() async throws {
+    if list { return try tellChecks() }
     // Whether it can be written is to be known before anything long begins.
     let file = try output.map { try OutputFile("write the report", at: $0) }
     if let from { return try write(Self.read(from), to: file) }
     // Text needs no end to be read: each line comes when its check is done.
     let streams = chosen == .text && file == nil
     let run = VerifyRun(seed: seed ?? .random(in: 0 ... .max), streams: streams)
-    try await run.check(choice: choice, service: service)
+    try await run.check(choice: choice, service: service, only: checks)
     if chosen == .json || chosen == .html { await run.measure() }
-    let report = run.report
+    let report = run.finished()
     if streams {
       show(report.summary)
     } else {
@@ -89,6 +109,16 @@ struct Verify: AsyncParsableCommand {
   }
 
   private var chosen: Format { json ? .json : format ?? .text }
+
+  private func tellChecks() throws {
+    struct Row: Encodable {
+      let name: String
+      let claim: String
+    }
+    let rows = HeapCheck.all.map { Row(name: $0.name, claim: $0.claim) }
+    if chosen == .json { return try showJSON(rows, named: "checks") }
+    table(["CHECK", "WHAT MUST HOLD"], rows.map { [$0.name, $0.claim] }).forEach(show)
+  }
 
   /// - Parameter file: Nil for standard output.
   private func write(_ report: Report, to file: OutputFile?) throws {
@@ -125,6 +155,7 @@ private final class VerifyRun {
   private(set) var report: Report
   private let streams: Bool
   private let progress: Progress
+  private let noise = MachineNoise()
   private var heaps: [HeapUnderTest] = []
 
   /// - Parameter streams: Whether a result is shown as soon as it is there.
@@ -136,7 +167,14 @@ private final class VerifyRun {
       machine: .read())
   }
 
-  func check(choice: HeapChoice, service: ServiceChoice) async throws {
+  func finished() -> Report {
+    let warnings = noise.warnings()
+    report.machine.noise = warnings.isEmpty ? nil : warnings.joined(separator: "; ")
+    return report
+  }
+
+  /// - Parameter names: Of the checks to run; empty for all.
+  func check(choice: HeapChoice, service: ServiceChoice, only names: [String]) async throws {
     heaps = try await Self.heaps(choice, service)
     let entries = HeapCatalog().heaps()
     report.heaps = heaps.map { heap in
@@ -145,7 +183,14 @@ private final class VerifyRun {
     if service.socket == nil, choice.names.isEmpty { entries.forEach(skipIfClosed) }
     let seed = UInt64(report.seed)
     let plan = heaps.flatMap { heap in
-      HeapCheck.all(for: heap, orderedBy: seed).map { (heap, $0) }
+      HeapCheck.all(for: heap, orderedBy: seed)
+        .filter { names.isEmpty || names.contains($0.name) }.map { (heap, $0) }
+    }
+    if plan.isEmpty {
+      complain(
+        "run \(names.joined(separator: ", ")): it says nothing of "
+          + heaps.map(\.name.visible).joined(separator: ", ") + ". To fix it: name another --heap")
+      throw Ending.wrongUsage
     }
     for (number, (heap, check)) in zip(1..., plan) {
       progress.show("\(number) of \(plan.count): \(heap.name.visible) \(check.name)")

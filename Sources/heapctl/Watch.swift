@@ -40,7 +40,6 @@ struct Watch: AsyncParsableCommand {
     try expectTerminal()
     if let pid { try HoldersCommand.expectVisible(pid.number) }
     let signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH])
-    SignalPipe.unblockAll()
     var view = WatchView(process: pid?.number, order: sort)
     let terminal = try Terminal.takenOver(interruptedBy: signals)
     var due = MonotonicTime.now

@@ -36,7 +36,8 @@ struct Options {
       --mode MODE             permission bits of the sockets, octal (0660)
       --group NAME            group of the sockets
       --heap NAME             auto (the kernel's heaps, or memfd where it has none), a node of
-                              /dev/dma_heap, udmabuf, memfd or opaque; may be repeated
+                              /dev/dma_heap, udmabuf, memfd or opaque; may be repeated: the next
+                              serves where one is full, udmabuf as the last
       --config FILE           limits and who may connect; read again on SIGHUP
       --store                 have the service manager keep the buffers while no server runs; for
                               units with FileDescriptorStoreMax= (from systemd 254 on it is known)
@@ -75,12 +76,11 @@ struct Options {
       }
     }
     if heaps.isEmpty { heaps = ["auto"] }
-    if heaps.count > 1, let alone = heaps.first(where: Self.standAlone.contains) {
+    let auto = heaps.count > 1 ? heaps.first { $0 == "auto" } : nil
+    if let alone = auto ?? NamedHeap.misplaced(in: heaps) {
       throw Fault(description: "--heap \(alone) cannot be combined with other heaps")
     }
   }
-
-  private static let standAlone = ["auto", MemfdHeap.name, UDMABufHeap.name, OpaqueHeap.name]
 
   /// Takes a value, or throws what it expects.
   private typealias Setting = @Sendable (inout Options, String) throws(Fault) -> Void

@@ -152,6 +152,23 @@ import Testing
     #expect(run.status == 64)
   }
 
+  @Test(.enabled(if: UDMABufHeap.isUsable, "needs udmabuf"))
+  func `udmabuf serves as the last of a list`() throws {
+    let run = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", "nosuch", "--heap", "udmabuf", "--json")
+    #expect(run.status == 0, "\(run.error)")
+    let buffer = try #require(try run.json["buffer"] as? [String: Any])
+    #expect(buffer["heap"] as? String == "udmabuf")
+    #expect(buffer["contiguous"] as? Bool == false)
+    let first = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", "udmabuf", "--heap", "nosuch")
+    #expect(first.status == 64)
+    #expect(first.error.contains("the built-in heap 'udmabuf' cannot be combined with other heaps"))
+    let contiguous = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", "nosuch", "--heap", "udmabuf", "--contiguous")
+    #expect(contiguous.status == 69)
+  }
+
   @Test func `held until the input ends`() throws {
     let input = Pipe()
     try input.fileHandleForWriting.close()

@@ -101,6 +101,24 @@ import Testing
     #expect(run.error.contains("given back and reclaimed"))
   }
 
+  /// libdispatch's threads end a process by SIGILL that has no descriptor for them.
+  @Test(arguments: [6, 7, 8, 9, 10, 11, 12, 16])
+  func `a full descriptor table is told, or does not matter`(_ limit: Int) throws {
+    for words in Self.writers + ["camera --device /dev/null", "show", "info --socket /nowhere"] {
+      let run = try Run.heapctl(
+        words.split(separator: " ").map(String.init),
+        through: ["/usr/bin/prlimit", "--nofile=\(limit)"])
+      #expect([0, 1, 69].contains(run.status), "\(words): \(run.error)")
+      #expect(run.status == 0 || !run.output.isEmpty || !run.error.isEmpty, "\(words)")
+    }
+    for _ in 0..<5 {
+      let run = try Run.heapctl(
+        "alloc", "--heap", "memfd", "--size", "1M",
+        through: ["/usr/bin/prlimit", "--nofile=\(limit)"])
+      #expect(run.status == 0 || run.status == 1 && run.error.contains("NO_RESOURCES"))
+    }
+  }
+
   @Test(
     arguments: [
       ("vrify", "there is no verb 'vrify'; did you mean 'verify'?"),

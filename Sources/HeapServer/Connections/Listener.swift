@@ -170,7 +170,10 @@ public final class Listener: Sendable {
       }
     } catch {
       throw HeapError(
-        error, operation, at: path, fix: "choose a path in a folder that this user may write to")
+        error, operation, at: path,
+        fix: error == .noSuchFileOrDirectory
+          ? "make the folder, or choose a path in one that is there"
+          : "choose a path in a folder that this user may write to")
     }
   }
 

@@ -31,7 +31,9 @@ extension Policy {
     } catch .invalidArgument {
       throw fault("it is no regular file", "name one")
     } catch {
-      throw HeapError(error, operation, at: path, fix: "name a file that this user may read")
+      throw HeapError(
+        error, operation, at: path,
+        fix: "name a file that this user may read, or leave --config out")
     }
     guard max(before.st_size, off_t(text.utf8.count)) <= limit else {
       throw fault("it is longer than \(UInt64(limit).asByteCount)", "shorten it")

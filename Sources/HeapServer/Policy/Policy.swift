@@ -56,7 +56,9 @@ public struct Limits: Hashable, Sendable {
     let operation = "read the machine's memory"
     let memory: MachineMemory
     do throws(Errno) { memory = try MachineMemory.read(file) } catch {
-      throw HeapError(error, operation, at: file, fix: "mount -t proc proc /proc")
+      throw HeapError(
+        error, operation, at: file,
+        fix: error == .tooManyOpenFiles ? nil : "mount -t proc proc /proc")
     }
     guard memory.total > 0 else {
       throw HeapError(

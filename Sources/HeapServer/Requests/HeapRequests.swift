@@ -81,7 +81,9 @@ final class HeapRequests {
     // Vmos without pages are names: only their number counts.
     let bytes = hasMemory ? request.size : 0
     let (code, reason): (HeapError.Code, StaticString)
-    if connection.requests >= shared.accounts.limits.requests {
+    if !heap.hasMemory(for: request.settings) {
+      (code, reason) = (.notSupported, "the heap has no contiguous or secure memory")
+    } else if connection.requests >= shared.accounts.limits.requests {
       (code, reason) = (.noResources, "too many requests of the connection are under way")
     } else if !shared.hasDescriptors(for: connection.peer) {
       (code, reason) = (.noResources, "the server's descriptors are used up")

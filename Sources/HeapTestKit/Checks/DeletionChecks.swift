@@ -23,9 +23,15 @@ extension HeapCheck {
         try await bench.delete(passed.take()!)
         returned.add()
       }()
-      try await bench.eventually(tasks: "the handle is taken") { passed.isTaken }
-      try await bench.delete(try bench.allocate(index: 1), index: 1)
-      try expectEqual(returned.count, 0, "deletions returned while the child lives")
+      do {
+        try await bench.eventually(tasks: "the handle is taken") { passed.isTaken }
+        try await bench.delete(try bench.allocate(index: 1), index: 1)
+        try expectEqual(returned.count, 0, "deletions returned while the child lives")
+      } catch {
+        // The end of this scope waits for the deletion.
+        try peer.closeDescriptor()
+        throw error
+      }
       try peer.closeDescriptor()
       try await deletion
       try expectEqual(bench.heap.liveBufferCount, 0, "the count of live buffers")

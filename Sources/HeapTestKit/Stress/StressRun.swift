@@ -95,11 +95,15 @@ public struct StressRun: Sendable {
     until end: End, isEnded: () -> Bool, progress: (Int) -> Void
   ) throws(HeapError) -> StressReport {
     let devices = kind == .dmaBuf ? Self.devices() : []
+    let deletions = ThreadExecutor()
     let world = try attempt("prepare a stress run") { () throws(Errno) in
-      StressWorld(
-        heap, settings, collection: Self.nextCollection(), devices: devices,
-        events: try StressEvents(patience: patience))
+      let events = try StressEvents(patience: patience)
+      try KernelThread.start("heap-deletions") { deletions.run() }
+      return StressWorld(
+        heap, settings, collection: Self.nextCollection(), devices: devices, events: events,
+        deletions: deletions)
     }
+    defer { deletions.end() }
     let before = try attempt("count descriptors", at: "/proc/self/fd") { () throws(Errno) in
       try OpenDescriptors()
     }

@@ -19,6 +19,8 @@ final class StressWorld {
   let collection: UInt64
   let events: StressEvents
   let devices: [Box<DRMDevice>]
+  /// Where deletions wait for what the run does meanwhile.
+  private let deletions: ThreadExecutor
   /// Those that were allocated and are not known to be gone.
   private var buffers: [Int: Buffer] = [:]
   /// Buffers that the heap had no room for: the model has them, the world does not.
@@ -38,7 +40,7 @@ final class StressWorld {
 
   init(
     _ heap: any Heap, _ settings: SingleBufferSettings, collection: UInt64,
-    devices: [Box<DRMDevice>], events: StressEvents
+    devices: [Box<DRMDevice>], events: StressEvents, deletions: ThreadExecutor
   ) {
     self.heap = heap
     live = (heap as? any LocalHeap)?.buffers
@@ -46,6 +48,7 @@ final class StressWorld {
     self.collection = collection
     self.devices = devices
     self.events = events
+    self.deletions = deletions
   }
 
   /// Lets go of everything, whatever the model says.
@@ -208,7 +211,7 @@ extension StressWorld {
     let known = buffers[buffer]!
     let record = known.record
     let (heap, key) = (heap, known.key)
-    Task {
+    Task(executorPreference: deletions) {
       // The script has handles in this process outlive their buffer's deletion.
       await WaitingDeletion.$isExpected.withValue(true) {
         do throws(HeapError) {

@@ -8,8 +8,11 @@ internal import SystemPackage
 public struct DMABufHeap: LocalHeap {
   public let properties: HeapProperties
   public let buffers: LiveBuffers
+  public var descriptorsPerBuffer: Int { udmabuf?.descriptorsPerBuffer ?? 1 }
   private let catalog: HeapCatalog
   private let chosen: [String]?
+  /// Where it is the last of those chosen.
+  private let udmabuf: UDMABufHeap?
   private let devices: HeapDevices
   private let admission: Admission
   /// Requests for system memory are served by heaps of that role alone.
@@ -17,7 +20,8 @@ public struct DMABufHeap: LocalHeap {
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
-  ///     known to be other than asked for is passed over. Nil lets the catalog choose by role.
+  ///     known to be other than asked for is passed over. The last can be `udmabuf` (``UDMABufHeap/name``). Nil lets the
+  ///     catalog choose by role.
   ///   - catalog: Which heaps there are.
   ///   - admission: What may be asked of the kernel at most.
   ///   - reclaimer: Whose thread watches the buffers.
@@ -25,6 +29,10 @@ public struct DMABufHeap: LocalHeap {
     heaps: [String]? = nil, catalog: HeapCatalog = HeapCatalog(), admission: Admission = .standard,
     reclaimer: Reclaimer = .shared
   ) {
+    udmabuf =
+      heaps?.last == UDMABufHeap.name
+      ? UDMABufHeap(admission: admission, reclaimer: reclaimer) : nil
+    let heaps = udmabuf == nil ? heaps : heaps?.dropLast()
     self.chosen = heaps
     self.catalog = catalog
     self.admission = admission
@@ -47,6 +55,13 @@ public struct DMABufHeap: LocalHeap {
         return try allocate(request, role, from: heap)
       } catch  where error.meansTryTheNextHeap {
         failures.append((heap.name, error))
+      }
+    }
+    if let udmabuf, role == .system {
+      do throws(HeapError) {
+        return try udmabuf.makeMemory(for: request)
+      } catch  where error.meansTryTheNextHeap {
+        failures.append((UDMABufHeap.name, error))
       }
     }
     guard let last = failures.last?.error else { throw missing(role, request) }
@@ -171,7 +186,7 @@ extension HeapRole {
     self =
       if request.settings.bufferSettings?.isSecure == true {
         .protected
-      } else if request.settings.bufferSettings?.isPhysicallyContiguous == true {
+      } else if request.settings.asksForContiguous {
         .contiguous
       } else {
         .system

@@ -19,12 +19,21 @@ public protocol LocalHeap: Heap {
   /// that a server asks for it in its event loop. By default it is not: the kernel clears pages, or moves others out of the way.
   func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool
 
+  /// Whether the heap may have the memory that a request's settings ask for: physically contiguous, or secure. True by
+  /// default.
+  ///
+  /// The heap itself need not look at settings that it does not depend on: where this says no, a server refuses the request
+  /// (``HeapError/Code/notSupported``), whose client gets no other memory in its place.
+  func hasMemory(for settings: SingleBufferSettings) -> Bool
+
   /// How many descriptors this process keeps for each buffer; 1 by default.
   var descriptorsPerBuffer: Int { get }
 }
 
 extension LocalHeap {
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { false }
+
+  public func hasMemory(for settings: SingleBufferSettings) -> Bool { true }
 
   public var descriptorsPerBuffer: Int { 1 }
 

@@ -4,7 +4,7 @@ internal import SystemPackage
 ///
 /// Its buffers can be shared between processes, not with devices, and their pages are taken when they
 /// are first written. It has one kind of memory and, as the contract asks, looks at no settings: where
-/// contiguous memory matters, use ``DMABufHeap``. A holder that makes a udmabuf of the memfd and then
+/// contiguous memory matters, use ``DMABufHeap``; a server refuses such a request. A holder that makes a udmabuf of the memfd and then
 /// closes the memfd is no longer seen: the pages stay with the dma-buf, the buffer counts as gone.
 public struct MemfdHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
@@ -14,6 +14,9 @@ public struct MemfdHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
+  public func hasMemory(for settings: SingleBufferSettings) -> Bool {
+    !settings.asksForContiguous && settings.bufferSettings?.isSecure != true
+  }
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 

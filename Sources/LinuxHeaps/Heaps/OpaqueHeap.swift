@@ -12,6 +12,7 @@ public struct OpaqueHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: false, ramSupported: false, inaccessibleSupported: true))
   public let buffers: LiveBuffers
+  public func hasMemory(for settings: SingleBufferSettings) -> Bool { !settings.asksForContiguous }
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 

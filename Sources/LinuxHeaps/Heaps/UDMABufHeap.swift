@@ -15,6 +15,9 @@ public struct UDMABufHeap: LocalHeap {
     coherencyDomainSupport: CoherencyDomainSupport(
       cpuSupported: true, ramSupported: true, inaccessibleSupported: false))
   public let buffers: LiveBuffers
+  public func hasMemory(for settings: SingleBufferSettings) -> Bool {
+    !settings.asksForContiguous && settings.bufferSettings?.isSecure != true
+  }
   /// The dma-buf, and the memfd that slices are made of.
   public var descriptorsPerBuffer: Int { 2 }
   private let admission: Admission

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HeapClient
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -69,6 +70,41 @@ import Testing
     #expect(run.error == "given back and reclaimed\n")
     #expect(run.output.contains("\"kind\" : \"memfd\""))
     #expect(try eventually { try WireClient.observer(daemon).status().quota.buffers == 0 })
+  }
+
+  @Test(arguments: ["memfd", "opaque", "udmabuf"])
+  func `a service without contiguous memory refuses requests for it, and what served is told`(
+    _ heap: String
+  ) throws {
+    if heap == "udmabuf" && !UDMABufHeap.isUsable { return }
+    let daemon = try Daemon(heap: [heap])
+    let words = ["alloc", "--socket", daemon.socket, "--size", "1M"]
+    let run = try Run.heapctl(words + ["--contiguous", "--json"])
+    #expect(run.status == 69)
+    #expect(run.output == "")
+    #expect(run.error.contains("the service has no such memory"))
+    #expect(run.error.contains("NOT_SUPPORTED"))
+    #expect(daemon.log.contains("the heap has no contiguous or secure memory"))
+
+    let buffer = try #require(try Run.heapctl(words + ["--json"]).json["buffer"] as? [String: Any])
+    #expect(buffer["heap"] as? String == heap)
+    #expect(buffer["contiguous"] as? Bool == false)
+    let kind = heap == "opaque" ? "an opaque vmo" : heap == "memfd" ? "a memfd" : "a dma-buf"
+    #expect(
+      try Run.heapctl(words).output.hasPrefix(
+        "1 MiB of \(heap), served at \(daemon.socket): \(kind), inode "))
+  }
+
+  @Test(arguments: [true, false])
+  func `secure memory is refused by a heap of memfds`(_ isSecure: Bool) throws {
+    let daemon = try Daemon()
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let settings = SingleBufferSettings(bufferSettings: BufferMemorySettings(isSecure: isSecure))
+    let error = refusal { () throws(HeapError) in
+      try heap.allocateVmo(
+        size: 1, settings: settings, bufferCollectionID: 1, bufferIndex: 0)
+    }
+    #expect(error?.code == (isSecure ? .notSupported : nil))
   }
 
   @Test func `verify checks the heap of a service`() throws {

@@ -1,4 +1,5 @@
 import Glibc
+import HeapReport
 import HeapTestKit
 import LinuxHeaps
 import TestSupport
@@ -37,6 +38,55 @@ import Testing
         == alone.output.split(separator: "\n").dropLast())
   }
 
+  @Test func `the checks are listed with what must hold`() throws {
+    let run = try Run.heapctl("verify", "--list")
+    let lines = run.output.split(separator: "\n")
+    #expect(lines.count == HeapCheck.all.count + 1)
+    for (line, check) in zip(lines.dropFirst(), HeapCheck.all) {
+      #expect(line.hasPrefix(check.name + " ") && line.hasSuffix("  " + check.claim))
+    }
+    #expect(run.status == 0 && run.error == "")
+    let rows = try #require(
+      try Run.heapctl("verify", "--list", "--json").json["checks"] as? [[String: String]])
+    #expect(rows == HeapCheck.all.map { ["name": $0.name, "claim": $0.claim] })
+    #expect(Set(rows.map { $0["name"] }).count == rows.count)
+  }
+
+  @Test func `checks run alone, as they do among all`() throws {
+    let run = try Run.heapctl(
+      "verify", "--heap", "opaque", "--heap", "memfd", "--check", "no-access", "size", "--check",
+      "key-taken", "--seed", "1")
+    #expect(run.status == 0)
+    let all = try Run.heapctl("verify", "--heap", "opaque", "--heap", "memfd", "--seed", "1")
+    let chosen = ["no-access", "size", "key-taken"].map { "  \($0): " }
+    let wanted = all.output.split(separator: "\n").filter { line in
+      chosen.contains { line.contains($0) }
+    }
+    #expect(wanted.count == 5)
+    #expect(run.output.split(separator: "\n").dropLast() == wanted[...])
+    #expect(run.output.hasSuffix("\n5 passed, 0 failed, 0 skipped, seed 1\n"))
+  }
+
+  /// Nothing was checked, which must not look like success.
+  @Test func `a check that says nothing of the heap is no success`() throws {
+    let run = try Run.heapctl("verify", "--heap", "memfd", "--check", "drm-import")
+    #expect(run.status == 64)
+    #expect(run.output == "")
+    #expect(run.error.contains("run drm-import: it says nothing of memfd"))
+  }
+
+  @Test func `a page names the program that made it, and the noise of its machine`() throws {
+    let page = try Run.heapctl(
+      "verify", "--heap", "opaque", "--check", "size", "--format", "html"
+    ).output
+    let version = try Run.heapctl("--version").output.split(separator: "\n")
+      .joined(separator: ", ")
+    #expect(page.contains("<dt>Report by</dt><dd>\(version)</dd>"))
+    var report = try Report(reading: page)
+    report.machine.noise = "the load is 9 on 2 processors"
+    #expect(try report.html.contains("<dt>Noise</dt><dd>the load is 9 on 2 processors</dd>"))
+  }
+
   @Test func `JSON stands alone on standard output`() throws {
     let run = try Run.heapctl("verify", "--heap", "opaque", "--json")
     let rows = try #require(try run.json["results"] as? [[String: Any]])
@@ -71,7 +121,11 @@ import Testing
     ["--seed", "-1"],
     ["--seed", "4294967296"],
     ["--from", "x", "--seed", "1"], ["--from", "x", "--heap", "memfd"],
-    ["--from", "x", "--socket", "y"],
+    ["--from", "x", "--socket", "y"], ["--from", "x", "--list"],
+    ["--from", "x", "--check", "size"],
+    ["--check", "nosuch"], ["--check"], ["--list", "--heap", "memfd"],
+    ["--list", "--check", "size"],
+    ["--list", "--format", "html"], ["--list", "-o", "x"],
   ])
   func `options that exclude each other are wrong usage`(_ words: [String]) throws {
     let run = try Run.heapctl(["verify"] + words)

@@ -57,6 +57,12 @@ package struct NamedHeap: Sendable {
     return path.hasPrefix(nodes) ? String(path.dropFirst(nodes.count)) : word
   }
 
+  /// The built-in heap that cannot be in a list where it is. Udmabuf can be the last: devices take its buffers, too.
+  package static func misplaced(in names: [String]) -> String? {
+    let alone = names.last == UDMABufHeap.name ? names.dropLast() : names[...]
+    return names.count > 1 ? alone.first(where: builtIn.contains) : nil
+  }
+
   package var isBuiltIn: Bool { names.count == 1 && Self.builtIn.contains(names[0]) }
 
   package func make() -> any LocalHeap {
@@ -78,7 +84,7 @@ package struct NamedHeap: Sendable {
     let known = catalog.heaps().map(\.name)
     for name in names {
       let operation = "\(verb) heap '\(name)'"
-      if isBuiltIn {
+      if isBuiltIn || name == UDMABufHeap.name {
         if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
       } else {
         do throws(HeapError) { try DMABufHeap().check(name, operation) } catch

@@ -12,6 +12,8 @@ public struct SingleBufferSettings: Hashable, Sendable {
     self.imageFormatConstraints = imageFormatConstraints
   }
 
+  package var asksForContiguous: Bool { bufferSettings?.isPhysicallyContiguous == true }
+
   /// Physically contiguous memory, and nothing else asked.
   public static let contiguous = SingleBufferSettings(
     bufferSettings: BufferMemorySettings(isPhysicallyContiguous: true))
