@@ -26,8 +26,8 @@ if Context.environment["LINUXHEAPS_STRICT"] != nil {
   settings.append(.treatAllWarnings(as: .error))
   cSettings.append(.treatAllWarnings(as: .error))
 }
-// Of heapctl and what it alone uses: their work is the libraries', and a board's flash is small. SwiftPM takes
-// unsafe flags from a package that is depended on by version since 6.2.
+// Of heapctl, what it alone uses, and what asks devices and /proc: their time is the kernel's, and a board's flash is small.
+// SwiftPM takes unsafe flags from a package that is depended on by version since 6.2.
 let smallSettings = settings + [.unsafeFlags(["-Osize"], .when(configuration: .release))]
 
 // What `--version` tells. A repository's HEAD, or, where a source package has none, the environment's word.
@@ -89,7 +89,7 @@ let package = Package(
       dependencies: [
         "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: smallSettings),
 
     // The protocol's messages as bytes; nothing is sent or received here.
     .target(name: "HeapProtocol", dependencies: ["LinuxHeaps"], swiftSettings: settings),
@@ -134,7 +134,7 @@ let package = Package(
       dependencies: [
         "CDRM", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: smallSettings),
 
     // V4L2's requests; own code over linux/videodev2.h, away from the core as libdrm is.
     .target(name: "CV4L2", cSettings: cSettings),
@@ -143,7 +143,7 @@ let package = Package(
       dependencies: [
         "CV4L2", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: smallSettings),
 
     .target(name: "CHeapPeer", cSettings: cSettings),
     .target(
@@ -152,7 +152,7 @@ let package = Package(
         "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM",
         "LinuxHeapsV4L2", .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: smallSettings),
 
     // /proc/config.gz and PNG files; zlib can be linked statically.
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
