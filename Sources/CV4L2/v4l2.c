@@ -1,5 +1,6 @@
 #ifdef __linux__
 #include <CV4L2.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -43,6 +44,7 @@ static void read_image(const struct v4l2_format *format, struct CV4L2_image *ima
             .planes = pixels->num_planes,
             .bytes_per_line = pixels->plane_fmt[0].bytesperline,
             .size = pixels->plane_fmt[0].sizeimage,
+            .field = pixels->field,
         };
     } else {
         const struct v4l2_pix_format *pixels = &format->fmt.pix;
@@ -53,6 +55,7 @@ static void read_image(const struct v4l2_format *format, struct CV4L2_image *ima
             .planes = 1,
             .bytes_per_line = pixels->bytesperline,
             .size = pixels->sizeimage,
+            .field = pixels->field,
         };
     }
 }
@@ -62,6 +65,21 @@ int CV4L2_get_format(int device, uint32_t type, struct CV4L2_image *image) {
     if (ioctl(device, VIDIOC_G_FMT, &format) != 0) return -1;
     read_image(&format, image);
     return 0;
+}
+
+_Static_assert(sizeof(struct v4l2_format) == sizeof(struct CV4L2_setting), "of 64-bit machines");
+
+int CV4L2_save_format(int device, uint32_t type, struct CV4L2_setting *setting) {
+    struct v4l2_format format = {.type = type};
+    if (ioctl(device, VIDIOC_G_FMT, &format) != 0) return -1;
+    memcpy(setting, &format, sizeof format);
+    return 0;
+}
+
+int CV4L2_restore_format(int device, const struct CV4L2_setting *setting) {
+    struct v4l2_format format;
+    memcpy(&format, setting, sizeof format);
+    return ioctl(device, VIDIOC_S_FMT, &format);
 }
 
 int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_image *image) {
@@ -98,6 +116,18 @@ int CV4L2_request_buffers(int device, uint32_t type, uint32_t *count, uint32_t *
     *count = request.count;
     *capabilities = request.capabilities;
     return 0;
+}
+
+int CV4L2_memory(int device, uint32_t type, uint32_t *capabilities) {
+    struct v4l2_requestbuffers request = {.type = type, .memory = V4L2_MEMORY_DMABUF};
+    int result = ioctl(device, VIDIOC_REQBUFS, &request);
+    if (result != 0 && errno == EINVAL) {
+        // It answers nothing to a request for a kind that it does not take.
+        request = (struct v4l2_requestbuffers){.type = type, .memory = V4L2_MEMORY_MMAP};
+        result = ioctl(device, VIDIOC_REQBUFS, &request);
+    }
+    *capabilities = request.capabilities;
+    return result;
 }
 
 int CV4L2_queue(int device, uint32_t type, uint32_t index, int file, uint32_t length,

@@ -76,11 +76,7 @@ struct CameraTrial {
   /// set as it was.
   func run(_ bench: CheckBench) throws -> Outcome {
     let device = try CaptureDevice(path)
-    let present = try device.format()
-    defer {
-      _ = try? device.setFormat(
-        width: present.width, height: present.height, present.pixelFormat)
-    }
+    try device.keepFormat()
     let format = try device.setFormat(width: width, height: height, pixelFormat)
     let first = try bench.allocate(format.byteCount, index: 1 << 32)
     let second = try bench.allocate(format.byteCount, index: 1 << 33)

@@ -119,17 +119,23 @@ extension DRMDevice {
   public func dumbBuffer(
     width: UInt32, height: UInt32, bitsPerPixel: UInt32
   ) throws(HeapError) -> DumbBuffer {
-    let file = self.file
-    return try attempt(
-      "make a dumb buffer of \(width)x\(height) pixels of \(bitsPerPixel) bits", at: path
+    try file.dumbBuffer(SizeU(width: width, height: height), bitsPerPixel: bitsPerPixel)
+  }
+}
+
+extension DRMFile {
+  func dumbBuffer(_ pixels: SizeU, bitsPerPixel: UInt32) throws(HeapError) -> DumbBuffer {
+    try attempt(
+      "make a dumb buffer of \(pixels.width)x\(pixels.height) pixels of \(bitsPerPixel) bits",
+      at: path
     ) { () throws(Errno) in
       var (handle, row, size): (UInt32, UInt32, UInt64) = (0, 0, 0)
       try drmCall {
         unsafe drmModeCreateDumbBuffer(
-          file.fd.rawValue, width, height, bitsPerPixel, 0, &handle, &row, &size)
+          fd.rawValue, pixels.width, pixels.height, bitsPerPixel, 0, &handle, &row, &size)
       }
-      file.adopt(handle)
-      return DumbBuffer(handle: GEMHandle(file, handle), bytesPerRow: row, byteCount: size)
+      adopt(handle)
+      return DumbBuffer(handle: GEMHandle(self, handle), bytesPerRow: row, byteCount: size)
     }
   }
 }

@@ -18,6 +18,8 @@ public struct Scanout: ~Copyable, Sendable {
   public private(set) var framebuffer: Framebuffer?
   /// What is on the screen until that blank.
   private var leaving: Framebuffer?
+  /// Black, behind a picture that is smaller than the mode; with the plane on which that stands.
+  private var placed: (plane: Plane, background: Framebuffer)?
   private var flipIsPending = false
 
   private let file: DRMFile
@@ -25,9 +27,14 @@ public struct Scanout: ~Copyable, Sendable {
   private let pipe: DisplayPipe
   /// Given up after the display is restored: a deinit's body runs before its fields end.
   private let claim: DisplayClaim
-  private var plane: PrimaryPlane? { pipe.plane }
+  private var plane: Plane? { placed?.plane ?? pipe.plane }
 
-  deinit { pipe.before.restore(pipe.crtc, in: file) }
+  deinit {
+    if let placed, placed.plane.kind != .primary {
+      _ = file.setPlane(placed.plane.id, pipe.crtc, 0, SizeU(width: 0, height: 0), x: 0, y: 0)
+    }
+    pipe.before.restore(pipe.crtc, in: file)
+  }
 }
 
 extension Scanout {
@@ -60,8 +67,54 @@ extension Scanout {
   ///
   /// - Parameter framebuffer: Of this open device, and at least as large as the mode.
   public mutating func show(_ framebuffer: Framebuffer) throws(HeapError) {
-    let operation = "show \(framebuffer.layout.format) at \(connector.name) of \(driver)"
+    let operation = operation(framebuffer)
     try check(framebuffer, operation)
+    try set(framebuffer, operation)
+    placed = nil
+    self.framebuffer = framebuffer
+  }
+
+  /// Sets the mode and puts a picture that is smaller in the middle of a black screen, on an overlay or on the primary plane
+  /// itself; returns when it is there.
+  ///
+  /// - Parameter framebuffer: Of this open device, and neither wider nor higher than the mode.
+  /// - Throws: `HeapError.Code.notSupported` where the device is not atomic or places no plane of that format and size.
+  public mutating func place(_ framebuffer: Framebuffer) throws(HeapError) {
+    let operation = operation(framebuffer)
+    let size = framebuffer.layout.size
+    guard framebuffer.file === file else { throw otherDevice(operation) }
+    guard size.width <= mode.size.width, size.height <= mode.size.height else {
+      throw HeapError(
+        .outOfRange, operation, at: file.path, cause: "the picture is larger than the mode, \(mode)"
+      )
+    }
+    let background = try file.blackPicture(mode.size, driver)
+    try set(background, operation)
+    let planes = pipe.planes.filter { $0.formats.contains(framebuffer.layout.format) }
+    let candidates = planes.filter { $0.kind == .overlay } + planes.filter { $0.kind == .primary }
+    let plane = candidates.first { plane in
+      isAtomic
+        && file.setPlane(
+          plane.id, pipe.crtc, framebuffer.id, size, x: (mode.size.width - size.width) / 2,
+          y: (mode.size.height - size.height) / 2) == 0
+    }
+    guard let plane else {
+      throw HeapError(
+        .notSupported, operation, at: file.path,
+        cause: "\(driver) places no picture of \(size.width)x\(size.height) in the mode \(mode)",
+        fix: "use a mode of the picture's size")
+    }
+    placed = (plane, background)
+    self.framebuffer = framebuffer
+  }
+
+  private borrowing func operation(_ framebuffer: Framebuffer) -> String {
+    "show \(framebuffer.layout.format) at \(connector.name) of \(driver)"
+  }
+
+  private borrowing func set(
+    _ framebuffer: Framebuffer, _ operation: String
+  ) throws(HeapError) {
     do throws(Errno) {
       try file.setCRTC(pipe.crtc, framebuffer.id, connectors: [connector.id], mode: mode.info)
     } catch {
@@ -69,7 +122,6 @@ extension Scanout {
         error, operation, at: file.path,
         cause: error == .noSpace ? "the picture is smaller than the mode, \(mode)" : nil)
     }
-    self.framebuffer = framebuffer
   }
 
   /// Has a picture of the same size come on the screen with the next vertical blank, and returns at
@@ -155,10 +207,7 @@ extension Scanout {
   private borrowing func check(
     _ framebuffer: Framebuffer, _ operation: String
   ) throws(HeapError) {
-    guard framebuffer.file === file else {
-      throw HeapError(
-        .badHandle, operation, at: file.path, cause: "the picture is of another open device")
-    }
+    guard framebuffer.file === file else { throw otherDevice(operation) }
     guard formats.isEmpty || formats.contains(framebuffer.layout.format) else {
       throw HeapError(
         .notSupported, operation, at: file.path, cause: "the display does not support this format",
@@ -166,8 +215,12 @@ extension Scanout {
     }
   }
 
+  private borrowing func otherDevice(_ operation: String) -> HeapError {
+    HeapError(.badHandle, operation, at: file.path, cause: "the picture is of another open device")
+  }
+
   private borrowing func commit(
-    _ framebuffer: Framebuffer, on plane: PrimaryPlane, fence: CInt
+    _ framebuffer: Framebuffer, on plane: Plane, fence: CInt
   ) throws(Errno) -> Fence? {
     guard let request = unsafe drmModeAtomicAlloc() else { throw .noMemory }
     defer { unsafe drmModeAtomicFree(request) }
@@ -193,14 +246,16 @@ extension Scanout {
 /// The CRTC behind a connector, and how commits name what belongs to it.
 private struct DisplayPipe: Sendable {
   let crtc: UInt32
-  let plane: PrimaryPlane?
+  /// Those that can stand on it.
+  let planes: [Plane]
+  /// Its own; nil where the driver shows no planes.
+  var plane: Plane? { planes.first { $0.kind == .primary } }
   /// 0 where the device is not atomic.
   let outFenceProperty: UInt32
   let before: DisplayState
 
   init(_ connector: Connector, in file: DRMFile) throws(Errno) {
     let number = file.fd.rawValue
-    _ = drmSetClientCap(number, UInt64(DRM_CLIENT_CAP_UNIVERSAL_PLANES), 1)
     let isAtomic = drmSetClientCap(number, UInt64(DRM_CLIENT_CAP_ATOMIC), 1) == 0
     let crtcs = try file.resources().crtcs
     guard let index = Self.freeCRTC(for: connector, among: crtcs, in: file) else {
@@ -208,7 +263,7 @@ private struct DisplayPipe: Sendable {
     }
     crtc = crtcs[index]
     before = try DisplayState(of: crtc, in: file)
-    plane = PrimaryPlane(of: index, in: file)
+    planes = file.planes().filter { $0.possibleCRTCs & 1 << UInt32(index) != 0 }
     let properties = file.properties(of: crtc, DRM_MODE_OBJECT_CRTC)
     outFenceProperty = isAtomic ? properties["OUT_FENCE_PTR"]?.id ?? 0 : 0
   }
@@ -327,6 +382,32 @@ extension DRMFile {
       rest = rest.dropFirst(max(2, length))
     }
     return flip
+  }
+
+  /// A linear picture of zeroes, of the device's own memory.
+  fileprivate func blackPicture(_ size: SizeU, _ driver: String) throws(HeapError) -> Framebuffer {
+    let operation = "make a black picture of \(size.width)x\(size.height) (\(driver))"
+    let buffer = try dumbBuffer(size, bitsPerPixel: 32)
+    let layout: ImageLayout
+    do throws(ImageLayoutError) {
+      layout = try ImageLayout(.xr24, size: size, bytesPerRow: buffer.bytesPerRow)
+    } catch {
+      throw HeapError(.internal, operation, at: path, cause: "\(error)")
+    }
+    return try attempt(operation, at: path) { () throws(Errno) in
+      try Framebuffer(buffer.handle, layout, at: 0, nil)
+    }
+  }
+
+  /// Answers a negative number where the driver refuses.
+  fileprivate func setPlane(
+    _ plane: UInt32, _ crtc: UInt32, _ framebuffer: UInt32, _ size: SizeU, x: UInt32, y: UInt32
+  ) -> CInt {
+    // The source's numbers have 16 bits behind the point.
+    drmModeSetPlane(
+      fd.rawValue, plane, framebuffer == 0 ? 0 : crtc, framebuffer, 0, Int32(x), Int32(y),
+      size.width,
+      size.height, 0, 0, size.width << 16, size.height << 16)
   }
 
   func setCRTC(

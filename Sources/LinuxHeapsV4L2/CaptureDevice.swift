@@ -42,6 +42,9 @@ public struct CaptureDevice: ~Copyable, Sendable {
 
   public func format() throws(HeapError) -> VideoFormat { try node.format(type.rawValue) }
 
+  /// Has the present format, whole, set again when this value and its queues have ended. A format outlasts its setter.
+  public func keepFormat() throws(HeapError) { try node.keepFormat(type.rawValue) }
+
   /// Sets what frames will be.
   ///
   /// - Throws: `HeapError.Code.notSupported`, with what the device has, where it would choose another

@@ -36,8 +36,14 @@ public struct VideoDevice: Hashable, Sendable {
   public let isMultiPlanar: Bool
   /// Of the frames that come out of it.
   public let formats: [VideoFourCC]
-  /// Whether frames can go straight into dma-bufs; nil where the device is in use and does not say.
-  public let takesDMABuf: Bool?
+  /// Of each of them the discrete sizes, or the largest of a range.
+  public let sizes: [VideoFourCC: [FrameSize]]
+  /// What its frames are now; nil where it does not say.
+  public let format: VideoFormat?
+  /// Where frames can go; nil where the device is in use and does not say.
+  public let memory: VideoMemory?
+  /// Whether frames can go straight into dma-bufs; nil where the device does not say.
+  public var takesDMABuf: Bool? { memory?.contains(.dmaBuf) }
 
   /// Every `/dev/videoN` that this process may open, in the order of numbers.
   public static func all() -> [VideoDevice] {
@@ -73,8 +79,29 @@ public struct VideoDevice: Hashable, Sendable {
     }
     isMultiPlanar = queue?.isMultiPlanar ?? false
     formats = queue.map { node.formats($0.rawValue) } ?? []
+    sizes = Dictionary(formats.map { ($0, node.sizes($0)) }) { first, _ in first }
+    format = queue.flatMap { try? node.format($0.rawValue) }
     let streams = node.has(V4L2_CAP_STREAMING)
-    takesDMABuf = queue.map { streams ? node.takesDMABuf($0.rawValue) : false } ?? false
+    memory = queue.map { streams ? node.memory($0.rawValue) : [] } ?? []
+  }
+}
+
+/// Where a device's frames can go (`V4L2_BUF_CAP_SUPPORTS_*`).
+public struct VideoMemory: OptionSet, Hashable, Sendable {
+  public let rawValue: UInt32
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Memory of the driver's own, which processes map.
+  public static let mmap = VideoMemory(rawValue: UInt32(V4L2_BUF_CAP_SUPPORTS_MMAP))
+  /// A process's memory.
+  public static let userPointer = VideoMemory(rawValue: UInt32(V4L2_BUF_CAP_SUPPORTS_USERPTR))
+  /// Dma-bufs, of whichever exporter.
+  public static let dmaBuf = VideoMemory(rawValue: UInt32(V4L2_BUF_CAP_SUPPORTS_DMABUF))
+
+  /// `mmap`, `userptr`, `dmabuf`.
+  public var names: [String] {
+    [(Self.mmap, "mmap"), (.userPointer, "userptr"), (.dmaBuf, "dmabuf")]
+      .filter { contains($0.0) }.map(\.1)
   }
 }
 

@@ -9,11 +9,38 @@ public struct VideoFormat: Hashable, Sendable, CustomStringConvertible {
   public let bytesPerLine: Int
   /// The least that a buffer must have.
   public let byteCount: UInt64
+  /// How a frame's lines come.
+  public internal(set) var field = VideoField(rawValue: V4L2_FIELD_NONE.rawValue)
   /// Buffers for each frame: more than 1 only where an `M` format puts each plane into its own.
   public let buffersPerFrame: Int
 
-  /// E.g. `1280x720 XR24`.
-  public var description: String { "\(width)x\(height) \(pixelFormat)" }
+  /// E.g. `1280x720 XR24`, or `720x576 YUYV interlaced`.
+  public var description: String {
+    "\(width)x\(height) \(pixelFormat)" + (field.isInterlaced ? " \(field)" : "")
+  }
+}
+
+/// `enum v4l2_field`: in which order the lines of a frame come.
+public struct VideoField: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
+  public let rawValue: UInt32
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Whether what is in a buffer is not one picture, line after line: every other line is of another moment, in the same buffer or
+  /// in the next.
+  public var isInterlaced: Bool { rawValue > V4L2_FIELD_NONE.rawValue }
+
+  /// `progressive`; `interlaced`: both fields' lines in turn; `top`, `bottom`, `alternate`: one field in each buffer;
+  /// `sequential`: one field after the other.
+  public var description: String {
+    switch rawValue {
+    case V4L2_FIELD_ANY.rawValue, V4L2_FIELD_NONE.rawValue: "progressive"
+    case V4L2_FIELD_TOP.rawValue: "top"
+    case V4L2_FIELD_BOTTOM.rawValue: "bottom"
+    case V4L2_FIELD_ALTERNATE.rawValue: "alternate"
+    case V4L2_FIELD_SEQ_TB.rawValue, V4L2_FIELD_SEQ_BT.rawValue: "sequential"
+    default: "interlaced"
+    }
+  }
 }
 
 extension VideoFormat {
@@ -22,7 +49,7 @@ extension VideoFormat {
       width: Int(image.width), height: Int(image.height),
       pixelFormat: VideoFourCC(rawValue: image.pixel_format),
       bytesPerLine: Int(image.bytes_per_line), byteCount: UInt64(image.size),
-      buffersPerFrame: Int(image.planes))
+      field: VideoField(rawValue: image.field), buffersPerFrame: Int(image.planes))
   }
 }
 

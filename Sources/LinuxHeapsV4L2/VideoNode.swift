@@ -9,6 +9,15 @@ final class VideoNode: Sendable {
   let path: String
   let fd: OwnedFD
   let capability: v4l2_capability
+  /// What is to be set again, by queue.
+  private let before = Guarded<[UInt32: CV4L2_setting]>([:])
+
+  /// A format outlasts the open file that set it. No queue is left that would keep it from being changed.
+  deinit {
+    for setting in before.withLock({ $0.values.map(\.self) }) {
+      _ = unsafe withUnsafePointer(to: setting) { unsafe CV4L2_restore_format(fd.rawValue, $0) }
+    }
+  }
 
   init(_ path: String) throws(HeapError) {
     self.path = path
@@ -123,18 +132,29 @@ final class VideoNode: Sendable {
     return format
   }
 
-  /// Whether a queue takes dma-bufs; nil where it does not say: it is in use, or older than Linux 4.20.
-  func takesDMABuf(_ type: UInt32) -> Bool? {
-    var (count, capabilities): (UInt32, UInt32) = (0, 0)
+  /// Has the present format set again when nobody refers to this any more.
+  func keepFormat(_ type: UInt32) throws(HeapError) {
+    let number = fd.rawValue
+    var setting = CV4L2_setting()
+    try attempt("ask a video device's format", at: path) { () throws(Errno) in
+      _ = try call { unsafe CV4L2_save_format(number, type, &setting) }
+    }
+    before.withLock { [setting] in $0[type] = setting }
+  }
+
+  /// The kinds of memory that a queue takes; nil where it does not say: it is in use, or older than Linux 4.20.
+  func memory(_ type: UInt32) -> VideoMemory? {
+    var capabilities: UInt32 = 0
     let number = fd.rawValue
     // A request for none frees the buffers of the queue's owner, and this file is not that: EBUSY then.
     do throws(Errno) {
-      _ = try call { unsafe CV4L2_request_buffers(number, type, &count, &capabilities) }
+      _ = try call { unsafe CV4L2_memory(number, type, &capabilities) }
     } catch {
       // What it does not know it calls invalid.
-      return error == .invalidArgument || error == .inappropriateIOCTLForDevice ? false : nil
+      return error == .invalidArgument || error == .inappropriateIOCTLForDevice ? [] : nil
     }
-    return capabilities == 0 ? nil : capabilities & UInt32(V4L2_BUF_CAP_SUPPORTS_DMABUF) != 0
+    let memory = VideoMemory(rawValue: capabilities).intersection([.mmap, .userPointer, .dmaBuf])
+    return memory.isEmpty ? nil : memory
   }
 }
 

@@ -11,10 +11,13 @@ struct Camera: AsyncParsableCommand {
     discussion: """
       The camera writes into the buffers (V4L2 DMABUF); with --show the display's driver scans the same \
       buffers out, and a buffer returns to the camera once a fence signals that it is off the screen. \
+      A frame of no mode's size is shown in the middle of a larger one, where the driver can; without \
+      --size the camera takes a size of a mode, where it has one. Its format is set back at the end. \
       SIGINT, SIGTERM and SIGHUP stop it cleanly.
       """)
 
-  @Option(help: ArgumentHelp("The camera: a /dev/videoN.", valueName: "device"))
+  @Option(
+    help: ArgumentHelp("The camera: a /dev/videoN.", valueName: "device"), completion: .cameras)
   var device: String
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Number of frames.", valueName: "count"))
@@ -23,7 +26,7 @@ struct Camera: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A heap by its whole name, or udmabuf; by default system, or contiguous where the camera requires it.",
-      valueName: "name"))
+      valueName: "name"), completion: .heaps)
   var heap: String?
 
   @Flag(help: "Physically contiguous memory, never replaced by other.")
@@ -42,7 +45,9 @@ struct Camera: AsyncParsableCommand {
     parsing: .unconditional, help: ArgumentHelp("Number of buffers in use.", valueName: "count"))
   var buffers = 4
 
-  @Option(help: ArgumentHelp("Write the last frame to this PNG file.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Write the last frame to this PNG file.", valueName: "file"),
+    completion: .file())
   var save: String?
 
   @Flag(help: "Show the frames on a display, without a copy.")
@@ -51,7 +56,7 @@ struct Camera: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "With --show: a node of /dev/dri or a driver's name; by default the first with a display.",
-      valueName: "device"))
+      valueName: "device"), completion: .displays)
   var screen: String?
 
   @Option(
@@ -89,7 +94,11 @@ struct Camera: AsyncParsableCommand {
     let picture = try save.map { try OutputFile("save a frame", at: $0) }
     let end = try SignalPipe()
     let camera = try CaptureDevice(device)
-    let format = try setFormat(of: camera)
+    let modes =
+      show
+      ? try DisplayChoice.connector(connector, of: DisplayChoice.device(screen)).modes.map(\.size)
+      : []
+    let format = try setFormat(of: camera, for: modes)
     if picture != nil { try FramePixels.check(format) }
     var sources = try MemorySource.candidates(named: heap, contiguous: contiguous)[...]
     // One for each try: what a try before has left is reclaimed when the kernel says so.
@@ -107,14 +116,28 @@ struct Camera: AsyncParsableCommand {
     }
   }
 
-  private func setFormat(of camera: borrowing CaptureDevice) throws -> VideoFormat {
+  /// - Parameter modes: Of the screen.
+  private func setFormat(
+    of camera: borrowing CaptureDevice, for modes: [SizeU]
+  ) throws -> VideoFormat {
     let present = try camera.format()
+    try camera.keepFormat()
     let wanted = format.flatMap { VideoFourCC($0) }
     // What every display takes.
     let shown = show && camera.device.formats.contains(.xr24) ? VideoFourCC.xr24 : nil
-    let size = try wantedSize() ?? (present.width, present.height)
-    return try camera.setFormat(
-      width: size.width, height: size.height, wanted ?? shown ?? present.pixelFormat)
+    let pixelFormat = wanted ?? shown ?? present.pixelFormat
+    let now = SizeU(present)
+    func distance(_ size: SizeU) -> Int {
+      abs(Int(size.width * size.height) - present.width * present.height)
+    }
+    var size =
+      modes.contains(now)
+      ? now
+      : camera.sizes(of: pixelFormat, in: modes).min { distance($0) < distance($1) } ?? now
+    if let (width, height) = try wantedSize() {
+      size = SizeU(width: UInt32(width), height: UInt32(height))
+    }
+    return try camera.setFormat(width: Int(size.width), height: Int(size.height), pixelFormat)
   }
 
   private func stream(
@@ -137,24 +160,25 @@ struct Camera: AsyncParsableCommand {
     _ camera: borrowing CaptureDevice, _ format: VideoFormat, _ source: MemorySource,
     _ collection: UInt64, _ end: SignalPipe, saving picture: OutputFile?
   ) throws -> (CameraReport, [ReturnedVMO]) {
-    var screen = try openScreen(format)
+    var screen = try openScreen(format, camera)
     var queue = try camera.makeQueue(capacity: buffers)
-    var heapName = ""
+    var (heapName, isContiguous): (String, Bool?) = ("", nil)
     for index in 0..<UInt64(buffers) {
       let vmo = try source.heap.allocateVmo(
         size: format.byteCount, settings: source.settings, bufferCollectionID: collection,
         bufferIndex: index)
-      heapName = vmo.heapName ?? ""
+      (heapName, isContiguous) = (try vmo.servingHeap, try vmo.isContiguous)
       try screen?.prepare(vmo)
       try queue.enqueue(vmo)
     }
     let device = camera.device
     var report = CameraReport(
       device: device.path, driver: device.driver, card: device.card,
-      format: "\(format.pixelFormat)", width: format.width, height: format.height,
+      format: "\(format.pixelFormat)", field: "\(format.field)", width: format.width,
+      height: format.height,
       bytesPerLine: format.bytesPerLine, heap: heapName,
-      contiguous: source.settings.bufferSettings?.isPhysicallyContiguous == true,
-      buffers: buffers, bufferBytes: format.byteCount.roundedUpToPages ?? format.byteCount)
+      contiguous: isContiguous, buffers: buffers,
+      bufferBytes: format.byteCount.roundedUpToPages ?? format.byteCount)
 
     try queue.start()
     // Kept until the next: on the screen, and to be saved.
@@ -184,9 +208,37 @@ struct Camera: AsyncParsableCommand {
     return (report, left)
   }
 
-  private func openScreen(_ format: VideoFormat) throws(HeapError) -> CameraScreen? {
+  private func openScreen(
+    _ format: VideoFormat, _ camera: borrowing CaptureDevice
+  ) throws(HeapError) -> CameraScreen? {
     guard show else { return nil }
-    return try CameraScreen(try DisplayChoice.device(screen), connector: connector, format)
+    return try CameraScreen(
+      try DisplayChoice.device(screen), connector: connector, format, of: camera)
+  }
+}
+
+extension SizeU {
+  fileprivate init(_ format: VideoFormat) {
+    self.init(width: UInt32(clamping: format.width), height: UInt32(clamping: format.height))
+  }
+
+  fileprivate var text: String { "\(width)x\(height)" }
+
+  fileprivate func fits(in other: SizeU) -> Bool { width <= other.width && height <= other.height }
+}
+
+extension CaptureDevice {
+  /// Those of the sizes that the camera can make, the largest first.
+  fileprivate func sizes(of format: VideoFourCC, in modes: [SizeU]) -> [SizeU] {
+    let offered = sizes(of: format)
+    let common = modes.filter { mode in
+      offered.contains {
+        $0.isLargestOfRange
+          ? mode.width <= $0.width && mode.height <= $0.height
+          : mode.width == $0.width && mode.height == $0.height
+      }
+    }
+    return Set(common).sorted { $0.width * $0.height > $1.width * $1.height }
   }
 }
 
@@ -197,6 +249,8 @@ struct CameraReport: Encodable {
     let driver: String
     let connector: String
     let mode: String
+    /// In the middle of a larger mode.
+    let placed: Bool
     var flips = 0
     /// Buffers that went back to the camera after the fence that told them off the screen.
     var recycledByFence = 0
@@ -208,11 +262,14 @@ struct CameraReport: Encodable {
   let driver: String
   let card: String
   let format: String
+  /// `progressive`; else how lines of two moments come: `interlaced`, `alternate`.
+  let field: String
   let width: Int
   let height: Int
   let bytesPerLine: Int
   let heap: String
-  let contiguous: Bool
+  /// Absent where nothing tells.
+  let contiguous: Bool?
   let buffers: Int
   let bufferBytes: UInt64
   var frames = 0
@@ -228,7 +285,7 @@ struct CameraReport: Encodable {
   fileprivate var sequence: UInt32?
 
   enum CodingKeys: CodingKey {
-    case device, driver, card, format, width, height, bytesPerLine, heap, contiguous, buffers
+    case device, driver, card, format, field, width, height, bytesPerLine, heap, contiguous, buffers
     case bufferBytes, frames, lostFrames, damagedFrames, bytes, framesPerSecond, saved, interrupted
     case screen
   }
@@ -251,13 +308,15 @@ struct CameraReport: Encodable {
   var lines: [String] {
     let rate = framesPerSecond.map { "\($0) a second" } ?? "too few for a rate"
     var lines = [
-      "\(card) (\(device), \(driver)): \(width)x\(height) \(format)",
+      "\(card) (\(device), \(driver)): \(width)x\(height) \(format)"
+        + (field == "progressive" ? "" : ", \(field): every other line is of another moment"),
       "  into \(buffers) buffers of \(bufferBytes.asByteCount) of \(heap): written by the device, not copied",
       "  \(frames) frames, \(rate); \(lostFrames) lost, \(damagedFrames) damaged; \(bytes.asByteCount)",
     ]
     if let screen {
       lines.append(
-        "  shown by \(screen.driver) (\(screen.device)) on \(screen.connector), mode \(screen.mode): "
+        "  shown by \(screen.driver) (\(screen.device)) on \(screen.connector), "
+          + "\(screen.placed ? "in the middle of " : "")mode \(screen.mode): "
           + "\(screen.flips) flips; \(screen.recycledByFence) buffers recycled by fence, "
           + "\(screen.recycledByEvent) by event")
     }
@@ -272,14 +331,17 @@ struct CameraScreen: ~Copyable {
   private let device: DRMDevice
   private var scanout: Scanout
   private let layout: ImageLayout
+  /// What a person can do where the driver does not show frames of this size.
+  private let advice: String
   /// Imported once for each buffer.
   private var framebuffers: [VMOIdentity: Framebuffer]
   private(set) var report: CameraReport.Screen
 
   /// - Parameter connector: The name of one; nil for the first with a display.
-  init(_ device: consuming DRMDevice, connector name: String?, _ format: VideoFormat)
-    throws(HeapError)
-  {
+  init(
+    _ device: consuming DRMDevice, connector name: String?, _ format: VideoFormat,
+    of camera: borrowing CaptureDevice
+  ) throws(HeapError) {
     let connector = try DisplayChoice.connector(name, of: device)
     let operation = "show \(format) at \(connector.name)"
     guard let code = FourCC(v4l2: format.pixelFormat.rawValue) else {
@@ -287,20 +349,35 @@ struct CameraScreen: ~Copyable {
         .notSupported, operation, at: device.path,
         cause: "the layout of V4L2's \(format.pixelFormat) is not known")
     }
-    let mode = try DisplayChoice.mode("\(format.width)x\(format.height)", of: connector, device)
+    let frame = SizeU(format)
+    let modes = connector.modes.filter { frame.fits(in: $0.size) }
+      .sorted { $0.size.width * $0.size.height < $1.size.width * $1.size.height }
+    let sizes = camera.sizes(of: format.pixelFormat, in: connector.modes.map(\.size)).map(\.text)
+    let advice =
+      sizes.isEmpty
+      ? "use another --format, or another camera: the screen has "
+        + Set(connector.modes.map(\.size.text)).sorted().joined(separator: " ")
+      : "use --size with one of: \(sizes.joined(separator: " "))"
+    guard let mode = modes.first(where: { $0.size == frame }) ?? modes.first else {
+      throw HeapError(
+        .notSupported, operation, at: device.path, cause: "the screen has no mode as large as that",
+        fix: advice)
+    }
     let laidOut: ImageLayout
     do throws(ImageLayoutError) {
       laidOut = try ImageLayout(
-        code, size: mode.size, bytesPerRow: UInt32(clamping: format.bytesPerLine))
+        code, size: frame, bytesPerRow: UInt32(clamping: format.bytesPerLine))
     } catch {
       throw HeapError(.notSupported, operation, at: device.path, cause: "\(error)")
     }
     let taken = try Scanout(device, connector: connector, mode: mode)
     scanout = taken
     layout = laidOut
+    self.advice = advice
     framebuffers = [:]
     report = CameraReport.Screen(
-      device: device.path, driver: device.driver, connector: connector.name, mode: "\(mode)")
+      device: device.path, driver: device.driver, connector: connector.name, mode: "\(mode)",
+      placed: mode.size != frame)
     self.device = device
   }
 
@@ -315,10 +392,7 @@ struct CameraScreen: ~Copyable {
     guard let framebuffer = framebuffers[vmo.identity] else {
       throw HeapError(.internal, "show a frame", cause: "its buffer was not prepared")
     }
-    guard scanout.framebuffer != nil else {
-      try scanout.show(framebuffer)
-      return
-    }
+    guard scanout.framebuffer != nil else { return try showFirst(framebuffer) }
     // Who wrote the buffer has told so in its fences; the display's driver waits for them.
     let written = try vmo.fence(before: .reading)
     if let done = try scanout.flip(to: framebuffer, after: written) {
@@ -330,6 +404,14 @@ struct CameraScreen: ~Copyable {
     }
     _ = try scanout.waitForFlip(within: Self.patience)
     report.flips += 1
+  }
+
+  private mutating func showFirst(_ framebuffer: Framebuffer) throws(HeapError) {
+    guard report.placed else { return try scanout.show(framebuffer) }
+    do throws(HeapError) { try scanout.place(framebuffer) } catch  where error.errno == nil {
+      throw HeapError(
+        error.code, error.operation, at: error.path?.string, cause: error.cause, fix: advice)
+    }
   }
 
   /// A flip takes one vertical blank; this only ends a failure.

@@ -25,6 +25,7 @@ struct Heapctl: AsyncParsableCommand {
       Bench.self,
       Stress.self,
       Info.self,
+      Devices.self,
       Show.self,
       Camera.self,
       Completion.self,

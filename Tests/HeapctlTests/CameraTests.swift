@@ -176,4 +176,26 @@ import Testing
     #expect(picture.end(by: SIGTERM).status == 0)
     #expect(shown.contains(saved))
   }
+
+  /// No mode of vkms has 640x360 pixels; the camera has another size of a mode.
+  @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
+  func `any frame is shown, and the camera is set as before`() throws {
+    let path = Self.cameras[1].path
+    try CaptureDevice(path).setFormat(width: 640, height: 360, .yuyv)
+    let words = [
+      "camera", "--device", path, "--frames", "3", "--show", "--screen", "vkms", "--json",
+    ]
+    for (size, shown, isPlaced) in [(nil, "640x480", false), ("640x360", "640x360", true)] {
+      let run = try Run.heapctl(words + (size.map { ["--size", $0] } ?? []))
+      #expect(run.status == 0, "\(run.error)")
+      let camera = try #require(try run.json["camera"] as? [String: Any])
+      #expect("\(camera["width"] ?? 0)x\(camera["height"] ?? 0)" == shown)
+      #expect(camera["field"] as? String == "progressive")
+      let screen = try #require(camera["screen"] as? [String: Any])
+      #expect(screen["placed"] as? Bool == isPlaced)
+      #expect((screen["mode"] as? String)?.hasPrefix("640x480@") == true)
+      #expect(screen["recycledByFence"] as? Int == 2)
+      #expect(try CaptureDevice(path).format().description == "640x360 YUYV")
+    }
+  }
 }

@@ -1,4 +1,8 @@
 import Foundation
+import LinuxHeaps
+import LinuxHeapsDRM
+import LinuxHeapsV4L2
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -25,8 +29,28 @@ import Testing
     #expect(try completed("heapctl", "completion", "") == ["bash", "zsh", "fish"])
   }
 
+  @Test func `bash completes heaps, devices, sockets and checks`() throws {
+    let heaps = HeapCatalog().heaps().map(\.name) + ["memfd", "udmabuf", "opaque"]
+    for words in [["alloc", "--heap"], ["verify", "--heap"], ["show", "--heap"]] {
+      #expect(try Set(completed(["heapctl"] + words + [""])) == Set(heaps))
+    }
+    #expect(try completed("heapctl", "verify", "--check", "drm-") == ["drm-import"])
+    let cameras = VideoDevice.paths()
+    #expect(try Set(completed("heapctl", "camera", "--device", "")) == Set(cameras))
+    let displays = DRMNode.all().filter { $0.kind == .primary }.map(\.path.string)
+    #expect(try Set(completed("heapctl", "show", "--device", "")) == Set(displays))
+    let daemon = try Daemon()
+    let start = String(daemon.socket.dropLast(4))
+    for words in [["alloc", "--socket"], ["info", "--socket"]] {
+      #expect(
+        try Set(completed(["heapctl"] + words + [start])) == [daemon.socket, daemon.observer])
+    }
+  }
+
   /// What bash offers for the last of the words.
-  private func completed(_ words: String...) throws -> [String] {
+  private func completed(_ words: String...) throws -> [String] { try completed(words) }
+
+  private func completed(_ words: [String]) throws -> [String] {
     let script = """
       source <("$0" completion bash)
       complete -p heapctl > /dev/null || exit 1

@@ -20,7 +20,7 @@ import Testing
   @Test func `the README's heapctl commands work`() throws {
     let commands = try Self.commands()
     #expect(
-      commands.map(\.first) == ["doctor", "verify", "list", "alloc", "verify", "verify"])
+      commands.map(\.first) == ["doctor", "verify", "list", "alloc", "verify", "verify", "devices"])
     let report = FileManager.default.temporaryDirectory
       .appendingPathComponent("\(UUID().uuidString).html").path
     defer { try? FileManager.default.removeItem(atPath: report) }

@@ -19,6 +19,13 @@ struct CV4L2_image {
     uint32_t planes;
     uint32_t bytes_per_line;
     uint32_t size;
+    /// `enum v4l2_field`.
+    uint32_t field;
+};
+
+/// A `struct v4l2_format`, whole.
+struct CV4L2_setting {
+    uint64_t words[26];
 };
 
 /// A buffer as it comes back from a queue.
@@ -45,6 +52,12 @@ int CV4L2_enumerate_size(int device, uint32_t pixel_format, uint32_t index, uint
 /// `VIDIOC_G_FMT`.
 int CV4L2_get_format(int device, uint32_t type, struct CV4L2_image *_Nonnull image);
 
+/// `VIDIOC_G_FMT`, to be set again.
+int CV4L2_save_format(int device, uint32_t type, struct CV4L2_setting *_Nonnull setting);
+
+/// `VIDIOC_S_FMT` of what was saved.
+int CV4L2_restore_format(int device, const struct CV4L2_setting *_Nonnull setting);
+
 /// `VIDIOC_S_FMT`, or `VIDIOC_TRY_FMT`, for whole frames (`V4L2_FIELD_NONE`): the driver changes what it
 /// cannot do.
 int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_image *_Nonnull image);
@@ -52,6 +65,9 @@ int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_imag
 /// `VIDIOC_REQBUFS` for `V4L2_MEMORY_DMABUF`. `capabilities` is 0 before Linux 4.20.
 int CV4L2_request_buffers(int device, uint32_t type, uint32_t *_Nonnull count,
                           uint32_t *_Nonnull capabilities);
+
+/// The kinds of memory that a queue takes (`V4L2_BUF_CAP_SUPPORTS_*`), told to a request for no buffers; 0 before Linux 4.20.
+int CV4L2_memory(int device, uint32_t type, uint32_t *_Nonnull capabilities);
 
 /// `VIDIOC_QBUF` of one dma-buf.
 int CV4L2_queue(int device, uint32_t type, uint32_t index, int buffer, uint32_t length,
