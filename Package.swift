@@ -29,6 +29,9 @@ if Context.environment["LINUXHEAPS_STRICT"] != nil {
 // Of heapctl, what it alone uses, and what asks devices and /proc: their time is the kernel's, and a board's flash is small.
 // SwiftPM takes unsafe flags from a package that is depended on by version since 6.2.
 let smallSettings = settings + [.unsafeFlags(["-Osize"], .when(configuration: .release))]
+// What serves buffers is compiled for speed, but for the static programs, which have little room (packaging/ship.sh).
+let servingSettings =
+  Context.environment["LINUXHEAPS_SMALL"] == nil ? settings : smallSettings
 
 // What `--version` tells. A repository's HEAD, or, where a source package has none, the environment's word.
 let commit: String = {
@@ -82,7 +85,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings),
+      swiftSettings: servingSettings),
     // Who holds which buffer of the machine: /proc, debugfs, and a BPF iterator.
     .target(
       name: "HeapSurvey",
@@ -108,7 +111,7 @@ let package = Package(
         "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: servingSettings),
     .target(
       name: "HeapService",
       dependencies: [

@@ -3,7 +3,7 @@
 #   dynamic  .build-ship/dynamic: heapctl and heapd with Swift's libraries in them, and C's beside; with
 #            .build-ship/man and .build-ship/completions, made from that heapctl
 #   static   .build-ship/static: both with all libraries in them, for a board that has none
-# One compilation serves both: they differ in how they are linked.
+# They differ in how they are linked, and the static ones are compiled for size.
 set -euo pipefail
 kind=${1:?usage: ship.sh dynamic|static}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,6 +14,7 @@ linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }
 if [ "$kind" = static ]; then
   link+=(-static-executable -use-ld=bfd)
   linker -T "$PWD/packaging/static.ld"
+  export LINUXHEAPS_SMALL=1
 else
   # Nobody looks up a program's symbols.
   linker --no-export-dynamic

@@ -101,7 +101,7 @@ enum Fix {
     let key = word.prefix { $0 != "=" }
     // Whole words only: `hugetlb_cma=` is another.
     let remove =
-      "s/(^|[^[:alnum:]_.-])\(key.replacing(".", with: "\\."))=[[:alnum:]@-]*/\\1/g"
+      "s/(^|[^[:alnum:]_.-])\(key.split(separator: ".").joined(separator: "\\."))=[[:alnum:]@-]*/\\1/g"
     let edit = "sudo sed -E -i -e"
     for path in ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"] where files.exists(path) {
       return "\(edit) '\(remove)' -e '1s/[[:space:]]*$/ \(word)/' \(path)  # then reboot"
@@ -128,7 +128,7 @@ enum Fix {
       let add =
         isQuoted ? "s/^\(variable)=./&\(word) /" : "$a\(variable)=\"$\(variable) \(word)\""
       let removal = "-e '/^[[:space:]]*#/!\(remove)'"
-      let others = all.filter { $0.0 != place.0 && $0.1.contains("\(key)=") }.map(\.0)
+      let others = all.filter { $0.0 != place.0 && $0.1.holds("\(key)=") }.map(\.0)
       let update = ["update-grub", "grub2-mkconfig -o /boot/grub2/grub.cfg"].first {
         has(String($0.prefix { $0 != " " }))
       }
@@ -155,7 +155,9 @@ enum Fix {
   ///
   /// - Parameter clearing: What makes room for it.
   static func node(_ heap: HeapNode, clearing: String? = nil, _ machine: Machine) -> String? {
-    guard let numbers = heap.registered?.replacing(":", with: " ") else { return clearing }
+    guard let numbers = heap.registered?.split(separator: ":").joined(separator: " ") else {
+      return clearing
+    }
     let rule = machine.rules.outcome(for: heap.name)
     let sibling = ([heap] + machine.heaps).lazy.compactMap(\.status).first { $0.device != nil }
     let group = rule?.group ?? (rule == nil ? sibling?.group : nil) ?? "root"

@@ -22,7 +22,7 @@ package struct KernelConfiguration: Sendable {
       "/proc/config.gz", "/boot/config-\(release.text)", "/lib/modules/\(release.text)/config",
       "/usr/lib/modules/\(release.text)/config",
     ] {
-      if let text = Self.text(files.path(path)), text.contains("CONFIG_") {
+      if let text = Self.text(files.path(path)), text.holds("CONFIG_") {
         self.init(parsing: text, path: path)
         return
       }

@@ -38,7 +38,7 @@ struct UdevRules: Sendable {
           continue
         }
         // /lib may be /usr/lib.
-        if let text = machine.text(path, limit: 1 << 20), text.contains("dma_heap"),
+        if let text = machine.text(path, limit: 1 << 20), text.holds("dma_heap"),
           text != machine.text(first, limit: 1 << 20), !hidden.contains(where: { $0.by == first })
         {
           hidden.append((path, first))
@@ -48,7 +48,7 @@ struct UdevRules: Sendable {
     self.hidden = hidden
     files = names.sorted { $0.key < $1.key }.compactMap { name, directory in
       let path = "\(directory)/\(name)"
-      guard let text = machine.text(path, limit: 1 << 20), text.contains("dma_heap") else {
+      guard let text = machine.text(path, limit: 1 << 20), text.holds("dma_heap") else {
         return nil
       }
       return (path, UdevRule.all(in: text))

@@ -267,8 +267,8 @@ extension Report.Result {
   /// An error's own words end with its fix, after `To fix it:`.
   fileprivate var reasonAndFix: (String, String?) {
     let words = reason ?? ""
-    guard let mark = words.firstRange(of: " To fix it: ") else { return (words, nil) }
-    return (String(words[..<mark.lowerBound]), String(words[mark.upperBound...]))
+    guard let parts = words.parted(at: " To fix it: ") else { return (words, nil) }
+    return (parts.before, parts.after)
   }
 
   fileprivate func cell(number: Int) -> Markup {

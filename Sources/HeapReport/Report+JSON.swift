@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import LinuxHeaps
 
 extension Report {
   package var json: String {
@@ -23,12 +24,12 @@ extension Report {
 
   /// Reads back what ``json`` or ``html`` wrote.
   package init(reading text: String) throws(Unreadable) {
-    var json = text[...]
-    if let start = text.firstRange(of: Self.scriptStart)?.upperBound {
-      guard let end = text[start...].firstRange(of: "</script>")?.lowerBound else {
+    var json = text
+    if let page = text.parted(at: Self.scriptStart) {
+      guard let script = page.after.parted(at: "</script>") else {
         throw Unreadable(description: "the page ends inside its JSON")
       }
-      json = text[start..<end]
+      json = script.before
     }
     do {
       self = try JSONDecoder().decode(Report.self, from: Data(json.utf8))

@@ -161,7 +161,7 @@ package struct OpenDescriptors {
   /// of a BPF program's place in the kernel: heapd attaches and detaches those beside its work (DMABufCloses).
   package static func isKept(_ target: String) -> Bool {
     target.hasPrefix("/dev/dma_heap") || target.hasPrefix("/sys/kernel/mm/cma/")
-      || target.contains("/fdinfo/") || target.contains("bpf_link") || target.contains("bpf-link")
+      || target.holds("/fdinfo/") || target.holds("bpf_link") || target.holds("bpf-link")
   }
 
   /// What is open now and was not then, sorted. What others closed meanwhile is no matter.

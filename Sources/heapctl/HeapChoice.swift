@@ -94,7 +94,7 @@ extension VMO {
     get throws(HeapError) {
       guard let exporter = try exporterName, exporter != UDMABufHeap.name else { return false }
       for name in [exporter, heapName ?? exporter] {
-        switch HeapCatalog().role(of: name) {
+        switch HeapCatalog().role(named: name) {
         case .contiguous: return true
         case .system: return false
         case .protected, .other: continue

@@ -107,7 +107,9 @@ struct Terminal: ~Copyable {
     let count = unsafe read(STDIN_FILENO, &bytes, bytes.count)
     var text = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     for (sequence, letter) in [("[A", "k"), ("[B", "j"), ("[5~", "b"), ("[6~", "f")] {
-      text = text.replacing("\u{1b}" + sequence, with: letter)
+      while let parts = text.parted(at: "\u{1b}" + sequence) {
+        text = parts.before + letter + parts.after
+      }
     }
     return text
   }

@@ -43,7 +43,7 @@ enum ContiguousExamination {
     let total = MachineMemory(parsing: information).contiguousTotal
     let choice = machine.configuration?["CONFIG_DMABUF_HEAPS_CMA"]
     // The line is there in kernels with CONFIG_CMA (fs/proc/meminfo.c).
-    let hasRegions = information.isEmpty || information.contains("CmaTotal:")
+    let hasRegions = information.isEmpty || information.holds("CmaTotal:")
     if choice == .off || !hasRegions {
       return Finding(
         .warning, .contiguous, "contiguous.not-built",
@@ -162,7 +162,7 @@ enum ContiguousExamination {
     }
     let overlays = "/boot/firmware/config.txt"
     if size <= 512 << 20,
-      machine.files.text(overlays)?.contains("\ndtoverlay=vc4-") == true
+      machine.files.text(overlays)?.holds("\ndtoverlay=vc4-") == true
     {
       return
         "sudo sed -E -i '/^dtoverlay=vc4-/{s/,cma-[0-9]+//;s/[[:space:]]*$/,cma-\(size >> 20)/}' \(overlays)  # then reboot"

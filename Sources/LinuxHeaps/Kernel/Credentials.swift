@@ -23,7 +23,7 @@ package struct Credentials: Sendable {
     capabilities = fields["CapEff"]?.first.flatMap { UInt64($0, radix: 16) } ?? 0
     func unmapped(_ map: String, _ overflow: String) -> UInt32? {
       // All ids in one line, as in the first user namespace.
-      guard let text = files.text("/proc/self/\(map)"), !text.contains("4294967295") else {
+      guard let text = files.text("/proc/self/\(map)"), !text.holds("4294967295") else {
         return nil
       }
       return files.number("/proc/sys/kernel/\(overflow)").flatMap { UInt32(exactly: $0) } ?? 65534

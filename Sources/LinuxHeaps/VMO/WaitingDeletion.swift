@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import Synchronization
 internal import SystemPackage
@@ -11,13 +12,13 @@ package enum WaitingDeletion {
   static let liveMappings = Atomic<Int>(0)
   private static let log = Logger(label: "LinuxHeaps.deleteVmo")
 
-  /// Tells the log in a second, until the task is cancelled.
+  /// Tells the log in a second, unless it is cancelled before; nil where no thread can be had for that.
   static func notice(
     _ key: BufferKey, ifStill isHeldHere: @escaping @Sendable () -> Bool
-  ) -> Task<Void, Never>? {
+  ) -> Notice? {
     if isExpected { return nil }
-    return Task.detached {
-      guard (try? await Task.sleep(for: .seconds(1))) != nil, isHeldHere() else { return }
+    return try? Notice {
+      guard isHeldHere() else { return }
       log.warning(
         """
         deleteVmo waits for handles or mappings of the buffer in this process: close them, and unmap \
@@ -30,11 +31,24 @@ package enum WaitingDeletion {
   }
 
   /// Of another process's buffer, whose handles here nobody counts; nil where this process maps none.
-  package static func notice(
-    _ key: BufferKey, mapped identity: VMOIdentity
-  ) -> Task<Void, Never>? {
+  package static func notice(_ key: BufferKey, mapped identity: VMOIdentity) -> Notice? {
     if liveMappings.load(ordering: .relaxed) == 0 { return nil }
     return notice(key) { isMapped(identity) }
+  }
+
+  /// Something that is done in a second, on a thread of its own: a task that sleeps would have every program carry libdispatch.
+  package final class Notice: Sendable {
+    private let end: WakeUp
+
+    fileprivate init(_ action: @escaping @Sendable () -> Void) throws(Errno) {
+      end = try WakeUp()
+      try KernelThread.start("heap-notice") { [self] in
+        var wait = pollfd(fd: end.descriptor, events: Int16(POLLIN), revents: 0)
+        if unsafe poll(&wait, 1, 1_000) == 0 { action() }
+      }
+    }
+
+    package func cancel() { end.signal() }
   }
 
   private static func isMapped(_ identity: VMOIdentity) -> Bool {

@@ -117,7 +117,7 @@ import Testing
     let run = try Self.heapd("/nowhere/heap.sock")
     #expect(
       run.error.contains("heapd: listen (/nowhere/heap.sock): No such file or directory"))
-    #expect(run.error.contains("To fix it: choose a path in a folder that this user may write to"))
+    #expect(run.error.contains("To fix it: make the folder, or choose a path in one that is there"))
     #expect(run.status == 69)
   }
 

@@ -104,15 +104,6 @@ struct DoctorTreeTests {
     #expect(found.fix?.hasPrefix("docker run --device /dev/dma_heap …") == true)
   }
 
-  @Test func `a new node keeps the group and mode of the wrong one`() throws {
-    let tree = try MachineTree()
-    try tree.node("/dev/dma_heap/system", minor: 7, mode: 0o640, group: 3999)
-    let fix = try #require(try tree.run().finding("heap.wrong-device")?.fix)
-    #expect(
-      fix.contains(
-        "mknod -m 0640 /dev/dma_heap/system c 1 3 && sudo chgrp 3999 /dev/dma_heap/system"))
-  }
-
   @Test func `a kernel's compressed options are read`() throws {
     let tree = try MachineTree()
     let gzip = Process()

@@ -97,6 +97,7 @@ extension Report {
     report.latencies = []
     report.machine.availableBytes = nil
     report.machine.contiguousFreeBytes = nil
+    report.machine.noise = nil
     for index in report.heaps.indices { report.heaps[index].freeBytes = nil }
     for index in report.results.indices { report.results[index].nanoseconds = nil }
     return report

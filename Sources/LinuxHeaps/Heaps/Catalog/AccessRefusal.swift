@@ -249,7 +249,7 @@ extension Surroundings {
     guard let registered else { return "" }
     let folder = path.split(separator: "/").dropLast().joined(separator: "/")
     return before
-      + "sudo mkdir -p /\(folder) && sudo mknod -m \(node?.octalMode ?? "600") \(path) c \(registered.replacing(":", with: " "))"
+      + "sudo mkdir -p /\(folder) && sudo mknod -m \(node?.octalMode ?? "600") \(path) c \(registered.split(separator: ":").joined(separator: " "))"
       + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.groupID) \(path)" } ?? "")
   }
 
@@ -283,7 +283,7 @@ extension Surroundings {
 
   /// Whether calls of this process go through a seccomp filter (proc(5)).
   static func hasSyscallFilter(_ files: MachineFiles = MachineFiles()) -> Bool {
-    files.text("/proc/self/status")?.contains("\nSeccomp:\t2") == true
+    files.text("/proc/self/status")?.holds("\nSeccomp:\t2") == true
   }
 
   private func isOnNoDeviceMount(_ path: String) -> Bool {

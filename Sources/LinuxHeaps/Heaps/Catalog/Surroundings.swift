@@ -33,9 +33,9 @@ package struct Surroundings: Sendable {
     for (hint, name) in [
       ("kube", "Kubernetes"), ("docker", "Docker"), ("libpod", "Podman"),
       ("containers/storage", "Podman"), ("containerd", "containerd"), ("lxc", "LXC"),
-    ] where hints.contains(hint) { return name }
+    ] where hints.holds(hint) { return name }
     // The kernel's nodes are in its devtmpfs alone.
-    return mounts.last { $0.point == "/dev" }?.line.contains(" - tmpfs ") == true
+    return mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
       ? "a /dev of its own" : nil
   }
 
