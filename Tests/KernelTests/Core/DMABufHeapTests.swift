@@ -47,7 +47,7 @@ struct DMABufHeapTests {
     let error = try #require(refusal(pageSize, .contiguous, of: ["system"]))
     #expect(error.code == .notSupported)
     #expect(error.cause == "no contiguous heap: none of the heaps given is: system")
-    #expect(error.fix?.contains("cma=64M") == true)
+    #expect(error.fix?.contains("heapctl doctor") == true)
   }
 
   @Test func `secure memory is refused where there is none`() {
