@@ -187,7 +187,7 @@ extension StressWorld {
   /// Nil where the heap has no room.
   private func makeVmo(
     _ key: BufferKey, byteCount: UInt64, _ record: StressRecord
-  ) throws(HeapError) -> VMO? {
+  ) throws -> VMO? {
     let (cleanups, isToldOtherwise) = (self.cleanups, live != nil)
     let cleanup: CleanupAction = {
       cleanups.add()
@@ -196,14 +196,21 @@ extension StressWorld {
         if !isToldOtherwise { state.isReclaimed = true }
       }
     }
-    do throws(HeapError) {
-      return try heap.allocateVmo(
-        size: byteCount, settings: settings, bufferCollectionID: key.bufferCollectionID,
-        bufferIndex: key.bufferIndex, cleanup: [cleanup])
-    } catch {
-      if error.code == .noMemory { return nil }
-      throw error
+    var vmo: VMO?
+    try events.wait(isTold: false, "the key of buffer \(key.bufferIndex), which is gone, is free") {
+      do throws(HeapError) {
+        vmo = try heap.allocateVmo(
+          size: byteCount, settings: settings, bufferCollectionID: key.bufferCollectionID,
+          bufferIndex: key.bufferIndex, cleanup: [cleanup])
+      } catch {
+        // Of a heap that tells no more than the protocol, the clean-up is the last that is heard, and a buffer has its key for a
+        // moment longer.
+        if error.code == .alreadyExists && live == nil { return false }
+        guard error.code == .noMemory else { throw error }
+      }
+      return true
     }
+    return vmo
   }
 
   private func delete(_ handle: Int, _ buffer: Int, _ model: StressModel) throws {
