@@ -23,10 +23,9 @@ package struct NamedHeap: Sendable {
   package init() {
     let catalog = HeapCatalog()
     let entries = catalog.heaps()
-    let first = entries.first.flatMap { entry in catalog.refusal(of: entry.name).map { (entry, $0) }
-    }
-    if let first, entries.allSatisfy({ catalog.refusal(of: $0.name) != nil }) {
-      obstacle = (first.0.path.string, "node", first.1)
+    let refusals = entries.map { catalog.refusal(of: $0.name) }
+    if let first = refusals.first ?? nil, !refusals.contains(nil) {
+      obstacle = (entries[0].path.string, "node", first)
     } else if let absence = catalog.absence() {
       obstacle = (HeapCatalog.directory, "directory", absence)
     }
