@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another:
-# the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log. Ends with the
-# last lines of what failed, with what ran and for how long, what did not run here and where it does, and with the test runner's summary.
+# the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log. Ends with
+# what ran and for how long, what did not run here and where it does, the last lines of what failed, and the test runner's summary.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mode=${1:?usage: run.sh test|test-all}
@@ -80,11 +80,6 @@ wait
 # plain NAME: a step's log without the runner's colours.
 plain() { sed 's/\x1b\[[0-9;]*m//g' "$logs/$1.log"; }
 
-# The runner tells of each start too, and prints what it was told of a failure: neither says why.
-for name in $(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results"); do
-  echo "---- $name, the end of $logs/$name.log"
-  plain "$name" | grep -vE '^(◇|↳ ///|✔ Test( case)? )' | tail -n 60
-done
 echo
 echo "What ran, in the order of its end:"
 column -t -s $'\t' "$logs/results" | sed 's/^/  /'
@@ -97,5 +92,10 @@ if [ "$mode" = test ]; then
   echo "  and heapd inside next, each system call of heapd failing, sanitizers, the model, documentation, benchmarks, a dependent package, Swift 6.2"
 fi
 echo
+# The runner tells of each start too, and prints what it was told of a failure: neither says why.
+for name in $(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results"); do
+  echo "---- $name, the end of $logs/$name.log"
+  plain "$name" | grep -vE '^(◇|➜|↳ ///|✔ (Test( case)?|Suite) )' | tail -n 60
+done
 grep -hE '✔ Test run|✘ Test run' "$logs/host.log"
 ! grep -q FAILED "$logs/results"
