@@ -106,8 +106,11 @@ extension Report {
 
 extension String {
   fileprivate var withoutTimes: String {
-    [#"time="[0-9.]+""#, #"timestamp="[^"]+""#, #"value="[^"]+ available""#].reduce(self) {
-      $0.replacingOccurrences(of: $1, with: "T", options: .regularExpression)
+    [
+      #"time="[0-9.]+""#, #"timestamp="[^"]+""#, #"value="[^"]+ available""#,
+      #" *<property name="noise"[^>]*>\n"#,
+    ].reduce(self) {
+      $0.replacingOccurrences(of: $1, with: "", options: .regularExpression)
     }
   }
 }
