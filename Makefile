@@ -102,8 +102,9 @@ faults-vm: setup-test setup-kernel static
 	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/static/heapd system
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
+# Here also beside ATTACKS alone, e.g. unread_answers.
 soak: setup-test ship
-	Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES)
+	Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 5 memfd $(ATTACKS)
 
 soak-vm: setup-test ship setup-kernel
 	Tests/Kernel/boot.sh $(KERNEL) Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system

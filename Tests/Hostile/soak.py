@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""soak.py HEAPD MINUTES [SECONDS [HEAP]]: one heapd, honest clients of three users all the time, and one attack after another beside them.
+"""soak.py HEAPD MINUTES [SECONDS [HEAP [ATTACK...]]]: one heapd, honest clients of three users all the time, and one attack after
+another beside them, or those that are named.
 
 A round has three windows: a quiet one; one in which four processes of four other users attack another heapd, so that the machine is as
 busy; and one in which they attack this one, each of SECONDS (5), the quiet one of half. It prints for each attack how long an honest client
@@ -381,12 +382,15 @@ def end(children):
 
 def main():
     if len(sys.argv) < 3 or os.geteuid() != 0:
-        sys.exit("usage, as root: soak.py HEAPD MINUTES [SECONDS [HEAP]]")
+        sys.exit("usage, as root: soak.py HEAPD MINUTES [SECONDS [HEAP [ATTACK...]]]")
     heapd, minutes = os.path.realpath(sys.argv[1]), float(sys.argv[2])
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5
     heap = sys.argv[4] if len(sys.argv) > 4 else "memfd"
+    attacks = [attack for attack in ATTACKS if not sys.argv[5:] or attack.__name__ in sys.argv[5:]]
+    if len(attacks) < len(sys.argv[5:]):
+        sys.exit(f"soak.py: the attacks are {' '.join(attack.__name__ for attack in ATTACKS)}")
     server, other = Server(heapd, heap), Server(heapd, heap)
-    results = {attack.__name__: [[], [], [], 0, 0] for attack in ATTACKS}
+    results = {attack.__name__: [[], [], [], 0, 0] for attack in attacks}
     halves, faults, begin = [[], []], [], time.monotonic()
     try:
         while (now := time.monotonic() - begin) < 60 * minutes:
@@ -395,7 +399,7 @@ def main():
                 server.start()
             rounds = halves[now > 30 * minutes]
             honest = [Honest(user, server.path) for user in HONEST]
-            attack = ATTACKS[sum(map(len, halves)) % len(ATTACKS)]
+            attack = attacks[sum(map(len, halves)) % len(attacks)]
             windows = [window(seconds / 2, honest), attacked(other, attack, seconds, honest), attacked(server, attack, seconds, honest)]
             if any(os.waitpid(client.child, os.WNOHANG)[0] for client in honest):
                 sys.exit("soak.py: an honest client ended")
