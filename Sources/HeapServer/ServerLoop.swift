@@ -157,6 +157,7 @@ final class ServerLoop {
     case .heldUp(let id): connections.lookAgain(at: id)
     case .heldUpListeners: entrance.lookAgain()
     case .deletion(let key): holderSearch.add(key)
+    case .unusedFiles: buffers.closeUnusedFiles()
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders.close(id)
     case .stop: isOver = true

@@ -1,3 +1,4 @@
+internal import LinuxHeaps
 internal import LinuxHeapsV4L2
 
 /// What came of the frames.

@@ -1,6 +1,7 @@
 internal import LinuxHeaps
 internal import LinuxHeapsDRM
 internal import LinuxHeapsV4L2
+internal import SystemPackage
 
 /// Frames on a screen, from the buffers that the camera writes.
 struct CameraScreen: ~Copyable {

@@ -99,6 +99,8 @@ enum Deadline: Hashable {
   case heldUpListeners
   /// A deleted buffer is still held.
   case deletion(BufferKey)
+  /// No buffer has come for a while.
+  case unusedFiles
   case watchdog
   /// A metrics reader takes too long.
   case metricsReader(UInt64)

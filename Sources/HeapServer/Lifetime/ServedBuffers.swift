@@ -18,6 +18,8 @@ final class ServedBuffers {
   private let reportNumber = HeapNumber.next()
   private var lastReport: UInt64 = 0
   private let counts: FDInfoFiles
+  /// Whether a moment is set at which they are closed.
+  private var countsCloseSoon = false
   private let reports: CloseReports
   /// Of the table's looks.
   private(set) var counters = Reclaimer.Counters()
@@ -337,8 +339,23 @@ final class ServedBuffers {
   }
 
   private func tellTrackers(of ended: BufferTable.Ended?) {
-    if table.isEmpty { reports.emptied() }
+    if table.isEmpty {
+      reports.emptied()
+      closeCountsSoon()
+    }
     if let ended { for tracker in ended.trackers { tracker.close() } }
+  }
+
+  /// Files with counts stay open from one buffer to the next. Hundreds that lived at once leave hundreds of files.
+  private func closeCountsSoon() {
+    guard !countsCloseSoon, !counts.isEmpty else { return }
+    countsCloseSoon = true
+    shared.deadlines.set(.unusedFiles, after: 1_000)
+  }
+
+  func closeUnusedFiles() {
+    countsCloseSoon = false
+    if table.isEmpty { counts.close() }
   }
 
   private func end(_ ended: BufferTable.Ended?, _ key: BufferKey, _ buffer: ServedBuffer) {

@@ -52,7 +52,7 @@ package final class FDInfoFiles: Sendable {
     }
   }
 
-  var isEmpty: Bool { files.withLock { $0.isEmpty } }
+  package var isEmpty: Bool { files.withLock { $0.isEmpty } }
 
-  func close() { files.withLock { $0 = [] } }
+  package func close() { files.withLock { $0 = [] } }
 }

@@ -16,6 +16,28 @@ import Testing
     try scene.expectUnharmed()
   }
 
+  // Each is memory of the kernel's, and a hundred that lived at once leave a hundred.
+  @Test func `a while after the last buffer, no fdinfo file is open`() throws {
+    let daemon = try Daemon(heap: [ServedHeaps.first], openFolder: true)
+    let client = try WireClient.heap(daemon)
+    let folder = "/proc/\(daemon.identifier)/fd"
+    func openFiles() throws -> Int {
+      try SmallFile.entries(of: folder).count {
+        (try? SmallFile.link("\(folder)/\($0)"))?.contains("/fdinfo/") == true
+      }
+    }
+    do {
+      let vmos = try (0..<20).map { try client.allocate($0) }
+      // A memfd's count is read of no file.
+      let areOpen = try eventually { try openFiles() > 0 || ServedHeaps.first == "memfd" }
+      #expect(areOpen && vmos.count == 20)
+    }
+    let areClosed = try eventually { try openFiles() == 0 }
+    #expect(areClosed)
+    // And buffers come again.
+    _ = try client.allocate(0)
+  }
+
   @Test func `a buffer goes with the process that had the last handle`() throws {
     let scene = try Scene()
     let peer = try Peer()
