@@ -20,13 +20,12 @@ int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *data) 
     return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, data);
 }
 
-bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
+static bool kills(int device, unsigned long request, void *argument) {
     // Without a signal at its end: the program that links this may wait for children of its own, and would get this one too.
     pid_t child = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
     if (child == 0) {
         // Only system calls: another thread may have held a lock.
-        struct dma_heap_allocation_data data = {.len = 1, .fd = 1};
-        ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data);
+        ioctl(device, request, argument);
         _exit(0);
     }
     if (child < 0) return false;
@@ -34,6 +33,16 @@ bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
     while (waitpid(child, &status, __WCLONE) < 0)
         if (errno != EINTR) return false;
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
+    struct dma_heap_allocation_data data = {.len = 1, .fd = 1};
+    return kills(heap, DMA_HEAP_IOCTL_ALLOC, &data);
+}
+
+bool CLinuxHeaps_udmabuf_create_kills(int udmabuf) {
+    struct udmabuf_create create = {.memfd = UINT32_MAX, .size = 1};
+    return kills(udmabuf, UDMABUF_CREATE, &create);
 }
 
 int CLinuxHeaps_dma_buf_sync(int buffer, uint64_t flags) {

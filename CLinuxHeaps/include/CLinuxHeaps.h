@@ -48,6 +48,9 @@ int CLinuxHeaps_fence_info(int fence, struct sync_file_info *_Nonnull informatio
 /// `UDMABUF_CREATE` (linux/udmabuf.h): a dma-buf, close-on-exec, of a page-aligned part of a memfd.
 int CLinuxHeaps_udmabuf_create(int udmabuf, int memfd, uint64_t offset, uint64_t size);
 
+/// The same of `UDMABUF_CREATE` as `CLinuxHeaps_dma_heap_alloc_kills`.
+bool CLinuxHeaps_udmabuf_create_kills(int udmabuf);
+
 /// memfd_create(2), hidden behind `_GNU_SOURCE`. `flags` are `CLinuxHeaps_MFD_*`.
 int CLinuxHeaps_memfd_create(const char *_Nonnull name, unsigned int flags);
 extern const unsigned int CLinuxHeaps_MFD_CLOEXEC;

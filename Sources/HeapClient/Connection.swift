@@ -78,10 +78,11 @@ final class Connection: Sendable {
       throw HeapError(
         .notFound, Self.connecting, at: path, cause: "nobody serves this socket any more",
         errno: .connectionRefused, fix: start)
-    } catch {
+    } catch .permissionDenied {
       throw HeapError(
-        error, Self.connecting, at: path,
-        fix: error == .permissionDenied ? "join the socket's group" : start)
+        .permissionDenied, Self.connecting, at: path, fix: Surroundings().join(socket: path))
+    } catch {
+      throw HeapError(error, Self.connecting, at: path, fix: error.canBeOfNode ? start : nil)
     }
   }
 

@@ -21,7 +21,7 @@ package struct Diagnosis: Sendable {
       + ContiguousExamination.findings(machine, trial, probing: probing)
       + UdevExamination.findings(machine)
       + MemoryExamination.findings(machine)
-      + LimitExamination.findings(machine)
+      + LimitExamination.findings(machine, trial)
       + [UDMABufExamination.finding(machine)]
       + ImporterExamination.findings(machine, trial)
       + [ServiceExamination.finding(machine)]
@@ -150,22 +150,17 @@ enum Fix {
       + ", then reboot"
   }
 
-  /// Makes a heap's node anew, for those who had it: by the rules, by the node that is there, or as its
-  /// siblings' are.
-  ///
-  /// - Parameter clearing: What makes room for it.
-  static func node(_ heap: HeapNode, clearing: String? = nil, _ machine: Machine) -> String? {
-    guard let numbers = heap.registered?.split(separator: ":").joined(separator: " ") else {
-      return clearing
+  /// Several in one line, each once: what follows a comment would be none of it.
+  static func joined(_ fixes: [String]) -> String? {
+    var (commands, comments): ([String], [String]) = ([], [])
+    for fix in fixes {
+      let (command, comment) = fix.parted(at: "  # ") ?? (fix, "")
+      if !commands.contains(command) { commands.append(command) }
+      if !comment.isEmpty, !comments.contains(comment) { comments.append(comment) }
     }
-    let rule = machine.rules.outcome(for: heap.name)
-    let sibling = ([heap] + machine.heaps).lazy.compactMap(\.status).first { $0.device != nil }
-    let group = rule?.group ?? (rule == nil ? sibling?.group : nil) ?? "root"
-    let mode = rule?.mode ?? sibling?.mode ?? 0o600
-    return (clearing.map { $0 + " && " } ?? "")
-      + "sudo mkdir -p \(HeapNode.directory) && sudo mknod -m \(String(mode, radix: 8)) \(heap.path) c \(numbers)"
-      + (group == "root" ? "" : " && sudo chgrp \(group) \(heap.path)")
-      + (machine.rules.isApplied ? " && " + UdevExamination.trigger : "")
+    guard !commands.isEmpty else { return nil }
+    return commands.joined(separator: " && ")
+      + (comments.isEmpty ? "" : "  # " + comments.joined(separator: "; "))
   }
 }
 

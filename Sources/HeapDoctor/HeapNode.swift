@@ -23,7 +23,7 @@ struct HeapNode: Sendable {
     return (entries.map(\.name) + catalog.missing()).map { name in
       HeapNode(
         name: name, entry: entries.first { $0.name == name }, registered: registered[name],
-        refusal: catalog.refusal(of: name, in: surroundings))
+        refusal: catalog.refusal(of: name, among: entries, in: surroundings))
     }
   }
 }
@@ -53,6 +53,8 @@ struct Trial: Sendable {
   }
 
   func failure(of heap: HeapNode) -> Errno? { failures[heap.name] }
+
+  var lacksDescriptors: Bool { failures.values.contains(.tooManyOpenFiles) }
 
   /// Straight from the kernel, so that it is gone as soon as the descriptor is.
   static func buffer(of heap: HeapNode, size: UInt64) throws(Errno) -> OwnedFD {

@@ -23,12 +23,8 @@ public struct DRMDevice: ~Copyable, Sendable {
       throw HeapError(
         .noSuchFileOrDirectory, operation, at: path, cause: "there is no such node",
         fix: DRMNode.advice)
-    } catch  where error == .permissionDenied || error == .notPermitted {
-      throw HeapError(
-        error, operation, at: path, cause: "this user may not open the node",
-        fix: "join its group: usermod -aG video USER (or render), and log in again")
     } catch {
-      throw HeapError(error, operation, at: path)
+      throw HeapError(error, operation, opening: path, kind: "drm")
     }
     guard let driver = file.driver else {
       throw HeapError(

@@ -126,7 +126,7 @@ public struct FrameQueue: ~Copyable, Sendable {
         .notSupported, operation, at: node.path,
         cause: "the device needs one physically contiguous piece, which this buffer of the \(heap) "
           + "heap is not", errno: .badAddress,
-        fix: "use a contiguous heap (boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA)",
+        fix: HeapRole.contiguousAdvice,
         returning: ReturnedVMO(vmo))
     } catch {
       throw HeapError(

@@ -24,10 +24,6 @@ final class VideoNode: Sendable {
     let operation = "open a video device"
     do throws(Errno) {
       fd = try .open(path, O_RDWR | O_NONBLOCK)
-    } catch .permissionDenied {
-      throw HeapError(
-        .permissionDenied, operation, at: path,
-        fix: "join the node's group, most often video: sudo usermod -aG video $USER")
     } catch .noSuchFileOrDirectory {
       let others = VideoDevice.paths()
       throw HeapError(
@@ -36,7 +32,7 @@ final class VideoNode: Sendable {
           ? "connect a camera and load its driver (without one: modprobe vivid)"
           : "use one of: \(others.joined(separator: " "))")
     } catch {
-      throw HeapError(error, operation, at: path)
+      throw HeapError(error, operation, opening: path, kind: "video4linux")
     }
     var capability = v4l2_capability()
     let number = fd.rawValue

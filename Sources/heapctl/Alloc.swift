@@ -65,13 +65,13 @@ struct Alloc: AsyncParsableCommand {
     let isNamed = !choice.names.isEmpty
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
-      isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : NamedHeap()
+      isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : try NamedHeap()
     if contiguous, let refusal = heap.refusal("allocate contiguous memory") { throw refusal }
     if heap.isBuiltIn, contiguous {
       complain(
         "allocate contiguous memory: the \(heap.names[0]) heap has none"
           + (isNamed ? "" : ", and this machine has no /dev/dma_heap")
-          + ". To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA")
+          + ". To fix it: \(HeapRole.contiguousAdvice)")
       throw Ending.noHeap
     }
     if heap.isBuiltIn && !isNamed { tell("using \(heap.reason)") }

@@ -12,7 +12,7 @@ struct Demo: AsyncParsableCommand {
   func run() async throws { try await reporting { try await tellAll() } }
 
   private func tellAll() async throws(HeapError) {
-    let chosen = NamedHeap()
+    let chosen = try NamedHeap()
     let heap = chosen.make()
     show("heapctl demo on Linux \(kernelRelease)")
     show("Using \(chosen.reason).")

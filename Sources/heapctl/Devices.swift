@@ -79,8 +79,14 @@ private struct DeviceReport: Encodable {
     init(_ node: DRMNode) {
       path = node.path.string
       driver = node.driver
-      refusal = node.refusal?.description
-      guard let device = try? DRMDevice(path: path) else { return }
+      let device: DRMDevice
+      do throws(HeapError) {
+        device = try DRMDevice(path: path)
+        refusal = nil
+      } catch {
+        refusal = error.words
+        return
+      }
       connectors = ((try? device.connectors()) ?? []).map { connector in
         Connected(
           name: connector.name, status: connector.status.rawValue, on: connector.isOn,
@@ -142,7 +148,7 @@ private struct DeviceReport: Encodable {
       self.path = path
       var refusal: String?
       var device: VideoDevice?
-      do throws(HeapError) { device = try VideoDevice(path) } catch { refusal = error.cause }
+      do throws(HeapError) { device = try VideoDevice(path) } catch { refusal = error.words }
       self.refusal = refusal
       card = device?.card
       driver = device?.driver

@@ -67,16 +67,17 @@ struct Heapctl: AsyncParsableCommand {
       }
     } catch {
       complain("\(error)")
-      return Ending.noHeap
+      return error.code == .noResources ? Ending.refused : Ending.noHeap
     }
   }
 
-  /// Descriptors are reopened and looked at there. Asked without one: there may be none left.
+  /// Descriptors are reopened and looked at there. And who has none left for a file sees a machine that has nothing.
   private static func checkProc() throws(HeapError) {
     let path = "/proc/self/stat"
-    guard unsafe access(path, R_OK) != 0 else { return }
+    guard let error = MachineFiles().openingError(path) else { return }
     throw HeapError(
-      Errno(rawValue: errno), "look at this process", at: path, fix: "mount -t proc proc /proc")
+      error, "look at this process", at: path,
+      fix: error.canBeOfNode ? "mount -t proc proc /proc" : nil)
   }
 }
 

@@ -2,14 +2,17 @@ internal import ArgumentParser
 internal import LinuxHeaps
 internal import SystemPackage
 
-struct List: ParsableCommand {
+struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lists this machine's heaps: the kernel's and the built-in ones.")
 
   @OptionGroup var output: OutputChoice
 
-  func run() throws {
+  func run() async throws { try await reporting { try list() } }
+
+  private func list() throws {
     let catalog = HeapCatalog()
+    try catalog.checkReadable("list heaps")
     let heaps = catalog.heaps()
     var rows = heaps.map { heap in
       Row(
@@ -28,10 +31,13 @@ struct List: ParsableCommand {
     ]
     .map { Row(name: $0, kind: $0, roles: [$1.rawValue]) }
     for index in rows.indices {
-      do throws(HeapError) { try NamedHeap([rows[index].name]).check("use") } catch {
-        rows[index].unusable = error.cause + (error.fix.map { ". To fix it: \($0)" } ?? "")
+      do throws(HeapError) {
+        try NamedHeap([rows[index].name]).check("use", among: heaps)
+      } catch {
+        rows[index].unusable = error.words
       }
     }
+    if let exposure = catalog.exposure() { tell("\(HeapCatalog.directory) \(exposure.words)") }
     if output.json { return try showJSON(rows, named: "heaps") }
     let heads = ["NAME", "ROLE", "SAME AS", "MODE", "OWNER", "USABLE", "CAPACITY", "FREE", "PATH"]
     table(heads, rows.map(\.cells)).forEach(show)
@@ -41,9 +47,7 @@ struct List: ParsableCommand {
     if let absence = catalog.absence(), absence.cause == .directoryClosed {
       tell("\(HeapCatalog.directory) \(absence.words)")
     } else if !rows.contains(where: { $0.path != nil }) {
-      tell(
-        "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a contiguous one too)"
-      )
+      tell("\(HeapCatalog.directory) has no heap: heapctl doctor tells why")
     }
   }
 

@@ -221,7 +221,7 @@ private final class VerifyRun {
     let reason: String
     if entry.role == .protected {
       reason = "the processor cannot look into protected memory"
-    } else if !entry.isUsable, let refusal = HeapCatalog().refusal(of: entry.name) {
+    } else if !entry.isUsable, let refusal = HeapCatalog().refusal(of: entry.name, among: [entry]) {
       reason = "\(entry.path.string) \(refusal.seen)"
     } else {
       return

@@ -81,18 +81,7 @@ enum Heapd {
       try heap.check("serve")
       return heap
     }
-    // A list that cannot be read is not an empty one.
-    let nodes = HeapCatalog.directory
-    do throws(Errno) { _ = try SmallFile.entries(of: nodes) } catch
-      where error == .noSuchFileOrDirectory || error == .permissionDenied
-    {
-      // The kernel has none, or it is told below.
-    } catch {
-      throw HeapError(
-        error, "list the kernel's heaps", at: nodes,
-        fix: "let this user read it, or name the heap: --heap")
-    }
-    let heap = NamedHeap()
+    let heap = try NamedHeap()
     // Clients would get other memory than this machine has, for as long as the server runs. At boot
     // the nodes are open only once udev has come to them.
     if let refusal = heap.refusal("serve the kernel's heaps, or --heap memfd") { throw refusal }

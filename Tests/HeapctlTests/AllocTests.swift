@@ -91,8 +91,8 @@ import Testing
     #expect(run.status == 69)
     #expect(
       run.error == """
-        heapctl: allocate contiguous memory: the \(heap) heap has none. To fix it: boot with cma=64M \
-        on a kernel with CONFIG_DMABUF_HEAPS_CMA
+        heapctl: allocate contiguous memory: the \(heap) heap has none. To fix it: \
+        \(HeapRole.contiguousAdvice)
 
         """)
   }
@@ -110,7 +110,7 @@ import Testing
     #expect(
       run.error == """
         heapctl: allocate contiguous memory: the memfd heap has none, and this machine has no \
-        /dev/dma_heap. To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA
+        /dev/dma_heap. To fix it: \(HeapRole.contiguousAdvice)
 
         """)
   }

@@ -61,7 +61,7 @@ import Testing
       return """
            refused, and not replaced by other memory: allocate 4 MiB of contiguous memory: no \
         contiguous heap: this machine has \(heaps.map(\.name).joined(separator: " ")); NOT_SUPPORTED. \
-        To fix it: boot with cma=64M on a kernel with CONFIG_DMABUF_HEAPS_CMA, or name a vendor's heap
+        To fix it: \(HeapRole.contiguousAdvice)
         """
     }
     return """

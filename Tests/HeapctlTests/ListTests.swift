@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -37,7 +38,7 @@ import Testing
       try NamedHeap([heap]).check("use")
       return nil
     } catch {
-      return error.cause + (error.fix.map { ". To fix it: \($0)" } ?? "")
+      return error.words
     }
   }
 
@@ -78,9 +79,35 @@ import Testing
       run.error
         == reasons.joined()
         + (HeapCatalog().heaps().isEmpty
-          ? "/dev/dma_heap has no heap: a kernel with CONFIG_DMABUF_HEAPS has (booted with cma=64M, a "
-            + "contiguous one too)\n" : ""))
+          ? "/dev/dma_heap has no heap: heapctl doctor tells why\n" : ""))
     #expect(run.status == 0)
+  }
+
+  /// The machine would seem to have no heap.
+  @Test(
+    .enabled(if: unsafe access("/usr/bin/strace", X_OK) == 0, "needs strace"),
+    arguments: [
+      ["list"], ["list", "--json"], ["alloc", "--size", "1M"],
+      ["alloc", "--size", "1M", "--contiguous"], ["demo"], ["doctor"],
+    ])
+  func `a full descriptor table is told, and not a machine without heaps`(_ words: [String]) throws
+  {
+    // All opens of heapctl, or those of heaps' directory alone: then the table is full from there on.
+    let paths = ["/proc/self/stat", "/dev/dma_heap"].dropLast(words == ["doctor"] ? 1 : 0)
+    for path in paths {
+      let run = try Run.heapctl(
+        words,
+        through: [
+          "/usr/bin/strace", "-qq", "-f", "-o", "/dev/null", "-P", path, "-e",
+          "inject=openat:error=EMFILE",
+        ])
+      #expect(run.status == 1)
+      #expect(run.output == "")
+      #expect(run.error.contains("(\(path)): Too many open files [errno 24]; NO_RESOURCES."))
+      #expect(
+        run.error.hasSuffix(
+          "To fix it: close descriptors, or raise this process's limit: ulimit -n\n"))
+    }
   }
 
   @Test func `wrong usage is told as such`() throws {

@@ -58,6 +58,67 @@ struct RefusalWordsTests {
     }
   }
 
+  /// Nodes that no driver stands behind: nothing comes as far as that.
+  private static let devices = """
+    mknod -m 660 /dev/video0 c 81 250
+    mkdir /dev/dri
+    mknod -m 660 /dev/dri/card0 c 226 250
+    chgrp 3999 /dev/video0 /dev/dri/card0
+    """
+
+  @Test(arguments: [
+    (user, "is not in the group 3999", "docker run --group-add 3999"),
+    (user + " unshare -U", "not mapped in this user namespace", "keep-groups"),
+  ])
+  func `cameras and displays are refused by the same words`(
+    _ user: String, _ cause: String, _ fix: String
+  ) throws {
+    let prefix = Prefix.namespace(Self.machine(Self.devices), as: user)
+    let camera = try Run.heapctl("camera", "--device", "/dev/video0", through: prefix)
+    #expect(camera.status == 77)
+    let doctor = try DoctorRun(through: prefix)
+    let found = try #require(doctor.finding("import.closed"))
+    let lines = try Run.heapctl("devices", through: prefix).output.split(separator: "\n")
+    for path in ["/dev/video0", "/dev/dri/card0"] {
+      let line = try #require(lines.first { $0.hasPrefix(path) })
+      for text in [String(line), camera.error, found.seen + (found.fix ?? "")] {
+        #expect(text.contains(cause), "\(text)")
+        #expect(text.contains(fix), "\(text)")
+        #expect(!text.contains("usermod"), "\(text)")
+      }
+    }
+  }
+
+  @Test(arguments: ["777", "1777", "775"])
+  func `a directory that others may write to is listed as such`(_ mode: String) throws {
+    let prefix = Prefix.namespace(Self.machine("chgrp 44 .; chmod \(mode) ."))
+    for words in [["list"], ["list", "--json"]] {
+      let run = try Run.heapctl(words, through: prefix)
+      #expect(run.status == 0)
+      #expect(
+        run.error.contains(
+          "/dev/dma_heap is root:video \(mode.count == 3 ? "0" : "")\(mode), so that"))
+      #expect(run.error.contains("To fix it: sudo chmod go-w /dev/dma_heap\n"))
+    }
+    let closed = Prefix.namespace(Self.machine("chmod go-w ."))
+    #expect(try !Run.heapctl("list", through: closed).error.contains("may write"))
+  }
+
+  /// One is free, as far as heapctl itself needs none.
+  @Test(arguments: [4, 5, 6, 8, 12])
+  func `with few descriptors a heap is listed, and what it lacks is told`(_ limit: Int) throws {
+    let prefix = Prefix.namespace(
+      Self.machine("chmod 666 system"), as: "prlimit --nofile=\(limit)")
+    let list = try Run.heapctl("list", through: prefix)
+    if list.status == 0 {
+      #expect(list.output.contains("\nsystem "), "\(list)")
+    } else {
+      #expect(list.error.contains("NO_RESOURCES"), "\(list)")
+    }
+    let alloc = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
+    #expect(!alloc.error.contains("no such heap"), "\(alloc)")
+  }
+
   @Test func `without a heap named, the reason for another memory is the true one`() throws {
     let prefix = Prefix.namespace(Self.machine("chmod 700 ."), as: Self.user)
     let run = try Run.heapctl("alloc", "--size", "1M", through: prefix)

@@ -43,34 +43,30 @@ enum HeapExamination {
     } ?? []
   }
 
-  /// Openable, and yet nothing comes of it. A full contiguous region is examined as such.
+  /// Openable, and yet nothing comes of it. A full contiguous region is examined as such, and so are limits.
   private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
-    guard let error = trial.failure(of: heap), error != .noMemory else { return nil }
-    let refusal = machine.surroundings.refusal(
-      of: "DMA_HEAP_IOCTL_ALLOC", error,
-      isRegistered: machine.files.exists("/sys/class/dma_heap/\(heap.name)"))
+    guard let error = trial.failure(of: heap), error.canBeOfNode else { return nil }
+    let refusal = Surroundings.refusal(
+      of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: heap.registered != nil,
+      in: machine.surroundings)
     return Finding(
       .broken, .heaps, "heap.allocation-refused",
       seen: "\(heap.path) "
         + (refusal.map { "\($0.seen): \(error)" } ?? "opens, and gives no page: \(error)"),
       why: refusal?.why ?? "the node is of another device, or its driver has failed",
       fix: refusal?.fix
-        ?? "stat -c '%t:%T' \(heap.path); grep dma_heap /proc/devices  # its major number, in hex and decimal"
+        ?? "stat -c '%t:%T' \(heap.path.shellWord); grep dma_heap /proc/devices  # its major number, in hex and decimal"
     )
   }
 
   /// What others may do to the nodes, and with them.
   private static func openToAll(_ machine: Machine) -> [Finding] {
-    var findings: [Finding] = []
-    if let folder = NodeStatus(machine.files.path(HeapNode.directory)),
-      folder.mode & 0o002 != 0 || folder.mode & 0o020 != 0 && folder.groupID != 0
-    {
-      findings.append(
+    var findings = [HeapCatalog(root: machine.files.root).exposure()].compactMap {
+      $0.map {
         Finding(
-          .warning, .heaps, "heap.directory-writable",
-          seen: "\(HeapNode.directory) is \(folder), so that others than root may write to it",
-          why: "anybody who may can put another node, or a link, in a heap's place",
-          fix: "sudo chmod go-w \(HeapNode.directory)"))
+          .warning, .heaps, "heap.\($0.cause.rawValue)", seen: "\(HeapNode.directory) \($0.seen)",
+          why: $0.why, fix: $0.fix)
+      }
     }
     let open = machine.heaps.filter {
       $0.status?.device != nil && ($0.status?.mode ?? 0) & 0o004 != 0
@@ -82,7 +78,7 @@ enum HeapExamination {
         .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
         why:
           "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
-        fix: "sudo chmod o-rwx \(paths)"))
+        fix: "sudo chmod o-rwx \(open.map(\.path.shellWord).joined(separator: " "))"))
     return findings
   }
 

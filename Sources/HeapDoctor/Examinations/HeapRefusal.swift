@@ -8,7 +8,7 @@ enum HeapRefusal {
     guard let refusal = heap.refusal else { return nil }
     let found = Finding(
       .broken, .heaps, "heap.\(refusal.cause.rawValue)", seen: refusal.seen, why: refusal.why,
-      fix: fix(refusal, heap, machine))
+      fix: refusal.fix)
     let ofMode: [AccessRefusal.Cause] = [.groupNotActive, .notInGroup, .wrongMode]
     guard let status = heap.status, ofMode.contains(refusal.cause) else { return found }
     let wanted = machine.rules.outcome(for: heap.name)
@@ -21,27 +21,15 @@ enum HeapRefusal {
       return Finding(
         .broken, .heaps, found.id, seen: refusal.seen,
         why: "\(wanted.files.joined(separator: ", ")) sets this mode",
-        fix: "sudoedit \(wanted.files.last ?? "")  # MODE=\"0660\"")
+        fix: UdevExamination.overrule(heap.name, status, machine))
     }
-    guard status.groupID == 0 else { return found }
+    guard status.groupID == 0, machine.rules.isApplied else { return found }
     return Finding(
       .broken, .udev, "udev.no-rule",
       seen: "is \(status), as the kernel makes it, and no udev rule gives it to a group",
       why: "only root may allocate",
       fix: UdevExamination.installRule()
-        + " && sudo usermod -aG dmaheap \(machine.identity.name)  # then log in again")
-  }
-
-  /// A node that is made anew is for those whom the rules give it to.
-  private static func fix(
-    _ refusal: AccessRefusal, _ heap: HeapNode, _ machine: Machine
-  ) -> String? {
-    switch refusal.cause {
-    case .notADevice, .wrongDevice:
-      Fix.node(heap, clearing: "sudo rm \(heap.path)", machine)
-    case .nodeMissing where machine.container == nil: Fix.node(heap, machine)
-    default: refusal.fix
-    }
+        + " && " + machine.surroundings.join(named: "dmaheap"))
   }
 
   static func differs(_ status: NodeStatus, _ wanted: UdevRules.Outcome) -> Bool {
@@ -59,14 +47,12 @@ enum HeapRefusal {
   ) -> [Finding] {
     refusals.grouped { "\($0.cause.id) \($0.cause.seen)" }.map { group in
       let (heap, first) = group[0]
-      // A cure for all of them, or one for each.
-      let fixes = group.compactMap(\.cause.fix)
       let isDenial = heap.refusal?.isDenial == true
       return Finding(
         isDenial ? severity : .broken, first.area, first.id,
         seen: (group.count > 1 ? "each of " : "") + group.map(\.heap.path).joined(separator: ", ")
           + " " + first.seen, why: first.why,
-        fix: Set(fixes).count <= 1 ? first.fix : fixes.joined(separator: " && "))
+        fix: Fix.joined(group.compactMap(\.cause.fix)))
     }
   }
 }

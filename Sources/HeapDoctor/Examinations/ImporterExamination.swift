@@ -1,3 +1,4 @@
+internal import Glibc
 internal import LinuxHeaps
 internal import LinuxHeapsDRM
 internal import LinuxHeapsV4L2
@@ -22,8 +23,7 @@ enum ImporterExamination {
       ]
     }
     var findings =
-      closed(cards + cameras, machine) + unopenable(cards, "drm", machine)
-      + unopenable(cameras, "video4linux", machine)
+      closed(cards, "drm", machine) + closed(cameras, "video4linux", machine)
     guard machine.isRunning else {
       return findings.isEmpty
         ? [
@@ -50,10 +50,9 @@ enum ImporterExamination {
       case .nothing: break
       }
     }
-    for path in cards where machine.files.openingError(path) == nil { note(importing.drm(path)) }
-    for path in cameras where machine.files.openingError(path) == nil {
-      note(importing.camera(path))
-    }
+    func isOpen(_ path: String) -> Bool { machine.files.openingError(path, O_RDWR) == nil }
+    for path in cards where isOpen(path) { note(importing.drm(path)) }
+    for path in cameras where isOpen(path) { note(importing.camera(path)) }
     if !taken.isEmpty {
       findings.insert(
         Finding(
@@ -68,44 +67,41 @@ enum ImporterExamination {
     "\(number) \(one)\(number == 1 ? "" : "s")"
   }
 
-  private static func closed(_ paths: [String], _ machine: Machine) -> [Finding] {
-    let closed = paths.filter { machine.files.openingError($0) == .permissionDenied }
-      .compactMap { path in NodeStatus(machine.files.path(path)).map { (path: path, node: $0) } }
-    return closed.grouped { "\($0.node)" }.map { group in
-      let (node, paths) = (group[0].node, group.map(\.path))
-      return Finding(
-        .warning, .importers, "import.closed",
-        seen: "\(machine.identity.name) may not open \(paths.joined(separator: ", ")): \(node)",
-        why: "this user's buffers cannot be given to the device",
-        fix: machine.surroundings.giveAccess(to: paths, node))
-    }
-  }
-
-  /// Those that cannot be opened, and not for their mode.
-  ///
   /// - Parameter kind: The devices' name in /proc/devices.
-  private static func unopenable(
+  private static func closed(
     _ paths: [String], _ kind: String, _ machine: Machine
   ) -> [Finding] {
-    let failed = paths.compactMap { path in
-      machine.files.openingError(path).map { (path: path, error: $0) }
-    }.filter { $0.error != .permissionDenied }
-    return failed.grouped { "\($0.error)" }.map { group in
-      let (error, paths) = (group[0].error, group.map(\.path))
-      let names = paths.joined(separator: ", ")
-      return error == .notPermitted
-        ? Finding(
-          .warning, .importers, "import.device-cgroup",
-          seen: "\(machine.identity.name) may not open \(names): open(2) answers EPERM",
-          why:
-            "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-          fix: machine.surroundings.allowDevice(kind, paths))
-        : Finding(
-          .warning, .importers, "import.open-failed", seen: "\(names) cannot be opened: \(error)",
+    let refused = paths.compactMap { path in
+      machine.surroundings.refusal(opening: path, kind: kind, isWritten: true).map {
+        (path: path, refusal: $0)
+      }
+    }
+    return refused.grouped { "\($0.refusal.cause) \($0.refusal.seen)" }.map { group in
+      let (refusal, paths) = (group[0].refusal, group.map(\.path))
+      let seen = "\(paths.joined(separator: ", ")) \(refusal.seen)"
+      if refusal.cause == .openFailed {
+        return Finding(
+          .warning, .importers, "import.open-failed", seen: seen,
           why: "no buffer can be given to the device",
           fix:
             "ls -l \(paths.joined(separator: " ")); grep \(kind) /proc/devices; sudo dmesg | tail  # whether its driver is there, and what it said"
         )
+      }
+      let id =
+        refusal.isDenial
+        ? "closed" : refusal.cause == .deviceCGroup ? "device-cgroup" : "open-failed"
+      return Finding(
+        .warning, .importers, "import.\(id)", seen: seen,
+        why: "\(refusal.why); this user's buffers cannot be given to the device",
+        fix: Fix.joined(group.map(\.refusal.fix)))
+    } + lost(paths, machine)
+  }
+
+  private static func lost(_ paths: [String], _ machine: Machine) -> [Finding] {
+    paths.filter { NodeStatus(machine.files.path($0)) == nil }.map { path in
+      Finding(
+        .warning, .importers, "import.open-failed", seen: "\(path) is a link to what is not there",
+        why: "no buffer can be given to the device", fix: "sudo rm \(path.shellWord)")
     }
   }
 }

@@ -2,10 +2,11 @@ internal import LinuxHeaps
 
 /// Limits of this process (getrlimit(2)), by /proc/self/limits.
 enum LimitExamination {
-  static func findings(_ machine: Machine) -> [Finding] {
+  static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
     let limits = machine.files.text("/proc/self/limits") ?? ""
     let found = [
-      descriptors(soft("Max open files", limits)), addressSpace(soft("Max address space", limits)),
+      descriptors(soft("Max open files", limits), areUsed: trial.lacksDescriptors),
+      addressSpace(soft("Max address space", limits)),
     ]
     return found.compactMap { $0 }
   }
@@ -17,17 +18,20 @@ enum LimitExamination {
       .flatMap { UInt64($0) }
   }
 
-  private static func descriptors(_ limit: UInt64?) -> Finding {
+  /// - Parameter areUsed: Whether none was left for a buffer.
+  private static func descriptors(_ limit: UInt64?, areUsed: Bool) -> Finding {
     let why =
       "each buffer takes two descriptors of the process that allocates, and one for each slice"
-    guard let limit, limit < 256 else {
+    guard let limit, limit < 256 || areUsed else {
       return Finding(
         .ok, .limits, "limits.descriptors",
         seen: "\(limit.map { "\($0)" } ?? "any number of") descriptors", why: why)
     }
     return Finding(
-      limit < 32 ? .broken : .warning, .limits, "limits.descriptors",
-      seen: "this process may open \(limit) descriptors", why: why + ": then EMFILE",
+      limit < 32 || areUsed ? .broken : .warning, .limits, "limits.descriptors",
+      seen: "this process may open \(limit) descriptors"
+        + (areUsed ? ", and whoever started it left too few for a buffer" : ""),
+      why: why + ": then EMFILE",
       fix: "ulimit -n 4096  # or LimitNOFILE=4096 in the unit")
   }
 

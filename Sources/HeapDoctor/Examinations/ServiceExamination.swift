@@ -22,7 +22,7 @@ enum ServiceExamination {
       return Finding(
         .note, .service, "service.closed",
         seen: "\(socket) is \(node), and \(machine.identity.name) may not connect",
-        why: "its group may allocate through it", fix: machine.surroundings.join(node.groupID))
+        why: "its group may allocate through it", fix: machine.surroundings.join(socket: socket))
     }
     return Finding(
       .ok, .service, "service.usable", seen: "heapd listens at \(socket)",

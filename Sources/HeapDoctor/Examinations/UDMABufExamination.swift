@@ -8,15 +8,11 @@ enum UDMABufExamination {
 
   static func finding(_ machine: Machine) -> Finding {
     if let refusal = UDMABufHeap.refusal(in: machine.surroundings) {
-      // systemd's own rule gives it to this group.
-      let access = NodeStatus(machine.files.path(path)).map {
-        machine.surroundings.giveAccess(to: [path], $0, group: "kvm")
-      }
       return Finding(
         .note, .udmabuf,
         refusal.cause == .nodeMissing ? "udmabuf.node-missing" : "udmabuf.closed",
         seen: "\(path) \(refusal.seen)", why: "\(refusal.why); \(why)",
-        fix: refusal.cause == .wrongMode ? access : refusal.fix)
+        fix: refusal.fix)
     }
     guard machine.files.exists(path) else { return absence(machine) }
     return Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
@@ -42,13 +38,9 @@ enum UDMABufExamination {
         why: why, fix: Fix.kernelOptions(["UDMABUF"]))
     case .builtIn:
       return Finding(
-        .note, .udmabuf, "udmabuf.node-missing",
-        seen: "CONFIG_UDMABUF is built in, and \(path) is not there", why: why,
-        fix: machine.container == nil
-          ? "sudo mknod -m 600 \(path) c 10 $(awk '$2 == \"udmabuf\" {print $1}' /proc/misc)"
-            + (machine.rules.isApplied
-              ? " && sudo udevadm trigger --action=add --settle --sysname-match=udmabuf" : "")
-          : machine.surroundings.allowDevice("misc", [path]))
+        .note, .udmabuf, "udmabuf.no-device",
+        seen: "CONFIG_UDMABUF is built in, and /proc/misc has no udmabuf", why: why,
+        fix: "sudo dmesg | grep udmabuf  # what the kernel said when it started")
     case .module, nil:
       return Finding(
         .note, .udmabuf, "udmabuf.not-loaded", seen: "\(path) is not there", why: why,

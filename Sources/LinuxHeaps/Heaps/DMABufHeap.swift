@@ -82,7 +82,7 @@ public struct DMABufHeap: LocalHeap {
   private func allocate(
     _ request: borrowing BufferRequest, _ role: HeapRole, from heap: HeapCandidate
   ) throws(HeapError) -> BufferMemory {
-    let device = try open(heap, request.operation)
+    let device = try heap.open(request.operation)
     let grant = try admission.admit(
       request.size, from: heap.source, request.operation, at: heap.path)
     do throws(Errno) {
@@ -97,8 +97,8 @@ public struct DMABufHeap: LocalHeap {
         fix: role == .contiguous
           ? "close buffers, or make the region larger: heapctl doctor tells how" : "close buffers")
     } catch {
-      if let refusal = Surroundings().refusal(
-        of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: catalog.registered[heap.name] != nil)
+      if let refusal = Surroundings.refusal(
+        of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: catalog.number(of: heap.name) != nil)
       {
         throw HeapError(refusal, request.operation, at: heap.path, error)
       }
@@ -106,46 +106,13 @@ public struct DMABufHeap: LocalHeap {
     }
   }
 
-  private func open(
-    _ heap: HeapCandidate, _ operation: @autoclosure () -> String
-  ) throws(HeapError) -> HeapDevice {
-    do throws(Errno) { return try heap.open() } catch  where heap.isPlainName {
-      // What is not the node's fault, such as a full descriptor table, has words of its own.
-      if let refusal = catalog.refusal(of: heap.name), refusal.cause != .openFailed {
-        throw HeapError(
-          refusal, operation(), at: heap.path, refusal.cause == .wrongDevice ? nil : error)
-      }
-      guard error == .noSuchFileOrDirectory else {
-        throw HeapError(error, operation(), at: heap.path)
-      }
-      throw HeapError(error, operation(), at: heap.path, cause: "no such heap", fix: advice)
-    } catch {
-      throw HeapError(
-        .noSuchFileOrDirectory, operation(), at: heap.path,
-        cause: "a heap's name must be a plain file name", fix: advice)
-    }
-  }
-
-  /// - Throws: Why this process may not open a heap of this name.
-  package func check(_ heap: String, _ operation: String) throws(HeapError) {
-    _ = try open(
-      HeapCandidate(heap, catalog.heaps().first { $0.name == heap }, in: catalog), operation)
-  }
-
-  /// For who named a heap that there is not.
-  private var advice: String {
-    let names = catalog.heaps().map(\.name)
-    return names.isEmpty
-      ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
-      : "use one of: \(names.joined(separator: " "))"
-  }
-
   private func missing(_ role: HeapRole, _ request: borrowing BufferRequest) -> HeapError {
     if chosen?.isEmpty == true {
       return HeapError(.notFound, request.operation, cause: "no heap was named")
     }
-    let entries = catalog.heaps()
     let operation = "\(request.operation) of \(role.rawValue) memory"
+    do throws(HeapError) { try catalog.checkReadable(operation) } catch { return error }
+    let entries = catalog.heaps()
     if chosen == nil {
       if let closed = catalog.absence(), closed.cause == .directoryClosed {
         return HeapError(closed, operation, at: catalog.directory, of: "directory")
@@ -153,7 +120,7 @@ public struct DMABufHeap: LocalHeap {
       // One of that kind whose node is not there, or is another device's.
       let lost = catalog.missing() + entries.filter { $0.disguise != nil }.map(\.name)
       if let name = lost.first(where: { catalog.role(named: $0) == role }),
-        let refusal = catalog.refusal(of: name)
+        let refusal = catalog.refusal(of: name, among: entries)
       {
         return HeapError(refusal, operation, at: catalog.path(name))
       }
@@ -169,8 +136,7 @@ public struct DMABufHeap: LocalHeap {
       }
     let fix: String? =
       switch role {
-      case .contiguous:
-        "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
+      case .contiguous: HeapRole.contiguousAdvice
       case .protected: "a protected heap needs a trusted execution environment and its driver"
       case .system: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap"
       case .other: nil

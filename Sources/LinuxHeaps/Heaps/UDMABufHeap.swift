@@ -37,7 +37,7 @@ public struct UDMABufHeap: LocalHeap {
       throw HeapError(
         .noMemory, request.operation, at: Self.path,
         cause: "the driver makes buffers of at most \(limit.asByteCount)",
-        fix: "raise it: /sys/module/udmabuf/parameters/size_limit_mb")
+        fix: "echo \((size - 1) >> 20 + 1) | sudo tee /sys/module/udmabuf/parameters/size_limit_mb")
     }
     let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
     do throws(Errno) {
@@ -46,10 +46,7 @@ public struct UDMABufHeap: LocalHeap {
       return BufferMemory(
         parent: parent, heapName: Self.name, grant: grant)
     } catch {
-      if let refusal = Surroundings().refusal(of: "UDMABUF_CREATE", error) {
-        throw HeapError(refusal, request.operation, at: Self.path, error)
-      }
-      throw HeapError(error, request.operation, at: Self.path)
+      throw Self.refusal(error, request.operation)
     }
   }
 
@@ -84,8 +81,15 @@ public struct UDMABufHeap: LocalHeap {
         fd: child, kind: .dmaBuf, identity: parent.identity, offset: 0, byteCount: byteCount,
         heapName: Self.name)
     } catch {
-      throw HeapError(error, operation, at: Self.path)
+      throw Self.refusal(error, operation)
     }
+  }
+
+  private static func refusal(_ error: Errno, _ operation: String) -> HeapError {
+    if let refusal = Surroundings.refusal(of: "UDMABUF_CREATE", error) {
+      return HeapError(refusal, operation, at: path, error)
+    }
+    return HeapError(error, operation, at: path)
   }
 
   /// - Throws: Why this process can make none.
@@ -100,7 +104,15 @@ public struct UDMABufHeap: LocalHeap {
     let files = surroundings?.files ?? MachineFiles()
     if files.openingError(path) == nil { return nil }
     return (surroundings ?? Surroundings(files)).refusal(
-      opening: path, registered: files.line("/sys/class/misc/udmabuf/dev"), kind: "misc")
+      opening: path, registered: number(files), kind: "misc")
+  }
+
+  /// `MAJOR:MINOR` of the device, where the kernel has it. Without sysfs /proc/misc tells, in lines of `MINOR NAME`.
+  private static func number(_ files: MachineFiles) -> String? {
+    if let number = files.line("/sys/class/misc/udmabuf/dev") { return number }
+    let minor = (files.text("/proc/misc") ?? "").split(separator: "\n").lazy
+      .map { $0.split(separator: " ") }.first { $0.last == "udmabuf" }?.first
+    return minor.map { "10:\($0)" }
   }
 
   /// The most bytes that the driver puts into one dma-buf, nil where it does not tell: 64 MiB by
@@ -111,7 +123,7 @@ public struct UDMABufHeap: LocalHeap {
 
   private static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
-      if let refusal = refusal(), refusal.cause != .openFailed {
+      if error.canBeOfNode, let refusal = refusal(), refusal.cause != .openFailed {
         throw HeapError(refusal, operation(), at: path, error)
       }
       guard error == .noSuchFileOrDirectory else {
@@ -123,6 +135,8 @@ public struct UDMABufHeap: LocalHeap {
     }
   }
 
+  private static let trial = DeadlyCall()
+
   /// A dma-buf of the memfd's pages from `offset`; both numbers in whole pages. It pins them.
   ///
   /// The memfd has to be sealed against shrinking.
@@ -131,6 +145,7 @@ public struct UDMABufHeap: LocalHeap {
     of key: BufferKey
   ) throws(Errno) -> DMABufParent {
     let (number, pages) = (device.rawValue, memfd.fd.rawValue)
+    if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
     let descriptor = OwnedFD(
       adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, offset, byteCount) })
     return try DMABufParent(descriptor, of: key, pages: .init(memfd: memfd, offset: offset))

@@ -33,6 +33,7 @@ package struct Credentials: Sendable {
   }
 
   package var name: String { UserDatabase.name(ofUser: user) }
+  var hasName: Bool { name != "\(user)" }
 
   var isInUserNamespace: Bool { unmappedUser != nil || unmappedGroup != nil }
 
@@ -42,13 +43,16 @@ package struct Credentials: Sendable {
 
   /// What the permission bits of a node say, capabilities(7) included, which count in a user namespace where it maps
   /// both owner and group. An access control list may say more.
-  package func mayRead(_ node: NodeStatus) -> Bool {
-    let overrides: UInt64 = 1 << 1 | 1 << 2  // CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+  ///
+  /// - Parameter bits: What it is to be opened for, as one digit of a mode.
+  func mayOpen(_ node: NodeStatus, _ bits: UInt32 = 4) -> Bool {
+    // CAP_DAC_OVERRIDE, and for reading CAP_DAC_READ_SEARCH.
+    let overrides: UInt64 = bits == 4 ? 1 << 1 | 1 << 2 : 1 << 1
     let (isOwnerless, isGroupless) = (hasUnmappedOwner(node), hasUnmappedGroup(node))
     if capabilities & overrides != 0, !isOwnerless, !isGroupless { return true }
-    if user == node.userID, !isOwnerless { return node.mode & 0o400 != 0 }
-    if groups.contains(node.groupID), !isGroupless { return node.mode & 0o040 != 0 }
-    return node.mode & 0o004 != 0
+    if user == node.userID, !isOwnerless { return node.mode >> 6 & bits == bits }
+    if groups.contains(node.groupID), !isGroupless { return node.mode >> 3 & bits == bits }
+    return node.mode & bits == bits
   }
 
   /// Whether the user database has this user in the group, which a process learns when its user logs in.

@@ -28,10 +28,10 @@ package struct MachineFiles: Sendable {
 
   package func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
 
-  /// Whether open(2) for reading works, and what it answers where not.
-  package func openingError(_ path: String) -> Errno? {
+  /// Whether open(2) works, and what it answers where not.
+  package func openingError(_ path: String, _ access: CInt = O_RDONLY) -> Errno? {
     do throws(Errno) {
-      _ = try OwnedFD.open(root + path, O_RDONLY | O_NONBLOCK)
+      _ = try OwnedFD.open(root + path, access | O_NONBLOCK)
       return nil
     } catch {
       return error

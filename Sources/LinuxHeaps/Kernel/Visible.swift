@@ -16,4 +16,19 @@ extension String {
     }
     return text
   }
+
+  /// As one word of a shell's command: a name that somebody chose is no command of its own.
+  package var shellWord: String {
+    let isPlain = utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "+")...UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: "_"),
+        UInt8(ascii: "="):
+        true
+      default: false
+      }
+    }
+    let parts = split(separator: "'", omittingEmptySubsequences: false)
+    return isPlain ? self : "'\(parts.joined(separator: "'\\''"))'"
+  }
 }

@@ -70,6 +70,11 @@ extension HeapError {
   }
 }
 
+extension HeapError {
+  /// What is said where operation and path were named before.
+  package var words: String { cause + (fix.map { ". To fix it: \($0)" } ?? "") }
+}
+
 extension HeapError: CustomStringConvertible {
   public var description: String {
     var text = operation

@@ -54,13 +54,12 @@ struct DoctorGuestTests {
     )
   }
 
-  /// Filters on x86-64, where ioctl is call 16: `SECCOMP_RET_ERRNO` with EPERM and ENOTTY, and `SECCOMP_RET_KILL_PROCESS`.
-  @Test(arguments: ["0x00050001", "0x00050019", "0x80000000"])
-  func `a seccomp filter that refuses the allocation, or ends who makes it`(_ answer: String) throws
-  {
+  /// Filters on x86-64, where ioctl is call 16, of one request: `SECCOMP_RET_ERRNO` with EPERM and ENOTTY, and
+  /// `SECCOMP_RET_KILL_PROCESS`.
+  private static func filter(_ request: String, _ answer: String) -> [String] {
     let filter = """
       import ctypes, os, struct, sys
-      lines = [(0x20, 0, 0, 0), (0x15, 0, 3, 16), (0x20, 0, 0, 24), (0x15, 0, 1, 0xC0184800),
+      lines = [(0x20, 0, 0, 0), (0x15, 0, 3, 16), (0x20, 0, 0, 24), (0x15, 0, 1, \(request)),
                (0x06, 0, 0, \(answer)), (0x06, 0, 0, 0x7FFF0000)]
       program = b"".join(struct.pack("HBBI", *line) for line in lines)
       class Program(ctypes.Structure):
@@ -71,7 +70,25 @@ struct DoctorGuestTests {
       assert libc.prctl(22, 2, ctypes.byref(whole), 0, 0) == 0
       os.execv(sys.argv[1], sys.argv[1:])
       """
-    let prefix = ["/usr/bin/python3", "-c", filter]
+    return ["/usr/bin/python3", "-c", filter]
+  }
+
+  /// UDMABUF_CREATE. No driver answers it ENOTTY.
+  @Test(arguments: ["0x00050001", "0x80000000"])
+  func `a seccomp filter that refuses udmabufs, or ends who makes them`(_ answer: String) throws {
+    let prefix = Self.filter("0x40187542", answer)
+    let refused = try Run.heapctl("alloc", "--heap", "udmabuf", "--size", "1M", through: prefix)
+    #expect(refused.status == 77)
+    #expect(refused.error.contains("UDMABUF_CREATE is refused: a seccomp filter"))
+    #expect(try DoctorRun(through: prefix).ids("broken") == [])
+    let other = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
+    #expect(other.status == 0)
+  }
+
+  @Test(arguments: ["0x00050001", "0x00050019", "0x80000000"])
+  func `a seccomp filter that refuses the allocation, or ends who makes it`(_ answer: String) throws
+  {
+    let prefix = Self.filter("0xC0184800", answer)
     let run = try DoctorRun(through: prefix)
     let found = try #require(run.finding("heap.allocation-refused"))
     #expect(found.why.contains("seccomp filter"))

@@ -240,20 +240,66 @@ struct DoctorTreeTests {
     let tree = try MachineTree()
     func fix(_ id: String) throws -> String { try #require(tree.run().finding(id)?.fix) }
     let made = """
-      sudo mkdir -p /dev/dma_heap && sudo mknod -m 660 /dev/dma_heap/system c 1 3 && \
-      sudo chgrp video /dev/dma_heap/system
+      sudo mknod -m 660 /dev/dma_heap/system c 1 3 && sudo chgrp video /dev/dma_heap/system
       """
     let trigger =
       " && sudo udevadm trigger --action=add --settle --subsystem-match=dma_heap"
-    // By the rule, by its sibling, by itself.
+    // By its sibling and the rules, by its sibling alone, by itself.
     tree.remove("/dev/dma_heap/system")
+    try tree.file("/run/udev/control", "")
     #expect(try fix("heap.node-missing") == made + trigger)
-    tree.remove("/etc/udev")
-    tree.remove("/proc/77")
+    tree.remove("/run/udev")
     #expect(try fix("heap.node-missing") == made)
     tree.mode("/dev/dma_heap/default_cma_region", 0o600)
     try tree.node("/dev/dma_heap/system", minor: 7, mode: 0o660, group: MachineTree.video)
     #expect(try fix("heap.wrong-device") == "sudo rm /dev/dma_heap/system && " + made)
+    // Of a link it is what it leads to.
+    tree.mode("/dev/dma_heap/default_cma_region", 0o660)
+    tree.remove("/dev/dma_heap/system")
+    try tree.link("/dev/dma_heap/system", to: "/dev/full")
+    #expect(try fix("heap.wrong-device") == "sudo rm /dev/dma_heap/system && " + made)
+    tree.remove("/dev/dma_heap")
+    let folder = "sudo mkdir -p -m 755 /dev/dma_heap && sudo mknod -m 600 /dev/dma_heap"
+    #expect(
+      try fix("heap.node-missing")
+        == "\(folder)/default_cma_region c 1 5 && \(folder)/system c 1 3")
+  }
+
+  @Test func `what mends several heaps is one line, and no comment ends it early`() throws {
+    let tree = try MachineTree()
+    tree.remove("/etc/udev")
+    for name in ["system", "default_cma_region"] { tree.mode("/dev/dma_heap/\(name)", 0o600) }
+    BrokenMachine.withoutService(tree)
+    func fix() throws -> String {
+      try #require(tree.run(asNobody: true).finding("heap.wrong-mode")?.fix)
+    }
+    let change = "sudo chmod 660 /dev/dma_heap/"
+    #expect(try fix() == "\(change)system && \(change)default_cma_region")
+    try tree.user(groups: [])
+    let join = " && sudo usermod -aG video nobody"
+    #expect(
+      try fix()
+        == "\(change)system\(join) && \(change)default_cma_region\(join)  # then log in again")
+  }
+
+  @Test func `a device is refused by the words that heaps are refused by`() throws {
+    let tree = try MachineTree()
+    let card = "/dev/dri/card0"
+    func found() throws -> DoctorRun.Report.Finding {
+      try #require(try tree.run(asNobody: true).finding("import.closed"))
+    }
+    try tree.node(card, minor: 3, mode: 0o660, group: 3999)
+    #expect(try found().seen == "\(card) is root:3999 0660, and nobody is not in the group 3999")
+    #expect(try found().fix?.hasPrefix("sudo groupadd -g 3999 heap3999 && ") == true)
+    // To read is not enough.
+    try tree.node(card, minor: 3, mode: 0o644, group: MachineTree.video)
+    #expect(try found().fix == "sudo chmod 660 \(card)")
+    try tree.file("/.dockerenv", "")
+    try tree.node(card, minor: 3, mode: 0o660, group: 3999)
+    #expect(try found().fix?.hasPrefix("docker run --group-add 3999 …") == true)
+    try tree.node(card, minor: 3, mode: 0o660, group: 65533)
+    try BrokenMachine.unmapped(tree)
+    #expect(try found().seen.hasSuffix("its group is not mapped in this user namespace"))
   }
 
   @Test func `what lies between the pieces of a region is told, and how many pictures fit`() throws

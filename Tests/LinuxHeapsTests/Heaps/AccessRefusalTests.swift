@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 import Testing
 
@@ -111,15 +112,70 @@ import Testing
   }
 
   @Test func `a request that is refused is not the node's fault`() {
-    let surroundings = Surroundings()
     for error in [Errno.notPermitted, .permissionDenied, .noFunction] {
-      let refusal = surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error)
+      let refusal = Surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error)
       #expect(refusal?.cause == .allocationRefused)
       #expect(refusal?.fix.contains("rm ") == false)
     }
-    for error in [Errno.noMemory, .invalidArgument, .ioError] {
-      #expect(surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error) == nil)
+  }
+
+  /// With a full descriptor table nothing could be read there.
+  @Test func `who asks is not looked at for an answer that is the driver's or the process's own`() {
+    func surroundings() -> Surroundings {
+      Issue.record("looked at")
+      return Surroundings()
     }
+    for error in [
+      Errno.noMemory, .invalidArgument, .ioError, .tooManyOpenFiles, .tooManyOpenFilesInSystem,
+    ] {
+      #expect(
+        Surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error, in: surroundings()) == nil)
+    }
+  }
+
+  /// Whoever may write to the directory chooses names.
+  @Test func `a name is one word of the fix`() throws {
+    let machine = try Machine(nodes: ["x'; $(reboot)": "/dev/full"], kernel: Self.kernel)
+    let fix = try #require(machine.catalog.refusal(of: "x'; $(reboot)")?.fix)
+    #expect(fix == "sudo rm '\(machine.nodes.nodes.path)/x'\\''; $(reboot)'")
+    #expect("/dev/dma_heap/linux,cma@0".shellWord == "/dev/dma_heap/linux,cma@0")
+  }
+
+  @Test func `a directory that cannot be read has not no heap`() throws {
+    let folder = try TemporaryDirectory()
+    try folder.file("dma_heap", "")
+    let catalog = HeapCatalog(directory: folder.path + "/dma_heap", regionDirectory: "/nonexistent")
+    let error = #expect(throws: HeapError.self) { try catalog.checkReadable("list heaps") }
+    #expect(error?.errno == .notDirectory)
+    let refused = #expect(throws: HeapError.self) {
+      _ = try DMABufHeap(catalog: catalog).allocateVmo(
+        size: 1, settings: SingleBufferSettings(), bufferCollectionID: 0, bufferIndex: 0)
+    }
+    #expect(refused?.errno == .notDirectory)
+    #expect(throws: Never.self) {
+      try HeapCatalog(directory: "/nonexistent", regionDirectory: "/nonexistent").checkReadable("")
+    }
+  }
+
+  @Test func `a file in a heap's place is none, for who lists and for who allocates`() throws {
+    let machine = try Machine(nodes: ["default_cma_region": "/dev/null"], kernel: Self.kernel)
+    try machine.nodes.nodes.file("system", "")
+    #expect(machine.catalog.heap("system")?.isUsable == false)
+    let error = #expect(throws: HeapError.self) {
+      _ = try DMABufHeap(heaps: ["system"], catalog: machine.catalog).allocateVmo(
+        size: 1, settings: SingleBufferSettings(), bufferCollectionID: 0, bufferIndex: 0)
+    }
+    #expect(error?.code == .notSupported)
+    #expect(error?.cause.hasPrefix("the node is no character device") == true)
+  }
+
+  @Test func `a node that lies in a directory that others may write to is told with that`() throws {
+    let machine = try Machine(nodes: ["system": "/dev/zero"], kernel: ["system": "1:3"])
+    func refusal() throws -> AccessRefusal { try #require(machine.catalog.refusal(of: "system")) }
+    #expect(try !refusal().words.contains("may write"))
+    #expect(unsafe chmod(machine.nodes.nodes.path, 0o777) == 0)
+    #expect(try refusal().why.contains("0777, so that others than root may write to it"))
+    #expect(try refusal().fix.hasSuffix(" && sudo chmod go-w \(machine.nodes.nodes.path)"))
   }
 
   // MARK: Who asks
@@ -157,7 +213,7 @@ import Testing
     let outside = try asker("         0          0 4294967295\n")
     #expect(!outside.isInUserNamespace)
     #expect(!outside.hasUnmappedOwner(node) && !outside.hasUnmappedGroup(node))
-    #expect(outside.mayRead(node))
+    #expect(outside.mayOpen(node))
   }
 
   @Test(

@@ -6,6 +6,7 @@ package import SystemPackage
 package struct AccessRefusal: Equatable, Sendable {
   package enum Cause: String, Sendable {
     case directoryClosed = "directory-closed"
+    case directoryWritable = "directory-writable"
     case nodeMissing = "node-missing"
     case notADevice = "not-a-device"
     case wrongDevice = "wrong-device"
@@ -70,22 +71,79 @@ extension HeapError {
   }
 }
 
+extension Errno {
+  /// Whether what is at a path, or who asks, can be the cause; else it is for the process to mend, e.g. a full descriptor table.
+  package var canBeOfNode: Bool {
+    switch self {
+    case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .noMemory, .interrupted: false
+    default: true
+    }
+  }
+}
+
+extension HeapError {
+  /// Why a device cannot be opened for reading and writing.
+  ///
+  /// - Parameter kind: The devices' name in /proc/devices.
+  package init(_ errno: Errno, _ operation: String, opening path: String, kind: String) {
+    let refusal =
+      errno.canBeOfNode
+      ? Surroundings().refusal(opening: path, kind: kind, isWritten: true) : nil
+    if let refusal, refusal.cause != .openFailed {
+      self.init(refusal, operation, at: path, errno)
+    } else {
+      self.init(errno, operation, at: path)
+    }
+  }
+}
+
 extension HeapCatalog {
   /// Why a heap cannot be opened, or must not be taken for the one of its name; nil where it can be used, and where there is none.
-  package func refusal(of name: String, in surroundings: Surroundings? = nil) -> AccessRefusal? {
-    let registered = registered[name]
-    let entry = heaps().first { $0.name == name }
+  ///
+  /// - Parameter heaps: Those of the catalogue, where they were listed just before.
+  package func refusal(
+    of name: String, among heaps: [HeapEntry]? = nil, in surroundings: Surroundings? = nil
+  ) -> AccessRefusal? {
+    let heaps = heaps ?? self.heaps()
+    let entry = heaps.first { $0.name == name }
     let path = path(name)
-    let isOpen = entry?.node?.device != nil && files.openingError(path) == nil
-    if isOpen && entry?.disguise == nil { return nil }
+    if entry?.isHeap == true && files.openingError(path) == nil { return nil }
     let surroundings = surroundings ?? Surroundings(files)
-    let refusal = surroundings.refusal(opening: path, registered: registered, kind: "dma_heap")
+    let registered = number(of: name)
+    let model = model(for: entry, among: heaps)
+    let refusal = surroundings.refusal(
+      opening: path, registered: registered, kind: "dma_heap", like: model)
     guard let disguise = entry?.disguise, refusal?.cause != .noDriver else { return refusal }
+    let exposure = exposure()
     return AccessRefusal(
       .wrongDevice, disguise,
       why:
-        "device numbers are assigned at each boot: a node from an image, or a node or link made by hand, can be of another device",
-      fix: "sudo rm \(path)" + surroundings.make(path, registered, " && ", like: entry?.node))
+        "device numbers are assigned at each boot: a node from an image, or a node or link made by hand, can be of another device"
+        + (exposure.map { "; \(directory) \($0.seen)" } ?? ""),
+      fix: surroundings.make(
+        path, registered, clearing: "sudo rm \(path.shellWord)", like: model, "dma_heap")
+        + (exposure.map { " && \($0.fix)" } ?? ""))
+  }
+
+  /// Whose mode and group a heap's node gets that is made anew: its own, unless a link gives it another's, or another heap's.
+  private func model(for entry: HeapEntry?, among heaps: [HeapEntry]) -> NodeStatus? {
+    if let entry, entry.node?.device != nil,
+      (try? SmallFile.link(files.path(path(entry.name)))) == nil
+    {
+      return entry.node
+    }
+    return heaps.first { $0.isHeap && $0.name != entry?.name }?.node
+  }
+
+  /// What lets others than root change which heaps there are.
+  package func exposure() -> AccessRefusal? {
+    guard let status = NodeStatus(files.path(directory)),
+      status.mode & 0o002 != 0 || status.mode & 0o020 != 0 && status.groupID != 0
+    else { return nil }
+    return AccessRefusal(
+      .directoryWritable, "is \(status), so that others than root may write to it",
+      why: "anybody who may can put another node, or a link, in a heap's place",
+      fix: "sudo chmod go-w \(directory)")
   }
 
   /// The heaps that the kernel has, and that have no node here that can be seen.
@@ -108,7 +166,8 @@ extension HeapCatalog {
     } catch {}
     let missing = missing()
     guard let first = missing.first, let number = registered[first] else { return nil }
-    let one = Surroundings(files).missing(path(first), number)
+    let one = Surroundings(files).missing(
+      path(first), number, like: model(for: nil, among: heaps()), "dma_heap")
     return AccessRefusal(
       .nodeMissing, "has no node here, and the kernel has \(missing.joined(separator: ", "))",
       why: one.why, fix: one.fix)
@@ -121,44 +180,52 @@ extension Surroundings {
   /// - Parameters:
   ///   - registered: `MAJOR:MINOR` of the device that the kernel has for it, nil where it has none or does not tell.
   ///   - kind: The devices' name in /proc/devices.
+  ///   - sibling: Whose mode and group one gets that is made anew.
+  ///   - isWritten: Whether it is to be opened for writing, too. A heap is not.
   /// - Returns: Nil where it can.
   package func refusal(
-    opening path: String, registered: String?, kind: String
+    opening path: String, registered: String? = nil, kind: String, like sibling: NodeStatus? = nil,
+    isWritten: Bool = false
   ) -> AccessRefusal? {
     let status = NodeStatus(files.path(path))
     if status == nil || status?.isUsable == false, let closed = closedDirectory(of: path) {
       return closed
     }
-    guard let status else { return registered.map { missing(path, $0) } }
+    guard let status else {
+      return registered.map { missing(path, $0, like: sibling, kind) }
+    }
     guard status.device != nil else {
       return AccessRefusal(
         .notADevice, "is no character device",
         why: "something put a file where the kernel's node belongs: requests fail with ENOTTY",
-        fix: "sudo rm \(path)" + make(path, registered, " && "))
+        fix: make(path, registered, clearing: "sudo rm -r \(path.shellWord)", like: sibling, kind))
     }
-    switch files.openingError(path) {
+    switch files.openingError(path, isWritten ? O_RDWR : O_RDONLY) {
     case nil: return nil
-    case .permissionDenied: return denied(path, status)
+    case .permissionDenied: return denied(path, status, kind, isWritten ? 6 : 4)
     case .notPermitted:
       return AccessRefusal(
         .deviceCGroup, "is \(status), and open(2) answers EPERM",
         why:
           "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-        fix: allowDevice(kind, [kind == "dma_heap" ? HeapCatalog.directory : path]))
+        fix: allowDevice(kind, kind == "dma_heap" ? HeapCatalog.directory : path))
     case .noSuchAddressOrDevice, .operationNotSupportedByDevice:
       return AccessRefusal(
         .noDriver, "has no driver behind it",
         why: "the node was left by a module that is gone, or made by hand",
-        fix: "sudo rm \(path)  # the node is created when its driver registers the device")
+        fix: "sudo rm \(path.shellWord)  # the node is created when its driver registers the device"
+      )
+    case let error? where !error.canBeOfNode: return nil
     case let error?:
       return AccessRefusal(
         .openFailed, "cannot be opened: \(error)", why: "nothing can be allocated from it",
-        fix: "sudo strace -e openat head -c0 \(path)  # as root, to compare")
+        fix: "sudo strace -e openat head -c0 \(path.shellWord)  # as root, to compare")
     }
   }
 
   /// The first directory on the way to a file that this process may not search.
   package func closedDirectory(of path: String) -> AccessRefusal? {
+    guard path.hasPrefix("/") else { return nil }
     var directory = ""
     for part in path.split(separator: "/").dropLast() {
       directory += "/\(part)"
@@ -168,21 +235,24 @@ extension Surroundings {
       return AccessRefusal(
         .directoryClosed, "lies in \(directory)\(status), and \(identity.name) may not search it",
         why: "the nodes' own modes do not matter behind a closed directory",
-        fix: "sudo chmod 755 \(directory)")
+        fix: "sudo chmod 755 \(directory.shellWord)")
     }
     return nil
   }
 
   /// A node that the kernel has a device for, and that is not there.
-  func missing(_ path: String, _ registered: String) -> AccessRefusal {
+  func missing(
+    _ path: String, _ registered: String, like sibling: NodeStatus?, _ kind: String
+  ) -> AccessRefusal {
     guard let container else {
       return AccessRefusal(
         .nodeMissing, "is not there, and the kernel has its device",
         why:
           "devtmpfs makes the node when the device is registered, and never again: something removed or hid it",
-        fix: make(path, registered, ""))
+        fix: make(path, registered, like: sibling, kind))
     }
-    let given = path.hasPrefix(HeapCatalog.directory + "/") ? HeapCatalog.directory : path
+    let isHeap = path.hasPrefix(HeapCatalog.directory + "/")
+    let given = isHeap ? HeapCatalog.directory : path.shellWord
     return AccessRefusal(
       .nodeMissing, "is not there, and the kernel has its device",
       why: "a container (\(container)) has only the nodes that whoever starts it gives it",
@@ -191,21 +261,25 @@ extension Surroundings {
     )
   }
 
-  private func denied(_ path: String, _ status: NodeStatus) -> AccessRefusal {
+  /// - Parameter bits: What is to be allowed, as one digit of a mode.
+  private func denied(
+    _ path: String, _ status: NodeStatus, _ kind: String, _ bits: UInt32
+  ) -> AccessRefusal {
     if isOnNoDeviceMount(files.path(path)) {
       return AccessRefusal(
         .noDeviceMount, "is on a file system that is mounted nodev",
         why: "no device node on it can be opened, not even by root",
-        fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(path))")
+        fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(path.shellWord))")
     }
-    if let unmapped = unmapped(status) { return unmapped }
+    let groupMayOpen = status.mode >> 3 & bits == bits
+    if let unmapped = unmapped(status, groupMayOpen, bits) { return unmapped }
     let user = identity.name
-    if identity.mayRead(status) {
+    if identity.mayOpen(status, bits) {
       return AccessRefusal(
-        .securityModule, "is \(status), which lets \(user) read it, and open(2) answers EACCES",
+        .securityModule, "is \(status), which lets \(user) open it, and open(2) answers EACCES",
         why: "a security module forbids it\(securityModules)", fix: Self.denials)
     }
-    if status.mode & 0o040 != 0, status.groupID != 0 {
+    if groupMayOpen, status.groupID != 0 {
       return identity.isMember(of: status.groupID)
         ? AccessRefusal(
           .groupNotActive,
@@ -214,61 +288,84 @@ extension Surroundings {
           fix: "newgrp \(status.group)  # or log in again")
         : AccessRefusal(
           .notInGroup, "is \(status), and \(user) is not in the group \(status.group)",
-          why:
-            "to open a heap for reading is all that allocation takes, and the group has that right",
+          why: kind == "dma_heap"
+            ? "to open a heap for reading is all that allocation takes, and the group has that right"
+            : "the group has the right to open it",
           fix: join(status.groupID))
     }
     return AccessRefusal(
-      .wrongMode, "is \(status), which does not let its group \(status.group) read it",
-      why: "this mode lets no more than its owner in",
-      fix: status.groupID == 0
-        ? "give it a group: install this package's udev rule, or run as root"
-        : "sudo chmod 660 \(path)")
+      .wrongMode, "is \(status), which does not let its group \(status.group) open it",
+      why: "this mode lets no more than its owner in", fix: giveAccess(to: path, status, kind))
   }
 
   /// Ids that a user namespace does not map are shown as the overflow ids, which are nobody's: neither they nor the
   /// namespace's capabilities give a right (`privileged_wrt_inode_uidgid`, kernel/capability.c).
-  func unmapped(_ status: NodeStatus) -> AccessRefusal? {
+  private func unmapped(
+    _ status: NodeStatus, _ groupMayOpen: Bool, _ bits: UInt32
+  ) -> AccessRefusal? {
     let isGroup = identity.hasUnmappedGroup(status)
     let isOwner = identity.hasUnmappedOwner(status)
-    let groupMayRead = status.mode & 0o040 != 0
-    guard status.mode & 0o004 == 0, isGroup || isOwner && !groupMayRead else { return nil }
+    guard status.mode & bits != bits, isGroup || isOwner && !groupMayOpen else { return nil }
     let whose = isGroup && isOwner ? "owner and group are" : isGroup ? "group is" : "owner is"
     return AccessRefusal(
       .userNamespace, "is \(status), and its \(whose) not mapped in this user namespace",
       why: "an id that is not mapped gives no right here, also not to the namespace's own root",
-      fix: (groupMayRead ? "" : "outside, give the node a group that may read it; then ")
+      fix: (groupMayOpen ? "" : "outside, give the node a group that may open it; then ")
         + "podman run --group-add keep-groups …  # started by a user of the node's group; or map that group (--gidmap), or ask heapd: --socket"
     )
   }
 
-  /// - Parameter node: Whose mode and group the new one gets.
+  /// Makes a node anew, for those who had it; udev's rules decide over it where udevd runs.
+  ///
+  /// - Parameters:
+  ///   - registered: `MAJOR:MINOR`; without it nothing is made.
+  ///   - clearing: What makes room for it.
+  ///   - node: Whose mode and group it gets; without it root's alone, as the kernel makes nodes.
+  ///   - kind: The devices' name in /proc/devices.
   func make(
-    _ path: String, _ registered: String?, _ before: String, like node: NodeStatus? = nil
+    _ path: String, _ registered: String?, clearing: String? = nil, like node: NodeStatus?,
+    _ kind: String
   ) -> String {
-    guard let registered else { return "" }
-    let folder = path.split(separator: "/").dropLast().joined(separator: "/")
-    return before
-      + "sudo mkdir -p /\(folder) && sudo mknod -m \(node?.octalMode ?? "600") \(path) c \(registered.split(separator: ":").joined(separator: " "))"
-      + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.groupID) \(path)" } ?? "")
+    guard let numbers = registered?.split(separator: ":").joined(separator: " ") else {
+      return clearing ?? ""
+    }
+    let parts = path.split(separator: "/")
+    let folder = "/" + parts.dropLast().joined(separator: "/")
+    let (mode, word) = (String(node?.mode ?? 0o600, radix: 8), path.shellWord)
+    return (clearing.map { $0 + " && " } ?? "")
+      // Whatever root's umask is.
+      + (files.exists(folder) ? "" : "sudo mkdir -p -m 755 \(folder.shellWord) && ")
+      + "sudo mknod -m \(mode) \(word) c \(numbers)"
+      + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.group) \(word)" } ?? "")
+      + (files.exists("/run/udev/control")
+        ? " && \(Self.trigger) "
+          + (kind == "dma_heap"
+            ? "--subsystem-match=dma_heap" : "--sysname-match=\(parts.last ?? "")")
+        : "")
   }
 
   /// Why a request of a node that opened was refused; nil for an answer that is the driver's own.
   ///
-  /// - Parameter isRegistered: Whether the node is known to be the driver's, which knows the request.
-  package func refusal(
-    of request: String, _ error: Errno, isRegistered: Bool = false
+  /// - Parameters:
+  ///   - isRegistered: Whether the node is known to be the driver's, which knows the request.
+  ///   - surroundings: Asked for where the answer can be another's than the driver's.
+  package static func refusal(
+    of request: String, _ error: Errno, isRegistered: @autoclosure () -> Bool = false,
+    in surroundings: @autoclosure () -> Surroundings = Surroundings()
   ) -> AccessRefusal? {
-    let isFiltered = Self.hasSyscallFilter(files)
+    let isFiltered: Bool
     switch error {
-    case .notPermitted, .permissionDenied, .noFunction: break
-    case .inappropriateIOCTLForDevice where isFiltered && isRegistered: break
+    case .notPermitted, .permissionDenied, .noFunction: isFiltered = hasSyscallFilter()
+    case .inappropriateIOCTLForDevice where isRegistered():
+      isFiltered = hasSyscallFilter()
+      if !isFiltered { return nil }
     default: return nil
     }
+    let here = surroundings()
     let fix =
       if !isFiltered {
         Self.denials
-      } else if container != nil {
+      } else if here.container != nil {
         "docker run --security-opt seccomp=PROFILE …  # one that allows ioctl(2); podman: the same"
       } else {
         "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SystemCallFilter=ioctl; other sandboxes have a list of their own"
@@ -277,13 +374,13 @@ extension Surroundings {
       .allocationRefused, "opens, and \(request) is refused",
       why: (isFiltered
         ? "a seccomp filter of this process forbids it, or a security module"
-        : "a security module forbids it") + securityModules,
+        : "a security module forbids it") + here.securityModules,
       fix: fix)
   }
 
   /// Whether calls of this process go through a seccomp filter (proc(5)).
-  static func hasSyscallFilter(_ files: MachineFiles = MachineFiles()) -> Bool {
-    files.text("/proc/self/status")?.holds("\nSeccomp:\t2") == true
+  static func hasSyscallFilter() -> Bool {
+    MachineFiles().text("/proc/self/status")?.holds("\nSeccomp:\t2") == true
   }
 
   private func isOnNoDeviceMount(_ path: String) -> Bool {

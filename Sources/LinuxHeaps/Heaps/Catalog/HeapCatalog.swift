@@ -65,6 +65,18 @@ public struct HeapCatalog: Sendable {
     }
   }
 
+  /// - Throws: Where the directory cannot be read: with a full descriptor table the machine would seem to have no heap. Not where
+  ///   it is not there, or closed to this process, which ``absence()`` tells.
+  package func checkReadable(_ operation: String) throws(HeapError) {
+    do throws(Errno) { _ = try SmallFile.entries(of: files.path(directory)) } catch
+      .noSuchFileOrDirectory, .permissionDenied
+    {} catch {
+      throw HeapError(
+        error, operation, at: directory,
+        fix: error.canBeOfNode ? "look what it is: ls -ld \(directory)" : nil)
+    }
+  }
+
   func path(_ name: String) -> String { "\(directory)/\(name)" }
 
   /// The names of the nodes of a role, the preferred first, each memory once.
@@ -101,9 +113,12 @@ public struct HeapCatalog: Sendable {
   package var registered: [String: String] {
     let names = (try? SmallFile.entries(of: registry)) ?? []
     return Dictionary(
-      uniqueKeysWithValues: names.compactMap { name in
-        (try? SmallFile.read("\(registry)/\(name)/dev")).map { (name, $0.filter { $0 != "\n" }) }
-      })
+      uniqueKeysWithValues: names.compactMap { name in number(of: name).map { (name, $0) } })
+  }
+
+  /// That of one heap.
+  func number(of name: String) -> String? {
+    (try? SmallFile.read("\(registry)/\(name)/dev")).map { $0.filter { $0 != "\n" } }
   }
 
   /// The kernel's name of the heap behind a node; nil where nothing tells it.
@@ -202,8 +217,11 @@ public struct HeapEntry: Sendable {
   /// What its node is in place of the heap that the name promises: `is device 1:3, …`.
   package let disguise: String?
 
-  /// Whether this process may open it, and it is the heap of its name.
-  package var isUsable: Bool { node?.isUsable == true && disguise == nil }
+  /// Whether it is a device, and the heap of its name, as far as anything tells.
+  var isHeap: Bool { node?.device != nil && disguise == nil }
+
+  /// Whether this process may open it, too.
+  package var isUsable: Bool { node?.isUsable == true && isHeap }
 
   /// Whether the name is one that kernels give their default contiguous region.
   package var isDefaultRegion: Bool { KnownHeapName.named(name)?.isDefaultRegion == true }
@@ -219,6 +237,10 @@ public enum HeapRole: String, Hashable, Sendable {
   case protected
   /// Not told; used where a person names it.
   case other
+
+  /// What a person can do who has no contiguous heap.
+  package static let contiguousAdvice =
+    "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
 }
 
 /// A heap name that kernels are known to use, whole: no part of a name means anything.

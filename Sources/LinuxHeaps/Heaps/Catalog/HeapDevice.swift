@@ -5,21 +5,11 @@ package import SystemPackage
 /// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).
 package struct HeapDevice: Sendable {
   private let file: SharedFD
-  /// A seccomp filter ends who allocates.
-  private let isDeadly: Bool
-  /// Once for the process: a filter is of calls, not of files.
-  private static let trial = Guarded<Bool?>(nil)
+  private static let trial = DeadlyCall()
 
   /// Opens for reading, which is all that the kernel asks of an allocator.
   package init(_ path: String) throws(Errno) {
     file = SharedFD(try .open(path, O_RDONLY))
-    let heap = file.fd.rawValue
-    isDeadly = Self.trial.withLock { known in
-      let found =
-        known ?? (Surroundings.hasSyscallFilter() && CLinuxHeaps_dma_heap_alloc_kills(heap))
-      known = found
-      return found
-    }
   }
 
   /// A new dma-buf of `size` zeroed bytes; the kernel rounds up to whole pages.
@@ -27,13 +17,27 @@ package struct HeapDevice: Sendable {
   /// The request is made as it is. The system heap refuses none for being too large: it takes pages
   /// until the out-of-memory killer runs, so ``Admission`` comes first.
   package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
-    // As a filter that refuses would answer.
-    if isDeadly { throw .noFunction }
     var data = dma_heap_allocation_data(
       len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
     let heap = file.fd.rawValue
+    if Self.trial.isDeadly({ CLinuxHeaps_dma_heap_alloc_kills(heap) }) { throw .noFunction }
     _ = try call { unsafe CLinuxHeaps_dma_heap_alloc(heap, &data) }
     return OwnedFD(adopting: CInt(bitPattern: data.fd))
+  }
+}
+
+/// A call that a seccomp filter can end this process for. It is refused then as a filter that answers would (ENOSYS).
+struct DeadlyCall: Sendable {
+  /// Once for the process: a filter is of calls, not of files.
+  private let known = Guarded<Bool?>(nil)
+
+  /// - Parameter trial: Whether a child that makes the call is ended.
+  func isDeadly(_ trial: () -> Bool) -> Bool {
+    known.withLock { known in
+      let found = known ?? (Surroundings.hasSyscallFilter() && trial())
+      known = found
+      return found
+    }
   }
 }
 
@@ -42,7 +46,8 @@ final class HeapCandidate: Sendable {
   let name: String
   let path: String
   private let role: HeapRole
-  private let isDisguised: Bool
+  /// Whether something else is there than the heap of this name.
+  private let isOther: Bool
   private let catalog: HeapCatalog
   private let device = Guarded<HeapDevice?>(nil)
   private let region = Guarded<Region>(.unknown)
@@ -52,23 +57,54 @@ final class HeapCandidate: Sendable {
     self.name = name
     path = catalog.path(name)
     role = entry?.role ?? catalog.role(named: name)
-    isDisguised = entry?.disguise != nil
+    isOther = entry.map { $0.node != nil && !$0.isHeap } ?? false
     self.catalog = catalog
   }
 
   /// Whether it names a node of the directory, and no other file.
-  var isPlainName: Bool {
+  private var isPlainName: Bool {
     !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/"))
   }
 
-  func open() throws(Errno) -> HeapDevice {
-    try device.withLock { device throws(Errno) in
-      if let device { return device }
-      guard isPlainName, !isDisguised else { throw .noSuchFileOrDirectory }
-      let opened = try HeapDevice(path)
-      device = opened
-      return opened
+  /// - Parameter heaps: Those of the catalogue, where they were listed just before.
+  /// - Throws: Why this process may not open it.
+  func open(
+    _ operation: @autoclosure () -> String, among heaps: [HeapEntry]? = nil
+  ) throws(HeapError) -> HeapDevice {
+    do throws(Errno) {
+      return try device.withLock { device throws(Errno) in
+        if let device { return device }
+        guard isPlainName, !isOther else { throw .noSuchFileOrDirectory }
+        let opened = try HeapDevice(path)
+        device = opened
+        return opened
+      }
+    } catch {
+      throw refusal(error, operation(), heaps)
     }
+  }
+
+  private func refusal(_ error: Errno, _ operation: String, _ heaps: [HeapEntry]?) -> HeapError {
+    guard isPlainName || error != .noSuchFileOrDirectory else {
+      return HeapError(
+        error, operation, at: path, cause: "a heap's name must be a plain file name", fix: advice)
+    }
+    // What is not the node's fault, such as a full descriptor table, has words of its own.
+    if error.canBeOfNode, let refusal = catalog.refusal(of: name, among: heaps),
+      refusal.cause != .openFailed
+    {
+      return HeapError(refusal, operation, at: path, refusal.cause == .wrongDevice ? nil : error)
+    }
+    guard error == .noSuchFileOrDirectory else { return HeapError(error, operation, at: path) }
+    return HeapError(error, operation, at: path, cause: "no such heap", fix: advice)
+  }
+
+  /// For who named a heap that there is not.
+  private var advice: String {
+    let names = catalog.names
+    return names.isEmpty
+      ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
+      : "use one of: \(names.joined(separator: " "))"
   }
 
   // MARK: Where its pages come from

@@ -20,10 +20,13 @@ package struct NamedHeap: Sendable {
   }
 
   /// The heap of a machine where nobody named one: the kernel's, else the embedded memfd heap.
-  package init() {
+  ///
+  /// - Throws: Where it cannot be told which heaps there are.
+  package init() throws(HeapError) {
     let catalog = HeapCatalog()
+    try catalog.checkReadable("list the kernel's heaps")
     let entries = catalog.heaps()
-    let refusals = entries.map { catalog.refusal(of: $0.name) }
+    let refusals = entries.map { catalog.refusal(of: $0.name, among: entries) }
     if let first = refusals.first ?? nil, !refusals.contains(nil) {
       obstacle = (entries[0].path.string, "node", first)
     } else if let absence = catalog.absence() {
@@ -75,20 +78,25 @@ package struct NamedHeap: Sendable {
 
   /// Finds out whether this process can use each of the names, without an allocation.
   ///
-  /// - Parameter verb: What is to be done with the heap, for the error: `serve`.
+  /// - Parameters:
+  ///   - verb: What is to be done with the heap, for the error: `serve`.
+  ///   - heaps: Those of the catalogue, where they were listed just before.
   /// - Throws: ``HeapError/Code/notFound`` where there is no such heap,
   ///   ``HeapError/Code/accessDenied`` where this process may not open it.
-  package func check(_ verb: String) throws(HeapError) {
+  package func check(_ verb: String, among heaps: [HeapEntry]? = nil) throws(HeapError) {
     let catalog = HeapCatalog()
-    let known = catalog.heaps().map(\.name)
+    let heaps = heaps ?? catalog.heaps()
     for name in names {
       let operation = "\(verb) heap '\(name)'"
       if isBuiltIn || name == UDMABufHeap.name {
         if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
       } else {
-        do throws(HeapError) { try DMABufHeap().check(name, operation) } catch
-          where error.errno == .noSuchFileOrDirectory && catalog.refusal(of: name) == nil
+        let candidate = HeapCandidate(name, heaps.first { $0.name == name }, in: catalog)
+        do throws(HeapError) { _ = try candidate.open(operation, among: heaps) } catch
+          where error.errno == .noSuchFileOrDirectory
+          && catalog.refusal(of: name, among: heaps) == nil
         {
+          let known = heaps.map(\.name)
           throw HeapError(
             .notFound, operation, cause: "there is no such heap",
             fix: "use \(Self.builtIn.joined(separator: ", ")), or a node of /dev/dma_heap: "

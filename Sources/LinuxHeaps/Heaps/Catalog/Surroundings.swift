@@ -51,37 +51,62 @@ package struct Surroundings: Sendable {
     if container != nil || identity.isInUserNamespace {
       return "docker run --group-add \(group) …  # the group's number; podman: the same"
     }
-    let (name, user) = (UserDatabase.name(ofGroup: group), identity.name)
-    if user == "\(identity.user)" {
-      return
-        "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SupplementaryGroups=\(group)"
-    }
-    // usermod(8) takes no number that the database has no group for.
-    return name == "\(group)"
-      ? "sudo groupadd -g \(group) heap\(group) && sudo usermod -aG heap\(group) \(user)  # then log in again"
-      : "sudo usermod -aG \(name) \(user)  # then log in again"
+    let name = UserDatabase.name(ofGroup: group)
+    // usermod(8) takes no number that the database has no group for; a unit does.
+    return name == "\(group)" && identity.hasName
+      ? "sudo groupadd -g \(group) heap\(group) && " + join(named: "heap\(group)")
+      : join(named: name)
   }
 
-  /// Lets this user open nodes of one owner, group and mode.
-  ///
-  /// - Parameter group: For nodes that are root's alone.
-  package func giveAccess(
-    to paths: [String], _ node: NodeStatus, group: String = "video"
-  ) -> String {
-    if let refusal = unmapped(node) { return refusal.fix }
-    let paths = paths.joined(separator: " ")
-    if node.groupID == 0 {
-      let number = UserDatabase.group(group)
-      return "sudo chgrp \(group) \(paths) && sudo chmod 660 \(paths)"
-        + (number.map { " && " + join($0) } ?? "")
+  package func join(named group: String) -> String {
+    identity.hasName
+      ? "sudo usermod -aG \(group) \(identity.name)  # then log in again"
+      : "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SupplementaryGroups=\(group)"
+  }
+
+  /// Lets this user connect to a service's socket; nil where nothing tells how.
+  package func join(socket path: String) -> String? {
+    if let closed = closedDirectory(of: path) { return closed.fix }
+    return NodeStatus(files.path(path)).map { node in
+      node.groupID == 0 || node.mode & 0o020 == 0
+        ? "give the socket a group that may write to it: SocketGroup= and SocketMode= of its unit, or heapd --group and --mode"
+        : join(node.groupID)
     }
-    return (node.mode & 0o040 == 0 ? "sudo chmod g+rw \(paths) && " : "") + join(node.groupID)
+  }
+
+  /// Lets this user open a node whose mode keeps its group out.
+  func giveAccess(to path: String, _ node: NodeStatus, _ kind: String) -> String {
+    let (isAlone, word) = (node.groupID == 0, path.shellWord)
+    let group = isAlone ? usualGroup(path, kind) : node.group
+    let number = isAlone ? UserDatabase.group(group) : node.groupID
+    let change =
+      (number == nil ? "sudo groupadd -rf \(group) && " : "")
+      + (isAlone ? "sudo chgrp \(group) \(word) && " : "") + "sudo chmod 660 \(word)"
+    if let number, identity.groups.contains(number) { return change }
+    if container != nil {
+      return
+        "docker run --group-add \(number.map { "\($0)" } ?? group) …  # once the host has done: \(change)"
+    }
+    return "\(change) && " + (number.map { join($0) } ?? join(named: group))
+  }
+
+  /// Whose group nodes of a kind are by systemd's rules, and heaps by this package's.
+  private func usualGroup(_ path: String, _ kind: String) -> String {
+    switch kind {
+    case "misc": "kvm"
+    case "drm" where path.holds("renderD"): "render"
+    case "dma_heap": UserDatabase.group("dmaheap") == nil ? "video" : "dmaheap"
+    default: "video"
+    }
   }
 
   /// - Parameter kind: The devices' name in /proc/devices.
-  package func allowDevice(_ kind: String, _ paths: [String]) -> String {
+  package func allowDevice(_ kind: String, _ path: String) -> String {
     container == nil
       ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-\(kind) rw"
-      : "docker run \(paths.map { "--device \($0)" }.joined(separator: " ")) …"
+      : "docker run --device \(path.shellWord) …"
   }
+
+  /// As when the device appeared: a rule may ask for that.
+  package static let trigger = "sudo udevadm trigger --action=add --settle"
 }
