@@ -95,61 +95,6 @@ enum Fix {
       + "  # in the kernel's source tree; then build, install and boot it"
   }
 
-  /// Puts `key=value` on the kernel's command line, where this machine's boot loader reads it, in place of
-  /// every `key=` that is there: the kernel goes by the last.
-  static func bootParameter(_ word: String, _ files: MachineFiles) -> String {
-    let key = word.prefix { $0 != "=" }
-    // Whole words only: `hugetlb_cma=` is another.
-    let remove =
-      "s/(^|[^[:alnum:]_.-])\(key.split(separator: ".").joined(separator: "\\."))=[[:alnum:]@-]*/\\1/g"
-    let edit = "sudo sed -E -i -e"
-    for path in ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"] where files.exists(path) {
-      return "\(edit) '\(remove)' -e '1s/[[:space:]]*$/ \(word)/' \(path)  # then reboot"
-    }
-    func has(_ program: String) -> Bool {
-      ["/usr/sbin/", "/usr/bin/", "/sbin/"].contains { files.exists($0 + program) }
-    }
-    if has("grubby") {
-      return "sudo grubby --update-kernel=ALL --remove-args=\(key) --args=\(word)  # then reboot"
-    }
-    let grub = "/etc/default/grub"
-    if files.exists(grub) {
-      // Sourced one after the other (grub-mkconfig).
-      let drop = files.entries("\(grub).d").filter { $0.hasSuffix(".cfg") }.sorted()
-      let all = ([grub] + drop.map { "\(grub).d/\($0)" }).map { ($0, files.text($0) ?? "") }
-      let variable = "GRUB_CMDLINE_LINUX"
-      func settings(_ text: String) -> [Substring] {
-        text.split(separator: "\n").filter { $0.hasPrefix("\(variable)=") }
-      }
-      let place = all.last { !settings($0.1).isEmpty } ?? all[0]
-      let lines = settings(place.1)
-      let isQuoted =
-        lines.count == 1 && "\"'".contains(lines[0].dropFirst(variable.count + 1).first ?? " ")
-      let add =
-        isQuoted ? "s/^\(variable)=./&\(word) /" : "$a\(variable)=\"$\(variable) \(word)\""
-      let removal = "-e '/^[[:space:]]*#/!\(remove)'"
-      let others = all.filter { $0.0 != place.0 && $0.1.holds("\(key)=") }.map(\.0)
-      let update = ["update-grub", "grub2-mkconfig -o /boot/grub2/grub.cfg"].first {
-        has(String($0.prefix { $0 != " " }))
-      }
-      return
-        (others.isEmpty ? "" : "sudo sed -E -i \(removal) \(others.joined(separator: " ")) && ")
-        + "sudo sed -E -i \(removal) -e '\(add)' \(place.0) && sudo "
-        + (update ?? "grub-mkconfig -o /boot/grub/grub.cfg") + "  # then reboot"
-    }
-    let extlinux = "/boot/extlinux/extlinux.conf"
-    if files.exists(extlinux) {
-      return
-        "\(edit) '/^[[:space:]]*append[[:space:]]/I{\(remove);s/[[:space:]]*$/ \(word)/}' \(extlinux)  # then reboot"
-    }
-    let isPresent = files.line("/proc/cmdline")?.split(separator: " ").contains {
-      $0.hasPrefix("\(key)=")
-    }
-    return "cat /proc/cmdline  # in your boot loader's settings "
-      + (isPresent == true ? "put \(word) in place of the \(key)= there" : "add \(word) to it")
-      + ", then reboot"
-  }
-
   /// Several in one line, each once: what follows a comment would be none of it.
   static func joined(_ fixes: [String]) -> String? {
     var (commands, comments): ([String], [String]) = ([], [])

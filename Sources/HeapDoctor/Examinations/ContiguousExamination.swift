@@ -73,12 +73,12 @@ enum ContiguousExamination {
           "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them",
         why: why + (needsDefault ? "; this kernel serves only from its default region" : ""),
         fix: needsDefault
-          ? Fix.bootParameter("cma=64M", machine.files) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"]))
+          ? BootParameter.fix("cma=64M", machine.files) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"]))
     }
     return Finding(
       choice == nil ? .warning : .broken, .contiguous, "contiguous.no-region",
       seen: "no memory is set aside for contiguous buffers" + cause(machine), why: why,
-      fix: Fix.bootParameter("cma=64M", machine.files))
+      fix: BootParameter.fix("cma=64M", machine.files))
   }
 
   private static func parameter(_ machine: Machine) -> String? {
@@ -158,7 +158,7 @@ enum ContiguousExamination {
         parameter(machine) == nil && machine.files.exists("\(regions)/\($0)/linux,cma-default")
       }
     guard let node else {
-      return Fix.bootParameter("cma=\(size >> 20)M", machine.files)
+      return BootParameter.fix("cma=\(size >> 20)M", machine.files)
     }
     let overlays = "/boot/firmware/config.txt"
     if size <= 512 << 20,

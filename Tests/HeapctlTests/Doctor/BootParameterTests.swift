@@ -121,6 +121,125 @@ struct BootParameterTests {
       ])
   }
 
+  /// A file and what it is to be: each line that is not of the kernel's words stays as it is, to the byte.
+  struct Settings: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let path: String
+    let before: String
+    let after: String
+    var programs: [String] = []
+    var calls = ""
+
+    init(
+      _ description: String, _ path: String, _ before: String, _ after: String,
+      programs: [String] = [], calls: String = ""
+    ) {
+      testDescription = description
+      self.path = path
+      self.before = before
+      self.after = after
+      self.programs = programs
+      self.calls = calls
+    }
+  }
+
+  private static let armbian = "/boot/armbianEnv.txt"
+  private static let head = "verbosity=1\nconsole=serial\noverlay_prefix=cma=sun50i\n"
+  private static let menu = ["/usr/sbin/u-boot-update"]
+  private static let install = ["/usr/bin/kernel-install"]
+
+  static let settings: [Settings] = [
+    .init("armbian, without words", armbian, head, head + "extraargs=cma=64M\n"),
+    .init(
+      "armbian, no newline at the end", armbian, "verbosity=1", "verbosity=1\nextraargs=cma=64M\n"),
+    .init(
+      "armbian, other words", armbian, head + "extraargs=quiet hugetlb_cma=8M\nfdtfile=a.dtb\n",
+      head + "extraargs=cma=64M quiet hugetlb_cma=8M\nfdtfile=a.dtb\n"),
+    .init(
+      "armbian, the word is there", armbian,
+      head + "extraargs=cma=8M quiet\nusbstoragequirks=0x2537:u\n",
+      head + "extraargs=cma=64M  quiet\nusbstoragequirks=0x2537:u\n"),
+    .init(
+      "armbian, the word is in both", armbian, "extraargs=a cma=8M@0-4G\nextraboardargs=cma=8M b\n",
+      "extraargs=cma=64M a \nextraboardargs= b\n"),
+    .init(
+      "orange pi", "/boot/orangepiEnv.txt", "extraargs=cma=8M\n", "extraargs=cma=64M \n"),
+    .init("dietpi", "/boot/dietpiEnv.txt", "rootdev=x\n", "rootdev=x\nextraargs=cma=64M\n"),
+    .init(
+      "beaglebone", "/boot/uEnv.txt", "uname_r=6.12\n#cmdline=cma=1M\ncmdline=quiet cma=8M\n",
+      "uname_r=6.12\n#cmdline=cma=1M\ncmdline=cma=64M quiet \n"),
+    .init(
+      "systemd-boot", "/etc/kernel/cmdline", "root=UUID=1 cma=8M quiet\n",
+      "root=UUID=1  quiet cma=64M\n", programs: install,
+      calls: "kernel-install add RELEASE /boot/vmlinuz-RELEASE\n"),
+    .init(
+      "systemd-boot, with a comment and two lines", "/etc/kernel/cmdline",
+      "# cma=1M\nroot=UUID=1\nquiet cma=8M", "# cma=1M\nroot=UUID=1 cma=64M\nquiet ",
+      programs: install, calls: "kernel-install add RELEASE /boot/vmlinuz-RELEASE\n"),
+    .init(
+      "u-boot-menu", "/etc/default/u-boot",
+      "#U_BOOT_PARAMETERS=\"cma=1M\"\nU_BOOT_PARAMETERS=\"ro cma=8M quiet\"\nU_BOOT_TIMEOUT=\"5\"\n",
+      "#U_BOOT_PARAMETERS=\"cma=1M\"\nU_BOOT_PARAMETERS=\"cma=64M ro  quiet\"\nU_BOOT_TIMEOUT=\"5\"\n",
+      programs: menu, calls: "u-boot-update\n"),
+    .init(
+      "u-boot-menu, nothing set", "/etc/default/u-boot", "#U_BOOT_PARAMETERS=\"ro quiet\"\n",
+      "#U_BOOT_PARAMETERS=\"ro quiet\"\nU_BOOT_PARAMETERS=\"${U_BOOT_PARAMETERS:-ro quiet} cma=64M\"\n",
+      programs: menu, calls: "u-boot-update\n"),
+    .init(
+      "u-boot-menu, an empty file", "/etc/default/u-boot", "",
+      "U_BOOT_PARAMETERS=\"${U_BOOT_PARAMETERS:-ro quiet} cma=64M\"\n",
+      programs: menu,
+      calls: "U_BOOT_PARAMETERS=\"${U_BOOT_PARAMETERS:-ro quiet} cma=64M\"\nu-boot-update\n"),
+  ]
+
+  @Test(arguments: settings) func `a file's other words stay as they are`(_ settings: Settings)
+    throws
+  {
+    let tree = try Self.tree()
+    try tree.file(settings.path, settings.before)
+    for program in settings.programs { try tree.file(program, "") }
+    // A board's own file comes first.
+    for path in ["/etc/default/grub", "/etc/kernel/cmdline"]
+    where settings.path.hasPrefix("/boot") {
+      try tree.file(path, "")
+    }
+    let release = try Run.program("/bin/uname", ["-r"]).output.trimmingCharacters(in: .newlines)
+    let calls = settings.calls.replacing("RELEASE", with: release)
+    #expect(try Self.carryOut(Self.fix(tree), in: tree) == calls)
+    func text() throws -> String {
+      try String(contentsOfFile: tree.root + settings.path, encoding: .utf8)
+    }
+    #expect(try text() == settings.after)
+    // A second time it finds its own.
+    _ = try Self.carryOut(Self.fix(tree), in: tree)
+    func words(_ text: String) -> [Substring] { text.split { " \n=\"{}".contains($0) } }
+    #expect(try words(text()).count { $0 == "64M" } == 1)
+  }
+
+  /// As Radxa's images have it.
+  @Test func `u-boot-menu's words of another file have the new word alone`() throws {
+    let tree = try Self.tree()
+    try tree.file(Self.menu[0], "")
+    try tree.file("/etc/default/u-boot", "U_BOOT_PARAMETERS=\"$(cat /etc/kernel/cmdline)\"\n")
+    try tree.file("/etc/kernel/cmdline", "root=UUID=1 cma=8M quiet\n")
+    #expect(try Self.carryOut(Self.fix(tree), in: tree) == "u-boot-update\n")
+    let script = ". /etc/default/u-boot; echo $U_BOOT_PARAMETERS".replacing(
+      " /etc", with: " \(tree.root)/etc")
+    let settings = tree.root + "/etc/default/u-boot"
+    let text = try String(contentsOfFile: settings, encoding: .utf8)
+    try tree.file("/etc/default/u-boot", text.replacing(" /etc", with: " \(tree.root)/etc"))
+    #expect(
+      try Run.program("/bin/sh", ["-c", script]).output == "cma=64M root=UUID=1 quiet\n")
+  }
+
+  @Test func `grubby takes the word away that is there`() throws {
+    let tree = try Self.tree()
+    try tree.file("/usr/sbin/grubby", "")
+    #expect(
+      try Self.carryOut(Self.fix(tree), in: tree)
+        == "grubby --update-kernel=ALL --remove-args=cma --args=cma=64M\n")
+  }
+
   @Test func `where no boot loader's file is known, it is said that there is a word`() throws {
     let tree = try Self.tree()
     let fix = try Self.fix(tree)
@@ -147,7 +266,9 @@ struct BootParameterTests {
     let programs = tree.root + "/shims"
     try FileManager.default.createDirectory(
       atPath: programs, withIntermediateDirectories: true)
-    for program in ["update-grub", "grub2-mkconfig", "grub-mkconfig"] {
+    for program in [
+      "update-grub", "grub2-mkconfig", "grub-mkconfig", "grubby", "kernel-install", "u-boot-update",
+    ] {
       try tree.file("/shims/\(program)", "#!/bin/sh\necho $(basename $0) \"$@\"\n")
       tree.mode("/shims/\(program)", 0o755)
     }
@@ -155,7 +276,10 @@ struct BootParameterTests {
     tree.mode("/shims/sudo", 0o755)
     // Its files are those of the tree; what only names one, after -o, stays.
     var command = fix
-    for folder in ["/etc/default", "/boot/firmware", "/boot/cmdline", "/boot/extlinux"] {
+    for folder in [
+      "/etc/default", "/etc/kernel", "/boot/firmware", "/boot/cmdline", "/boot/extlinux",
+      "/boot/armbianEnv", "/boot/orangepiEnv", "/boot/dietpiEnv", "/boot/uEnv",
+    ] {
       command = command.replacing(" \(folder)", with: " \(tree.root)\(folder)")
     }
     let run = try Run.program(
