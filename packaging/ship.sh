@@ -78,8 +78,7 @@ for page in "$ship"/man/heapctl.*.1; do
   rm "$page"
 done
 # "0 on success" is not all that there is to say.
-status='0 success; 1 a check failed or a request was refused; 64 usage error;'
-status+=' 69 no heap can serve the request; 77 permission denied.'
+status=$("$heapctl" --help | sed -n 's/^ *\([0-9]\{1,2\}\)  *\([a-z].*\)/\1 \2/p' | paste -sd ';' | sed 's/;/; /g').
 sed -i "s/^\.Ex -std.*/$status/" "$ship"/man/*.1
 # No list of references ends in a comma, and the last line has an end.
 sed -i -e '$s/ ,$//' -e '$a\' "$ship"/man/*.1

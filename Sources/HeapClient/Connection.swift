@@ -73,6 +73,13 @@ final class Connection: Sendable {
       throw HeapError(
         isPatient ? .timedOut : .shouldWait, Self.connecting, at: path,
         cause: "the service does not accept connections", fix: "try again")
+    } catch
+      where error == .protocolWrongTypeForSocket
+      || error == .connectionRefused && !Self.isSocket(path)
+    {
+      throw HeapError(
+        .wrongType, Self.connecting, at: path, cause: "it is no socket of a heap service",
+        errno: error, fix: "name one, e.g. /run/heapd/heap.sock")
     } catch .connectionRefused {
       // Of a socket's file that its server left behind.
       throw HeapError(
@@ -84,6 +91,11 @@ final class Connection: Sendable {
     } catch {
       throw HeapError(error, Self.connecting, at: path, fix: error.canBeOfNode ? start : nil)
     }
+  }
+
+  private static func isSocket(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
   }
 
   static let connecting = "connect to the heap service"

@@ -32,9 +32,7 @@ struct Alloc: AsyncParsableCommand {
     }
   }
 
-  func run() async throws { try await reporting { try await allocate() } }
-
-  private func allocate() async throws {
+  func run() async throws {
     let heap = try self.heap()
     let settings = SingleBufferSettings(
       bufferSettings: BufferMemorySettings(
@@ -66,13 +64,14 @@ struct Alloc: AsyncParsableCommand {
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
       isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : try NamedHeap()
-    if contiguous, let refusal = heap.refusal("allocate contiguous memory") { throw refusal }
+    let operation = "allocate contiguous memory"
+    if contiguous, let refusal = heap.refusal(operation) { throw refusal }
     if heap.isBuiltIn, contiguous {
-      complain(
-        "allocate contiguous memory: the \(heap.names[0]) heap has none"
-          + (isNamed ? "" : ", and this machine has no /dev/dma_heap")
-          + ". To fix it: \(HeapRole.contiguousAdvice)")
-      throw Ending.noHeap
+      throw HeapError(
+        .notSupported, operation,
+        cause: "the \(heap.names[0]) heap has none"
+          + (isNamed ? "" : ", and this machine has no /dev/dma_heap"),
+        fix: HeapRole.contiguousAdvice)
     }
     if heap.isBuiltIn && !isNamed { tell("using \(heap.reason)") }
     return heap.make()

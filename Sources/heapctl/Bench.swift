@@ -41,9 +41,7 @@ struct Bench: AsyncParsableCommand {
     }
   }
 
-  func run() async throws { try await reporting { try await report() } }
-
-  private func report() async throws {
+  func run() async throws {
     let picture = try svg.map { try OutputFile("write the picture", at: $0) }
     let date = Date.now.formatted(.iso8601)
     let report = try await measure()

@@ -88,11 +88,14 @@ struct Camera: AsyncParsableCommand {
     return (numbers[0], numbers[1])
   }
 
-  func run() async throws { try await reporting { try await stream() } }
-
-  private func stream() async throws {
-    let picture = try save.map { try OutputFile("save a frame", at: $0) }
+  func run() async throws {
     let end = try SignalPipe()
+    // The camera is set back by then.
+    if try await stream(until: end).interrupted { end.obeyNext() }
+  }
+
+  private func stream(until end: SignalPipe) async throws -> CameraReport {
+    let picture = try save.map { try OutputFile("save a frame", at: $0) }
     let camera = try CaptureDevice(device)
     let modes =
       show
@@ -103,13 +106,18 @@ struct Camera: AsyncParsableCommand {
     var sources = try MemorySource.candidates(named: heap, contiguous: contiguous)[...]
     // One for each try: what a try before has left is reclaimed when the kernel says so.
     var collection = UInt64(getpid()) << 8
-    while let source = sources.popFirst() {
+    while true {
+      let source = sources.removeFirst()
       collection += 1
       do {
         let report = try await stream(
           camera, format, source, collection, end, saving: picture)
-        if output.json { return try showJSON(report, named: "camera") }
-        return report.lines.forEach(heapctl.show)
+        if output.json {
+          try showJSON(report, named: "camera")
+        } else {
+          report.lines.forEach(heapctl.show)
+        }
+        return report
       } catch let error as HeapError where error.errno == .badAddress && !sources.isEmpty {
         tell("\(error)\ntrying contiguous memory")
       }

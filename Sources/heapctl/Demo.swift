@@ -9,9 +9,7 @@ struct Demo: AsyncParsableCommand {
 
   @OptionGroup var color: ColorChoice
 
-  func run() async throws { try await reporting { try await tellAll() } }
-
-  private func tellAll() async throws(HeapError) {
+  func run() async throws {
     let chosen = try NamedHeap()
     let heap = chosen.make()
     show("heapctl demo on Linux \(kernelRelease)")
@@ -132,11 +130,6 @@ func write(_ text: String, to vmo: borrowing VMO) throws(HeapError) {
 
 /// The text at the start of a vmo, up to the NUL.
 func text(of vmo: borrowing VMO) throws(HeapError) -> String {
-  let mapping = try vmo.mapReadOnly()
-  let access = try mapping.readAccess()
-  // Another process can write meanwhile: copied once, then looked at.
-  let copy = (0..<min(Int(pageSize), access.bytes.byteCount)).map { offset in
-    unsafe access.bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
-  }
-  return String(decoding: copy.prefix { $0 != 0 }, as: UTF8.self)
+  let bytes = try vmo.copyBytes(0..<Int(min(pageSize, vmo.byteCount)))
+  return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
 }

@@ -71,9 +71,7 @@ struct DemoPartnerProcess: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo-partner", abstract: "The second process of the demo.", shouldDisplay: false)
 
-  func run() async throws { try await reporting { try await serve() } }
-
-  private func serve() async throws {
+  func run() async throws {
     let socket = MessageSocket(adopting: OwnedFD(adopting: 3))
     var held = Held()
     while let message = try socket.receive() {

@@ -25,9 +25,7 @@ struct Devices: AsyncParsableCommand {
     if !tries && !choice.names.isEmpty { throw ValidationError("--heap is of use with --try only") }
   }
 
-  func run() async throws { try await reporting { try await tell() } }
-
-  private func tell() async throws {
+  func run() async throws {
     var report = DeviceReport()
     if tries { try await report.tryImports(of: choice.heapsUnderTest()) }
     if output.json { return try showJSON(report, named: "devices") }

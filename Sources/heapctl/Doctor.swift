@@ -44,7 +44,7 @@ struct Doctor: ParsableCommand {
     } else {
       lines(diagnosis).forEach(show)
     }
-    if diagnosis.isBroken { throw Ending.refused }
+    if diagnosis.isBroken { throw ExitCode(.failure) }
   }
 
   /// One for each area that is all right, and more where something is not.

@@ -10,8 +10,9 @@ struct Heapctl: AsyncParsableCommand {
     commandName: "heapctl",
     abstract: "Finds, exercises and checks this machine's dma-buf heaps.",
     discussion: """
-      Exit status: 0 success; 1 a check failed or a request was refused; 64 usage error; \
-      69 no heap can serve the request; 77 permission denied.
+      Exit status of every verb:
+      \(ExitStatus.table)
+      What a signal cuts short ends by that signal; alloc --hold, show and watch go on until one, and end with 0.
       """,
     version: BuildFacts.text(of: "heapctl"),
     subcommands: [
@@ -38,10 +39,8 @@ struct Heapctl: AsyncParsableCommand {
     let thisThread = ThreadExecutor()
     Task(executorPreference: thisThread) {
       let status = await run()
-      Glibc.exit(
-        status == .success && StandardStream.isIncomplete
-          ? Ending.refused.rawValue : status.rawValue
-      )
+      let isIncomplete = status == .success && StandardStream.isIncomplete
+      Glibc.exit((isIncomplete ? ExitCode(.failure) : status).rawValue)
     }
     thisThread.run()
   }
@@ -50,24 +49,22 @@ struct Heapctl: AsyncParsableCommand {
     do {
       try checkProc()
       let words = Array(try ProgramArguments.read().dropFirst())
-      do {
-        try Verb.check(words)
-        var command = try parseAsRoot(words)
-        if var command = command as? any AsyncParsableCommand {
-          try await command.run()
-        } else {
-          try command.run()
-        }
-        return .success
-      } catch {
-        // Help and versions too come as errors.
-        let (status, text) = (exitCode(for: error), fullMessage(for: error))
-        if !text.isEmpty { if status == .success { show(text) } else { tell(text) } }
-        return status
+      try Verb.check(words)
+      var command = try parseAsRoot(words)
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
       }
-    } catch {
+      return .success
+    } catch let error as HeapError {
       complain("\(error)")
-      return error.code == .noResources ? Ending.refused : Ending.noHeap
+      return ExitCode(ExitStatus(error.code))
+    } catch {
+      // Help and versions too come as errors.
+      let (status, text) = (exitCode(for: error), fullMessage(for: error))
+      if !text.isEmpty { if status == .success { show(text) } else { tell(text) } }
+      return status
     }
   }
 
@@ -93,7 +90,8 @@ private enum Verb {
     let verbs = Heapctl.configuration.subcommands
     if word == "help" || verbs.contains(where: { $0._commandName == word }) { return }
     let near = verbs.filter { $0.configuration.shouldDisplay }
-      .map { (name: $0._commandName, distance: distance(word, $0._commandName)) }
+      .map { $0._commandName }
+      .map { (name: $0, distance: $0.hasPrefix(word) ? 0 : distance(word, $0)) }
       .min { $0.distance < $1.distance }
     let guess = near.flatMap { $0.distance <= 2 ? "; did you mean '\($0.name)'?" : nil } ?? ""
     throw ValidationError("there is no verb '\(word)'\(guess)")
@@ -116,29 +114,9 @@ private enum Verb {
   }
 }
 
-/// How heapctl ends, by sysexits(3).
-enum Ending {
-  static let refused = ExitCode(1)
-  static let wrongUsage = ExitCode(EX_USAGE)
-  static let noHeap = ExitCode(EX_UNAVAILABLE)
-  static let noPermission = ExitCode(EX_NOPERM)
-}
-
-/// Says what went wrong and ends with the status for it.
-func reporting(_ body: () async throws -> Void) async throws {
-  do {
-    try await body()
-  } catch let error as HeapError {
-    complain("\(error)")
-    switch error.code {
-    case .accessDenied: throw Ending.noPermission
-    case .notFound, .notSupported: throw Ending.noHeap
-    default: throw Ending.refused
-    }
-  } catch let fault as FileFault {
-    complain("\(fault)")
-    throw fault.isForbidden ? Ending.noPermission : Ending.refused
-  }
+extension ExitCode {
+  /// To be thrown by a verb that has said what went wrong.
+  init(_ status: ExitStatus) { self.init(status.rawValue) }
 }
 
 struct Completion: ParsableCommand {

@@ -27,23 +27,17 @@ struct HoldersCommand: ParsableCommand {
     if output.json { try showJSON(report, named: "holders") } else { report.lines().forEach(show) }
   }
 
-  static func expectVisible(_ process: pid_t) throws {
-    guard process > 0, unsafe access("/proc/\(process)", F_OK) == 0 else {
-      guard process > 0, kill(process, 0) != 0, errno == EPERM else {
-        complain("inspect process \(process) (/proc/\(process)): no such process")
-        throw Ending.refused
-      }
-      complain(
-        "inspect process \(process) (/proc/\(process)): it is another user's, and /proc is mounted with hidepid. "
-          + "To fix it: run as that user, or as root")
-      throw Ending.noPermission
+  static func expectVisible(_ process: pid_t) throws(HeapError) {
+    let (operation, path) = ("inspect process \(process)", "/proc/\(process)")
+    if unsafe access("\(path)/fd", R_OK | X_OK) == 0 { return }
+    let isListed = unsafe access(path, F_OK) == 0
+    guard isListed || kill(process, 0) != 0 && errno == EPERM else {
+      throw HeapError(.notFound, operation, at: path, cause: "no such process")
     }
-    guard unsafe access("/proc/\(process)/fd", R_OK | X_OK) == 0 else {
-      complain(
-        "inspect process \(process) (/proc/\(process)/fd): permission denied: it is another user's. "
-          + "To fix it: run as that user, or as root")
-      throw Ending.noPermission
-    }
+    throw HeapError(
+      .accessDenied, operation, at: path,
+      cause: "it is another user's\(isListed ? "" : ", and /proc is mounted with hidepid")",
+      fix: "run as that user, or as root")
   }
 }
 

@@ -13,12 +13,10 @@ struct Info: AsyncParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func run() async throws {
-    try await reporting {
-      let text = try RemoteHeap(socket: socket).status()
-      if output.json { return show(text) }
-      let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
-      status.lines.forEach(show)
-    }
+    let text = try RemoteHeap(socket: socket).status()
+    if output.json { return show(text) }
+    let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
+    status.lines.forEach(show)
   }
 }
 

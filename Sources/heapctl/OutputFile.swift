@@ -2,22 +2,6 @@ internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
-/// Why a file cannot be read or written.
-struct FileFault: Error, CustomStringConvertible {
-  let description: String
-  let isForbidden: Bool
-
-  init(_ what: String, _ path: String, _ error: Errno, fix: String) {
-    isForbidden = [.permissionDenied, .notPermitted, .readOnlyFileSystem].contains(error)
-    description = "\(what) (\(path)): \(error) [errno \(error.rawValue)]. To fix it: \(fix)"
-  }
-
-  init(_ what: String, _ path: String, _ reason: String, fix: String) {
-    isForbidden = false
-    description = "\(what) (\(path)): \(reason). To fix it: \(fix)"
-  }
-}
-
 /// A file that is to be written: it is there whole or not at all.
 struct OutputFile {
   /// What is done with it, e.g. `write the report`.
@@ -27,7 +11,7 @@ struct OutputFile {
   private let replaces: Bool
 
   /// Finds out whether the file can be written, before anything long begins.
-  init(_ operation: String, at path: String) throws(FileFault) {
+  init(_ operation: String, at path: String) throws(HeapError) {
     self.operation = operation
     // What rename(2) would replace is a symbolic link itself, not the file that it leads to.
     let target = Self.resolved(path)
@@ -36,7 +20,7 @@ struct OutputFile {
     if unsafe stat(target, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {
       replaces = false
       if status.st_mode & S_IFMT == S_IFDIR {
-        throw FileFault(operation, path, .isDirectory, fix: "name a file in it")
+        throw Self.refusal(operation, path, .isDirectory, fix: "name a file in it")
       }
       return
     }
@@ -44,12 +28,12 @@ struct OutputFile {
     do throws(Errno) {
       try Self.expectReplaceable(target)
     } catch {
-      throw FileFault(
+      throw Self.refusal(
         operation, path, error, fix: "name a file in a folder that this user may write to")
     }
   }
 
-  func write(_ bytes: [UInt8]) throws(FileFault) {
+  func write(_ bytes: [UInt8]) throws(HeapError) {
     do throws(Errno) {
       if replaces {
         try replace(with: bytes)
@@ -57,8 +41,18 @@ struct OutputFile {
         try OwnedFD.open(path, O_WRONLY).write(bytes)
       }
     } catch {
-      throw FileFault(operation, path, error, fix: "make room there, or name another file")
+      throw Self.refusal(operation, path, error, fix: "make room there, or name another file")
     }
+  }
+
+  /// A file that cannot be made is not one that is not there.
+  private static func refusal(
+    _ operation: String, _ path: String, _ error: Errno, fix: String
+  ) -> HeapError {
+    let isForbidden = [.permissionDenied, .notPermitted, .readOnlyFileSystem].contains(error)
+    return HeapError(
+      isForbidden ? .accessDenied : .io, operation, at: path, cause: "\(error)", errno: error,
+      fix: fix)
   }
 
   /// A run that is killed leaves no file: what is made for the question has no name (`O_TMPFILE`,

@@ -11,17 +11,18 @@ struct PixelMap: Picture {
   /// Where the pixels begin.
   private let start: Int
 
-  init(path: String) throws(FileFault) {
+  init(path: String) throws(HeapError) {
     let operation = "read a picture"
     do throws(Errno) { bytes = try Self.contents(of: path) } catch {
-      throw FileFault(operation, path, error, fix: "name a PPM file that this user may read")
+      throw HeapError(error, operation, at: path, fix: "name a PPM file that this user may read")
     }
     guard let (numbers, start) = Self.header(bytes), numbers[0] > 0, numbers[1] > 0,
       numbers[2] == 255, numbers[0] <= 1 << 16, numbers[1] <= 1 << 16,
       bytes.count - start >= numbers[0] * numbers[1] * 3
     else {
-      throw FileFault(
-        operation, path, "the file is no whole PPM of kind P6, 8 bits deep",
+      throw HeapError(
+        .invalidArgs, operation, at: path,
+        cause: "the file is no whole PPM of kind P6, 8 bits deep",
         fix: "convert it, e.g. ffmpeg -i picture.png picture.ppm")
     }
     (width, height, self.start) = (numbers[0], numbers[1], start)

@@ -60,9 +60,7 @@ struct Show: AsyncParsableCommand {
     return format
   }
 
-  func run() async throws { try await reporting { try await display() } }
-
-  private func display() async throws {
+  func run() async throws {
     // Before the screen changes: a signal from here on ends in order.
     let end = try SignalPipe()
     let picture: any Picture = try image.map { try PixelMap(path: $0) } ?? pattern

@@ -61,6 +61,11 @@ struct SignalPipe {
     watch(for: signal)
   }
 
+  /// Does what the next that came does by default: a run that was cut short is no success, and a shell's loop ends too.
+  func obeyNext() {
+    if let signal = next() { obey(signal) }
+  }
+
   /// The next that came; nil where none waits.
   func next() -> CInt? {
     var byte: UInt8 = 0

@@ -38,9 +38,7 @@ struct Stress: AsyncParsableCommand {
     if seconds == 0 || steps == 0 { throw ValidationError("a run takes at least 1 second or step") }
   }
 
-  func run() async throws { try await reporting { try await work() } }
-
-  private func work() async throws {
+  func run() async throws {
     let signal = try SignalPipe()
     let seed = self.seed ?? .random(in: 0 ... .max)
     let end: StressRun.End =
@@ -78,7 +76,8 @@ struct Stress: AsyncParsableCommand {
       if report.wasEnded { break }
     }
     if output.json { try showJSON(StressRows(seed: seed, heaps: rows), named: "stress") }
-    if rows.contains(where: { !$0.hasPassed }) { throw Ending.refused }
+    if rows.contains(where: { !$0.hasPassed }) { throw ExitCode(.failure) }
+    signal.obeyNext()
   }
 
   /// 64 MiB, or less on a small machine or of a small region: always the same for the same machine, because

@@ -86,9 +86,7 @@ struct Verify: AsyncParsableCommand {
     }
   }
 
-  func run() async throws { try await reporting { try await check() } }
-
-  private func check() async throws {
+  func run() async throws {
     if list { return try tellChecks() }
     // Whether it can be written is to be known before anything long begins.
     let file = try output.map { try OutputFile("write the report", at: $0) }
@@ -105,7 +103,7 @@ struct Verify: AsyncParsableCommand {
       try write(report, to: file)
     }
     if let path = output { tell("\(report.summary); the report is in \(path)") }
-    if report.count(.fail) > 0 { throw Ending.refused }
+    if report.count(.fail) > 0 { throw ExitCode(.failure) }
   }
 
   private var chosen: Format { json ? .json : format ?? .text }
@@ -134,18 +132,20 @@ struct Verify: AsyncParsableCommand {
     show(text.hasSuffix("\n") ? String(text.dropLast()) : text)
   }
 
-  private static func read(_ path: String) throws(FileFault) -> Report {
+  private static func read(_ path: String) throws(HeapError) -> Report {
+    let operation = "read the report"
     let text: String
     do throws(Errno) {
       text = try SmallFile.read(path, limit: 64 << 20)
     } catch {
-      throw FileFault("read the report", path, error, fix: "name a file that verify wrote")
+      throw HeapError(error, operation, at: path, fix: "name a file that verify wrote")
     }
     do throws(Report.Unreadable) {
       return try Report(reading: text)
     } catch {
-      throw FileFault(
-        "read the report", path, "\(error)", fix: "name a file of verify --format json or html")
+      throw HeapError(
+        .invalidArgs, operation, at: path, cause: "\(error)",
+        fix: "name a file of verify --format json or html")
     }
   }
 }
@@ -187,10 +187,10 @@ private final class VerifyRun {
         .filter { names.isEmpty || names.contains($0.name) }.map { (heap, $0) }
     }
     if plan.isEmpty {
-      complain(
-        "run \(names.joined(separator: ", ")): it says nothing of "
-          + heaps.map(\.name.visible).joined(separator: ", ") + ". To fix it: name another --heap")
-      throw Ending.wrongUsage
+      throw HeapError(
+        .notSupported, "run \(names.joined(separator: ", "))",
+        cause: "it says nothing of " + heaps.map(\.name.visible).joined(separator: ", "),
+        fix: "name another --heap")
     }
     for (number, (heap, check)) in zip(1..., plan) {
       progress.show("\(number) of \(plan.count): \(heap.name.visible) \(check.name)")

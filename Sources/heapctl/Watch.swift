@@ -34,9 +34,7 @@ struct Watch: AsyncParsableCommand {
     }
   }
 
-  func run() async throws { try await reporting { try watch() } }
-
-  private func watch() throws {
+  func run() async throws {
     try expectTerminal()
     if let pid { try HoldersCommand.expectVisible(pid.number) }
     let signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH])
@@ -94,6 +92,6 @@ struct Watch: AsyncParsableCommand {
     complain(
       "watch the buffers: \(cause). To fix it: run it in a terminal, or print them once: heapctl holders"
     )
-    throw Ending.wrongUsage
+    throw ExitCode(.wrongUsage)
   }
 }

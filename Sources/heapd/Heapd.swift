@@ -17,7 +17,7 @@ enum Heapd {
     do throws(HeapError) { words = try ProgramArguments.read() } catch { end(error) }
     do throws(Options.Fault) { options = try Options(words.dropFirst()) } catch {
       tell("heapd: \(error.description)\n\(Options.usage)")
-      exit(EX_USAGE)
+      exit(ExitStatus.wrongUsage.rawValue)
     }
     switch options.request {
     case .help: exit(show(Options.help))
@@ -29,7 +29,7 @@ enum Heapd {
 
   private static func end(_ error: HeapError) -> Never {
     tell("heapd: \(error)")
-    exit(error.code == .accessDenied ? EX_NOPERM : EX_UNAVAILABLE)
+    exit(ExitStatus(error.code).rawValue)
   }
 
   private static func serve(_ options: Options) throws(HeapError) {
@@ -96,12 +96,12 @@ enum Heapd {
   private static func show(_ text: String) -> CInt {
     do {
       try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
-      return EXIT_SUCCESS
+      return ExitStatus.success.rawValue
     } catch {
       // What writeAll(_:) throws is one.
       let number = (error as? Errno)?.rawValue ?? EIO
       tell("heapd: write to standard output: \(error) [errno \(number)]")
-      return EXIT_FAILURE
+      return ExitStatus.failure.rawValue
     }
   }
 }

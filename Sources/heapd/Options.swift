@@ -46,6 +46,9 @@ struct Options {
 
     Sockets that the service manager hands over (LISTEN_FDS), named heap, observer and metrics, replace
     those of the paths. On SIGTERM it answers the requests under way and exits.
+
+    Exit status:
+    \(ExitStatus.table)
     """
 
   init(_ arguments: ArraySlice<String>) throws(Fault) {

@@ -91,7 +91,7 @@ import Testing
     #expect(run.status == 69)
     #expect(
       run.error == """
-        heapctl: allocate contiguous memory: the \(heap) heap has none. To fix it: \
+        heapctl: allocate contiguous memory: the \(heap) heap has none; NOT_SUPPORTED. To fix it: \
         \(HeapRole.contiguousAdvice)
 
         """)
@@ -110,7 +110,7 @@ import Testing
     #expect(
       run.error == """
         heapctl: allocate contiguous memory: the memfd heap has none, and this machine has no \
-        /dev/dma_heap. To fix it: \(HeapRole.contiguousAdvice)
+        /dev/dma_heap; NOT_SUPPORTED. To fix it: \(HeapRole.contiguousAdvice)
 
         """)
   }

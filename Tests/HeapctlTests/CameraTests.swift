@@ -38,7 +38,7 @@ import Testing
           output: "",
           error: "heapctl: open a video device (/dev/null): it is not a V4L2 device "
             + "[Inappropriate ioctl for device, errno 25]; WRONG_TYPE. "
-            + "To fix it: use a /dev/videoN\n", status: 1))
+            + "To fix it: use a /dev/videoN\n", status: 69))
   }
 
   @Test(.enabled(if: needsMemory, "needs vivid as in Tests/Kernel/boot.sh, and contiguous memory"))
@@ -119,7 +119,7 @@ import Testing
     #expect(nowhere.status == 1)
     #expect(
       nowhere.error == "heapctl: save a frame (/proc/none/frame.png): No such file or directory "
-        + "[errno 2]. To fix it: name a file in a folder that this user may write to\n")
+        + "[errno 2]; IO. To fix it: name a file in a folder that this user may write to\n")
     let strange = try Run.heapctl(words + ["--format", "NV24", "--save", "/tmp/frame.png"])
     #expect(strange.status == 69)
     #expect(strange.error.contains("heapctl does not convert this format"))

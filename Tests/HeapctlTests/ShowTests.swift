@@ -34,7 +34,7 @@ import Testing
 
   @Test func `a file that is no device is refused`() throws {
     let run = try Run.heapctl("show", "--device", "/dev/null")
-    #expect(run.status == 1)
+    #expect(run.status == 69)
     #expect(
       run.error.hasPrefix(
         "heapctl: open a DRM device (/dev/null): the file is not a DRM device; WRONG_TYPE. To fix it: "
@@ -47,8 +47,8 @@ import Testing
       run
         == Run(
           output: "",
-          error: "heapctl: read a picture (/none.ppm): No such file or directory [errno 2]. "
-            + "To fix it: name a PPM file that this user may read\n", status: 1))
+          error: "heapctl: read a picture (/none.ppm): No such file or directory [errno 2]; "
+            + "NOT_FOUND. To fix it: name a PPM file that this user may read\n", status: 69))
   }
 
   @Test(arguments: ["", "P6 2 2 255\n123", "P3\n1 1\n255\n0 0 0\n", "P6 1 1 65535\n123456"])

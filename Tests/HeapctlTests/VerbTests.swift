@@ -108,7 +108,8 @@ import Testing
       let run = try Run.heapctl(
         words.split(separator: " ").map(String.init),
         through: ["/usr/bin/prlimit", "--nofile=\(limit)"])
-      #expect([0, 1, 69].contains(run.status), "\(words): \(run.error)")
+      let isAbsent = run.status == 69 && !Self.writers.contains(words)
+      #expect([0, 1].contains(run.status) || isAbsent, "\(words): \(run.error)")
       #expect(run.status == 0 || !run.output.isEmpty || !run.error.isEmpty, "\(words)")
     }
     for _ in 0..<5 {
@@ -122,6 +123,7 @@ import Testing
   @Test(
     arguments: [
       ("vrify", "there is no verb 'vrify'; did you mean 'verify'?"),
+      ("dev", "there is no verb 'dev'; did you mean 'devices'?"),
       ("lst", "there is no verb 'lst'; did you mean 'list'?"),
       ("nosuch", "there is no verb 'nosuch'\n"), ("help nosuch", "there is no verb 'nosuch'\n"),
     ])

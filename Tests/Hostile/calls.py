@@ -256,7 +256,7 @@ def judge(process, folder, inject=""):
         except subprocess.TimeoutExpired:
             pass
     if process.poll() is not None:
-        if process.returncode not in (69, 71, 77):
+        if process.returncode not in (1, 69, 77):
             raise Fault(f"it ends with status {process.returncode}: {said(folder)}")
         if "heapd: " not in said(folder):
             raise Fault("it does not say why it does not start")

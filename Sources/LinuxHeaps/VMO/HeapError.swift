@@ -144,10 +144,11 @@ extension HeapError {
       self =
         switch errno {
         case .noMemory: .noMemory
-        case .invalidArgument: .invalidArgs
+        case .invalidArgument, .fileNameTooLong: .invalidArgs
         case .badFileDescriptor: .badHandle
         case .permissionDenied, .notPermitted: .accessDenied
-        case .noSuchFileOrDirectory: .notFound
+        case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels: .notFound
+        case .isDirectory, .notSocket, .protocolWrongTypeForSocket: .wrongType
         case .noSuchAddressOrDevice, .operationNotSupportedByDevice, .inappropriateIOCTLForDevice,
           .notSupported:
           .notSupported

@@ -19,7 +19,7 @@ import Testing
         heapd: listen (\(scene.daemon.socket)): a server listens there already; \
         ALREADY_EXISTS. To fix it: stop it, or choose another path
         """))
-    #expect(run.status == 69)
+    #expect(run.status == 1)
     #expect(try WireClient.heap(scene.daemon).refusal() == nil)
     try scene.expectUnharmed()
   }
@@ -57,7 +57,7 @@ import Testing
         heapd: listen (\(file)): there is a file, and it is no socket; ALREADY_EXISTS. \
         To fix it: choose another path
         """))
-    #expect(run.status == 69)
+    #expect(run.status == 1)
     #expect(try String(contentsOfFile: file, encoding: .utf8) == "data")
   }
 
@@ -68,7 +68,7 @@ import Testing
     let other = try SocketFile.bound(path, type)
     let run = try Self.heapd(path)
     #expect(run.error.contains("heapd: listen (\(path)): a server listens there already"))
-    #expect(run.status == 69)
+    #expect(run.status == 1)
     #expect(FileManager.default.fileExists(atPath: path))
     withExtendedLifetime(other) {}
   }
@@ -110,7 +110,7 @@ import Testing
   @Test func `a socket without a file is refused`() throws {
     let run = try Self.heapd("@heapd")
     #expect(run.error.contains("heapd: listen (@heapd): a socket without a file has no mode"))
-    #expect(run.status == 69)
+    #expect(run.status == 1)
   }
 
   @Test func `a folder that is not there is named`() throws {
@@ -125,7 +125,7 @@ import Testing
     let path = "/tmp/" + String(repeating: "x", count: 120)
     let run = try Self.heapd(path)
     #expect(run.error.contains("the path of a socket has 1 to 107 bytes (unix(7)), this one 125"))
-    #expect(run.status == 69)
+    #expect(run.status == 1)
   }
 
   @Test func `a group that is not there is named`() throws {

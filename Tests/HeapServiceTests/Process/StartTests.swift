@@ -49,7 +49,7 @@ import Testing
       through: Self.withoutProc())
     try Self.expectEnd(
       "heapd: read the machine's memory (/proc/meminfo): it has no MemTotal",
-      through: Self.withoutProc("echo > /proc/meminfo"))
+      through: Self.withoutProc("echo > /proc/meminfo"), status: 1)
     try Self.expectEnd(
       "no buffer would ever be free again",
       through: Self.withoutProc(#"printf %s "$memory" > /proc/meminfo"#))
@@ -124,7 +124,7 @@ import Testing
     #expect(unsafe mkfifo(path, 0o600) == 0)
     try Self.expectEnd(
       "heapd: read the configuration (\(path)): it is no regular file; INVALID_ARGS. "
-        + "To fix it: name one", ["--heap", "memfd", "--config", path])
+        + "To fix it: name one", ["--heap", "memfd", "--config", path], status: 1)
   }
 
   @Test func `one that is a FIFO by the time of a SIGHUP changes nothing`() throws {

@@ -68,7 +68,7 @@ import Testing
       run
         == Run(
           output: "",
-          error: "heapctl: write the picture (\(path)): No such file or directory [errno 2]. "
+          error: "heapctl: write the picture (\(path)): No such file or directory [errno 2]; IO. "
             + "To fix it: name a file in a folder that this user may write to\n", status: 1))
   }
 

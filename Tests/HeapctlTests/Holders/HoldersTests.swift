@@ -178,8 +178,8 @@ import Testing
     #expect(refused.status == 77)
     #expect(
       refused.error == """
-        heapctl: inspect process \(holder.id) (/proc/\(holder.id)/fd): permission denied: it is \
-        another user's. To fix it: run as that user, or as root
+        heapctl: inspect process \(holder.id) (/proc/\(holder.id)): it is another user's; \
+        ACCESS_DENIED. To fix it: run as that user, or as root
 
         """)
     holder.end()
@@ -187,9 +187,10 @@ import Testing
 
   @Test func `a process that is not there is named`() throws {
     let run = try Run.heapctl("holders", "--pid", "4194305")
-    #expect(run.status == 1)
+    #expect(run.status == 69)
     #expect(
-      run.error == "heapctl: inspect process 4194305 (/proc/4194305): no such process\n")
+      run.error
+        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND\n")
   }
 
   private static func settings(_ heap: String) -> SingleBufferSettings {

@@ -80,14 +80,14 @@ import Testing
       run
         == Run(
           output: "",
-          error: "heapctl: write the report (\(missing)): No such file or directory [errno 2]. "
+          error: "heapctl: write the report (\(missing)): No such file or directory [errno 2]; IO. "
             + "To fix it: name a file in a folder that this user may write to\n", status: 1))
     let directory = try Run.heapctl("verify", "--heap", "memfd", "-o", folder.path)
     #expect(
       directory
         == Run(
           output: "",
-          error: "heapctl: write the report (\(folder.path)): Is a directory [errno 21]. "
+          error: "heapctl: write the report (\(folder.path)): Is a directory [errno 21]; IO. "
             + "To fix it: name a file in it\n", status: 1))
     #expect(try folder.names == [])
     // Where root has every right and yet nothing can be made.
@@ -109,8 +109,9 @@ import Testing
       run
         == Run(
           output: "",
-          error: "heapctl: write the report (\(folder.path)/report): Permission denied [errno 13]. "
-            + "To fix it: name a file in a folder that this user may write to\n", status: 77))
+          error: "heapctl: write the report (\(folder.path)/report): Permission denied [errno 13]; "
+            + "ACCESS_DENIED. To fix it: name a file in a folder that this user may write to\n",
+          status: 77))
     #expect(try folder.text("report") == "old")
   }
 
@@ -128,7 +129,7 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: write the report (\(folder.path)/report): Operation not permitted "
-            + "[errno 1]. To fix it: name a file in a folder that this user may write to\n",
+            + "[errno 1]; ACCESS_DENIED. To fix it: name a file in a folder that this user may write to\n",
           status: 77))
     let own = try Run.heapctl(
       "verify", "--heap", "opaque", "-o", "\(folder.path)/own",
@@ -178,7 +179,7 @@ import Testing
         == Run(
           output: "",
           error: "heapctl: read the report (\(folder.path)/none): No such file or directory "
-            + "[errno 2]. To fix it: name a file that verify wrote\n", status: 1))
+            + "[errno 2]; NOT_FOUND. To fix it: name a file that verify wrote\n", status: 69))
     try folder.put(
       try Report.sample.json.replacingOccurrences(
         of: "\"schemaVersion\" : 1", with: "\"schemaVersion\" : 2"), "later.json")

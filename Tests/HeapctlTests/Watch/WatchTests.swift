@@ -140,10 +140,10 @@ import Testing
 
   @Test func `a process that is not there is named`() throws {
     let terminal = try PseudoTerminal("--pid", "4194305", "--color", "never")
-    #expect(terminal.end() == .status(1))
+    #expect(terminal.end() == .status(69))
     #expect(
       terminal.text
-        == "heapctl: inspect process 4194305 (/proc/4194305): no such process\n")
+        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND\n")
   }
 }
 

@@ -158,7 +158,7 @@ def reload(alice):
 def restart(alice):
   kept = [((7, 0), alice.user, "system", True), ((9, 0), alice.user, "system", True)]
   run("systemctl", "--no-block", "restart", "heapd")
-  check("heapd does not start with a faulty file", wait(lambda: show("ExecMainStatus") == "69"))
+  check("heapd does not start with a faulty file", wait(lambda: show("ExecMainStatus") == "1"))
   configure("")
   check("systemctl restart keeps the buffers, and so do failed starts", buffers(), kept)
   check("SIGTERM from elsewhere does not stop the service", is_replaced(send(signal.SIGTERM)))

@@ -31,7 +31,10 @@ import Testing
     arguments: [
       (.noMemory, .noMemory), (.invalidArgument, .invalidArgs), (.badFileDescriptor, .badHandle),
       (.permissionDenied, .accessDenied), (.notPermitted, .accessDenied),
-      (.noSuchFileOrDirectory, .notFound), (.noSuchAddressOrDevice, .notSupported),
+      (.noSuchFileOrDirectory, .notFound), (.notDirectory, .notFound),
+      (.tooManySymbolicLinkLevels, .notFound), (.isDirectory, .wrongType),
+      (.notSocket, .wrongType), (.protocolWrongTypeForSocket, .wrongType),
+      (.fileNameTooLong, .invalidArgs), (.noSuchAddressOrDevice, .notSupported),
       (.operationNotSupportedByDevice, .notSupported), (.notSupported, .notSupported),
       (.inappropriateIOCTLForDevice, .notSupported), (.tooManyOpenFiles, .noResources),
       (.tooManyOpenFilesInSystem, .noResources), (.noSpace, .noResources),
