@@ -64,8 +64,12 @@ struct Alloc: AsyncParsableCommand {
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
       isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : try NamedHeap()
-    let operation = "allocate contiguous memory"
-    if contiguous, let refusal = heap.refusal(operation) { throw refusal }
+    let operation =
+      contiguous ? "allocate contiguous memory" : "allocate \(size.bytes.asByteCount)"
+    // Other memory only where this machine's heaps are not there: closed ones are to be opened.
+    if let refusal = heap.refusal(operation), contiguous || refusal.code == .accessDenied {
+      throw refusal
+    }
     if heap.isBuiltIn, contiguous {
       throw HeapError(
         .notSupported, operation,

@@ -54,7 +54,9 @@ enum Heapd {
     let policy = try options.policy()
     let signals = try Signals { () throws(HeapError) in try options.policy() }
     let heap = try chosenHeap(options.heaps)
-    log.notice("serving \(heap.reason)")
+    // Devices cannot import what serves where nobody chose it.
+    let isStandIn = options.heaps == ["auto"] && heap.isBuiltIn
+    log.log(level: isStandIn ? .warning : .notice, "serving \(heap.reason)")
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
     // A manager that hands over what it kept can be told to let go of it.
     let manager = try ServiceManager(
@@ -82,9 +84,13 @@ enum Heapd {
       return heap
     }
     let heap = try NamedHeap()
-    // Clients would get other memory than this machine has, for as long as the server runs. At boot
+    // Heaps that are there and closed: clients would get other memory for as long as the server runs. At boot
     // the nodes are open only once udev has come to them.
-    if let refusal = heap.refusal("serve the kernel's heaps, or --heap memfd") { throw refusal }
+    if let refusal = heap.refusal("serve the kernel's heaps, or --heap memfd"),
+      refusal.code == .accessDenied || !HeapCatalog().heaps().isEmpty
+    {
+      throw refusal
+    }
     return heap
   }
 

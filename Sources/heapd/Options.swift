@@ -35,9 +35,9 @@ struct Options {
       --metrics-socket PATH   where Prometheus' text is served, over HTTP; none by default
       --mode MODE             permission bits of the sockets, octal (0660)
       --group NAME            group of the sockets
-      --heap NAME             auto (the kernel's heaps, or memfd where it has none), a node of
-                              /dev/dma_heap, udmabuf, memfd or opaque; may be repeated: the next
-                              serves where one is full, udmabuf as the last
+      --heap NAME             auto (the kernel's heaps; memfd, with a warning, where none has a node
+                              here), a node of /dev/dma_heap, udmabuf, memfd or opaque; may be
+                              repeated: the next serves where one is full, udmabuf as the last
       --config FILE           limits and who may connect; read again on SIGHUP
       --store                 have the service manager keep the buffers while no server runs; for
                               units with FileDescriptorStoreMax= (from systemd 254 on it is known)

@@ -119,21 +119,48 @@ struct RefusalWordsTests {
     #expect(!alloc.error.contains("no such heap"), "\(alloc)")
   }
 
-  @Test func `without a heap named, the reason for another memory is the true one`() throws {
-    let prefix = Prefix.namespace(Self.machine("chmod 700 ."), as: Self.user)
-    let run = try Run.heapctl("alloc", "--size", "1M", through: prefix)
-    #expect(run.error.contains("because /dev/dma_heap is root:root 0700"))
-    let contiguous = try Run.heapctl("alloc", "--size", "1M", "--contiguous", through: prefix)
-    #expect(contiguous.status == 77)
-    #expect(contiguous.error.contains("is root:root 0700"))
+  /// Where nobody named a heap.
+  @Test(arguments: [
+    ("chmod 700 .", "(/dev/dma_heap): the directory is root:root 0700"),
+    ("", "(/dev/dma_heap/system): the node is root:video 0660"),
+  ])
+  func `heaps that are closed are not replaced by other memory`(
+    _ script: String, _ cause: String
+  ) throws {
+    let prefix = Prefix.namespace(Self.machine(script), as: Self.user)
+    let daemon = [try Program.path("heapd"), "--socket", "/tmp/none"]
+    let heapctl = [try Program.path("heapctl"), "alloc", "--size", "1M"]
+    // What is behind a closed directory may be contiguous.
+    let contiguous = script.isEmpty ? [] : [heapctl + ["--contiguous"]]
+    for words in [daemon, heapctl] + contiguous {
+      // One that serves all the same is ended.
+      let run = try Run.program("/usr/bin/timeout", ["20"] + prefix + words)
+      #expect(run.status == 77, "\(words)")
+      #expect(run.error.contains(cause), "\(run.error)")
+    }
   }
 
-  @Test func `heapd does not start on memory that is not the machine's`() throws {
-    let prefix = Prefix.namespace(Self.machine("chmod 700 ."), as: Self.user)
-    let words =
-      prefix + [try Program.path("heapd"), "--socket", "/tmp/none"]
-    let run = try Run.program(words[0], Array(words.dropFirst()))
-    #expect(run.status == 77)
-    #expect(run.error.contains("(/dev/dma_heap): the directory is root:root 0700"), "\(run.error)")
+  /// As in most containers.
+  @Test(arguments: [
+    ("", "this machine has no /dev/dma_heap"),
+    (
+      "mkdir -p /sys/class/dma_heap/system && echo 254:0 > /sys/class/dma_heap/system/dev",
+      "/dev/dma_heap has no node here, and the kernel has system: "
+    ),
+  ])
+  func `where no heap has a node, memfd serves, and the reason is told`(
+    _ script: String, _ cause: String
+  ) throws {
+    let prefix = Prefix.namespace(
+      Self.machine("rm system; mount -t tmpfs none /sys/class; \(script)"))
+    let reason = "the embedded memfd heap, because \(cause)"
+    let alloc = try Run.heapctl("alloc", "--size", "1M", through: prefix)
+    #expect(alloc.status == 0)
+    #expect(alloc.output.contains("1 MiB of memfd"))
+    #expect(alloc.error.contains("using \(reason)"), "\(alloc.error)")
+    let daemon = try Daemon(heap: ["auto"], through: prefix)
+    try daemon.expectLog(" warning ", "serving \(reason)")
+    let served = try Run.heapctl("alloc", "--size", "1M", "--socket", daemon.socket)
+    #expect(served.output.contains("1 MiB of memfd, served at"))
   }
 }
