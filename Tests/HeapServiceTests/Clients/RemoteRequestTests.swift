@@ -43,26 +43,6 @@ import Testing
   // MARK: Requests
 
   @Test(.timeLimit(.minutes(1)))
-  func `a deletion that waits for a mapping of this process tells the log`() async throws {
-    let result = try await #require(
-      processExitsWith: .success, observing: [\.standardErrorContent]
-    ) {
-      let daemon = try Daemon()
-      let heap = try RemoteHeap(socket: daemon.socket)
-      let vmo = try heap.allocate(byteCount: 1)
-      let mapping = try vmo.map()
-      let handle = HeldVMO(vmo)
-      let deletion = Task { if let vmo = handle.take() { try await heap.delete(vmo) } }
-      try await Task.sleep(for: .milliseconds(1500))
-      #expect(heap.liveBufferCount == 1)
-      mapping.unmap()
-      try await deletion.value
-    }
-    let log = String(decoding: result.standardErrorContent, as: UTF8.self)
-    #expect(log.contains("deleteVmo waits for handles or mappings of the buffer in this process"))
-  }
-
-  @Test(.timeLimit(.minutes(1)))
   func `an allocation is one request, and so is a deletion`() async throws {
     let service = try ScriptedService()
     let (heap, socket) = try await Self.connect(service)

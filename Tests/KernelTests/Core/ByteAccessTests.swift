@@ -1,4 +1,5 @@
 import Glibc
+import HeapClient
 import TestSupport
 import Testing
 
@@ -103,18 +104,22 @@ import Testing
     let result = try await #require(
       processExitsWith: .success, observing: [\.standardErrorContent]
     ) {
-      let heap = MemfdHeap()
-      let vmo = try heap.allocate(byteCount: 1)
-      let mapping = try vmo.map()
-      let handle = ReturnedVMO(vmo)
-      let deletion = Task { try await heap.delete(handle.take()!) }
-      try await Task.sleep(for: .milliseconds(1500))
-      #expect(heap.liveBufferCount == 1)
-      mapping.unmap()
-      try await deletion.value
+      let daemon = try Daemon()
+      for heap in [MemfdHeap(), try RemoteHeap(socket: daemon.socket)] as [any Heap] {
+        let vmo = try heap.allocate(byteCount: 1)
+        let mapping = try vmo.map()
+        let handle = ReturnedVMO(vmo)
+        let deletion = Task { try await heap.delete(handle.take()!) }
+        try await Task.sleep(for: .milliseconds(1500))
+        #expect(heap.liveBufferCount == 1)
+        mapping.unmap()
+        try await deletion.value
+      }
+      withExtendedLifetime(daemon) {}
     }
     let log = String(decoding: result.standardErrorContent, as: UTF8.self)
-    #expect(log.contains("deleteVmo waits for handles or mappings of the buffer in this process"))
+    let words = "deleteVmo waits for handles or mappings of the buffer in this process"
+    #expect(log.split(separator: "\n").filter { $0.contains(words) }.count == 2, "\(log)")
   }
 }
 
