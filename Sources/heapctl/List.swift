@@ -2,15 +2,13 @@ internal import ArgumentParser
 internal import LinuxHeaps
 internal import SystemPackage
 
-struct List: AsyncParsableCommand {
+struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lists this machine's heaps: the kernel's and the built-in ones.")
 
   @OptionGroup var output: OutputChoice
 
-  func run() async throws { try await reporting { try list() } }
-
-  private func list() throws {
+  func run() throws {
     let catalog = HeapCatalog()
     try catalog.checkReadable("list heaps")
     let heaps = catalog.heaps()
