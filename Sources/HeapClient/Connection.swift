@@ -77,9 +77,7 @@ final class Connection: Sendable {
       where error == .protocolWrongTypeForSocket
       || error == .connectionRefused && !Self.isSocket(path)
     {
-      throw HeapError(
-        .wrongType, Self.connecting, at: path, cause: "it is no socket of a heap service",
-        errno: error, fix: "name one, e.g. /run/heapd/heap.sock")
+      throw Self.wrongSocket(path, error)
     } catch .connectionRefused {
       // Of a socket's file that its server left behind.
       throw HeapError(
@@ -91,6 +89,12 @@ final class Connection: Sendable {
     } catch {
       throw HeapError(error, Self.connecting, at: path, fix: error.canBeOfNode ? start : nil)
     }
+  }
+
+  static func wrongSocket(_ path: String, _ errno: Errno? = nil) -> HeapError {
+    HeapError(
+      .wrongType, connecting, at: path, cause: "it is no socket of a heap service", errno: errno,
+      fix: "name one, e.g. /run/heapd/heap.sock")
   }
 
   private static func isSocket(_ path: String) -> Bool {

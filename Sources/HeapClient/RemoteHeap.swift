@@ -82,6 +82,10 @@ public final class RemoteHeap: Heap {
     switch reply.decode(as: WatchBuffersReply.self)?.result {
     case .success: break
     case .failure(let status), .frameworkError(let status):
+      // Another protocol's, such as the observer's, has no greeting.
+      if greeting.withLock({ $0 }) == nil, HeapError.Code(rawValue: status) == .notSupported {
+        throw Connection.wrongSocket(socket)
+      }
       throw heap.refusal(status, Connection.connecting)
     case nil: throw heap.malformed(Connection.connecting)
     }

@@ -86,6 +86,9 @@ private enum Verb {
     if word == "help" {
       guard words.count > 1, !words[1].hasPrefix("-") else { return }
       word = words[1]
+      if words.count > 2, !words[2].hasPrefix("-") {
+        throw ValidationError("help is of one verb: '\(words[2])' is one argument too many")
+      }
     }
     let verbs = Heapctl.configuration.subcommands
     if word == "help" || verbs.contains(where: { $0._commandName == word }) { return }

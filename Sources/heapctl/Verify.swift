@@ -190,7 +190,7 @@ private final class VerifyRun {
       throw HeapError(
         .notSupported, "run \(names.joined(separator: ", "))",
         cause: "it says nothing of " + heaps.map(\.name.visible).joined(separator: ", "),
-        fix: "name another --heap")
+        fix: "name another \(service.socket == nil ? "--heap" : "--socket")")
     }
     for (number, (heap, check)) in zip(1..., plan) {
       progress.show("\(number) of \(plan.count): \(heap.name.visible) \(check.name)")

@@ -126,6 +126,7 @@ import Testing
       ("dev", "there is no verb 'dev'; did you mean 'devices'?"),
       ("lst", "there is no verb 'lst'; did you mean 'list'?"),
       ("nosuch", "there is no verb 'nosuch'\n"), ("help nosuch", "there is no verb 'nosuch'\n"),
+      ("help alloc nosuch", "help is of one verb: 'nosuch' is one argument too many\n"),
     ])
   func `a verb that is none is wrong usage`(_ words: String, _ error: String) throws {
     let run = try Run.heapctl(words.split(separator: " ").map(String.init))

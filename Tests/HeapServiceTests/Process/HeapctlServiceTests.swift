@@ -124,17 +124,19 @@ import Testing
   @Test func `a file that is no such socket is named`() throws {
     let folder = try TemporaryFolder()
     let stream = try SocketFile.bound(folder.path + "/stream", SOCK_STREAM)
-    let refused = "Connection refused, errno 111"
+    let daemon = try Daemon()
+    let refused = " [Connection refused, errno 111]"
     for (path, errno) in [
       (try folder.file("file", ""), refused), (folder.path, refused),
-      (folder.path + "/stream", "Protocol wrong type for socket, errno 91"),
+      (folder.path + "/stream", " [Protocol wrong type for socket, errno 91]"),
+      (daemon.observer, ""),
     ] {
       for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
         let run = try ProgramRun("heapctl", arguments + ["--socket", path])
         #expect(run.status == 69)
         #expect(
           run.error == "heapctl: connect to the heap service (\(path)): it is no socket of a heap "
-            + "service [\(errno)]; WRONG_TYPE. To fix it: name one, e.g. /run/heapd/heap.sock\n")
+            + "service\(errno); WRONG_TYPE. To fix it: name one, e.g. /run/heapd/heap.sock\n")
       }
     }
     withExtendedLifetime(stream) {}
