@@ -177,6 +177,65 @@ import Testing
     #expect(shown.contains(saved))
   }
 
+  @Test(
+    .enabled(if: needsMemory, "needs vivid as in Tests/Kernel/boot.sh, and contiguous memory"),
+    arguments: [false, true])
+  func `interlaced frames are told, and the camera is set as before`(_ alternates: Bool) throws {
+    let camera = try Television(Self.cameras[1].path, alternates: alternates)
+    let before = try CaptureDevice(camera.path).format()
+    #expect("\(before.field)" == (alternates ? "alternate" : "interlaced"))
+    let devices = try #require(
+      try Run.heapctl("devices", "--json").json["devices"] as? [String: Any])
+    let device = try #require(
+      (devices["video"] as? [[String: Any]])?.first { $0["path"] as? String == camera.path })
+    #expect(device["interlaced"] as? Bool == true)
+    #expect(device["present"] as? String == "\(before)")
+    #expect(try Run.heapctl("devices").output.contains("  set to \(before)\n"))
+    let words = ["camera", "--device", camera.path, "--frames", "2", "--heap", "system"]
+    let run = try Run.heapctl(words)
+    #expect(run.status == 0, "\(run.error)")
+    #expect(
+      run.output.hasPrefix(
+        "\(Self.cameras[1].card) (\(camera.path), vivid): \(before.width)x\(before.height) "
+          + "\(before.pixelFormat), interlaced: every other line is of another moment\n"),
+      "\(run.output)")
+    let report = try Run.heapctl(words + ["--json"]).json["camera"] as? [String: Any]
+    #expect(report?["field"] as? String == "interlaced")
+    #expect(try CaptureDevice(camera.path).format() == before)
+  }
+
+  /// Of that input the camera makes any size, also one that is larger than the largest mode.
+  @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
+  func `a frame that no mode holds is refused with the sizes that go`() throws {
+    let camera = try Television(Self.cameras[1].path)
+    let words = [
+      "camera", "--device", camera.path, "--frames", "2", "--format", "XR24", "--show",
+      "--screen", "vkms", "--size",
+    ]
+    let run = try Run.heapctl(words + ["4800x2400"])
+    #expect(run.status == 69)
+    #expect(run.error.contains(": show 4800x2400 XR24 interlaced at Virtual-1 (/dev/dri/card"))
+    #expect(run.error.contains("): the screen has no mode as large as that; "), "\(run.error)")
+    let advice = try #require(run.error.components(separatedBy: "use --size with one of: ").last)
+    let sizes = advice.split(whereSeparator: \.isWhitespace).map(String.init)
+    #expect(sizes.contains("640x480") && !sizes.contains("4800x2400"), "\(run.error)")
+    #expect(try Run.heapctl(words + [try #require(sizes.last)]).status == 0)
+  }
+
+  @Test(
+    .enabled(if: needsMemory, "needs vivid as in Tests/Kernel/boot.sh, and contiguous memory"),
+    arguments: [SIGINT, SIGTERM])
+  func `a signal ends it, and the camera is set as before`(_ signal: CInt) throws {
+    let path = Self.cameras[1].path
+    try CaptureDevice(path).setFormat(width: 640, height: 360, .yuyv)
+    let run = try Run.heapctl(
+      "camera", "--device", path, "--frames", "1000000", "--size", "320x180",
+      through: ["/usr/bin/timeout", "--preserve-status", "-s", "\(signal)", "10"])
+    #expect(run.status == 128 + signal)
+    #expect(run.output.hasSuffix("  ended by a signal\n"), "\(run)")
+    #expect(try CaptureDevice(path).format().description == "640x360 YUYV")
+  }
+
   /// No mode of vkms has 640x360 pixels; the camera has another size of a mode.
   @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
   func `any frame is shown, and the camera is set as before`() throws {

@@ -15,6 +15,26 @@ import Testing
     #expect(VideoFourCC("ÄR2") == nil)
   }
 
+  /// `enum v4l2_field` of linux/videodev2.h.
+  @Test(
+    arguments: zip(
+      0..<10 as Range<UInt32>,
+      [
+        "progressive", "progressive", "top", "bottom", "interlaced", "sequential", "sequential",
+        "alternate", "interlaced", "interlaced",
+      ]))
+  func `a format tells how its lines come`(_ number: UInt32, _ name: String) {
+    let field = VideoField(rawValue: number)
+    #expect("\(field)" == name)
+    #expect(field.isInterlaced == (number > 1))
+    var format = VideoFormat(
+      width: 720, height: 576, pixelFormat: .yuyv, bytesPerLine: 1440, byteCount: 829_440,
+      buffersPerFrame: 1)
+    #expect("\(format)" == "720x576 YUYV")
+    format.field = field
+    #expect("\(format)" == "720x576 YUYV" + (number > 1 ? " \(name)" : ""))
+  }
+
   @Test func `what a device says of itself moves no terminal`() {
     #expect(text(SIMD8<UInt8>(0x43, 0x1B, 0x5B, 0x41, 0x0A, 0, 0x42, 0x42)) == "C\\u{1B}[A\\u{A}")
   }

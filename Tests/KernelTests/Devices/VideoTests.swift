@@ -64,6 +64,20 @@ struct CaptureTests {
     #expect(try watch.referenceCount == before - 1)
   }
 
+  @Test func `a format that is kept has its field again`() throws {
+    let television = try Television(try #require(Virtual.camera).path, alternates: true)
+    let before: VideoFormat
+    do {
+      let camera = try CaptureDevice(television.path)
+      before = try camera.format()
+      #expect("\(before.field)" == "alternate")
+      try camera.keepFormat()
+      let set = try camera.setFormat(width: 640, height: 480, .xr24)
+      #expect(set.field.isInterlaced && set != before)
+    }
+    #expect(try CaptureDevice(television.path).format() == before)
+  }
+
   @Test func `a check leaves the cameras as they were`() async throws {
     let cameras = Virtual.devices.filter { $0.driver == "vivid" && $0.kind == .capture }
     for camera in cameras {
