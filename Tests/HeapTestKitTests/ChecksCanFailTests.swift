@@ -44,4 +44,18 @@ private struct HoardingHeap: LocalHeap {
     }
     #expect(reason.contains("reclaimed"))
   }
+
+  // 64 MiB of pages of 64 KiB are 1,024.
+  @Test(arguments: ["at-once", "random-indices"])
+  func `many buffers need no large region`(_ name: String) async throws {
+    let check = try #require(HeapCheck.all.first { $0.name == name })
+    let heap = HeapUnderTest(name: "small", kind: .memfd) {
+      MemfdHeap(admission: Admission(budget: 512 * pageSize))
+    }
+    let outcome = await check.run(on: heap)
+    guard case .passed = outcome else {
+      Issue.record("\(name) ended as \(outcome)")
+      return
+    }
+  }
 }

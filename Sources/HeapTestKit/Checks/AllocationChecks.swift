@@ -78,7 +78,7 @@ extension HeapCheck {
       for index in 0..<UInt64(100) {
         try KernelThread.start("heap-check") {
           defer { ended.add() }
-          guard let vmo = try? bench.allocate(index: index) else { return }
+          guard let vmo = try? bench.allocate(pageSize, index: index) else { return }
           let identity = vmo.identity
           identities.withLock { _ = $0.insert(identity) }
           let box = ReturnedVMO(vmo)

@@ -102,7 +102,7 @@ extension HeapCheck {
       while indices.count < 64 { indices.insert(.random(in: 0 ... .max, using: &random)) }
       var vmos: [UInt64: ReturnedVMO] = [:]
       for index in indices.sorted() {
-        vmos[index] = ReturnedVMO(try bench.allocate(index: index))
+        vmos[index] = ReturnedVMO(try bench.allocate(pageSize, index: index))
       }
       for (gone, index) in indices.sorted().shuffled(using: &random).enumerated() {
         guard let vmo = vmos[index]?.take() else { throw Broken(description: "the vmo is gone") }

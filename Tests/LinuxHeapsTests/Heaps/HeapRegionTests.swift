@@ -37,6 +37,26 @@ import Testing
     #expect(catalog.heap("default_cma_region")?.region == "reserved")
   }
 
+  // QEMU's virt with two shared-dma-pools, the first of them linux,cma-default.
+  @Test func `the device tree names the default region`() throws {
+    let machine = try TemporaryDirectory()
+    let names = ["default_cma_region", "linux,cma", "main@50000000"]
+    try machine.directory("dev/dma_heap")
+    for name in names { try machine.file("dev/dma_heap/\(name)") }
+    for (region, pages) in zip(names.dropFirst(), [32, 64]) {
+      try machine.directory("sys/kernel/mm/cma/\(region)")
+      try machine.file("sys/kernel/mm/cma/\(region)/total_pages", "\(pages)\n")
+      try machine.directory("proc/device-tree/reserved-memory/\(region)")
+    }
+    try machine.file("proc/meminfo", "CmaTotal: \(96 * pageSize >> 10) kB\n")
+    try machine.file("proc/device-tree/reserved-memory/main@50000000/linux,cma-default")
+    let catalog = HeapCatalog(root: machine.path)
+    #expect(catalog.heap("default_cma_region")?.capacity == 64 * pageSize)
+    #expect(catalog.heap("default_cma_region")?.region == "main@50000000")
+    #expect(catalog.duplicates == ["main@50000000": "default_cma_region"])
+    #expect(catalog.names(of: .contiguous) == ["default_cma_region", "linux,cma"])
+  }
+
   @Test func `what is free may not be told`() throws {
     let machine = try HeapNodes(["reserved"])
     try machine.addRegion("reserved", pages: 64)

@@ -27,8 +27,15 @@ struct TemporaryDirectory: ~Copyable {
     _ = try call { unsafe symlink(target, "\(path)/\(name)") }
   }
 
+  /// With those that it is in.
   func directory(_ name: String) throws {
-    _ = try call { unsafe mkdir("\(path)/\(name)", 0o700) }
+    var directory = path
+    for part in name.split(separator: "/") {
+      directory += "/\(part)"
+      guard unsafe mkdir(directory, 0o700) == 0 || errno == EEXIST else {
+        throw Errno(rawValue: errno)
+      }
+    }
   }
 
   private static func removeAll(_ path: String) {

@@ -172,6 +172,11 @@ public struct HeapCatalog: Sendable {
   ) -> String? {
     let preferred = "default_cma_region"
     guard name != preferred, names.contains(preferred) else { return nil }
+    // The device tree's default has its node's name (rmem_cma_setup in kernel/dma/contiguous.c). With `cma=` none is made of it.
+    let node = regions.first {
+      files.exists("/proc/device-tree/reserved-memory/\($0)/linux,cma-default")
+    }
+    if let node { return name == node ? preferred : nil }
     if KnownHeapName.named(name)?.isDefaultRegion == true { return preferred }
     // The default region is one of the regions: with a single one, that is it.
     return regions == [name] ? preferred : nil
