@@ -87,7 +87,7 @@ struct BootParameter {
       has(String($0.prefix { $0 != " " }))
     }
     return variable("GRUB_CMDLINE_LINUX", in: [path] + drop.map { "\(path).d/\($0)" })
-      + " && sudo " + (update ?? "grub-mkconfig -o /boot/grub/grub.cfg") + ""
+      + " && sudo " + (update ?? "grub-mkconfig -o /boot/grub/grub.cfg")
   }
 
   /// u-boot-menu, which writes extlinux.conf anew with each kernel. Its settings may take in /etc/kernel/cmdline.
