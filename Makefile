@@ -1,12 +1,14 @@
 # make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | faults-vm | soak MINUTES=30
 # make model | bench | kernel-bench KERNEL=next | lint | docs
-# make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static | clean
+# make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static [ARCH=arm64 | SWIFT_SDK=NAME] | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
 # Warnings are errors in this package's own builds, and in nobody else's.
 export LINUXHEAPS_STRICT := 1
 KERNEL ?= next
+# Another architecture than this machine's, or a Swift SDK: packaging/ship.sh.
+FOREIGN := $(filter-out $(shell dpkg --print-architecture),$(ARCH))
 MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
@@ -19,6 +21,7 @@ SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
+ARM64_PACKAGES := mmdebstrap util-linux binutils dpkg-dev
 BENCH_PACKAGES := $(PACKAGES) binutils valgrind
 MODEL_PACKAGES := spin gcc libc6-dev
 PREFIX ?= /usr/local
@@ -27,7 +30,7 @@ INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/inst
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
   sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
-  install uninstall ship deb static setup setup-kernel setup-systemd setup-ship \
+  install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 \
   setup-package-test setup-bench setup-model setup-test clean
 
 help:
@@ -142,9 +145,9 @@ uninstall:
 deb: ship
 	packaging/deb.sh
 
-static: setup-ship
+static: $(if $(FOREIGN),setup-arm64,setup-ship)
 	packaging/ship.sh static
-	@ls -l $(SHIP)/static
+	@ls -l $(SHIP)$(addprefix /,$(or $(FOREIGN),$(SWIFT_SDK)))/static
 
 docs: setup
 	for target in $(LIBRARIES); do \
@@ -179,6 +182,9 @@ setup-model:
 
 setup-swift-6.2:
 	@Tests/Kernel/install.sh $(SWIFT_6_2_PACKAGES)
+
+setup-arm64:
+	@Tests/Kernel/install.sh $(ARM64_PACKAGES)
 
 setup-systemd:
 	@Tests/Kernel/install.sh $(SYSTEMD_PACKAGES)

@@ -4,22 +4,40 @@
 #            .build-ship/man and .build-ship/completions, made from that heapctl
 #   static   .build-ship/static: both with all libraries in them, for a board that has none
 # They differ in how they are linked, and the static ones are compiled for size.
+# ARCH=arm64 in the environment: for that architecture on any machine, into .build-ship/arm64 (Tests/Toolchains/arm64.sh).
+# SWIFT_SDK=NAME: by a Swift SDK that SwiftPM has, into .build-ship/NAME. Both without manual pages and completions.
 set -euo pipefail
 kind=${1:?usage: ship.sh dynamic|static}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-ship=${SHIP:-.build-ship}
+if [ -n "${ARCH:-}" ] && [ "$ARCH" != "$(dpkg --print-architecture)" ]; then
+  [ "$ARCH" = arm64 ] || { echo "error: ARCH=$ARCH: no compiler is known. To fix it: SWIFT_SDK=NAME" >&2; exit 64; }
+  exec Tests/Toolchains/arm64.sh packaging/ship.sh "$kind"
+fi
+ship=${SHIP:-.build-ship${SWIFT_SDK:+/$SWIFT_SDK}}
+toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
+PATH=$PATH:$toolchain
 
+# GNU's linker and objcopy are this machine's, or those that $GNU begins the path of; an SDK of somebody's own has its own linker.
+sdk=() bfd=-use-ld=bfd objcopy=${GNU:-}objcopy
+if [ -n "${SWIFT_SDK:-}" ]; then
+  sdk=(--swift-sdk "$SWIFT_SDK" ${SWIFT_SDKS:+--swift-sdks-path "$SWIFT_SDKS" --disable-automatic-resolution})
+  bfd=${GNU:+-ld-path=${GNU}ld.bfd}
+  [ -n "${GNU:-}" ] || objcopy=llvm-objcopy
+fi
 link=()
 linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }
 if [ "$kind" = static ]; then
-  link+=(-static-executable -use-ld=bfd)
-  linker -T "$PWD/packaging/static.ld"
+  link+=(-static-executable $bfd)
+  # What GNU's linker does of itself for x86-64 alone: on arm64 all would be one segment, writable and executable.
+  linker -z separate-code
+  [ -z "$bfd" ] || linker -T "$PWD/packaging/static.ld"
   export LINUXHEAPS_SMALL=1
 else
   # Nobody looks up a program's symbols.
   linker --no-export-dynamic
   # The little that Swift needs of C++ is smaller than its library's relocations: found before the shared one.
-  cxx=$({ clang -print-file-name=libstdc++.a || gcc -print-file-name=libstdc++.a; } 2> /dev/null || true)
+  cxx=$({ clang ${SYSROOT:+--target=aarch64-linux-gnu --sysroot="$SYSROOT"} -print-file-name=libstdc++.a ||
+    gcc -print-file-name=libstdc++.a; } 2> /dev/null || true)
   if [ -f "$cxx" ]; then
     mkdir -p "$ship/cxx"
     ln -sf "$cxx" "$ship/cxx/"
@@ -27,7 +45,7 @@ else
   fi
   # Relocations in a hundredth of the space (DT_RELR), which is read at each start: by LLVM's linker, where the
   # compiler brings it, and a C library from 2.36 on.
-  if [ -x "$(dirname "$(readlink -f "$(command -v swift)")")/ld.lld" ]; then
+  if [ -x "$toolchain/ld.lld" ]; then
     link+=(-use-ld=lld)
     libc=$(getconf GNU_LIBC_VERSION)
     if printf '%s\n' 'glibc 2.36' "$libc" | sort -CV; then linker -z pack-relative-relocs; fi
@@ -39,16 +57,23 @@ export LINUXHEAPS_LINK
 # The linker warns of Foundation's mktemp, and in a static program of each function that may ask for
 # users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.
 build() {
-  swift build -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
-    { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous\|ld.bfd: .*: in function" || true; }
+  swift build "${sdk[@]}" -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
+    { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous\|ld.bfd: .*: in function\|ld.bfd: .*: note: the message above" || true; }
 }
+
+build_folder() { swift build "${sdk[@]}" -c release --scratch-path "$ship" --show-bin-path; }
 
 for product in heapctl heapd; do
   build "$product"
   mkdir -p "$ship/$kind"
-  strip -o "$ship/$kind/$product" "$ship/release/$product"
+  "$objcopy" --strip-all "$(build_folder)/$product" "$ship/$kind/$product"
+  # Its stack is one of them.
+  if readelf -lW "$ship/$kind/$product" | grep ' RWE ' >&2; then
+    echo "error: a segment of $product is writable and executable" >&2
+    exit 1
+  fi
 done
-[ "$kind" = dynamic ] || exit 0
+[ "$kind" = dynamic ] && [ -z "${SWIFT_SDK:-}" ] || exit 0
 
 heapctl=$ship/dynamic/heapctl
 mkdir -p "$ship/completions"

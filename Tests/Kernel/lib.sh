@@ -25,6 +25,12 @@ private_apt() {
     -o APT::Get::List-Cleanup=false -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -q "$@"
 }
 
+# apt that knows sid and trixie-backports alone, for this machine and for arm64.
+arm64_apt() {
+  private_apt "$1" -o "Dir::Etc::SourceList=$cache/apt/arm64.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 "${@:2}"
+}
+
 # The first Debian archive that the machine itself uses.
 debian_mirror() {
   local mirror
@@ -37,31 +43,37 @@ debian_mirror() {
   echo "$mirror"
 }
 
-prepare_apt() {
+prepare_apt() { refresh private_apt backports trixie-backports; }
+prepare_arm64_apt() { refresh arm64_apt arm64 sid trixie-backports; }
+
+# refresh APT LIST SUITE...: writes LIST.list of the suites and reads it into the lists at hand.
+refresh() {
+  local apt=$1 stamp=$cache/apt/$2 log=$cache/apt/$2.log mirror suite
   mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
   # Once a day is often enough to learn of a newer kernel.
-  if [ -n "$(find "$cache/apt/updated" -mmin -1440 2>/dev/null)" ]; then return; fi
+  if [ -n "$(find "$stamp.updated" -mmin -1440 2>/dev/null)" ]; then return; fi
   # Without a network this takes a while: where older lists are at hand, one try a day is enough.
-  if [ -e "$cache/apt/updated" ] && [ -n "$(find "$cache/apt/tried" -mmin -1440 2>/dev/null)" ]; then return; fi
-  touch "$cache/apt/tried"
-  local mirror
+  if [ -e "$stamp.updated" ] && [ -n "$(find "$stamp.tried" -mmin -1440 2>/dev/null)" ]; then return; fi
+  touch "$stamp.tried"
   mirror=$(debian_mirror)
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main" > "$cache/apt/backports.list"
-  say "reading package lists (this machine's own apt sources and trixie-backports)"
+  for suite in "${@:3}"; do
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+  done > "$stamp.list"
+  say "reading package lists ($2: ${*:3})"
   # On its own, apt-get says that all went well with what it could not fetch.
-  if private_apt apt-get update --error-on=any > "$cache/apt/update.log" 2>&1; then
-    touch "$cache/apt/updated"
+  if "$apt" apt-get update --error-on=any > "$log" 2>&1; then
+    touch "$stamp.updated"
   else
-    say "warning: apt-get update failed, going on with the lists at hand; see $cache/apt/update.log"
+    say "warning: apt-get update failed, going on with the lists at hand; see $log"
   fi
 }
 
-# fetch_package NAME DIRECTORY: downloads and unpacks without installing. Ends with 75, for now, where it cannot be downloaded.
+# fetch_package NAME DIRECTORY [APT]: downloads and unpacks without installing. Ends with 75, for now, where it cannot be downloaded.
 fetch_package() {
-  local name=$1 directory=$2
+  local name=$1 directory=$2 apt=${3:-private_apt}
   mkdir -p "$directory"
   say "downloading $name"
-  (cd "$directory" && private_apt apt-get download "$name" > download.log 2>&1) || {
+  (cd "$directory" && "$apt" apt-get download "$name" > download.log 2>&1) || {
     say "cannot download $name: $(tail -n 1 "$directory/download.log")"
     exit 75
   }
@@ -69,7 +81,8 @@ fetch_package() {
   rm -f "$directory"/*.deb
 }
 
-candidate_version() { private_apt apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
+# Asked of this script's apt, or of $apt.
+candidate_version() { "${apt:-private_apt}" apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
 
 # newest_cached FOLDER PATTERN: the newest that matches, for a machine whose archive cannot be reached; nothing where there is none.
 newest_cached() { find "$1" -maxdepth 1 -name "$2" ! -name '*.log' | sort -V | tail -n 1; }

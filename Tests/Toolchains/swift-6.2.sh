@@ -1,87 +1,12 @@
 #!/usr/bin/env bash
 # swift-6.2.sh [COMMAND...]: builds this package and runs its tests with Debian sid's own compiler, Swift 6.2,
-# in a root of its own that is made once; or runs COMMAND there, in the package's folder. Needs root.
-# Exits with 77, and a line that says why, where Debian's archive has no such compiler.
-#
-# The package is seen read-only at /source; what is built is kept in .build-6.2. What runs there has its own
-# mounts and process numbers, so that nothing is mounted and nothing runs any more when it has ended.
-. "$(dirname "${BASH_SOURCE[0]}")/../Kernel/lib.sh"
+# in a root of its own that is made once (sid.sh); or runs COMMAND there, in the package's folder. Needs root.
+# Exits with 77, and a line that says why, where Debian's archive has no such compiler. What is built is kept in .build-6.2.
+. "$(dirname "${BASH_SOURCE[0]}")/sid.sh"
 
-compiler='6\.2(\.|$)'
-# Beside the compiler: what Package.swift links to, SwiftPM's git, and the tests' Python.
-packages=swiftlang,libdrm-dev,zlib1g-dev,pkg-config,git,ca-certificates,python3
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-tree=$(cd "$here/../.." && pwd)
 build=$tree/.build-6.2
-
-skip() {
-  say "not run: $*"
-  exit 77
-}
-
-# apt that knows sid and nothing else.
-sid_apt() { private_apt "$1" -o "Dir::Etc::SourceList=$cache/apt/sid.list" -o Dir::Etc::SourceParts=/dev/null "${@:2}"; }
-
-# make_root TARGET
-make_root() {
-  local target=$1 log=$1.log mirror candidate
-  [ -n "$(command -v mmdebstrap)" ] || die "mmdebstrap is missing: run 'make setup-swift-6.2'"
-  mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
-  mirror=$(debian_mirror)
-  echo "deb [signed-by=$keyring] $mirror sid main" > "$cache/apt/sid.list"
-  # A mirror that is a snapshot has lists that have expired.
-  sid_apt apt-get -o Acquire::Check-Valid-Until=false update > "$log" 2>&1 || die "apt-get update failed; see $log"
-  candidate=$(sid_apt apt-cache policy swiftlang | awk '/Candidate:/ {print $2}')
-  [[ $candidate =~ ^$compiler ]] || skip "Debian sid has no Swift 6.2 here, but swiftlang ${candidate:-(none)}"
-  say "installing swiftlang $candidate and what the package needs into a folder"
-  work=$(mktemp -d "$cache/build.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  mmdebstrap --mode=root --variant=minbase --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' \
-    sid "$work/root" "$cache/apt/sid.list" > "$log" 2>&1 || die "mmdebstrap failed; see $log"
-  mkdir "$work/root/source" "$work/root/build"
-  mv -T "$work/root" "$target"
-  rm -rf "$log" "$work"
-  say "swiftlang $candidate is ready: $(du -sh "$target" | cut -f1)"
-}
-
-# The dependencies as this machine's own SwiftPM resolves and fetches them, so that a mirror that it is
-# configured to use serves in there too: each one's address stands for the repository fetched.
-write_home() {
-  local name location repositories
-  mkdir -p "$build/home" "$build/package"
-  (cd "$tree" && swift package resolve) >&2
-  printf '[safe]\n\tdirectory = *\n' > "$build/home/.gitconfig"
-  while read -r location; do
-    name=$(basename "$location" .git)
-    repositories=("$tree/.build/repositories/$name-"????????)
-    [ -d "${repositories[0]}" ] || die "SwiftPM has no repository of $name in .build/repositories"
-    printf '[url "/source/.build/repositories/%s"]\n\tinsteadOf = %s\n' "$(basename "${repositories[0]}")" "$location"
-  done < <(sed -n 's/.*"location" : "\(.*\)".*/\1/p' "$tree/Package.resolved") >> "$build/home/.gitconfig"
-}
-
-# inside COMMAND...
-inside() {
-  ROOT=$root TREE=$tree BUILD=$build unshare --mount --pid --fork --kill-child bash -euo pipefail -c '
-    # Itself a mount, so that a test can have mounts of its own in there.
-    mount --bind "$ROOT" "$ROOT"
-    mount -t proc proc "$ROOT/proc"
-    mount --rbind /sys "$ROOT/sys"
-    mount --rbind /dev "$ROOT/dev"
-    mount -t tmpfs -o mode=1777 tmp "$ROOT/tmp"
-    mount --bind "$TREE" "$ROOT/source"
-    mount -o remount,bind,ro "$ROOT/source"
-    mount --bind "$BUILD" "$ROOT/build"
-    cp -L /etc/resolv.conf "$ROOT/etc/resolv.conf" || true
-    exec chroot "$ROOT" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-      HOME=/build/home LANG=C.UTF-8 TERM="${TERM:-dumb}" \
-      bash -c "cd /source && exec \"\$@\"" bash "$@"' bash "$@"
-}
-
-[ "$(id -u)" = 0 ] || die "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
-root=$cache/swift-6.2-root-$({ echo "$packages"; declare -f make_root; } | sha256sum | cut -c1-12)
-[ -d "$root" ] || make_root "$root"
+mkdir -p "$build/package"
+prepare_root
 write_home
 if [ $# -gt 0 ]; then
   inside "$@"
