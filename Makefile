@@ -66,7 +66,7 @@ kernel-test: built setup-kernel
 	Tests/Kernel/test.sh $(KERNEL)
 
 systemd-test: ship setup-systemd
-	Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/guest.sh facts heapd
+	Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/guest.sh facts heapd fixes
 	Tests/Kernel/systemd/boot.sh stock-next Tests/Kernel/systemd/guest.sh hearing
 
 # What is installed: the files, the Debian package under systemd, the static programs on a bare kernel.

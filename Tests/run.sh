@@ -36,7 +36,7 @@ test)
   }
   second() {
     step host swift test --skip-build --no-parallel
-    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd
+    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
     step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static
@@ -61,7 +61,7 @@ test-all)
     step lts $K/test.sh --all lts
     step stock $K/test.sh --all stock
     step stock-next $K/test.sh stock-next
-    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd
+    step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
     step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
     step static $K/static.sh .build-ship/static

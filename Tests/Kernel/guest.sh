@@ -99,6 +99,10 @@ Tests/Kernel/udev.sh "$kernel" "$build/heapctl" > "$log" 2>&1 || fail "the udev 
 grep -v '^pass' "$log"
 "$build/heapctl" list | grep /dev/dma_heap/system
 
+echo "== $kernel: heapctl's fixes"
+python3 Tests/Kernel/fixes.py "$build/heapctl" > "$log" 2>&1 || fail "heapctl's fixes"
+grep -v '^pass' "$log"
+
 echo "== $kernel: heapctl alloc through heapd, as a user with no right on the heaps"
 "$build/heapd" --socket /run/heapd-test.sock --mode 0666 > "$log.heapd" 2>&1 &
 heapd=$!

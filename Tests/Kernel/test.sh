@@ -11,7 +11,7 @@ fi
 failed=0
 for kernel in "$@"; do
   begin=$SECONDS
-  guest=(Tests/Kernel/guest.sh "$kernel" $mode)
+  guest=(Tests/Kernel/as-host.sh Tests/Kernel/guest.sh "$kernel" $mode)
   # 6.12 patches its own code, as attached BPF programs need it, in a way that several emulated processors do not bear: one of them
   # meets the breakpoint when the kernel has forgotten it ("Oops: int3", fput+0x5).
   processors=${LINUXHEAPS_PROCESSORS:-2}

@@ -88,13 +88,14 @@ mkdir -p /etc/udev/rules.d
 shim=$(mktemp -d)
 printf '#!/bin/sh\nexec "$@"\n' > "$shim/sudo"
 chmod 755 "$shim" "$shim/sudo"
-# fix ID: the doctor's for this cause. carry_out ID: does it, and has udevd know of it (udev-rules.sh).
-fix() { "$heapctl" doctor --verbose 2> /dev/null | awk -v id="$1" '/^ *fix: / {sub(/^ *fix: /, ""); fix = $0} /^ *id: / && $2 == id {print fix; exit}'; }
+# fix ID: the doctor's for this cause, as who is to allocate. carry_out ID: does it, and has udevd know of it (udev-rules.sh).
+who=()
+fix() { "${who[@]}" "$heapctl" doctor --verbose 2> /dev/null | awk -v id="$1" '/^ *fix: / {sub(/^ *fix: /, ""); fix = $0} /^ *id: / && $2 == id {print fix; exit}'; }
 carry_out() {
   local command
   command=$(fix "$1")
   echo "  $1: $command"
-  PATH=$shim:$PATH timeout 60 bash -c "$command" > /dev/null
+  PATH=$shim:$PATH timeout 60 sh -c "$command" > /dev/null
   rules
   expect "$1 is gone" "$(fix "$1")" ""
 }
@@ -117,6 +118,31 @@ chmod 600 /dev/dma_heap/*
 carry_out udev.none
 expect "a rule was made" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
 rm /etc/udev/rules.d/00-linux-heaps-local.rules
+chown root:root /dev/dma_heap/*
+chmod 600 /dev/dma_heap/*
+who=(setpriv --reuid=65534 --regid=65534 --init-groups)
+carry_out udev.no-rule
+"${who[@]}" "$heapctl" alloc --size 1M --heap system > /dev/null 2>&1
+expect "who was shut out allocates" "$?" 0
+who=()
+rm /etc/udev/rules.d/00-linux-heaps-local.rules
+echo 'SUBSYSTEM=="dma_heap", GROUP="dmaheap", MODE="0600"' > /run/udev/rules.d/50-board.rules
+rules
+who=(setpriv --reuid=65534 --regid=65534 --init-groups)
+carry_out heap.wrong-mode
+who=()
+expect "the rule that keeps the group out is overruled" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
+rm /run/udev/rules.d/50-board.rules /etc/udev/rules.d/zz-linux-heaps-local.rules
+gpasswd --delete nobody dmaheap > /dev/null
+if [ -n "$contiguous" ]; then
+  echo 'SUBSYSTEM=="dma_heap", KERNEL=="system", GROUP="dmaheap"' > /run/udev/rules.d/50-board.rules
+  chown root:root /dev/dma_heap/*
+  chmod 600 /dev/dma_heap/*
+  rules
+  carry_out udev.partial
+  expect "the other heaps have the rule's group" "$(stat -c %G:%a "/dev/dma_heap/$contiguous")" dmaheap:660
+  rm /run/udev/rules.d/50-board.rules /etc/udev/rules.d/00-linux-heaps-local.rules
+fi
 cp udev/00-linux-heaps.rules /run/udev/rules.d/
 chown root:root /dev/dma_heap/*
 chmod 600 /dev/dma_heap/*
@@ -136,6 +162,18 @@ carry_out heap.wrong-device
 numbers=$(tr : ' ' < /sys/class/dma_heap/system/dev)
 expect "the node is back" "$(stat -c %t:%T:%G:%a /dev/dma_heap/system)" "$(printf %x:%x:dmaheap:660 $numbers)"
 expect "and the links" "$(links)" "$all"
+
+# One that is gone, and all of them.
+rm /dev/dma_heap/system
+carry_out heap.node-missing
+expect "the node is there" "$(stat -c %t:%T:%G:%a /dev/dma_heap/system)" "$(printf %x:%x:dmaheap:660 $numbers)"
+rm -r /dev/dma_heap
+carry_out heap.node-missing
+for heap in $heaps; do
+  expect "$heap is there" "$(stat -c %U:%G:%a "/dev/dma_heap/$heap")" root:dmaheap:660
+done
+expect "and their directory" "$(stat -c %U:%G:%a /dev/dma_heap)" root:root:755
+expect "and all links" "$(links)" "$all"
 rm -r "$shim"
 
 # Who may.

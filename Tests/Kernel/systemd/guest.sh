@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # guest.sh PROGRAM...: runs inside what boot.sh boots, in the package's folder: those of this folder's programs, and then asks
 # whether the kernel has a dma-buf or a complaint left. `facts` is what systemd gives to a daemon, `heapd` and `hearing` are
-# heapd under its own units.
+# heapd under its own units, and `fixes` what heapctl tells to do of units and of udevd.
 set -uo pipefail
 failed=0
 fail() {
