@@ -38,11 +38,7 @@ public final class Listener: Sendable {
     at path: String, type: Kind = .messages, mode: UInt32 = 0o660, group: String? = nil
   ) throws(HeapError) {
     let operation = "listen"
-    guard path.utf8.count < 108, !path.isEmpty else {
-      throw HeapError(
-        .invalidArgs, operation, at: path,
-        cause: "the path of a socket has 1 to 107 bytes (unix(7)), this one \(path.utf8.count)")
-    }
+    try UnixAddress.check(path, operation)
     if path.hasPrefix("@") {
       throw HeapError(
         .invalidArgs, operation, at: path,

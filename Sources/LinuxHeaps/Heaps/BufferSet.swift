@@ -133,6 +133,10 @@ extension MessageSocket {
     }
     guard let message else { return nil }
     let (length, count) = (message.bytes.count, message.descriptors.count)
+    if count == 0 && length > 0 {
+      throw HeapError(
+        .invalidArgs, operation, cause: "the message carries no vmo", fix: "read it with receive()")
+    }
     guard length == count * Self.rangeSize else {
       throw HeapError(
         .invalidArgs, operation, cause: "the message has \(length) bytes for \(count) descriptors",

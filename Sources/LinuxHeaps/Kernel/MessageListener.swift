@@ -1,7 +1,7 @@
 internal import CLinuxHeaps
 internal import Glibc
 
-public import struct SystemPackage.Errno
+internal import struct SystemPackage.Errno
 
 /// Where ``MessageSocket``s connect to, by a path (unix(7), `SOCK_SEQPACKET`). The socket's file goes with it.
 public struct MessageListener: ~Copyable, Sendable {
@@ -14,18 +14,20 @@ public struct MessageListener: ~Copyable, Sendable {
   ///
   /// - Parameter path: Of the file; one that a listener left behind is replaced. A leading `@` stands for the abstract
   ///   namespace, where there is no file, and anybody can connect.
-  /// - Throws: `EADDRINUSE` where somebody listens there, or a file is there that is no socket; what bind(2) answers.
-  public init(at path: String) throws(Errno) {
-    let socket = try OwnedFD.unixSocket(SOCK_SEQPACKET, isBlocking: true)
-    let number = socket.rawValue
-    _ = try call { fchmod(number, 0o600) }
-    do throws(Errno) { try Self.bind(number, path) } catch .addressInUse {
-      guard Self.isLeftBehind(path) else { throw .addressInUse }
-      unsafe unlink(path)
-      try Self.bind(number, path)
+  /// - Throws: ``HeapError/Code/alreadyExists`` where somebody listens there, or a file is there that is no socket;
+  ///   ``HeapError/Code/invalidArgs`` for a path of no byte or of more than 107; what bind(2) answers.
+  public init(at path: String) throws(HeapError) {
+    let operation = "listen"
+    try UnixAddress.check(path, operation)
+    do throws(Errno) { fd = try Self.listening(path) } catch .addressInUse {
+      throw HeapError(
+        .alreadyExists, operation, at: path,
+        cause: path.hasPrefix("@") || UnixAddress.isSocket(path)
+          ? "somebody listens there" : "there is a file, and it is no socket",
+        errno: .addressInUse, fix: "choose another path")
+    } catch {
+      throw HeapError(error, operation, at: path)
     }
-    _ = try call { listen(number, SOMAXCONN) }
-    fd = socket
     self.path = path.hasPrefix("@") ? nil : path
     identity = (try? Self.status(of: path))?.identity
   }
@@ -37,13 +39,18 @@ public struct MessageListener: ~Copyable, Sendable {
   }
 
   /// Waits for the next one who connects.
-  public func accept() throws(Errno) -> MessageSocket {
+  ///
+  /// - Throws: ``HeapError/Code/noResources`` where the process may open no more files.
+  public func accept() throws(HeapError) -> MessageSocket {
     let number = fd.rawValue
-    let accepted = OwnedFD(adopting: try call { CLinuxHeaps_accept(number) })
-    let near = accepted.rawValue
-    // It does not block, and its calls are to wait.
-    _ = try call { fcntl(near, F_SETFL, 0) }
-    return MessageSocket(adopting: accepted)
+    return MessageSocket(
+      adopting: try attempt("accept a connection", at: path) { () throws(Errno) in
+        let accepted = OwnedFD(adopting: try call { CLinuxHeaps_accept(number) })
+        let near = accepted.rawValue
+        // It does not block, and its calls are to wait.
+        _ = try call { fcntl(near, F_SETFL, 0) }
+        return accepted
+      })
   }
 
   /// Lends the descriptor, e.g. to poll(2): readable when somebody waits.
@@ -51,6 +58,19 @@ public struct MessageListener: ~Copyable, Sendable {
     _ body: (CInt) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try body(fd.rawValue)
+  }
+
+  private static func listening(_ path: String) throws(Errno) -> OwnedFD {
+    let socket = try OwnedFD.unixSocket(SOCK_SEQPACKET, isBlocking: true)
+    let number = socket.rawValue
+    _ = try call { fchmod(number, 0o600) }
+    do throws(Errno) { try bind(number, path) } catch .addressInUse {
+      guard isLeftBehind(path) else { throw .addressInUse }
+      unsafe unlink(path)
+      try bind(number, path)
+    }
+    _ = try call { listen(number, SOMAXCONN) }
+    return socket
   }
 
   private static func bind(_ socket: CInt, _ path: String) throws(Errno) {

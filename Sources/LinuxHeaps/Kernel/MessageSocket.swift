@@ -39,10 +39,42 @@ public struct MessageSocket: ~Copyable, Sendable {
   /// A socket that is connected to the ``MessageListener`` at `path` (connect(2)).
   ///
   /// - Parameter path: Of the socket's file; a leading `@` stands for the abstract namespace.
-  /// - Throws: `ENOENT` where there is no such file, `ECONNREFUSED` where nobody listens there any more, `EACCES` where this
-  ///   user may not write to the file.
-  public init(connectedTo path: String) throws(Errno) {
-    try self.init(connectedTo: path, type: SOCK_SEQPACKET)
+  /// - Throws: ``HeapError/Code/notFound`` where nobody listens there, ``HeapError/Code/accessDenied`` where this user may not
+  ///   write to the file, ``HeapError/Code/wrongType`` where there is another file, or a socket of another type;
+  ///   ``HeapError/Code/invalidArgs`` for a path of no byte or of more than 107.
+  public init(connectedTo path: String) throws(HeapError) {
+    let operation = "connect"
+    try UnixAddress.check(path, operation)
+    do throws(Errno) {
+      fd = try Self.connected(to: path, type: SOCK_SEQPACKET, isBlocking: true)
+    } catch {
+      throw Self.refusal(error, operation, path)
+    }
+  }
+
+  private static func refusal(_ error: Errno, _ operation: String, _ path: String) -> HeapError {
+    let fix = "make a MessageListener(at:) there first"
+    switch error {
+    case .connectionRefused where path.hasPrefix("@") || UnixAddress.isSocket(path):
+      return HeapError(
+        .notFound, operation, at: path, cause: "nobody listens there", errno: error, fix: fix)
+    case .connectionRefused:
+      return HeapError(
+        .wrongType, operation, at: path, cause: "it is no socket", errno: error,
+        fix: "use the path of a MessageListener")
+    case .protocolWrongTypeForSocket:
+      return HeapError(
+        error, operation, at: path,
+        cause: "another program listens there, on a socket of another type",
+        fix: "use the path of a MessageListener")
+    case .permissionDenied:
+      return HeapError(
+        error, operation, at: path, cause: UnixAddress.access(to: path, Surroundings()),
+        fix: "have the listener's process give write permission, e.g. chmod 660 and a group")
+    default:
+      return HeapError(
+        error, operation, at: path, fix: error == .noSuchFileOrDirectory ? fix : nil)
+    }
   }
 
   /// - Parameters:
@@ -51,12 +83,18 @@ public struct MessageSocket: ~Copyable, Sendable {
   package init(
     connectedTo path: String, type: __socket_type, isBlocking: Bool = true
   ) throws(Errno) {
+    fd = try Self.connected(to: path, type: type, isBlocking: isBlocking)
+  }
+
+  private static func connected(
+    to path: String, type: __socket_type, isBlocking: Bool
+  ) throws(Errno) -> OwnedFD {
     let socket = try OwnedFD.unixSocket(type, isBlocking: isBlocking)
     let number = socket.rawValue
     _ = unsafe try UnixAddress.use(path) { address, length in
       unsafe connect(number, address, length)
     }.get()
-    fd = socket
+    return socket
   }
 
   /// Sends one message. Descriptors that go along are dups: the sender keeps its own.
@@ -64,7 +102,7 @@ public struct MessageSocket: ~Copyable, Sendable {
   /// - Parameters:
   ///   - bytes: The message.
   ///   - descriptors: At most ``mostDescriptors``.
-  /// - Throws: `EPIPE` when the other end is closed, `EINVAL` for too many descriptors.
+  /// - Throws: A bare `Errno`: `EPIPE` when the other end is closed, `EINVAL` for too many descriptors.
   public func send(_ bytes: [UInt8], descriptors: [CInt] = []) throws(Errno) {
     try unsafe descriptors.withUnsafeBufferPointer { (descriptors) throws(Errno) in
       unsafe try fd.borrowed.send(bytes, passing: descriptors)
@@ -75,7 +113,7 @@ public struct MessageSocket: ~Copyable, Sendable {
   ///
   /// - Parameter limit: The most bytes that it may have.
   /// - Returns: Nil when the other end is closed.
-  /// - Throws: `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
+  /// - Throws: A bare `Errno`: `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
   ///   descriptors, or with other ancillary data; all descriptors that it brought are closed.
   public func receive(atMost limit: Int = 65_536) throws(Errno) -> Message? {
     var numbers = ReceiveBuffer.noNumbers

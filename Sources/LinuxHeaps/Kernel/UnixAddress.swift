@@ -3,6 +3,31 @@ package import SystemPackage
 
 /// The address of a Unix socket (unix(7)); a leading `@` stands for the abstract namespace.
 package enum UnixAddress {
+  /// Where heapd serves where nobody says otherwise.
+  package static let heapService = "/run/heapd/heap.sock"
+
+  /// - Throws: ``HeapError/Code/invalidArgs`` for what no socket's path can be.
+  package static func check(_ path: String, _ operation: String) throws(HeapError) {
+    guard path.utf8.count < 108, !path.isEmpty else {
+      throw HeapError(
+        .invalidArgs, operation, at: path,
+        cause: "the path of a socket has 1 to 107 bytes (unix(7)), this one \(path.utf8.count)",
+        fix: "choose another path")
+    }
+  }
+
+  /// Whether there is a socket's file: connect(2) answers ECONNREFUSED for any other file, and where nobody listens.
+  package static func isSocket(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+  }
+
+  /// Who may connect, for whoever may not; nil where that cannot be told.
+  package static func access(to path: String, _ surroundings: Surroundings) -> String? {
+    if let closed = surroundings.closedDirectory(of: path) { return "the socket \(closed.seen)" }
+    return NodeStatus(path).map { "the socket is \($0), and connecting takes write permission" }
+  }
+
   /// Makes a call that takes an address.
   package static func use(
     _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt

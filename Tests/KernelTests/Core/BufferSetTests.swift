@@ -100,6 +100,14 @@ import Testing
     #expect(refusal { () throws(HeapError) in _ = try pair.far.receiveVMO() } != nil)
   }
 
+  @Test func `a message without a vmo says how to read it`() throws {
+    let pair = try MessageSocket.Pair()
+    try pair.near.send([1, 2, 3])
+    let error = refusal { () throws(HeapError) in _ = try pair.far.receiveVMO() }
+    #expect(error?.cause == "the message carries no vmo")
+    #expect(error?.fix == "read it with receive()")
+  }
+
   @Test func `the end of a connection is no vmo`() throws {
     let near = try MessageSocket.Pair().keepingNear()
     let isOver = if case .none = try near.receiveVMO() { true } else { false }
@@ -110,6 +118,20 @@ import Testing
 @Suite struct MessageListenerTests {
   private static let path = "/tmp/message-listener.\(getpid())"
 
+  private func connecting(to path: String) -> HeapError? {
+    refusal { () throws(HeapError) in _ = try MessageSocket(connectedTo: path) }
+  }
+
+  @Test(arguments: ["", "/tmp/" + String(repeating: "p", count: 103)])
+  func `what no socket's path can be is refused`(_ path: String) {
+    let listening = refusal { () throws(HeapError) in _ = try MessageListener(at: path) }
+    for error in [listening, connecting(to: path)] {
+      #expect(error?.code == .invalidArgs)
+      #expect(
+        error?.cause.hasSuffix("has 1 to 107 bytes (unix(7)), this one \(path.utf8.count)") == true)
+    }
+  }
+
   @Test func `two processes meet at a path, and its file goes with the listener`() throws {
     let path = Self.path + ".meet"
     do {
@@ -118,11 +140,12 @@ import Testing
       let far = try listener.accept()
       try near.send([1, 2, 3])
       #expect(try far.receive()?.bytes == [1, 2, 3])
-      #expect(throws: Errno.addressInUse) { _ = try MessageListener(at: path) }
+      let taken = refusal { () throws(HeapError) in _ = try MessageListener(at: path) }
+      #expect(taken?.code == .alreadyExists && taken?.cause == "somebody listens there")
       #expect(unsafe access(path, F_OK) == 0)
     }
     #expect(unsafe access(path, F_OK) != 0)
-    #expect(throws: Errno.noSuchFileOrDirectory) { _ = try MessageSocket(connectedTo: path) }
+    #expect(connecting(to: path)?.code == .notFound)
   }
 
   @Test func `a file that was left behind is replaced, and no other file is`() throws {
@@ -134,11 +157,14 @@ import Testing
       let number = socket.rawValue
       _ = unsafe try UnixAddress.use(path) { unsafe bind(number, $0, $1) }.get()
     }
-    #expect(throws: Errno.connectionRefused) { _ = try MessageSocket(connectedTo: path) }
+    #expect(connecting(to: path)?.cause == "nobody listens there")
     _ = try MessageListener(at: path)
     _ = try OwnedFD(adopting: call { unsafe open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600) })
-    #expect(throws: Errno.addressInUse) { _ = try MessageListener(at: path) }
+    let error = refusal { () throws(HeapError) in _ = try MessageListener(at: path) }
+    #expect(error?.code == .alreadyExists && error?.fix == "choose another path")
     #expect(unsafe access(path, F_OK) == 0)
+    let other = connecting(to: path)
+    #expect(other?.code == .wrongType && other?.cause == "it is no socket")
   }
 
   @Test func `a name without a file serves too`() throws {
