@@ -55,7 +55,8 @@ public final class RemoteHeap: Heap {
   ///   - deadline: How long the service may take for each answer; nil for any time.
   /// - Throws: `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
   ///   user is not on the service's list, `HeapError.Code.notSupported` where the service is older than
-  ///   this client, `HeapError.Code.timedOut` at the deadline.
+  ///   this client, `HeapError.Code.wrongType` where a path is no socket of a service, `HeapError.Code.peerClosed` where
+  ///   the connection is closed unanswered, `HeapError.Code.timedOut` at the deadline.
   public init(
     socket: String, observerSocket: String? = nil, deadline: Duration? = nil
   ) throws(HeapError) {
@@ -153,7 +154,7 @@ public final class RemoteHeap: Heap {
   ) throws(HeapError) -> VMO {
     switch reply.decode(as: AllocateVmoResult.self) {
     case .vmo(let index):
-      let vmo = try VMO(adopting: reply.takeHandle(index))
+      let vmo = try VMO(adopting: reply.takeHandle(index), isServed: true)
       guard vmo.byteCount >= request.size else {
         throw heap.malformed(Self.allocation(request.size))
       }
@@ -224,7 +225,7 @@ public final class RemoteHeap: Heap {
       code, Self.deletion(key),
       cause: code == .notFound
         ? "this heap has no such buffer, or its deletion has begun"
-        : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+        : "the vmo is another buffer's", fix: HeapError.deletionAdvice, returning: ReturnedVMO(vmo))
   }
 
   /// Nil where a vmo is of no live buffer of the service's.
@@ -299,7 +300,8 @@ public final class RemoteHeap: Heap {
     case .failure(.notFound):
       throw observer.error(
         .notFound, asking,
-        cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
+        cause: "the vmo is of no live buffer of this heap, or its deletion has begun",
+        fix: HeapError.deletionAdvice)
     case .failure(let error):
       throw observer.error(
         .internal, asking, cause: "the service answers sysmem error \(error.rawValue)")

@@ -41,7 +41,7 @@ struct Alloc: AsyncParsableCommand {
     let vmo = try heap.allocateVmo(
       size: size.bytes, settings: settings, bufferCollectionID: collection, bufferIndex: 0)
     let row = Row(
-      heap: try vmo.servingHeap, kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
+      heap: vmo.heapName ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
       contiguous: try vmo.isContiguous, name: try vmo.name, inode: vmo.identity.inode,
       referenceCount: try vmo.referenceCount)
     if output.json {

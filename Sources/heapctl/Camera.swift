@@ -175,7 +175,7 @@ struct Camera: AsyncParsableCommand {
       let vmo = try source.heap.allocateVmo(
         size: format.byteCount, settings: source.settings, bufferCollectionID: collection,
         bufferIndex: index)
-      (heapName, isContiguous) = (try vmo.servingHeap, try vmo.isContiguous)
+      (heapName, isContiguous) = (vmo.heapName ?? "", try vmo.isContiguous)
       try screen?.prepare(vmo)
       try queue.enqueue(vmo)
     }

@@ -80,14 +80,6 @@ struct ByteSize: ExpressibleByArgument {
 // What served, told by the buffer and not by the request.
 
 extension VMO {
-  /// The heap's name; where another process has it, the exporter's.
-  var servingHeap: String {
-    get throws(HeapError) {
-      if let heapName { return heapName }
-      return try exporterName ?? kind.rawValue
-    }
-  }
-
   /// Nil where neither the exporter's name nor the heap's tells. The exporter's comes first: a node of /dev/dma_heap can be
   /// a link to another.
   var isContiguous: Bool? {

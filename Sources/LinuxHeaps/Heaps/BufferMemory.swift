@@ -84,7 +84,7 @@ public struct BufferMemory: ~Copyable, Sendable {
   ) throws(HeapError) {
     var parent: MemfdParent?
     do throws(Errno) {
-      if let (kind, size, canShrink) = try VMO.examine(descriptor), kind == .memfd, !canShrink,
+      if let (kind, size, canShrink, _) = try VMO.examine(descriptor), kind == .memfd, !canShrink,
         size >= request.size
       {
         parent = try MemfdParent(reopening: descriptor, .memfd)
@@ -130,7 +130,7 @@ extension BufferMemory {
   ) throws(HeapError) -> (parent: any Parent, byteCount: UInt64, charge: Admission.Charge) {
     let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
     do throws(Errno) {
-      if let (kind, size, _) = try VMO.examine(descriptor), size > 0 {
+      if let (kind, size, _, _) = try VMO.examine(descriptor), size > 0 {
         let parent: any Parent =
           if kind == .dmaBuf {
             try DMABufParent(descriptor, of: key)

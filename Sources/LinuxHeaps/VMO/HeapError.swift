@@ -71,6 +71,10 @@ extension HeapError {
 }
 
 extension HeapError {
+  /// For a vmo that is not what its heap is asked about.
+  package static let deletionAdvice =
+    "use the heap that allocated the vmo, and the buffer's own collection and index"
+
   /// What is said where operation and path were named before.
   package var words: String { cause + (fix.map { ". To fix it: \($0)" } ?? "") }
 }

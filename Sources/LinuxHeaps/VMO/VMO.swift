@@ -30,7 +30,8 @@ public struct VMO: ~Copyable, Sendable {
   public let offset: UInt64
   /// Bytes; whole pages, at least one.
   public let byteCount: UInt64
-  /// The name of the heap that served the allocation; nil for a handle that came from elsewhere.
+  /// The name of the heap that served the allocation; nil for a handle that came from elsewhere, of which ``exporterName``
+  /// tells. Of a service's vmo it is the exporter's, which for the kernel's heaps is the same, or `memfd`.
   public let heapName: String?
 
   /// A second handle to the same range.
@@ -67,7 +68,10 @@ public struct VMO: ~Copyable, Sendable {
         fix: "round to multiples of \(pageSize) bytes")
     }
     let (end, overflow) = offset.addingReportingOverflow(byteCount)
-    guard !overflow, end <= whole else { throw refusal(.outOfRange, "the slice leaves the vmo") }
+    guard !overflow, end <= whole else {
+      throw refusal(
+        .outOfRange, "the slice leaves the vmo", fix: "end it at \(whole) bytes or before")
+    }
   }
 
   private func duplicate(
@@ -200,12 +204,17 @@ extension VMO {
   ///   ``HeapError/Code/wrongType`` for one of something else, ``HeapError/Code/invalidArgs`` for a
   ///   memfd of no size, or one that is not sealed against shrinking, as no file of a tmpfs is. The descriptor is closed.
   public init(adopting descriptor: consuming OwnedFD) throws(HeapError) {
+    try self.init(adopting: descriptor, isServed: false)
+  }
+
+  /// - Parameter isServed: Whether a heap in another process has just made it.
+  package init(adopting descriptor: consuming OwnedFD, isServed: Bool) throws(HeapError) {
     let number = descriptor.rawValue
     func refusal(_ code: HeapError.Code, _ cause: String) -> HeapError {
       HeapError(code, "adopt descriptor \(number)", cause: cause)
     }
     let identity: VMOIdentity
-    let found: (kind: Kind, size: UInt64, canShrink: Bool)?
+    let found: (kind: Kind, size: UInt64, canShrink: Bool, exporter: String?)?
     do throws(Errno) {
       let status = try descriptor.status()
       identity = VMOIdentity(status)
@@ -213,7 +222,7 @@ extension VMO {
     } catch {
       throw HeapError(error, "adopt descriptor \(number)")
     }
-    guard let (kind, size, canShrink) = found else {
+    guard let (kind, size, canShrink, exporter) = found else {
       let file = try? SmallFile.link("/proc/self/fd/\(number)")
       throw refusal(
         .wrongType, "\(file ?? "an unknown file") is neither a dma-buf nor a memfd")
@@ -230,7 +239,7 @@ extension VMO {
     self.init(
       fd: ChildFD(descriptor, of: ReclaimerCore.buffer(of: identity)), kind: kind,
       identity: identity,
-      offset: 0, byteCount: size, heapName: nil)
+      offset: 0, byteCount: size, heapName: isServed ? exporter ?? kind.rawValue : nil)
   }
 
   /// What a descriptor is of, and its size in whole pages; nil for neither a dma-buf nor a memfd.
@@ -238,16 +247,16 @@ extension VMO {
   /// - Parameter status: The descriptor's, where it is known.
   static func examine(
     _ descriptor: borrowing OwnedFD, _ status: stat? = nil
-  ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool)? {
+  ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool, exporter: String?)? {
     let number = descriptor.rawValue
     // Only files that live in memory have seals: memfds, and those of tmpfs. Asking is one call, and fdinfo four.
     guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else {
-      return try FDInfo.read(number).map { (.dmaBuf, $0.size, false) }
+      return try FDInfo.read(number).map { (.dmaBuf, $0.size, false, $0.exporter) }
     }
     let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
     let size = if let status { status.st_size } else { try descriptor.status().st_size }
     let canShrink = seals & CLinuxHeaps_F_SEAL_SHRINK == 0
-    return (isOpaque ? .opaque : .memfd, UInt64(size).roundedUpToPages ?? 0, canShrink)
+    return (isOpaque ? .opaque : .memfd, UInt64(size).roundedUpToPages ?? 0, canShrink, nil)
   }
 }
 

@@ -219,6 +219,14 @@ import Testing
 
   private static let deadline: Duration = .milliseconds(50)
 
+  @Test func `a vmo tells which heap served it`() throws {
+    for name in ["memfd", "opaque"] {
+      let daemon = try Daemon(heap: [name])
+      let heap = try RemoteHeap(socket: daemon.socket)
+      #expect(try heap.allocate(byteCount: 1).heapName == name)
+    }
+  }
+
   @Test(.timeLimit(.minutes(1))) func `a service that accepts nobody, or greets nobody`() throws {
     let service = try ScriptedService()
     // The queue holds more than one.

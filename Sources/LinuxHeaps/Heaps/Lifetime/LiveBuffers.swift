@@ -87,7 +87,8 @@ public final class LiveBuffers: Sendable {
     if let found { return found }
     throw HeapError(
       .notFound, operation(),
-      cause: "the vmo is of no live buffer of this heap, or its deletion has begun")
+      cause: "the vmo is of no live buffer of this heap, or its deletion has begun",
+      fix: HeapError.deletionAdvice)
   }
 
   /// Reads this heap's record of that identity.
@@ -172,7 +173,8 @@ extension LiveBuffers {
         "delete buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)",
         cause: isUnknown
           ? "this heap has no such buffer, or its deletion has begun"
-          : "the vmo is another buffer's", returning: ReturnedVMO(vmo))
+          : "the vmo is another buffer's", fix: HeapError.deletionAdvice,
+        returning: ReturnedVMO(vmo))
     }
   }
 
