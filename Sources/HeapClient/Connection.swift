@@ -35,6 +35,8 @@ final class Connection: Sendable {
   }
 
   private let path: String
+  /// Whether it is the heap's and not the observer's.
+  private let isPatient: Bool
   private let socket: OwnedFD
   private let poller: OwnedFD
   /// Tells the thread of a deadline.
@@ -61,9 +63,11 @@ final class Connection: Sendable {
     onEnd: @escaping @Sendable () -> Void = {}
   ) throws(HeapError) {
     self.path = path
+    self.isPatient = isPatient
     self.timeout = timeout
     self.onEvent = onEvent
     self.onEnd = onEnd
+    try UnixAddress.check(path, Self.connecting)
     let start = "start the service: heapd --socket \(isPatient ? path : "PATH")"
     do throws(Errno) {
       socket = try Self.connect(to: path, timeout, isPatient)
@@ -73,33 +77,35 @@ final class Connection: Sendable {
       throw HeapError(
         isPatient ? .timedOut : .shouldWait, Self.connecting, at: path,
         cause: "the service does not accept connections", fix: "try again")
-    } catch
-      where error == .protocolWrongTypeForSocket
-      || error == .connectionRefused && !Self.isSocket(path)
-    {
-      throw Self.wrongSocket(path, error)
+    } catch .protocolWrongTypeForSocket {
+      throw HeapError(
+        .protocolWrongTypeForSocket, Self.connecting, at: path,
+        cause: "another program listens there, not heapd", fix: Self.otherPath)
+    } catch .connectionRefused where !path.hasPrefix("@") && !UnixAddress.isSocket(path) {
+      throw HeapError(
+        .wrongType, Self.connecting, at: path, cause: "it is no socket",
+        errno: .connectionRefused, fix: Self.otherPath)
     } catch .connectionRefused {
       // Of a socket's file that its server left behind.
       throw HeapError(
         .notFound, Self.connecting, at: path, cause: "nobody serves this socket any more",
         errno: .connectionRefused, fix: start)
     } catch .permissionDenied {
+      let surroundings = Surroundings()
       throw HeapError(
-        .permissionDenied, Self.connecting, at: path, fix: Surroundings().join(socket: path))
+        .permissionDenied, Self.connecting, at: path,
+        cause: UnixAddress.access(to: path, surroundings), fix: surroundings.join(socket: path))
     } catch {
       throw HeapError(error, Self.connecting, at: path, fix: error.canBeOfNode ? start : nil)
     }
   }
 
-  static func wrongSocket(_ path: String, _ errno: Errno? = nil) -> HeapError {
-    HeapError(
-      .wrongType, connecting, at: path, cause: "it is no socket of a heap service", errno: errno,
-      fix: "name one, e.g. /run/heapd/heap.sock")
-  }
+  private static let otherPath = "name heapd's socket, e.g. \(UnixAddress.heapService)"
 
-  private static func isSocket(_ path: String) -> Bool {
-    var status = stat()
-    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+  /// One that answers, as the observer's does.
+  static func wrongSocket(_ path: String) -> HeapError {
+    HeapError(
+      .wrongType, connecting, at: path, cause: "it is no socket of a heap service", fix: otherPath)
   }
 
   static let connecting = "connect to the heap service"
@@ -544,13 +550,17 @@ extension Connection {
     let (cause, fix): (String, String?) =
       switch code {
       case .noResources:
-        ("a quota of the service is used up", "close buffers; the service's log says which quota")
+        (
+          "a quota of the service is used up",
+          "close buffers; heapctl info\(isPatient ? " --socket \(path)" : "") shows the quotas"
+        )
       case .noMemory: ("the heap, the machine or the budget cannot serve it", "close buffers")
       case .alreadyExists: ("a buffer of that collection and index is live", nil)
-      case .invalidArgs: ("a buffer has at least one page", "ask for 1 byte or more")
+      case .invalidArgs: ("a buffer has at least 1 byte", "ask for 1 byte or more")
       case .outOfRange: ("rounded up to pages that is over 2^63 - 1", nil)
-      case .notSupported:
-        ("the service has no such memory, or no such method", "heapctl info tells what it serves")
+      case .notSupported where isPatient && operation != Self.connecting:
+        ("the service has no such memory", "heapctl info --socket \(path) tells what it serves")
+      case .notSupported: ("the service has no such method", "use a service of the same version")
       default: ("the service refused; its log says why", nil)
       }
     return error(code, operation, cause: cause, fix: fix)
@@ -559,6 +569,11 @@ extension Connection {
   func over(_ code: HeapError.Code, _ operation: String) -> HeapError {
     let (cause, fix): (String, String?) =
       switch code {
+      case .peerClosed where operation == Self.connecting:
+        (
+          "it was closed before it answered: is this heapd?",
+          "\(Self.otherPath); its log says whom it ends"
+        )
       case .peerClosed: ("the connection is closed", "connect again; the buffers are still there")
       case .accessDenied:
         ("the service does not serve this user", "add the user or a group of it to its list")

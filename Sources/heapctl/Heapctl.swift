@@ -58,7 +58,7 @@ struct Heapctl: AsyncParsableCommand {
       }
       return .success
     } catch let error as HeapError {
-      complain("\(error)")
+      complain("\(error.fittingKernel)")
       return ExitCode(ExitStatus(error.code))
     } catch {
       // Help and versions too come as errors.

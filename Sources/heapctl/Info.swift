@@ -8,7 +8,7 @@ struct Info: AsyncParsableCommand {
     abstract: "Shows a heap service's connections, quotas and buffers.")
 
   @Option(help: ArgumentHelp("The service's socket.", valueName: "path"), completion: .file())
-  var socket: String
+  var socket = UnixAddress.heapService
 
   @OptionGroup var output: OutputChoice
 

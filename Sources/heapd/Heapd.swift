@@ -54,9 +54,6 @@ enum Heapd {
     let policy = try options.policy()
     let signals = try Signals { () throws(HeapError) in try options.policy() }
     let heap = try chosenHeap(options.heaps)
-    // Devices cannot import what serves where nobody chose it.
-    let isStandIn = options.heaps == ["auto"] && heap.isBuiltIn
-    log.log(level: isStandIn ? .warning : .notice, "serving \(heap.reason)")
     for name in inherited.unknown { log.warning("unknown descriptor closed: \(name)") }
     // A manager that hands over what it kept can be told to let go of it.
     let manager = try ServiceManager(
@@ -73,6 +70,11 @@ enum Heapd {
         fix: "let the unit's SystemCallFilter= allow capset, or do not give them: events = off")
     }
     try lines.start()
+    // Devices cannot import what serves where nobody chose it.
+    let isStandIn = options.heaps == ["auto"] && heap.isBuiltIn
+    log.log(
+      level: isStandIn ? .warning : .notice, "serving \(heap.reason)",
+      metadata: inherited.heapSocket == nil ? ["socket": "\(options.socket)"] : nil)
     try server.run(signals)
   }
 

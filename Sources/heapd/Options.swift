@@ -12,7 +12,7 @@ struct Options {
   struct Fault: Error, CustomStringConvertible { let description: String }
 
   var request = Request.serve
-  var socket = "/run/heapd/heap.sock"
+  var socket = UnixAddress.heapService
   /// Nil for the socket's path and `.observer`.
   var observerSocket: String?
   var metricsSocket: String?

@@ -29,7 +29,7 @@ import Testing
     let run = try Run.heapctl("show", "--device", "nodriver")
     #expect(run.status == 69)
     #expect(run.error.hasPrefix("heapctl: look for a device of nodriver (/dev/dri): there is no"))
-    #expect(run.error.hasSuffix("To fix it: load the display's driver, or modprobe vkms\n"))
+    #expect(run.error.contains("To fix it: load the display's driver, or "))
   }
 
   @Test func `a file that is no device is refused`() throws {

@@ -19,7 +19,9 @@ enum ImporterExamination {
           .warning, .importers, "import.no-device",
           seen: "there is no DRM or V4L2 device (/dev/dri, /dev/video*)",
           why: "no device can take a buffer: what was allocated can be used by processes only",
-          fix: "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
+          fix: machine.configuration?["CONFIG_DRM_VGEM"] == .off
+            ? Fix.kernelOptions(["DRM_VGEM"])
+            : "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
       ]
     }
     var findings =

@@ -3,7 +3,7 @@ internal import LinuxHeaps
 
 /// heapd, which allocates for users that may not open the heaps.
 enum ServiceExamination {
-  private static let socket = "/run/heapd/heap.sock"
+  private static let socket = UnixAddress.heapService
 
   static func finding(_ machine: Machine) -> Finding {
     guard let node = NodeStatus(machine.files.path(socket)) else {

@@ -87,7 +87,9 @@ extension HeapCheck {
     ) { bench in
       guard let device = DRMDevice(drivers: ["vgem", "vkms"]) else {
         throw Skip(
-          reason: "no vgem or vkms device that this process may open (modprobe vgem as root)")
+          reason:
+            "no vgem or vkms device that this process may open (as root: modprobe vgem on a kernel that has it)"
+        )
       }
       let vmo = try bench.allocate()
       let count = try bench.referenceCount(of: vmo)

@@ -78,7 +78,7 @@ extension UInt64 {
   package func checkedAsVmoSize() throws(HeapError) -> UInt64 {
     guard self > 0 else {
       throw HeapError(
-        .invalidArgs, "allocate 0 bytes", cause: "a buffer has at least one page",
+        .invalidArgs, "allocate 0 bytes", cause: "a buffer has at least 1 byte",
         fix: "ask for 1 byte or more")
     }
     guard let pages = roundedUpToPages else {

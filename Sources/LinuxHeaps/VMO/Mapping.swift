@@ -136,7 +136,8 @@ extension Mapping {
   public borrowing func copyBytes(_ range: Range<Int>) throws(HeapError) -> [UInt8] {
     guard range.lowerBound >= 0, range.upperBound <= byteCount else {
       throw HeapError(
-        .outOfRange, "copy bytes \(range) of a mapping", cause: "it has \(byteCount) bytes")
+        .outOfRange, "copy bytes \(range) of a mapping", cause: "it has \(byteCount) bytes",
+        fix: "end at \(byteCount) or before")
     }
     let access = try readAccess()
     let copy = unsafe [UInt8](UnsafeRawBufferPointer(rebasing: bytes[range]))
@@ -202,7 +203,9 @@ extension VMO {
     try Mapping(self)
   }
 
-  fileprivate var mapOperation: String { "map \(byteCount.asByteCount) of a \(kind.rawValue)" }
+  fileprivate var mapOperation: String {
+    "map \(byteCount.asByteCount) of \(kind == .opaque ? "an opaque vmo" : "a \(kind.rawValue)")"
+  }
 }
 
 /// A time in which the processor works on a mapping's bytes; it cannot outlive the mapping. Where one call has all of it,

@@ -119,6 +119,18 @@ import Testing
     connection.join()
   }
 
+  @Test(.timeLimit(.minutes(1)))
+  func `a connection that is closed unanswered may be another program's`() async throws {
+    let service = try ScriptedService()
+    let path = service.path
+    let client = Task { refusal { () throws(HeapError) in _ = try RemoteHeap(socket: path) } }
+    _ = try service.greet()
+    let error = await client.value
+    #expect(error?.code == .peerClosed)
+    #expect(error?.cause == "it was closed before it answered: is this heapd?")
+    #expect(error?.fix?.hasPrefix("name heapd's socket, e.g. ") == true)
+  }
+
   // As while a manager holds the sockets of a server that has just ended: who connects waits for the next one.
   @Test(.timeLimit(.minutes(1)))
   func `a call that nobody will answer ends with the service's connection`() async throws {

@@ -125,21 +125,31 @@ import Testing
     let folder = try TemporaryFolder()
     let stream = try SocketFile.bound(folder.path + "/stream", SOCK_STREAM)
     let daemon = try Daemon()
-    let refused = " [Connection refused, errno 111]"
-    for (path, errno) in [
-      (try folder.file("file", ""), refused), (folder.path, refused),
-      (folder.path + "/stream", " [Protocol wrong type for socket, errno 91]"),
-      (daemon.observer, ""),
+    let refused = "Connection refused, errno 111"
+    let none = "it is no socket [\(refused)]"
+    for (path, cause) in [
+      (try folder.file("file", ""), none), (folder.path, none),
+      (
+        folder.path + "/stream",
+        "another program listens there, not heapd [Protocol wrong type for socket, errno 91]"
+      ),
+      (daemon.observer, "it is no socket of a heap service"),
     ] {
       for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {
         let run = try ProgramRun("heapctl", arguments + ["--socket", path])
         #expect(run.status == 69)
         #expect(
-          run.error == "heapctl: connect to the heap service (\(path)): it is no socket of a heap "
-            + "service\(errno); WRONG_TYPE. To fix it: name one, e.g. /run/heapd/heap.sock\n")
+          run.error == "heapctl: connect to the heap service (\(path)): \(cause); WRONG_TYPE. "
+            + "To fix it: name heapd's socket, e.g. /run/heapd/heap.sock\n")
       }
     }
     withExtendedLifetime(stream) {}
+  }
+
+  @Test func `info asks where heapd serves where nobody says otherwise`() throws {
+    let run = try ProgramRun("heapctl", ["info"])
+    let prefix = "heapctl: connect to the heap service (/run/heapd/heap.sock"
+    #expect(run.status == 0 || run.error.hasPrefix(prefix), "\(run)")
   }
 
   @Test func `without a service it says how to start one`() throws {

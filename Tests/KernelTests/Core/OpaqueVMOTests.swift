@@ -37,6 +37,7 @@ import Testing
       refusal { () throws(HeapError) in try vmo.mapReadOnly() },
     ]
     #expect(errors.map { $0?.code } == [.notSupported, .notSupported])
+    #expect(errors.allSatisfy { $0?.operation.hasSuffix(" of an opaque vmo") == true })
   }
 
   @Test(arguments: [PROT_NONE, PROT_READ, PROT_WRITE, PROT_READ | PROT_WRITE, PROT_EXEC])
