@@ -26,6 +26,7 @@ struct Alloc: AsyncParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func validate() throws {
+    if size.bytes == 0 { throw ValidationError("--size 0: a buffer has at least 1 byte") }
     try service.validate(against: choice)
     if let name = NamedHeap.misplaced(in: choice.names) {
       throw ValidationError("the built-in heap '\(name)' cannot be combined with other heaps")

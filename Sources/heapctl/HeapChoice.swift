@@ -72,7 +72,8 @@ struct ByteSize: ExpressibleByArgument {
   let bytes: UInt64
 
   init?(argument: String) {
-    guard let bytes = UInt64(byteSize: argument) else { return nil }
+    // 0 is a size as well, to be refused with a reason.
+    guard let bytes = UInt64(byteSize: argument) ?? (argument == "0" ? 0 : nil) else { return nil }
     self.bytes = bytes
   }
 }
