@@ -32,6 +32,13 @@ import Testing
     #expect(try Run.heapctl(words + ["/dev/dma_heap/nosuch"]) == named)
   }
 
+  @Test func `so is the path of udmabuf's device`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "/dev/udmabuf")
+    #expect(run.status == (UDMABufHeap.isUsable ? 0 : 69))
+    #expect(run.output.contains("1 MiB of udmabuf") == UDMABufHeap.isUsable)
+    #expect(!run.error.contains("node of /dev/dma_heap"))
+  }
+
   @Test(.enabled(if: TestHeaps.names.contains("system"), "needs the system heap"))
   func `so is a link to it`() throws {
     let folder = try TemporaryFolder()
@@ -120,6 +127,8 @@ import Testing
     ("no,such@heap", "(/dev/dma_heap/no,such@heap): no such heap"),
     ("../zero", "a heap's name must be a plain file name"),
     ("", "a heap's name must be a plain file name"),
+    ("/dev/null", "(/dev/null): it is no node of /dev/dma_heap"),
+    ("/dev/dma_heap", "(/dev/dma_heap): it is no node of /dev/dma_heap"),
   ])
   func `a heap that is not there is named`(_ heap: String, _ cause: String) throws {
     let run = try Run.heapctl("alloc", "--size", "1M", "--heap", heap)

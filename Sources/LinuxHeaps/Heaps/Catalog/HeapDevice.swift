@@ -86,8 +86,12 @@ final class HeapCandidate: Sendable {
 
   private func refusal(_ error: Errno, _ operation: String, _ heaps: [HeapEntry]?) -> HeapError {
     guard isPlainName || error != .noSuchFileOrDirectory else {
+      let isPath = name.hasPrefix("/")
       return HeapError(
-        error, operation, at: path, cause: "a heap's name must be a plain file name", fix: advice)
+        error, operation, at: isPath ? name : path,
+        cause: isPath
+          ? "it is no node of \(HeapCatalog.directory)" : "a heap's name must be a plain file name",
+        fix: advice)
     }
     // What is not the node's fault, such as a full descriptor table, has words of its own.
     if error.canBeOfNode, let refusal = catalog.refusal(of: name, among: heaps),

@@ -53,6 +53,7 @@ package struct NamedHeap: Sendable {
   package static func name(of word: String) -> String {
     let nodes = HeapCatalog.directory + "/"
     if word.hasPrefix(nodes) { return String(word.dropFirst(nodes.count)) }
+    if word == UDMABufHeap.path { return UDMABufHeap.name }
     guard word.contains("/"), let whole = unsafe realpath(word, nil) else { return word }
     defer { unsafe free(whole) }
     let path = unsafe String(cString: whole)
