@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# dependent.sh: a package that depends on this one by URL and version builds and runs, with the swift that is
-# found. What it gets is HEAD, as 0.1.0.
+# dependent.sh: a package that depends on this one by URL and version builds and runs README's program and the
+# Examples, with the swift that is found. What it gets is HEAD, as 0.1.0.
 set -euo pipefail
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
@@ -20,12 +20,32 @@ let package = Package(
   dependencies: [.package(url: "file://$work/linux-heaps", from: "0.1.0")],
   targets: [
     .executableTarget(
-      name: "dependent",
-      dependencies: ["LinuxHeaps", "HeapClient", "HeapTestKit"].map {
-        .product(name: \$0, package: "linux-heaps")
-      })
+      name: "dependent", dependencies: products("LinuxHeaps", "HeapClient", "HeapTestKit")),
+    .executableTarget(name: "readme", dependencies: products("LinuxHeaps")),
+    .executableTarget(
+      name: "swap-chain", dependencies: products("LinuxHeaps"), path: "Examples/SwapChain"),
+    .executableTarget(
+      name: "heap-client", dependencies: products("LinuxHeaps", "HeapClient"),
+      path: "Examples/Client"),
+    .testTarget(
+      name: "BoardTests", dependencies: products("LinuxHeaps", "HeapTestKit"),
+      path: "Examples/BoardTest"),
   ])
+
+func products(_ names: String...) -> [Target.Dependency] {
+  names.map { .product(name: \$0, package: "linux-heaps") }
+}
 EOF
+cp -r "$work/linux-heaps/Examples" "$work/dependent"
+mkdir "$work/dependent/Sources/readme"
+{
+  echo "import LinuxHeaps"
+  echo "func program() async throws {"
+  sed -n '/^let heap = MemfdHeap()/,/^```/{/^```/!p}' "$work/linux-heaps/README.md"
+  echo "print(isPainted, copy[0])"
+  echo "}"
+  echo "try await program()"
+} > "$work/dependent/Sources/readme/main.swift"
 cat > "$work/dependent/Sources/dependent/main.swift" << 'EOF'
 import HeapClient
 import HeapTestKit
@@ -53,11 +73,30 @@ child-by-mapping: passed([])'
 cd "$work/dependent"
 # Nothing of it stays in the caches of whoever runs this.
 swiftpm=(--disable-dependency-cache --cache-path "$work/cache" --security-path "$work/security")
-swift build "${swiftpm[@]}"
-seen=$(swift run --skip-build "${swiftpm[@]}" dependent)
-if [ "$seen" != "$expected" ]; then
-  echo "FAIL  dependent: it prints"
-  diff <(echo "$expected") <(echo "$seen") | sed 's/^/      /'
-  exit 1
-fi
-echo "pass  dependent: a package that depends on LinuxHeaps, HeapClient and HeapTestKit builds and runs"
+swift build --build-tests "${swiftpm[@]}"
+programs=.build/debug
+# prints WHAT EXPECTED SEEN
+prints() {
+  if [ "$2" = "$3" ]; then
+    echo "pass  dependent: $1"
+  else
+    echo "FAIL  dependent: $1 prints"
+    diff <(echo "$2") <(echo "$3") | sed 's/^/      /'
+    exit 1
+  fi
+}
+prints "a package that depends on LinuxHeaps, HeapClient and HeapTestKit" "$expected" "$("$programs/dependent")"
+prints "README's program" "$(getconf PAGESIZE)
+true 42" "$("$programs/readme")"
+"$programs/swap-chain" paint "$work/chain" > "$work/painted" &
+painter=$!
+for _ in $(seq 100); do [ -S "$work/chain" ] && break; sleep 0.1; done
+prints "Examples/SwapChain" "$(for frame in 1 2 3 4 5 6; do
+  echo "buffer $(((frame - 1) % 3)) shows [$frame, $frame, $frame, $frame]"
+done)" "$("$programs/swap-chain" show "$work/chain")"
+wait "$painter"
+prints "its other end" "all buffers are back" "$(cat "$work/painted")"
+prints "Examples/Client, without a service" 1 "$("$programs/heap-client" /nowhere > "$work/client" || echo $?)"
+grep -q 'start the service: heapd --socket /nowhere' "$work/client"
+swift test --skip-build "${swiftpm[@]}"
+echo "pass  dependent: Examples/BoardTest"
