@@ -22,6 +22,7 @@ SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 ARM64_PACKAGES := mmdebstrap util-linux binutils dpkg-dev
+ARM64_KERNEL_PACKAGES := $(ARM64_PACKAGES) qemu-system-arm kmod cpio xz-utils
 BENCH_PACKAGES := $(PACKAGES) binutils valgrind
 MODEL_PACKAGES := spin gcc libc6-dev
 PREFIX ?= /usr/local
@@ -30,7 +31,7 @@ INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/inst
 
 .PHONY: help run run-vm test test-all built unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
   sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
-  install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 \
+  install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 setup-arm64-kernel \
   setup-package-test setup-bench setup-model setup-test clean
 
 help:
@@ -62,7 +63,8 @@ built: setup-test ship
 unit-test: setup-test
 	swift test --no-parallel
 
-kernel-test: built setup-kernel
+kernel-test: $(if $(findstring arm64,$(KERNEL)),setup-arm64-kernel,built setup-kernel)
+	$(if $(findstring arm64,$(KERNEL)),ARCH=arm64 packaging/ship.sh static)
 	Tests/Kernel/test.sh $(KERNEL)
 
 systemd-test: ship setup-systemd
@@ -185,6 +187,9 @@ setup-swift-6.2:
 
 setup-arm64:
 	@Tests/Kernel/install.sh $(ARM64_PACKAGES)
+
+setup-arm64-kernel:
+	@Tests/Kernel/install.sh $(ARM64_KERNEL_PACKAGES)
 
 setup-systemd:
 	@Tests/Kernel/install.sh $(SYSTEMD_PACKAGES)

@@ -17,12 +17,11 @@ ship=${SHIP:-.build-ship${SWIFT_SDK:+/$SWIFT_SDK}}
 toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
 PATH=$PATH:$toolchain
 
-# GNU's linker and objcopy are this machine's, or those that $GNU begins the path of; an SDK of somebody's own has its own linker.
-sdk=() bfd=-use-ld=bfd objcopy=${GNU:-}objcopy
+# GNU's linker is this machine's, or the one that $GNU begins the path of; an SDK of somebody's own has its own.
+sdk=() bfd=-use-ld=bfd objcopy=objcopy
 if [ -n "${SWIFT_SDK:-}" ]; then
   sdk=(--swift-sdk "$SWIFT_SDK" ${SWIFT_SDKS:+--swift-sdks-path "$SWIFT_SDKS" --disable-automatic-resolution})
-  bfd=${GNU:+-ld-path=${GNU}ld.bfd}
-  [ -n "${GNU:-}" ] || objcopy=llvm-objcopy
+  bfd=${GNU:+-ld-path=${GNU}ld.bfd} objcopy=llvm-objcopy
 fi
 link=()
 linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }

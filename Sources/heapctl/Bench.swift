@@ -11,7 +11,7 @@ struct Bench: AsyncParsableCommand {
   @OptionGroup var choice: HeapChoice
 
   @Option(help: ArgumentHelp("Sizes, separated by commas.", valueName: "sizes"))
-  var sizes = "4K,1M,8M"
+  var sizes = "\(pageSize >> 10)K,1M,8M"
 
   @Option(
     parsing: .unconditional,

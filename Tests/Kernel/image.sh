@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# image.sh next|lts|stock|stock-next: prints the folder of a bootable kernel, making it first where it is not cached.
-#   next        built from the newest linux-source of trixie-backports
-#   lts         built from linux-source-6.12
-#   stock       Debian's linux-image-6.12-amd64 as it is
-#   stock-next  the newest linux-image of trixie-backports as it is
-# A folder holds `vmlinuz` and `release`; those of stock and stock-next also `lib/modules`, where virtme-ng looks
-# for them.
+# image.sh KERNEL: prints the folder of a bootable kernel, making it first where it is not cached.
+#   next         built from the newest linux-source of trixie-backports
+#   lts          built from linux-source-6.12
+#   stock        Debian's linux-image-6.12-amd64 as it is
+#   stock-next   the newest linux-image of trixie-backports as it is
+#   arm64-4k     the newest arm64 linux-image of trixie-backports, whose pages have 4 KiB, and the heaps as modules for it, which
+#                it has not itself
+#   arm64-16k    the same with pages of 16 KiB
+# A folder holds `vmlinuz` and `release`; those of Debian's own kernels also `lib/modules`, where virtme-ng looks
+# for them, and those for arm64 `heaps`.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 newest_source() {
@@ -13,10 +16,10 @@ newest_source() {
 }
 
 # A package of one version, as signed: no meta package (`linux-image-amd64`, `linux-image-6.12-amd64`), and none of
-# those whose names end in -cloud-amd64, -rt-amd64, -amd64-dbg or -amd64-unsigned.
+# those whose names end in -cloud-amd64, -rt-amd64, -amd64-dbg or -amd64-unsigned. newest_image FLAVOUR
 newest_image() {
-  private_apt apt-cache pkgnames linux-image- |
-    grep -E '^linux-image-[0-9]+(\.[0-9]+)+\+deb[0-9]+(\.[0-9]+)?-amd64$' | sort -V | tail -n 1
+  "$apt" apt-cache pkgnames linux-image- |
+    grep -E '^linux-image-[0-9]+(\.[0-9]+)+\+deb[0-9]+(\.[0-9]+)?-'"$1"'$' | sort -V | tail -n 1
 }
 
 build() {
@@ -69,9 +72,9 @@ compile() {
 unpack_stock() {
   local package=$1 target=$2 part
   local parts=("$package")
-  while read -r part; do parts+=("$part"); done < <(private_apt apt-cache depends "$package" |
+  while read -r part; do parts+=("$part"); done < <("$apt" apt-cache depends "$package" |
     sed -nE 's/^ *Depends: (linux-(base|binary|modules)-[0-9].*)/\1/p')
-  for part in "${parts[@]}"; do fetch_package "$part" "$work/root"; done
+  for part in "${parts[@]}"; do fetch_package "$part" "$work/root" "$apt"; done
   mkdir "$work/done"
   # Since the merged /usr a package may hold its modules under either.
   mv "$work/root/lib" "$work/done/lib" 2>/dev/null || mv "$work/root/usr/lib" "$work/done/lib"
@@ -79,25 +82,57 @@ unpack_stock() {
   mv "$work"/root/boot/vmlinuz-* "$work/done/vmlinuz" 2>/dev/null ||
     mv "$work/done/lib/modules/$(cat "$work/done/release")/vmlinuz" "$work/done/vmlinuz"
   depmod -b "$work/done" "$(cat "$work/done/release")"
+  [ "$apt" = private_apt ] || build_heaps "$(cat "$work/done/release")" "$work/done/heaps" "$target.log"
   mv "$work/done" "$target"
   say "$(cat "$target/release") is ready"
 }
 
-kernel=${1:?usage: image.sh next|lts|stock|stock-next}
+# build_heaps RELEASE TARGET LOG: the heaps of that kernel's source as modules for Debian's kernel, which is built without them. Of all that
+# they need only the frame is not written as a module; signatures and versions of symbols are not asked for.
+build_heaps() {
+  local release=$1 target=$2 log=$3 headers=$work/headers
+  fetch_package "linux-headers-$release:arm64" "$headers" "$apt"
+  fetch_package "linux-headers-${release%%-*}-common" "$headers" "$apt"
+  fetch_package "linux-kbuild-${release%%-*}" "$headers" "$apt"
+  fetch_package "linux-source-$(cut -d. -f1,2 <<< "$release")" "$work/package" "$apt"
+  say "building the heaps as modules"
+  mkdir "$work/heaps"
+  tar -xf "$work"/package/usr/src/linux-source-*.tar.xz -C "$work/heaps" --strip-components=3 --wildcards \
+    '*/drivers/dma-buf/dma-heap.c' '*/drivers/dma-buf/heaps/*_heap.c'
+  mv "$work"/heaps/heaps/*.c "$work/heaps"
+  printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\nMODULE_IMPORT_NS("DMA_BUF");\n' >> "$work/heaps/dma-heap.c"
+  echo 'obj-m := dma-heap.o system_heap.o cma_heap.o' > "$work/heaps/Makefile"
+  # The headers name each other by the places where they would be installed. With the kernel's own types pahole would be asked for.
+  sed -i 's|/usr/src/linux-|/build/headers&|' "$headers/usr/src/linux-headers-$release/Makefile"
+  rm -f "$headers/usr/src/linux-headers-$release/vmlinux"
+  LINUXHEAPS_BUILD=$work "$here/../Toolchains/arm64.sh" make -C "/build/headers/usr/src/linux-headers-$release" \
+    M=/build/heaps CC=aarch64-linux-gnu-gcc modules > "$log" 2>&1 || die "the heaps do not compile; see $log"
+  mkdir "$target"
+  for module in dma-heap system_heap cma_heap; do cp "$work/heaps/$module.ko" "$target/"; done
+  rm "$log"
+}
+
+kernel=${1:?usage: image.sh KERNEL}
 work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-prepare_apt
+# What package lists are read with.
+case $kernel in
+arm64-*) apt=arm64_apt && prepare_arm64_apt ;;
+*) apt=private_apt && prepare_apt ;;
+esac
 case $kernel in
 next) package=$(newest_source || true) ;;
 lts) package=linux-source-6.12 ;;
 stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/Depends: linux-image-6/ {print $2; exit}' || true) ;;
-stock-next) package=$(newest_image || true) ;;
-*) die "no kernel '$kernel': next, lts, stock or stock-next" ;;
+stock-next) package=$(newest_image amd64 || true) ;;
+arm64-4k) package=$(newest_image arm64 || true):arm64 ;;
+arm64-16k) package=$(newest_image arm64-16k || true):arm64 ;;
+*) die "no kernel '$kernel': next, lts, stock, stock-next, arm64-4k or arm64-16k" ;;
 esac
 version=$(candidate_version "${package:-none}")
 case $kernel in
-stock*) options= ;;
-*) options=-$(sha256sum "$here/options.config" | cut -c1-12) ;;
+next | lts) options=-$(sha256sum "$here/options.config" | cut -c1-12) ;;
+*) options= ;;
 esac
 target=$cache/kernels/$kernel-$version$options
 if [ ! -d "$target" ]; then

@@ -25,7 +25,7 @@ private_apt() {
     -o APT::Get::List-Cleanup=false -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -q "$@"
 }
 
-# apt that knows sid and trixie-backports alone, for this machine and for arm64.
+# apt that knows sid, trixie and trixie-backports alone, for this machine and for arm64.
 arm64_apt() {
   private_apt "$1" -o "Dir::Etc::SourceList=$cache/apt/arm64.list" -o Dir::Etc::SourceParts=/dev/null \
     -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 "${@:2}"
@@ -44,7 +44,7 @@ debian_mirror() {
 }
 
 prepare_apt() { refresh private_apt backports trixie-backports; }
-prepare_arm64_apt() { refresh arm64_apt arm64 sid trixie-backports; }
+prepare_arm64_apt() { refresh arm64_apt arm64 sid trixie trixie-backports; }
 
 # refresh APT LIST SUITE...: writes LIST.list of the suites and reads it into the lists at hand.
 refresh() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh. With --all whole storms, and on `next`
+# test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh, those for arm64 as arm64.sh does. With --all whole storms, and on `next`
 # every test that can run there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -10,6 +10,12 @@ if [ "${1:-}" = --all ]; then
 fi
 failed=0
 for kernel in "$@"; do
+  case $kernel in
+  *arm64*)
+    "$here/arm64.sh" "$kernel" || failed=1
+    continue
+    ;;
+  esac
   begin=$SECONDS
   guest=(Tests/Kernel/as-host.sh Tests/Kernel/guest.sh "$kernel" $mode)
   # 6.12 patches its own code, as attached BPF programs need it, in a way that several emulated processors do not bear: one of them

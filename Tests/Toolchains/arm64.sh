@@ -7,8 +7,8 @@
 
 # Run on this machine; make, flex, bison and bc are for kernels (Tests/Kernel/image.sh).
 tools=(binutils-aarch64-linux-gnu gcc-aarch64-linux-gnu make flex bison bc)
-# Linked to.
-libraries=(libc6:arm64 libc6-dev:arm64 linux-libc-dev libgcc-s1:arm64 libdrm2:arm64 libdrm-dev:arm64 zlib1g:arm64
+# Linked to. Of the C library the stable release's, which a program that is linked to it asks for: sid's would be too new for boards.
+libraries=(libc6:arm64/trixie libc6-dev:arm64/trixie linux-libc-dev libgcc-s1:arm64 libdrm2:arm64 libdrm-dev:arm64 zlib1g:arm64
   zlib1g-dev:arm64)
 
 # unpack TARGET DEB...

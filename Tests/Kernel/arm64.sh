@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# arm64.sh arm64-4k|arm64-16k|stock-arm64 [FOLDER]: boots the kernel (image.sh), emulated, with heapctl and heapd of FOLDER
+# (.build-ship/arm64/static, as `make static ARCH=arm64` makes them), and has them tested (arm64/init). stock-arm64 is Debian's kernel
+# of 4 KiB pages as it is, without the heaps that image.sh has made for it.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+kernel=${1:?usage: arm64.sh KERNEL [FOLDER]}
+tree=$(cd "$here/../.." && pwd)
+programs=$(cd "${2:-$tree/.build-ship/arm64/static}" && pwd)
+case $kernel in
+arm64-16k) page=16384 ;;
+*) page=4096 ;;
+esac
+
+# Beside the programs: a shell, and Python for a client of another hand than this package's. Of its library `mmap` alone is no part
+# of the smallest Python.
+make_userland() {
+  local target=$1 python
+  prepare_arm64_apt
+  python=$(arm64_apt apt-cache depends python3-minimal:arm64 | sed -nE 's/^ *PreDepends: (python3\.[0-9]+)-minimal.*/\1/p')
+  mkdir -p "$work/debs" "$work/userland/usr/bin" "$work/userland/usr/lib"
+  ln -s usr/bin usr/lib "$work/userland/"
+  (cd "$work/debs" && arm64_apt apt-get download busybox-static:arm64 libc6:arm64 zlib1g:arm64 libexpat1:arm64 \
+    {"$python-minimal","lib$python-minimal","lib$python-stdlib"}:arm64) > "$target.log" 2>&1 || die "cannot download; see $target.log"
+  dpkg-deb --fsys-tarfile "$work/debs/lib$python-stdlib"_* | tar -x -C "$work/userland" --wildcards '*/lib-dynload/mmap.*'
+  rm "$work/debs/lib$python-stdlib"_*
+  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/userland"; done
+  ln -s "$python" "$work/userland/usr/bin/python3"
+  ln -s busybox "$work/userland/usr/bin/sh"
+  rm -rf "$work"/userland/{etc,usr/share,usr/lib/aarch64-linux-gnu/gconv,usr/lib/systemd} "$target.log"
+  mv "$work/userland" "$target"
+}
+
+image=$("$here/image.sh" "${kernel/stock-arm64/arm64-4k}")
+release=$(cat "$image/release")
+work=$(mktemp -d "$cache/arm64.XXXXXX")
+machine=
+trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
+userland=$cache/arm64-userland-$(declare -f make_userland | sha256sum | cut -c1-12)
+[ -d "$userland" ] || make_userland "$userland"
+
+root=$work/root
+cp -a "$userland" "$root"
+mkdir "$root"/{dev,proc,sys,tmp,modules}
+cp "$programs/heapctl" "$programs/heapd" "$here/smoke.sh" "$here/arm64/init" "$root/"
+sed -n '/^```python$/,/^```$/{/^```/!p}' "$tree/Sources/HeapProtocol/HeapProtocol.docc/WritingAClient.md" > "$root/client.py"
+echo "$kernel" > "$root/kernel"
+echo "$page" > "$root/pagesize"
+# The order in which they are loaded is in their names. The devices that import are Debian's own modules, compressed.
+number=10
+add() {
+  case $1 in
+  *.xz) xz -dc "$1" > "$root/modules/$number-$(basename "${1%.xz}")" ;;
+  *) cp "$1" "$root/modules/$number-$(basename "$1")" ;;
+  esac
+  number=$((number + 1))
+}
+if [ "$kernel" != stock-arm64 ]; then
+  for module in dma-heap system_heap cma_heap; do add "$image/heaps/$module.ko"; done
+fi
+while read -r module; do add "$module"; done < <(modprobe --dirname="$image" --set-version="$release" --show-depends -a vgem vivid |
+  sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
+(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) > "$work/initramfs"
+
+say "booting $release: $(du -h "$work/initramfs" | cut -f1) beside the kernel"
+begin=$SECONDS
+# Of a real processor's features pointer authentication is the one that takes an emulated one long.
+timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-900}" qemu-system-aarch64 \
+  -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp "${LINUXHEAPS_PROCESSORS:-2}" -m 1G -nodefaults \
+  -display none -nic none -no-reboot -kernel "$image/vmlinuz" -initrd "$work/initramfs" -serial stdio \
+  -append "console=ttyAMA0 quiet panic=-1 rdinit=/init ${LINUXHEAPS_APPEND:-}" < /dev/null > >(sed -u 's/\r$//' | tee "$work/console") &
+machine=$!
+wait "$machine" || say "QEMU ended with status $?"
+machine=
+say "kernel $kernel took $((SECONDS - begin)) s"
+grep -q "$kernel: ended with 0" "$work/console" || die "$kernel: FAILED"
+say "$kernel: passed"
