@@ -1,6 +1,6 @@
 # make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | faults-vm | soak MINUTES=30
 # make model | bench | kernel-bench KERNEL=next | lint | docs
-# make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb | static [ARCH=arm64 | SWIFT_SDK=NAME] | clean
+# make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb [ARCH=arm64] | static [ARCH=arm64 | SWIFT_SDK=NAME] | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
 SHELL := /bin/bash
@@ -144,7 +144,8 @@ install: $(if $(wildcard $(SHIP)/dynamic/heapctl),,ship)
 uninstall:
 	@$(INSTALL) uninstall
 
-deb: ship
+deb: $(if $(FOREIGN),setup-arm64) ship
+	$(if $(FOREIGN),env -u ARCH packaging/ship.sh dynamic)
 	packaging/deb.sh
 
 static: $(if $(FOREIGN),setup-arm64,setup-ship)

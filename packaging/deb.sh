@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# deb.sh: makes $SHIP/linux-heaps_VERSION_ARCHITECTURE.deb of what ship.sh has built, prints its path.
+# deb.sh: makes $SHIP/linux-heaps_VERSION_ARCHITECTURE.deb of what ship.sh has built, prints its path. With ARCH=arm64 in the
+# environment of what ship.sh has built for that, in .build-ship/arm64, and beside it for this machine: manual pages, completions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export SHIP=${SHIP:-.build-ship}
 version=$(sed -n 's/.*static let version = "\(.*\)"/\1/p' Sources/BuildFacts/BuildFacts.swift)
-architecture=$(dpkg --print-architecture)
+architecture=${ARCH:-$(dpkg --print-architecture)}
 seconds=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH=$seconds
 work=$(mktemp -d)
@@ -12,6 +13,13 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 umask 022
 mkdir "$root"
+
+native=$SHIP
+if [ "$architecture" != "$(dpkg --print-architecture)" ]; then
+  SHIP=$native/$architecture
+  rm -rf "$SHIP/man" "$SHIP/completions"
+  cp -r "$native/man" "$native/completions" "$SHIP/"
+fi
 
 # Debian's own places, where they differ.
 DESTDIR=$root PREFIX=/usr UNITS=/lib/systemd/system RULES=/lib/udev/rules.d \
@@ -30,8 +38,15 @@ gzip -9n "$documents/changelog" "$root"/usr/share/man/man?/*
 mkdir -p "$work/debian"
 printf 'Source: linux-heaps\n\nPackage: linux-heaps\nArchitecture: any\n' > "$work/debian/control"
 # It warns of what is only there when Debian's own tools build.
-depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/heapctl root/usr/bin/heapd 2> said |
+programs=("$(realpath "$native")"/dynamic/{heapctl,heapd})
+depends=$(cd "$work" && dpkg-shlibdeps -O "${programs[@]}" 2> said |
   sed -n 's/^shlibs:Depends=//p') || { cat "$work/said" >&2; exit 1; }
+if [ "$native" != "$SHIP" ]; then
+  # It knows this machine's libraries. The other architecture's programs are of the same source: only the C library that they
+  # are linked to is another, and its versions are those of its symbols.
+  libc=$(readelf -VW "$SHIP"/dynamic/{heapctl,heapd} | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  depends=$(sed "s/libc6 ([^)]*)/libc6 (>= ${libc#GLIBC_})/" <<< "$depends")
+fi
 
 mkdir "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@DEPENDS@/$depends/" \
