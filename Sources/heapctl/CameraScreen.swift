@@ -48,6 +48,18 @@ struct CameraScreen: ~Copyable {
       throw HeapError(.notSupported, operation, at: device.path, cause: "\(error)")
     }
     let taken = try Scanout(device, connector: connector, mode: mode)
+    let shown = taken.formats
+    guard shown.isEmpty || shown.contains(code) else {
+      let formats = camera.device.formats.filter { format in
+        FourCC(v4l2: format.rawValue).map { shown.contains($0) } ?? false
+      }
+      throw HeapError(
+        .notSupported, operation, at: device.path,
+        cause: "\(device.driver) does not display this format",
+        fix: formats.isEmpty
+          ? "use another camera"
+          : "use --format with one of: " + formats.map { "\($0)" }.joined(separator: " "))
+    }
     scanout = taken
     layout = laidOut
     self.advice = advice

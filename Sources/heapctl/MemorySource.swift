@@ -12,7 +12,7 @@ struct MemorySource {
     named name: String?, contiguous: Bool = false
   ) throws(HeapError) -> [MemorySource] {
     let settings = contiguous ? SingleBufferSettings.contiguous : SingleBufferSettings()
-    switch name {
+    switch name.map(NamedHeap.name) {
     case UDMABufHeap.name where contiguous:
       throw HeapError(
         .notSupported, "give contiguous memory of \(UDMABufHeap.name) to a device",

@@ -191,7 +191,9 @@ import Testing
     #expect(device["interlaced"] as? Bool == true)
     #expect(device["present"] as? String == "\(before)")
     #expect(try Run.heapctl("devices").output.contains("  set to \(before)\n"))
-    let words = ["camera", "--device", camera.path, "--frames", "2", "--heap", "system"]
+    let words = [
+      "camera", "--device", camera.path, "--frames", "2", "--heap", "/dev/dma_heap/system",
+    ]
     let run = try Run.heapctl(words)
     #expect(run.status == 0, "\(run.error)")
     #expect(
@@ -220,6 +222,21 @@ import Testing
     let sizes = advice.split(whereSeparator: \.isWhitespace).map(String.init)
     #expect(sizes.contains("640x480") && !sizes.contains("4800x2400"), "\(run.error)")
     #expect(try Run.heapctl(words + [try #require(sizes.last)]).status == 0)
+  }
+
+  @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
+  func `a format that the screen has not is refused with those that go`() throws {
+    let words = [
+      "camera", "--device", Self.cameras[1].path, "--frames", "2", "--size", "640x480", "--show",
+      "--screen", "vkms", "--format",
+    ]
+    let run = try Run.heapctl(words + ["YUYV"])
+    #expect(run.status == 69)
+    #expect(run.error.contains("): vkms does not display this format; "), "\(run.error)")
+    let advice = run.error.components(separatedBy: "use --format with one of: ").last ?? ""
+    let formats = advice.split(whereSeparator: \.isWhitespace).map(String.init)
+    #expect(formats.contains("XR24") && !formats.contains("YUYV"), "\(run.error)")
+    #expect(try Run.heapctl(words + [try #require(formats.last)]).status == 0)
   }
 
   @Test(

@@ -115,7 +115,9 @@ struct ShowOnScreenTests {
   @Test func `text says what is shown, and how it ends`() throws {
     let path = try DRMNode.open("vkms").path
     let run = try Run.heapctl(
-      ["show"] + Self.mode + ["--format", "RG16", "--heap", "system", "--seconds", "0"])
+      ["show"] + Self.mode + [
+        "--format", "RG16", "--heap", "/dev/dma_heap/system", "--seconds", "0",
+      ])
     #expect(
       run.output.withoutChangingNumbers() == """
         vkms (\(path)) shows on Virtual-1, mode 640x480@60:
