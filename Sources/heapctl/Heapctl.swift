@@ -12,6 +12,7 @@ struct Heapctl: AsyncParsableCommand {
     discussion: """
       Exit status of every verb:
       \(ExitStatus.table)
+
       What a signal cuts short ends by that signal; alloc --hold, show and watch go on until one, and end with 0.
       """,
     version: BuildFacts.text(of: "heapctl"),
