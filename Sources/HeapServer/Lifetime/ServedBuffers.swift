@@ -214,8 +214,8 @@ final class ServedBuffers {
     }
   }
 
-  /// In one turn, because clients wait.
-  private static let mostLooks = 64
+  /// In one turn. A client that hangs up leaves hundreds, and others wait for each turn of theirs: a request takes three or four.
+  private static let mostLooks = 8
 
   /// When to turn at the latest.
   var nextTurn: MonotonicTime? { MonotonicTime.earlier(table.nextLook, reports.nextCheck) }
