@@ -104,5 +104,5 @@ done
 # "0 on success" is not all that there is to say.
 status=$("$heapctl" --help | sed -n 's/^ *\([0-9]\{1,2\}\)  *\([a-z].*\)/\1 \2/p' | paste -sd ';' | sed 's/;/; /g').
 sed -i "s/^\.Ex -std.*/$status/" "$ship"/man/*.1
-# No list of references ends in a comma, and the last line has an end.
-sed -i -e '$s/ ,$//' -e '$a\' "$ship"/man/*.1
+# A paragraph is a macro's; no list of references ends in a comma, and the last line has an end.
+sed -i -e 's/^$/.Pp/' -e '$s/ ,$//' -e '$a\' "$ship"/man/*.1

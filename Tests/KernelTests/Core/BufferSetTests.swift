@@ -45,7 +45,8 @@ import Testing
       #expect(heap.liveBufferCount == 5)
       withExtendedLifetime(kept) {}
     }
-    #expect(heap.liveBufferCount == 0)
+    // One at which the reclaimer looks just then goes a moment after its last close.
+    #expect(eventually { heap.liveBufferCount == 0 })
     let none = try heap.allocateBuffers(count: 0, byteCount: 1)
     #expect(none.count == 0)
   }
