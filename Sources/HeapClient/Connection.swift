@@ -78,13 +78,10 @@ final class Connection: Sendable {
         isPatient ? .timedOut : .shouldWait, Self.connecting, at: path,
         cause: "the service does not accept connections", fix: "try again")
     } catch .protocolWrongTypeForSocket {
-      throw HeapError(
-        .protocolWrongTypeForSocket, Self.connecting, at: path,
-        cause: "another program listens there, not heapd", fix: Self.otherPath)
-    } catch .connectionRefused where !path.hasPrefix("@") && !UnixAddress.isSocket(path) {
-      throw HeapError(
-        .wrongType, Self.connecting, at: path, cause: "it is no socket",
-        errno: .connectionRefused, fix: Self.otherPath)
+      throw Self.wrongSocket(
+        path, "another program listens there, not heapd", .protocolWrongTypeForSocket)
+    } catch .connectionRefused where !UnixAddress.isSocket(path) {
+      throw Self.wrongSocket(path, "it is no socket", .connectionRefused)
     } catch .connectionRefused {
       // Of a socket's file that its server left behind.
       throw HeapError(
@@ -102,10 +99,8 @@ final class Connection: Sendable {
 
   private static let otherPath = "name heapd's socket, e.g. \(UnixAddress.heapService)"
 
-  /// One that answers, as the observer's does.
-  static func wrongSocket(_ path: String) -> HeapError {
-    HeapError(
-      .wrongType, connecting, at: path, cause: "it is no socket of a heap service", fix: otherPath)
+  static func wrongSocket(_ path: String, _ cause: String, _ errno: Errno? = nil) -> HeapError {
+    HeapError(.wrongType, connecting, at: path, cause: cause, errno: errno, fix: otherPath)
   }
 
   static let connecting = "connect to the heap service"

@@ -68,7 +68,7 @@ struct Alloc: AsyncParsableCommand {
     let operation =
       contiguous ? "allocate contiguous memory" : "allocate \(size.bytes.asByteCount)"
     // Other memory only where this machine's heaps are not there: closed ones are to be opened.
-    if let refusal = heap.refusal(operation), contiguous || refusal.code == .accessDenied {
+    if let refusal = contiguous ? heap.refusal(operation) : heap.refusalIfClosed(operation) {
       throw refusal
     }
     if heap.isBuiltIn, contiguous {

@@ -88,11 +88,8 @@ enum Heapd {
     let heap = try NamedHeap()
     // Heaps that are there and closed: clients would get other memory for as long as the server runs. At boot
     // the nodes are open only once udev has come to them.
-    if let refusal = heap.refusal("serve the kernel's heaps, or --heap memfd"),
-      refusal.code == .accessDenied || !HeapCatalog().heaps().isEmpty
-    {
-      throw refusal
-    }
+    let operation = "serve the kernel's heaps, or --heap memfd"
+    if let refusal = heap.refusalIfClosed(operation) { throw refusal }
     return heap
   }
 

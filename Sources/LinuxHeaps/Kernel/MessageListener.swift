@@ -22,7 +22,7 @@ public struct MessageListener: ~Copyable, Sendable {
     do throws(Errno) { fd = try Self.listening(path) } catch .addressInUse {
       throw HeapError(
         .alreadyExists, operation, at: path,
-        cause: path.hasPrefix("@") || UnixAddress.isSocket(path)
+        cause: UnixAddress.isSocket(path)
           ? "somebody listens there" : "there is a file, and it is no socket",
         errno: .addressInUse, fix: "choose another path")
     } catch {

@@ -55,7 +55,7 @@ public struct MessageSocket: ~Copyable, Sendable {
   private static func refusal(_ error: Errno, _ operation: String, _ path: String) -> HeapError {
     let fix = "make a MessageListener(at:) there first"
     switch error {
-    case .connectionRefused where path.hasPrefix("@") || UnixAddress.isSocket(path):
+    case .connectionRefused where UnixAddress.isSocket(path):
       return HeapError(
         .notFound, operation, at: path, cause: "nobody listens there", errno: error, fix: fix)
     case .connectionRefused:

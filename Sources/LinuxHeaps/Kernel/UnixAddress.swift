@@ -16,8 +16,10 @@ package enum UnixAddress {
     }
   }
 
-  /// Whether there is a socket's file: connect(2) answers ECONNREFUSED for any other file, and where nobody listens.
+  /// Whether there is no other file than a socket's: connect(2) answers ECONNREFUSED for any other, and where nobody listens.
   package static func isSocket(_ path: String) -> Bool {
+    // The abstract namespace has no files.
+    if path.hasPrefix("@") { return true }
     var status = stat()
     return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
   }

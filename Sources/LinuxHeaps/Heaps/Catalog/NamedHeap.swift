@@ -49,6 +49,13 @@ package struct NamedHeap: Sendable {
     obstacle.map { HeapError($0.refusal, operation, at: $0.path, of: $0.what) }
   }
 
+  /// The same where they are closed: other memory would take the place of what is here. Where none has a node, as in a container
+  /// without them, other memory is all that there is.
+  package func refusalIfClosed(_ operation: String) -> HeapError? {
+    obstacle?.what == "node" || obstacle?.refusal.cause == .directoryClosed
+      ? refusal(operation) : nil
+  }
+
   /// The heap that a word of a command line stands for: the path of a node, or of a link to one, is its name.
   package static func name(of word: String) -> String {
     let nodes = HeapCatalog.directory + "/"
