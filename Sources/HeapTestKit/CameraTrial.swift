@@ -67,7 +67,7 @@ struct CameraTrial {
     guard let system else {
       throw Skip(
         reason: "no heap here has memory in pieces, which shows what a camera needs "
-          + "(modprobe udmabuf)")
+          + "(\(KernelModule.udmabuf.fix))")
     }
     return .dmaHeap(system.name, role: .system)
   }

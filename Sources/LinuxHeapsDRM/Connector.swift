@@ -47,7 +47,7 @@ extension DRMDevice {
         .notSupported, "look for displays of \(driver)", at: path,
         cause: "the device has no connector", errno: error,
         fix: displays.isEmpty
-          ? "load the display's driver, or modprobe vkms"
+          ? "load the display's driver, or \(KernelModule.vkms.fix)"
           : "use one of: \(displays.joined(separator: ", "))")
     }
   }

@@ -68,7 +68,7 @@ extension DRMNode {
   fileprivate static var advice: String {
     let nodes = all().map(\.path.string)
     return nodes.isEmpty
-      ? "load the display's driver, or modprobe vkms"
+      ? "load the display's driver, or \(KernelModule.vkms.fix)"
       : "use one of: \(nodes.joined(separator: " "))"
   }
 }

@@ -21,7 +21,7 @@ public struct CaptureDevice: ~Copyable, Sendable {
         .wrongType, operation, at: path,
         cause: "\(device.card) (\(device.driver)) is not a capture device",
         fix: cameras.isEmpty
-          ? "connect a camera and load its driver, or modprobe vivid"
+          ? "connect a camera and load its driver, or \(KernelModule.vivid.fix)"
           : "use one of: \(cameras.joined(separator: " "))")
     }
     if device.takesDMABuf == false {

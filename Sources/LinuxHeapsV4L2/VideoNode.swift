@@ -29,7 +29,7 @@ final class VideoNode: Sendable {
       throw HeapError(
         .noSuchFileOrDirectory, operation, at: path, cause: "no such device",
         fix: others.isEmpty
-          ? "connect a camera and load its driver, or modprobe vivid"
+          ? "connect a camera and load its driver, or \(KernelModule.vivid.fix)"
           : "use one of: \(others.joined(separator: " "))")
     } catch {
       throw HeapError(error, operation, opening: path, kind: "video4linux")

@@ -20,7 +20,7 @@ enum DisplayChoice {
     throw HeapError(
       .notFound, "look for \(what)", at: "/dev/dri",
       cause: list.isEmpty ? "there is no DRM device" : "there is none among \(list)",
-      fix: "load the display's driver, or modprobe vkms")
+      fix: "load the display's driver, or \(KernelModule.vkms.fix)")
   }
 
   static func connector(

@@ -59,7 +59,7 @@ struct Heapctl: AsyncParsableCommand {
       }
       return .success
     } catch let error as HeapError {
-      complain("\(error.fittingKernel)")
+      complain("\(error)")
       return ExitCode(ExitStatus(error.code))
     } catch {
       // Help and versions too come as errors.

@@ -31,7 +31,9 @@ extension HeapCheck {
       on: dmaBufs
     ) { bench in
       let paths = CameraTrial.paths()
-      if paths.isEmpty { throw Skip(reason: "no camera here takes dma-bufs (modprobe vivid)") }
+      if paths.isEmpty {
+        throw Skip(reason: "no camera here takes dma-bufs (\(KernelModule.vivid.fix))")
+      }
       for path in paths {
         let camera = try CameraTrial(path)
         let outcome = try camera.run(bench)
@@ -88,7 +90,7 @@ extension HeapCheck {
       guard let device = DRMDevice(drivers: ["vgem", "vkms"]) else {
         throw Skip(
           reason:
-            "no vgem or vkms device that this process may open (as root: modprobe vgem on a kernel that has it)"
+            "no vgem or vkms device that this process may open (as root: \(KernelModule.vgem.fix))"
         )
       }
       let vmo = try bench.allocate()

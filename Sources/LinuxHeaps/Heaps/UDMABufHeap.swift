@@ -131,7 +131,7 @@ public struct UDMABufHeap: LocalHeap {
       }
       throw HeapError(
         error, operation(), at: path, cause: "this kernel has no udmabuf device",
-        fix: "modprobe udmabuf")
+        fix: KernelModule.udmabuf.fix)
     }
   }
 

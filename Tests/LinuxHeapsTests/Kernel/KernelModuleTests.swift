@@ -1,0 +1,28 @@
+import Testing
+
+@testable import LinuxHeaps
+
+@Suite struct KernelModuleTests {
+  private static let other =
+    "install the module udmabuf for this kernel, or use a kernel that has CONFIG_UDMABUF"
+
+  /// A list of modules as depmod(8) writes it; nil for a machine that has none.
+  @Test(arguments: [
+    ("kernel/drivers/dma-buf/udmabuf.ko.xz:\n", "modprobe udmabuf"),
+    ("kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko\nextra/udmabuf.ko:\n", "modprobe udmabuf"),
+    ("kernel/drivers/gpu/drm/vgem/vgem.ko:\n", other),
+    ("kernel/drivers/dma-buf/not-udmabuf.ko:\n", other),
+    ("", other),
+    (nil, other),
+  ])
+  func `modprobe is told where it finds the module`(_ list: String?, _ fix: String) throws {
+    let machine = try TemporaryDirectory()
+    try machine.directory("proc/sys/kernel")
+    try machine.file("proc/sys/kernel/osrelease", "6.12.1-test\n")
+    if let list {
+      try machine.directory("lib/modules/6.12.1-test")
+      try machine.file("lib/modules/6.12.1-test/modules.dep", list)
+    }
+    #expect(KernelModule.udmabuf.fix(on: MachineFiles(root: machine.path)) == fix)
+  }
+}
