@@ -33,13 +33,14 @@ public struct UDMABufHeap: LocalHeap {
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     let device = try Self.open(request.operation)
     let size = request.size
+    let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
+    // After what a larger limit would not help against.
     if let limit = Self.sizeLimit, size > limit {
       throw HeapError(
         .noMemory, request.operation, at: Self.path,
         cause: "the driver makes buffers of at most \(limit.asByteCount)",
         fix: "echo \((size - 1) >> 20 + 1) | sudo tee /sys/module/udmabuf/parameters/size_limit_mb")
     }
-    let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
     do throws(Errno) {
       let memfd = SharedFD(try Memfd.create(request.name, size: size))
       let parent = try Self.create(device, memfd, offset: 0, byteCount: size, of: request.key)
