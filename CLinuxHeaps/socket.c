@@ -44,7 +44,7 @@ ssize_t CLinuxHeaps_send(int socket, const void *bytes, size_t length, const int
 }
 
 ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descriptors, size_t *count,
-                            bool *truncated) {
+                            int *fault) {
     struct iovec vector = {.iov_base = bytes, .iov_len = length};
     union control control;
     struct msghdr message = {.msg_iov = &vector,
@@ -52,14 +52,15 @@ ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descrip
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
     *count = 0;
-    *truncated = false;
+    *fault = 0;
     ssize_t received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     if (received < 0) return received;
-    *truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    if (message.msg_flags & MSG_TRUNC) *fault = EMSGSIZE;
+    if (message.msg_flags & MSG_CTRUNC) *fault = EMFILE;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
          header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
-            *truncated = true;
+            *fault = EINVAL;
             continue;
         }
         // The buffer holds no more than MAX_ARRIVING in all, so this cannot overrun.
@@ -67,7 +68,7 @@ ssize_t CLinuxHeaps_receive(int socket, void *bytes, size_t length, int *descrip
         memcpy(descriptors + *count, CMSG_DATA(header), sizeof(int) * arrived);
         *count += arrived;
     }
-    if (*count > CLinuxHeaps_MAX_DESCRIPTORS) *truncated = true;
+    if (*count > CLinuxHeaps_MAX_DESCRIPTORS) *fault = EINVAL;
     return received;
 }
 

@@ -80,11 +80,11 @@ ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
 
 /// recvmsg(2) with `MSG_CMSG_CLOEXEC`. Every descriptor that arrived stands in `descriptors`, which has
 /// room for `CLinuxHeaps_MAX_ARRIVING`, its number in `count`, whatever else is wrong with the message:
-/// the caller owns them. `truncated` is set when `MSG_TRUNC` or `MSG_CTRUNC` was, a control message was
-/// no `SCM_RIGHTS`, or more than `CLinuxHeaps_MAX_DESCRIPTORS` came.
+/// the caller owns them. `fault` is 0 for a whole message; else `EMSGSIZE` where bytes found no room, `EINVAL` where a
+/// control message was no `SCM_RIGHTS` or more than `CLinuxHeaps_MAX_DESCRIPTORS` came, `EMFILE` where this process
+/// was not given all that came (`MSG_CTRUNC`).
 ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
-                            int *_Nonnull descriptors, size_t *_Nonnull count,
-                            bool *_Nonnull truncated);
+                            int *_Nonnull descriptors, size_t *_Nonnull count, int *_Nonnull fault);
 
 /// Closes the socket of a connection that has ended, a Unix socket that does not block. Unread messages are taken out
 /// before, as far as they are few: a socket that is closed with some answers ECONNRESET to a peer that has yet to read

@@ -5,18 +5,16 @@ internal import SystemPackage
 
 /// The second process, seen from the first: this program again, at the other end of a socket.
 struct DemoPartner: ~Copyable {
-  private static let operation = "talk to the second process"
+  private static let program = "/proc/self/exe"
   private let socket: MessageSocket
   private let process: pid_t
 
   init() throws(HeapError) {
-    do throws(Errno) {
-      let pair = try MessageSocket.Pair()
-      process = try Self.spawn(pair.far)
-      socket = pair.keepingNear()
-    } catch {
-      throw HeapError(error, Self.operation)
+    let pair = try MessageSocket.Pair()
+    do throws(Errno) { process = try Self.spawn(pair.far) } catch {
+      throw HeapError(error, "start the second process", at: Self.program)
     }
+    socket = pair.keepingNear()
   }
 
   deinit {
@@ -36,14 +34,14 @@ struct DemoPartner: ~Copyable {
     ]
     defer { for index in unsafe arguments.indices { unsafe free(arguments[index]) } }
     let error = unsafe posix_spawn(
-      &process, "/proc/self/exe", &actions, nil, &arguments, environ)
+      &process, program, &actions, nil, &arguments, environ)
     if error != 0 { throw Errno(rawValue: error) }
     return process
   }
 
   /// Passes a slice. The answer is the partner's process id, and what it read there.
   func take(_ slice: borrowing VMO) throws(HeapError) -> (pid_t, String) {
-    let answer = try ask { () throws(Errno) in
+    let answer = try ask { () throws(HeapError) in
       try socket.send(Array("\(slice.offset) \(slice.byteCount)".utf8), passing: slice)
     }
     return (process, answer)
@@ -54,15 +52,15 @@ struct DemoPartner: ~Copyable {
   func unmap() throws(HeapError) { try order("unmap") }
 
   private func order(_ order: String) throws(HeapError) {
-    _ = try ask { () throws(Errno) in try socket.send(Array(order.utf8)) }
+    _ = try ask { () throws(HeapError) in try socket.send(Array(order.utf8)) }
   }
 
-  private func ask(_ send: () throws(Errno) -> Void) throws(HeapError) -> String {
-    try attempt(Self.operation) { () throws(Errno) in
-      try send()
-      guard let message = try socket.receive() else { throw .connectionReset }
-      return String(decoding: message.bytes, as: UTF8.self)
+  private func ask(_ send: () throws(HeapError) -> Void) throws(HeapError) -> String {
+    try send()
+    guard let message = try socket.receive() else {
+      throw HeapError(.peerClosed, "talk to the second process", cause: "it has ended")
     }
+    return String(decoding: message.bytes, as: UTF8.self)
   }
 }
 

@@ -62,8 +62,8 @@ pid_t CCloseTests_fork_closer(int socket, uint64_t *closed) {
     char byte;
     int files[CLinuxHeaps_MAX_ARRIVING];
     size_t count;
-    bool truncated;
-    while (CLinuxHeaps_receive(3, &byte, 1, files, &count, &truncated) > 0) {
+    int fault;
+    while (CLinuxHeaps_receive(3, &byte, 1, files, &count, &fault) > 0) {
         usleep(20000);
         for (size_t index = 0; index < count; index++) {
             *(volatile uint64_t *)closed = now();

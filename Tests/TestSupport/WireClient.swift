@@ -109,13 +109,6 @@ package final class WireClient {
 
   /// Nil at the end.
   package func receive() throws -> Received? {
-    do { return try receiveOnce() } catch Errno.connectionReset {
-      // The server closed with messages unread. What it had sent comes after this report.
-      return try receiveOnce()
-    }
-  }
-
-  private func receiveOnce() throws -> Received? {
     guard let message = try socket.receive() else { return nil }
     return Received(message)
   }

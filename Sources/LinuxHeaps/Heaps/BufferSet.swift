@@ -1,5 +1,3 @@
-internal import SystemPackage
-
 /// A vmo with several owners, closed when the last lets go: an element of arrays, which a vmo, that cannot be copied, is not.
 public final class SharedVMO: Sendable {
   public let vmo: VMO
@@ -74,18 +72,14 @@ extension MessageSocket {
 
   /// Sends a handle to the vmo's range in one message, for ``receiveVMO()``; the sender keeps its own.
   ///
-  /// - Throws: ``HeapError/Code/peerClosed`` when the other end is closed.
+  /// - Throws: What ``send(_:descriptors:)`` throws.
   public func send(_ vmo: borrowing VMO) throws(HeapError) {
-    let descriptor = vmo.fd.rawValue
-    try attempt("send a vmo") { () throws(Errno) in
-      try send(vmo.rangeBytes, descriptors: [descriptor])
-    }
+    try send(vmo.rangeBytes, [vmo.fd.rawValue], "send a vmo")
   }
 
   /// Sends handles to all vmos of a set in one message, for ``receiveBuffers()``; the sender keeps its own.
   ///
-  /// - Throws: ``HeapError/Code/invalidArgs`` for more than ``mostDescriptors``, ``HeapError/Code/peerClosed`` when the other
-  ///   end is closed.
+  /// - Throws: What ``send(_:descriptors:)`` throws.
   public func send(_ buffers: borrowing BufferSet) throws(HeapError) {
     var bytes: [UInt8] = []
     var descriptors: [CInt] = []
@@ -93,18 +87,14 @@ extension MessageSocket {
       bytes += element.vmo.rangeBytes
       descriptors.append(element.vmo.fd.rawValue)
     }
-    if descriptors.count > Self.mostDescriptors {
-      throw HeapError(
-        .invalidArgs, "send \(descriptors.count) vmos",
-        cause: "a message carries at most \(Self.mostDescriptors)", fix: "send several sets")
-    }
-    try attempt("send vmos") { () throws(Errno) in try send(bytes, descriptors: descriptors) }
+    try send(bytes, descriptors, "send \(descriptors.count) vmos")
   }
 
   /// Waits for what ``send(_:)-(VMO)`` sent; nil when the other end is closed.
   ///
-  /// - Throws: ``HeapError/Code/invalidArgs`` for another message, what ``VMO/init(adopting:)`` throws for what came along, and
-  ///   what ``VMO/slice(offset:byteCount:)`` throws for a range that it does not have. All that came is closed.
+  /// - Throws: ``HeapError/Code/invalidArgs`` for another message, what ``receive(atMost:)`` throws, what ``VMO/init(adopting:)``
+  ///   throws for what came along, and what ``VMO/slice(offset:byteCount:)`` throws for a range that it does not have. All that
+  ///   came is closed.
   public func receiveVMO() throws(HeapError) -> VMO? {
     guard var message = try receiveRanges() else { return nil }
     guard message.descriptors.count == 1 else {
@@ -128,10 +118,8 @@ extension MessageSocket {
 
   private func receiveRanges() throws(HeapError) -> Message? {
     let operation = "receive vmos"
-    let message = try attempt(operation) { () throws(Errno) in
-      try receive(atMost: Self.mostDescriptors * Self.rangeSize)
-    }
-    guard let message else { return nil }
+    guard let message = try receive(atMost: Self.mostDescriptors * Self.rangeSize, operation)
+    else { return nil }
     let (length, count) = (message.bytes.count, message.descriptors.count)
     if count == 0 && length > 0 {
       throw HeapError(

@@ -6,8 +6,7 @@ internal import struct SystemPackage.Errno
 /// Where ``MessageSocket``s connect to, by a path (unix(7), `SOCK_SEQPACKET`). The socket's file goes with it.
 public struct MessageListener: ~Copyable, Sendable {
   private let fd: OwnedFD
-  /// Of the file; nil in the abstract namespace.
-  private let path: String?
+  private let path: String
   private let identity: VMOIdentity?
 
   /// Makes the socket's file, to which its owner alone can connect: others need write permission (chmod(2)).
@@ -28,13 +27,13 @@ public struct MessageListener: ~Copyable, Sendable {
     } catch {
       throw HeapError(error, operation, at: path)
     }
-    self.path = path.hasPrefix("@") ? nil : path
-    identity = (try? Self.status(of: path))?.identity
+    self.path = path
+    identity = path.hasPrefix("@") ? nil : (try? Self.status(of: path))?.identity
   }
 
   deinit {
-    // Not another's, who listens there by now.
-    guard let path, let identity, (try? Self.status(of: path))?.identity == identity else { return }
+    // Not another's, who listens there by now; and in the abstract namespace there is none.
+    guard let identity, (try? Self.status(of: path))?.identity == identity else { return }
     unsafe unlink(path)
   }
 
@@ -43,14 +42,14 @@ public struct MessageListener: ~Copyable, Sendable {
   /// - Throws: ``HeapError/Code/noResources`` where the process may open no more files.
   public func accept() throws(HeapError) -> MessageSocket {
     let number = fd.rawValue
-    return MessageSocket(
-      adopting: try attempt("accept a connection", at: path) { () throws(Errno) in
-        let accepted = OwnedFD(adopting: try call { CLinuxHeaps_accept(number) })
-        let near = accepted.rawValue
-        // It does not block, and its calls are to wait.
-        _ = try call { fcntl(near, F_SETFL, 0) }
-        return accepted
-      })
+    let socket = try attempt("accept a connection", at: path) { () throws(Errno) in
+      let accepted = OwnedFD(adopting: try call { CLinuxHeaps_accept(number) })
+      let near = accepted.rawValue
+      // It does not block, and its calls are to wait.
+      _ = try call { fcntl(near, F_SETFL, 0) }
+      return accepted
+    }
+    return MessageSocket(socket, at: path)
   }
 
   /// Lends the descriptor, e.g. to poll(2): readable when somebody waits.

@@ -1,7 +1,7 @@
 internal import CLinuxHeaps
 package import Glibc
 
-public import struct SystemPackage.Errno
+package import struct SystemPackage.Errno
 
 /// One end of a connection that keeps messages whole and carries descriptors (unix(7),
 /// `SOCK_SEQPACKET`).
@@ -10,8 +10,15 @@ public struct MessageSocket: ~Copyable, Sendable {
   public static let mostDescriptors = Int(CLinuxHeaps_MAX_DESCRIPTORS)
 
   private let fd: OwnedFD
+  /// Where it was connected or accepted.
+  private let path: String?
 
-  public init(adopting descriptor: consuming OwnedFD) { fd = descriptor }
+  public init(adopting descriptor: consuming OwnedFD) { self.init(descriptor, at: nil) }
+
+  init(_ descriptor: consuming OwnedFD, at path: String?) {
+    fd = descriptor
+    self.path = path
+  }
 
   /// Two connected ends.
   @frozen
@@ -19,13 +26,16 @@ public struct MessageSocket: ~Copyable, Sendable {
     public let near: MessageSocket
     public let far: MessageSocket
 
-    public init() throws(Errno) {
+    /// - Throws: ``HeapError/Code/noResources`` where the process may open no more files.
+    public init() throws(HeapError) {
       var numbers: (CInt, CInt) = (-1, -1)
-      _ = try call {
-        unsafe withUnsafeMutableBytes(of: &numbers) { bytes in
-          unsafe socketpair(
-            AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0,
-            bytes.assumingMemoryBound(to: CInt.self).baseAddress!)
+      _ = try attempt("make a pair of sockets") { () throws(Errno) in
+        try call {
+          unsafe withUnsafeMutableBytes(of: &numbers) { bytes in
+            unsafe socketpair(
+              AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0,
+              bytes.assumingMemoryBound(to: CInt.self).baseAddress!)
+          }
         }
       }
       near = MessageSocket(adopting: OwnedFD(adopting: numbers.0))
@@ -50,6 +60,7 @@ public struct MessageSocket: ~Copyable, Sendable {
     } catch {
       throw Self.refusal(error, operation, path)
     }
+    self.path = path
   }
 
   private static func refusal(_ error: Errno, _ operation: String, _ path: String) -> HeapError {
@@ -84,6 +95,7 @@ public struct MessageSocket: ~Copyable, Sendable {
     connectedTo path: String, type: __socket_type, isBlocking: Bool = true
   ) throws(Errno) {
     fd = try Self.connected(to: path, type: type, isBlocking: isBlocking)
+    self.path = path
   }
 
   private static func connected(
@@ -102,37 +114,102 @@ public struct MessageSocket: ~Copyable, Sendable {
   /// - Parameters:
   ///   - bytes: The message.
   ///   - descriptors: At most ``mostDescriptors``.
-  /// - Throws: A bare `Errno`: `EPIPE` when the other end is closed, `EINVAL` for too many descriptors.
-  public func send(_ bytes: [UInt8], descriptors: [CInt] = []) throws(Errno) {
-    try unsafe descriptors.withUnsafeBufferPointer { (descriptors) throws(Errno) in
-      unsafe try fd.borrowed.send(bytes, passing: descriptors)
+  /// - Throws: ``HeapError/Code/peerClosed`` when the other end is closed, ``HeapError/Code/outOfRange`` for more bytes than the
+  ///   socket's buffer has (`SO_SNDBUF`, socket(7)), ``HeapError/Code/invalidArgs`` for too many descriptors,
+  ///   ``HeapError/Code/badHandle`` for one that is not open, ``HeapError/Code/noResources`` where too many are on their way,
+  ///   ``HeapError/Code/shouldWait`` where an adopted socket does not wait for room.
+  public func send(_ bytes: [UInt8], descriptors: [CInt] = []) throws(HeapError) {
+    try send(bytes, descriptors, "send a message")
+  }
+
+  func send(
+    _ bytes: [UInt8], _ descriptors: [CInt], _ operation: String
+  ) throws(HeapError) {
+    if descriptors.count > Self.mostDescriptors {
+      throw HeapError(
+        .invalidArgs, operation, at: path,
+        cause:
+          "a message carries at most \(Self.mostDescriptors) descriptors, not \(descriptors.count)",
+        fix: "send several messages")
+    }
+    do throws(Errno) {
+      try unsafe descriptors.withUnsafeBufferPointer { (descriptors) throws(Errno) in
+        unsafe try fd.borrowed.send(bytes, passing: descriptors)
+      }
+    } catch {
+      let (cause, fix): (String?, String?) =
+        switch error {
+        case .brokenPipe, .connectionReset: ("the other end is closed", "make a new connection")
+        case .resourceTemporarilyUnavailable:
+          (
+            "the other end has not read what was sent before, and this socket does not wait",
+            "wait for room: poll(2)"
+          )
+        case .messageTooLong:
+          ("\(bytes.count) bytes are more than the socket takes", "send them in parts, or in a vmo")
+        case .tooManyReferences:
+          (
+            "too many descriptors of this user are in messages that nobody has received",
+            "have them received, or raise the limit: ulimit -n"
+          )
+        case .badFileDescriptor: ("a descriptor that is to go along is not open", nil)
+        default: (nil, nil)
+        }
+      throw HeapError(error, operation, at: path, cause: cause, fix: fix)
     }
   }
 
   /// Waits for one message.
   ///
   /// - Parameter limit: The most bytes that it may have.
-  /// - Returns: Nil when the other end is closed.
-  /// - Throws: A bare `Errno`: `EMSGSIZE` for a message of more than `limit` bytes, of more than ``mostDescriptors``
-  ///   descriptors, or with other ancillary data; all descriptors that it brought are closed.
-  public func receive(atMost limit: Int = 65_536) throws(Errno) -> Message? {
+  /// - Returns: Nil when the other end is closed, after all that it had sent.
+  /// - Throws: ``HeapError/Code/outOfRange`` for a message of more than `limit` bytes, ``HeapError/Code/invalidArgs`` for one of
+  ///   more than ``mostDescriptors`` descriptors or with other ancillary data, ``HeapError/Code/noResources`` where this process
+  ///   may open no more files: such a message is lost, and all descriptors that it brought are closed.
+  ///   ``HeapError/Code/shouldWait`` where none is there and an adopted socket does not wait.
+  public func receive(atMost limit: Int = 65_536) throws(HeapError) -> Message? {
+    try receive(atMost: limit, "receive a message")
+  }
+
+  func receive(atMost limit: Int, _ operation: String) throws(HeapError) -> Message? {
     var numbers = ReceiveBuffer.noNumbers
-    var (count, isTruncated) = (0, false)
-    var failure: Errno?
+    var count = 0
+    var fault: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: max(limit, 1)) { buffer, filled in
-      do throws(Errno) {
-        (filled, count, isTruncated) = unsafe try fd.borrowed.receive(
-          buffer.baseAddress!, atMost: limit, &numbers)
-      } catch {
-        failure = error
-      }
+      repeat {
+        do throws(Errno) {
+          (filled, count, fault) = unsafe try fd.borrowed.receive(
+            buffer.baseAddress!, atMost: limit, &numbers)
+        } catch {
+          fault = error
+        }
+        // Said once where the other end was closed with messages unread, and before what it had sent.
+      } while fault == .connectionReset
     }
-    if let failure { throw failure }
     // Owned before anything can be thrown.
     let descriptors = ReceivedDescriptors(adopting: numbers.prefix(count))
-    if isTruncated { throw .messageTooLong }
+    if let fault { throw refusal(fault, operation, limit) }
     if bytes.isEmpty && count == 0 && fd.borrowed.isOver { return nil }
     return Message(bytes: bytes, descriptors: descriptors)
+  }
+
+  private func refusal(_ error: Errno, _ operation: String, _ limit: Int) -> HeapError {
+    let (cause, fix): (String?, String?) =
+      switch error {
+      case .resourceTemporarilyUnavailable:
+        ("there is none, and this socket does not wait", "wait for one: poll(2)")
+      case .messageTooLong:
+        ("the message has more than \(limit) bytes", "give it more room: receive(atMost:)")
+      case .tooManyOpenFiles:
+        ("this process has no room for its descriptors, or a security module keeps them out", nil)
+      case .invalidArgument:
+        (
+          "the message brings more than \(Self.mostDescriptors) descriptors, or other ancillary data",
+          "have it sent by a MessageSocket"
+        )
+      default: (nil, nil)
+      }
+    return HeapError(error, operation, at: path, cause: cause, fix: fix)
   }
 
   /// Ends the connection: the other end sees it closed, whoever else holds this one (shutdown(2)).
@@ -207,10 +284,10 @@ package struct ReceiveBuffer {
 
   package mutating func receive(_ socket: BorrowedFD) -> Arrival {
     let descriptorCount: Int
-    let isTruncated: Bool
+    let fault: Errno?
     do throws(Errno) {
       let limit = bytes.count
-      (count, descriptorCount, isTruncated) = unsafe try socket.receive(
+      (count, descriptorCount, fault) = unsafe try socket.receive(
         &bytes, atMost: limit, &numbers)
     } catch {
       return error == .resourceTemporarilyUnavailable ? .nothing : .end
@@ -218,7 +295,7 @@ package struct ReceiveBuffer {
     // Owned before anything else.
     let descriptors = ReceivedDescriptors(
       adopting: descriptorCount == 0 ? [] : ArraySlice(Array(numbers.prefix(descriptorCount))))
-    if isTruncated { return .truncated(descriptors) }
+    if fault != nil { return .truncated(descriptors) }
     if count == 0 && descriptorCount == 0 && socket.isOver { return .end }
     return .message(descriptors)
   }
@@ -275,17 +352,17 @@ extension BorrowedFD {
   /// Whether the peer of a socket has read all that was sent.
   package var allIsRead: Bool { CLinuxHeaps_unread(rawValue) == 0 }
 
-  /// recvmsg(2) on a socket. The caller owns the first `count` of `numbers`.
+  /// recvmsg(2) on a socket. The caller owns the first `count` of `numbers`; with a fault the message is not whole.
   fileprivate func receive(
     _ bytes: UnsafeMutablePointer<UInt8>, atMost limit: Int, _ numbers: inout [CInt]
-  ) throws(Errno) -> (length: Int, count: Int, isTruncated: Bool) {
+  ) throws(Errno) -> (length: Int, count: Int, fault: Errno?) {
     let socket = rawValue
     var count = 0
-    var isTruncated = false
+    var fault: CInt = 0
     let length = try call {
-      unsafe CLinuxHeaps_receive(socket, bytes, limit, &numbers, &count, &isTruncated)
+      unsafe CLinuxHeaps_receive(socket, bytes, limit, &numbers, &count, &fault)
     }
-    return (length, count, isTruncated)
+    return (length, count, fault == 0 ? nil : Errno(rawValue: fault))
   }
 
   /// Tells the connection's end from a message without bytes, for which recvmsg(2) answers 0 as well.

@@ -156,12 +156,13 @@ extension HeapError {
         case .noSuchAddressOrDevice, .operationNotSupportedByDevice, .inappropriateIOCTLForDevice,
           .notSupported:
           .notSupported
-        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .noSpace: .noResources
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .tooManyReferences, .noSpace:
+          .noResources
         case .fileExists: .alreadyExists
         case .resourceTemporarilyUnavailable: .shouldWait
         case .timedOut: .timedOut
         case .brokenPipe, .connectionReset: .peerClosed
-        case .outOfRange, .fileTooLarge: .outOfRange
+        case .outOfRange, .fileTooLarge, .messageTooLong: .outOfRange
         case .ioError: .io
         default: .internal
         }

@@ -1,7 +1,7 @@
 internal import CLinuxHeaps
 package import Glibc
 
-public import struct SystemPackage.Errno
+package import struct SystemPackage.Errno
 
 /// A handle to memory: an owned descriptor and the range of its buffer that it stands for.
 ///
@@ -265,7 +265,9 @@ extension MessageSocket {
   ///
   /// The descriptor stands for the whole buffer. Where the vmo is a slice, the message has to say
   /// which, and the receiver slices what it adopts.
-  public func send(_ bytes: [UInt8], passing vmo: borrowing VMO) throws(Errno) {
+  ///
+  /// - Throws: What ``send(_:descriptors:)`` throws.
+  public func send(_ bytes: [UInt8], passing vmo: borrowing VMO) throws(HeapError) {
     try send(bytes, descriptors: [vmo.fd.rawValue])
   }
 }

@@ -41,6 +41,7 @@ import Testing
       (.fileExists, .alreadyExists), (.resourceTemporarilyUnavailable, .shouldWait),
       (.timedOut, .timedOut), (.brokenPipe, .peerClosed), (.connectionReset, .peerClosed),
       (.outOfRange, .outOfRange), (.fileTooLarge, .outOfRange), (.ioError, .io),
+      (.messageTooLong, .outOfRange), (.tooManyReferences, .noResources),
       (.badAddress, .internal), (.deadlock, .internal), (Errno(rawValue: 0), .internal),
       (Errno(rawValue: 9999), .internal),
     ] as [(Errno, HeapError.Code)])
