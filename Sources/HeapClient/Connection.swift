@@ -68,7 +68,6 @@ final class Connection: Sendable {
     self.onEvent = onEvent
     self.onEnd = onEnd
     try UnixAddress.check(path, Self.connecting)
-    let start = "start the service: heapd --socket \(isPatient ? path : "PATH")"
     do throws(Errno) {
       socket = try Self.connect(to: path, timeout, isPatient)
       poller = OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) })
@@ -77,31 +76,15 @@ final class Connection: Sendable {
       throw HeapError(
         isPatient ? .timedOut : .shouldWait, Self.connecting, at: path,
         cause: "the service does not accept connections", fix: "try again")
-    } catch .protocolWrongTypeForSocket {
-      throw Self.wrongSocket(
-        path, "another program listens there, not heapd", .protocolWrongTypeForSocket)
-    } catch .connectionRefused where !UnixAddress.isSocket(path) {
-      throw Self.wrongSocket(path, "it is no socket", .connectionRefused)
-    } catch .connectionRefused {
-      // Of a socket's file that its server left behind.
-      throw HeapError(
-        .notFound, Self.connecting, at: path, cause: "nobody serves this socket any more",
-        errno: .connectionRefused, fix: start)
-    } catch .permissionDenied {
-      let surroundings = Surroundings()
-      throw HeapError(
-        .permissionDenied, Self.connecting, at: path,
-        cause: UnixAddress.access(to: path, surroundings), fix: surroundings.join(socket: path))
     } catch {
-      throw HeapError(error, Self.connecting, at: path, fix: error.canBeOfNode ? start : nil)
+      throw UnixAddress.refusal(
+        error, Self.connecting, at: path,
+        start: "start the service: heapd --socket \(isPatient ? path.shellWord : "PATH")",
+        other: Self.otherPath)
     }
   }
 
-  private static let otherPath = "name heapd's socket, e.g. \(UnixAddress.heapService)"
-
-  static func wrongSocket(_ path: String, _ cause: String, _ errno: Errno? = nil) -> HeapError {
-    HeapError(.wrongType, connecting, at: path, cause: cause, errno: errno, fix: otherPath)
-  }
+  static let otherPath = "name heapd's socket, e.g. \(UnixAddress.heapService)"
 
   static let connecting = "connect to the heap service"
 

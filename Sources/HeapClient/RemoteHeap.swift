@@ -85,7 +85,9 @@ public final class RemoteHeap: Heap {
     case .failure(let status), .frameworkError(let status):
       // Another protocol's, such as the observer's, has no greeting.
       if greeting.withLock({ $0 }) == nil, HeapError.Code(rawValue: status) == .notSupported {
-        throw Connection.wrongSocket(socket, "it is no socket of a heap service")
+        throw heap.error(
+          .wrongType, Connection.connecting, cause: "it is no socket of a heap service",
+          fix: Connection.otherPath)
       }
       throw heap.refusal(status, Connection.connecting)
     case nil: throw heap.malformed(Connection.connecting)

@@ -89,6 +89,35 @@ struct RefusalWordsTests {
     }
   }
 
+  @Test(arguments: [
+    ("root:3999", "660", user, "is not in the group 3999", "docker run --group-add 3999"),
+    ("root:3999", "660", user + " unshare -U", "not mapped in this user namespace", "keep-groups"),
+    ("root:0", "600", user, "does not let its group root connect to it", "SocketGroup="),
+  ])
+  func `so is heapd's socket, for who asks and for doctor`(
+    _ owner: String, _ mode: String, _ user: String, _ cause: String, _ fix: String
+  ) throws {
+    // The service ends with the first process of its namespace.
+    let prefix = Prefix.namespace(
+      Self.machine(
+        """
+        mount -t tmpfs none /run
+        mkdir -m 755 /run/heapd
+        \(try Program.path("heapd")) --heap memfd --socket /run/heapd/heap.sock 2> /dev/null &
+        until [ -S /run/heapd/heap.sock ]; do sleep 0.1; done
+        chown \(owner) /run/heapd/heap.sock
+        chmod \(mode) /run/heapd/heap.sock
+        """), flags: ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"], as: user)
+    let info = try Run.heapctl("info", through: prefix)
+    #expect(info.status == 77)
+    let found = try #require(try DoctorRun(through: prefix).finding("service.closed"))
+    for text in [info.error, found.seen + (found.fix ?? "")] {
+      #expect(text.contains(cause), "\(text)")
+      #expect(text.contains(fix), "\(text)")
+      #expect(!text.contains("ausearch"), "\(text)")
+    }
+  }
+
   @Test(arguments: ["777", "1777", "775"])
   func `a directory that others may write to is listed as such`(_ mode: String) throws {
     let prefix = Prefix.namespace(Self.machine("chgrp 44 .; chmod \(mode) ."))

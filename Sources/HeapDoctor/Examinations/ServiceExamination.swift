@@ -6,23 +6,26 @@ enum ServiceExamination {
   private static let socket = UnixAddress.heapService
 
   static func finding(_ machine: Machine) -> Finding {
-    guard let node = NodeStatus(machine.files.path(socket)) else {
-      return Finding(
-        .note, .service, "service.absent", seen: "no heapd serves at \(socket)",
-        why: "it would let users allocate with quotas, without a right on the heaps",
-        fix: "sudo systemctl enable --now heapd.socket  # where heapd is installed")
+    let refusal = mayConnect(machine) ? nil : machine.surroundings.refusal(connectingTo: socket)
+    if refusal?.cause != .directoryClosed {
+      guard machine.files.exists(socket) else {
+        return Finding(
+          .note, .service, "service.absent", seen: "no heapd serves at \(socket)",
+          why: "it would let users allocate with quotas, without a right on the heaps",
+          fix: "sudo systemctl enable --now heapd.socket  # where heapd is installed")
+      }
+      guard isListening(machine) else {
+        return Finding(
+          .warning, .service, "service.dead",
+          seen: "\(socket) exists, but no process listens on it",
+          why: "clients get ECONNREFUSED: the service ended without removing it",
+          fix: "sudo systemctl restart heapd.socket")
+      }
     }
-    guard isListening(machine) else {
+    if let refusal {
       return Finding(
-        .warning, .service, "service.dead", seen: "\(socket) exists, but no process listens on it",
-        why: "clients get ECONNREFUSED: the service ended without removing it",
-        fix: "sudo systemctl restart heapd.socket")
-    }
-    guard mayConnect(machine) else {
-      return Finding(
-        .note, .service, "service.closed",
-        seen: "\(socket) is \(node), and \(machine.identity.name) may not connect",
-        why: "its group may allocate through it", fix: machine.surroundings.join(socket: socket))
+        .note, .service, "service.closed", seen: "\(socket) \(refusal.seen)", why: refusal.why,
+        fix: refusal.fix)
     }
     return Finding(
       .ok, .service, "service.usable", seen: "heapd listens at \(socket)",

@@ -58,34 +58,11 @@ public struct MessageSocket: ~Copyable, Sendable {
     do throws(Errno) {
       fd = try Self.connected(to: path, type: SOCK_SEQPACKET, isBlocking: true)
     } catch {
-      throw Self.refusal(error, operation, path)
+      throw UnixAddress.refusal(
+        error, operation, at: path, start: "make a MessageListener(at:) there first",
+        other: "use the path of a MessageListener")
     }
     self.path = path
-  }
-
-  private static func refusal(_ error: Errno, _ operation: String, _ path: String) -> HeapError {
-    let fix = "make a MessageListener(at:) there first"
-    switch error {
-    case .connectionRefused where UnixAddress.isSocket(path):
-      return HeapError(
-        .notFound, operation, at: path, cause: "nobody listens there", errno: error, fix: fix)
-    case .connectionRefused:
-      return HeapError(
-        .wrongType, operation, at: path, cause: "it is no socket", errno: error,
-        fix: "use the path of a MessageListener")
-    case .protocolWrongTypeForSocket:
-      return HeapError(
-        error, operation, at: path,
-        cause: "another program listens there, on a socket of another type",
-        fix: "use the path of a MessageListener")
-    case .permissionDenied:
-      return HeapError(
-        error, operation, at: path, cause: UnixAddress.access(to: path, Surroundings()),
-        fix: "have the listener's process give write permission, e.g. chmod 660 and a group")
-    default:
-      return HeapError(
-        error, operation, at: path, fix: error == .noSuchFileOrDirectory ? fix : nil)
-    }
   }
 
   /// - Parameters:

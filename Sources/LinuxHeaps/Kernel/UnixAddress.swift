@@ -16,18 +16,42 @@ package enum UnixAddress {
     }
   }
 
-  /// Whether there is no other file than a socket's: connect(2) answers ECONNREFUSED for any other, and where nobody listens.
-  package static func isSocket(_ path: String) -> Bool {
+  /// Whether there is no other file than a socket's.
+  static func isSocket(_ path: String) -> Bool {
     // The abstract namespace has no files.
     if path.hasPrefix("@") { return true }
     var status = stat()
     return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
   }
 
-  /// Who may connect, for whoever may not; nil where that cannot be told.
-  package static func access(to path: String, _ surroundings: Surroundings) -> String? {
-    if let closed = surroundings.closedDirectory(of: path) { return "the socket \(closed.seen)" }
-    return NodeStatus(path).map { "the socket is \($0), and connecting takes write permission" }
+  /// Why connect(2) failed.
+  ///
+  /// - Parameters:
+  ///   - start: Has somebody listen there.
+  ///   - other: What to do with a path at which there is something else.
+  package static func refusal(
+    _ error: Errno, _ operation: String, at path: String, start: String, other: String
+  ) -> HeapError {
+    var code = HeapError.Code(error)
+    var (cause, fix): (String?, String?) = (nil, nil)
+    switch error {
+    // Of a socket's file that was left behind; and any other file answers so, too.
+    case .connectionRefused where isSocket(path):
+      (code, cause, fix) = (.notFound, "nobody listens there", start)
+    case .connectionRefused: (code, cause, fix) = (.wrongType, "it is no socket", other)
+    case .protocolWrongTypeForSocket:
+      (cause, fix) = ("another program listens there, on a socket of another type", other)
+    case .notDirectory, .tooManySymbolicLinkLevels: fix = other
+    case .noSuchFileOrDirectory: fix = start
+    case .permissionDenied:
+      if let refusal = Surroundings().refusal(connectingTo: path) {
+        return HeapError(refusal, operation, at: path, error, of: "socket")
+      }
+    default: break
+    }
+    return HeapError(
+      code, operation, at: path, cause: cause ?? "\(error)", errno: error,
+      fix: fix ?? HeapError.usualFix(error))
   }
 
   /// Makes a call that takes an address.

@@ -61,7 +61,7 @@ public struct HeapError: Error, Sendable {
 
 extension HeapError {
   /// What helps wherever it happens.
-  private static func usualFix(_ errno: Errno) -> String? {
+  static func usualFix(_ errno: Errno) -> String? {
     switch errno {
     case .tooManyOpenFiles: "close descriptors, or raise this process's limit: ulimit -n"
     case .tooManyOpenFilesInSystem: "raise the machine's limit: sysctl fs.file-max"

@@ -131,7 +131,7 @@ import Testing
       (try folder.file("file", ""), none), (folder.path, none),
       (
         folder.path + "/stream",
-        "another program listens there, not heapd [Protocol wrong type for socket, errno 91]"
+        "another program listens there, on a socket of another type [Protocol wrong type for socket, errno 91]"
       ),
       (daemon.observer, "it is no socket of a heap service"),
     ] {
@@ -160,7 +160,7 @@ import Testing
     }
     for (name, cause) in [
       ("none", "No such file or directory [errno 2]"),
-      ("left", "nobody serves this socket any more [Connection refused, errno 111]"),
+      ("left", "nobody listens there [Connection refused, errno 111]"),
     ] {
       let path = "\(folder.path)/\(name)"
       for arguments in [["info"], ["alloc", "--size", "1"], ["verify"]] {

@@ -1,8 +1,8 @@
 internal import Glibc
 package import SystemPackage
 
-/// Why this process cannot use a device node, by the one cause that stands behind it: what ``HeapError``, `heapctl`, `heapd` and
-/// `heapctl doctor` say.
+/// Why this process cannot use a device node, or a socket's file, by the one cause that stands behind it: what ``HeapError``,
+/// `heapctl`, `heapd` and `heapctl doctor` say.
 package struct AccessRefusal: Equatable, Sendable {
   package enum Cause: String, Sendable {
     case directoryClosed = "directory-closed"
@@ -157,12 +157,7 @@ extension HeapCatalog {
     do throws(Errno) {
       if !(try SmallFile.entries(of: files.path(directory))).isEmpty { return nil }
     } catch .permissionDenied {
-      let surroundings = Surroundings(files)
-      let status = NodeStatus(files.path(directory)).map { "\($0)" } ?? "behind a closed one"
-      return AccessRefusal(
-        .directoryClosed, "is \(status), and \(surroundings.identity.name) may not look into it",
-        why: "the nodes' own modes do not matter behind a closed directory",
-        fix: surroundings.closedDirectory(of: path("."))?.fix ?? "sudo chmod 755 \(directory)")
+      return Surroundings(files).unlisted(directory)
     } catch {}
     let missing = missing()
     guard let first = missing.first, let number = registered[first] else { return nil }
@@ -223,6 +218,14 @@ extension Surroundings {
     }
   }
 
+  private static let socket = "socket"
+
+  /// Why a socket's file does not let this process connect; nil where there is none.
+  package func refusal(connectingTo path: String) -> AccessRefusal? {
+    closedDirectory(of: path)
+      ?? NodeStatus(files.path(path)).map { denied(path, $0, Self.socket, 2) }
+  }
+
   /// The first directory on the way to a file that this process may not search.
   package func closedDirectory(of path: String) -> AccessRefusal? {
     guard path.hasPrefix("/") else { return nil }
@@ -231,13 +234,22 @@ extension Surroundings {
       directory += "/\(part)"
       guard unsafe access(files.path(directory), F_OK) == 0 else { return nil }
       if unsafe access(files.path(directory), X_OK) == 0 { continue }
-      let status = NodeStatus(files.path(directory)).map { ", which is \($0)" } ?? ""
-      return AccessRefusal(
-        .directoryClosed, "lies in \(directory)\(status), and \(identity.name) may not search it",
-        why: "the nodes' own modes do not matter behind a closed directory",
-        fix: "sudo chmod 755 \(directory.shellWord)")
+      return closed(directory, "lies in \(directory), which is ", "search")
     }
     return nil
+  }
+
+  /// A directory that this process may not read.
+  func unlisted(_ directory: String) -> AccessRefusal {
+    closedDirectory(of: directory) ?? closed(directory, "is ", "read")
+  }
+
+  private func closed(_ directory: String, _ seen: String, _ act: String) -> AccessRefusal {
+    let status = NodeStatus(files.path(directory)).map { "\($0)" } ?? "closed"
+    return AccessRefusal(
+      .directoryClosed, "\(seen)\(status), and \(identity.name) may not \(act) it",
+      why: "a file's own mode does not matter in a closed directory",
+      fix: "sudo chmod 755 \(directory.shellWord)")
   }
 
   /// A node that the kernel has a device for, and that is not there.
@@ -261,22 +273,26 @@ extension Surroundings {
     )
   }
 
-  /// - Parameter bits: What is to be allowed, as one digit of a mode.
+  /// - Parameters:
+  ///   - kind: Of a device, or a socket.
+  ///   - bits: What is to be allowed, as one digit of a mode.
   private func denied(
     _ path: String, _ status: NodeStatus, _ kind: String, _ bits: UInt32
   ) -> AccessRefusal {
-    if isOnNoDeviceMount(files.path(path)) {
+    let isSocket = kind == Self.socket
+    let (act, call) = isSocket ? ("connect to it", "connect(2)") : ("open it", "open(2)")
+    if !isSocket, isOnNoDeviceMount(files.path(path)) {
       return AccessRefusal(
         .noDeviceMount, "is on a file system that is mounted nodev",
         why: "no device node on it can be opened, not even by root",
         fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(path.shellWord))")
     }
     let groupMayOpen = status.mode >> 3 & bits == bits
-    if let unmapped = unmapped(status, groupMayOpen, bits) { return unmapped }
+    if let unmapped = unmapped(status, groupMayOpen, bits, isSocket) { return unmapped }
     let user = identity.name
     if identity.mayOpen(status, bits) {
       return AccessRefusal(
-        .securityModule, "is \(status), which lets \(user) open it, and open(2) answers EACCES",
+        .securityModule, "is \(status), which lets \(user) \(act), and \(call) answers EACCES",
         why: "a security module forbids it\(securityModules)", fix: Self.denials)
     }
     if groupMayOpen, status.groupID != 0 {
@@ -290,18 +306,26 @@ extension Surroundings {
           .notInGroup, "is \(status), and \(user) is not in the group \(status.group)",
           why: kind == "dma_heap"
             ? "to open a heap for reading is all that allocation takes, and the group has that right"
-            : "the group has the right to open it",
+            : "the group has the right to \(act)",
           fix: join(status.groupID))
     }
     return AccessRefusal(
-      .wrongMode, "is \(status), which does not let its group \(status.group) open it",
-      why: "this mode lets no more than its owner in", fix: giveAccess(to: path, status, kind))
+      .wrongMode,
+      groupMayOpen
+        ? "is \(status), and its group is root's own"
+        : "is \(status), which does not let its group \(status.group) \(act)",
+      why: groupMayOpen
+        ? "who joins that group may change much else" : "this mode lets no more than its owner in",
+      fix: isSocket
+        ? "have its owner give it a group that may write to it: chgrp and chmod 660; "
+          + "heapd has --group and --mode, its unit SocketGroup= and SocketMode="
+        : giveAccess(to: path, status, kind))
   }
 
   /// Ids that a user namespace does not map are shown as the overflow ids, which are nobody's: neither they nor the
   /// namespace's capabilities give a right (`privileged_wrt_inode_uidgid`, kernel/capability.c).
   private func unmapped(
-    _ status: NodeStatus, _ groupMayOpen: Bool, _ bits: UInt32
+    _ status: NodeStatus, _ groupMayOpen: Bool, _ bits: UInt32, _ isSocket: Bool
   ) -> AccessRefusal? {
     let isGroup = identity.hasUnmappedGroup(status)
     let isOwner = identity.hasUnmappedOwner(status)
@@ -310,8 +334,9 @@ extension Surroundings {
     return AccessRefusal(
       .userNamespace, "is \(status), and its \(whose) not mapped in this user namespace",
       why: "an id that is not mapped gives no right here, also not to the namespace's own root",
-      fix: (groupMayOpen ? "" : "outside, give the node a group that may open it; then ")
-        + "podman run --group-add keep-groups …  # started by a user of the node's group; or map that group (--gidmap), or ask heapd: --socket"
+      fix: (groupMayOpen ? "" : "outside, give it a group that may open it; then ")
+        + "podman run --group-add keep-groups …  # started by a user of its group; or map that group (--gidmap)"
+        + (isSocket ? "" : ", or ask heapd: --socket")
     )
   }
 

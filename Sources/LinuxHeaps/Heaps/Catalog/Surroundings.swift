@@ -64,16 +64,6 @@ package struct Surroundings: Sendable {
       : "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SupplementaryGroups=\(group)"
   }
 
-  /// Lets this user connect to a service's socket; nil where nothing tells how.
-  package func join(socket path: String) -> String? {
-    if let closed = closedDirectory(of: path) { return closed.fix }
-    return NodeStatus(files.path(path)).map { node in
-      node.groupID == 0 || node.mode & 0o020 == 0
-        ? "give the socket a group that may write to it: SocketGroup= and SocketMode= of its unit, or heapd --group and --mode"
-        : join(node.groupID)
-    }
-  }
-
   /// Lets this user open a node whose mode keeps its group out.
   func giveAccess(to path: String, _ node: NodeStatus, _ kind: String) -> String {
     let (isAlone, word) = (node.groupID == 0, path.shellWord)
