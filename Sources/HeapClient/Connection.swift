@@ -525,19 +525,29 @@ extension Connection {
   /// What a service answers in place of a buffer or of a response.
   func refusal(_ status: Int32, _ operation: String) -> HeapError {
     let code = HeapError.Code(rawValue: status)
+    let info = "heapctl info --socket \(path.shellWord)"
     let (cause, fix): (String, String?) =
       switch code {
+      case .noResources where isPatient:
+        (
+          "a quota of the service is used up, or it is out of descriptors",
+          "close buffers; whose they are, and the limits: \(info)"
+        )
       case .noResources:
         (
-          "a quota of the service is used up",
-          "close buffers; heapctl info\(isPatient ? " --socket \(path)" : "") shows the quotas"
+          "too many requests or reports of this user are pending, or a quota is used up",
+          "wait for the answers, and close the reports; or ask as root"
         )
-      case .noMemory: ("the heap, the machine or the budget cannot serve it", "close buffers")
+      case .noMemory:
+        (
+          "the heap, the machine or the service's quota cannot serve it",
+          "ask for less, or close buffers" + (isPatient ? "; the limits: \(info)" : "")
+        )
       case .alreadyExists: ("a buffer of that collection and index is live", nil)
       case .invalidArgs: ("a buffer has at least 1 byte", "ask for 1 byte or more")
       case .outOfRange: ("rounded up to pages that is over 2^63 - 1", nil)
       case .notSupported where isPatient && operation != Self.connecting:
-        ("the service has no such memory", "heapctl info --socket \(path) tells what it serves")
+        ("the service has no such memory", "\(info) tells what it serves")
       case .notSupported: ("the service has no such method", "use a service of the same version")
       default: ("the service refused; its log says why", nil)
       }
@@ -555,7 +565,11 @@ extension Connection {
       case .peerClosed: ("the connection is closed", "connect again; the buffers are still there")
       case .accessDenied:
         ("the service does not serve this user", "add the user or a group of it to its list")
-      case .noResources: ("the service has no room for this connection", "close others")
+      case .noResources:
+        (
+          "the service takes no more connections of this user, or of all",
+          "close others; whose they are: sudo heapctl info --socket \(path.shellWord)"
+        )
       case .notSupported: ("the service has no such method", "use a service of the same version")
       default: ("the service ended the connection with \(code)", nil)
       }

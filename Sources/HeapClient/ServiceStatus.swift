@@ -38,6 +38,8 @@ package struct ServiceStatus: Decodable, Sendable {
   package let schemaVersion: Int
   package let heap: String
   package let quota: Quota
+  /// Of all who come by the group of a socket's file, and of all others; nil of an older service.
+  package let groupQuota, othersQuota: Quota?
   package let orphans: Int
   package let users: [User]
   package let connections: [Connection]

@@ -208,6 +208,7 @@ final class ServerLoop {
   private var status: Status {
     Status(
       heap: heapName, limits: shared.accounts.limits, total: shared.accounts.all.usage,
+      group: shared.accounts.group.usage, others: shared.accounts.others.usage,
       users: shared.accounts.users.map { ($0, $1.connections, $1.usage) },
       clients: connections.open.map {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)

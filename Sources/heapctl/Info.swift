@@ -22,7 +22,10 @@ struct Info: AsyncParsableCommand {
 
 extension ServiceStatus {
   fileprivate var lines: [String] {
-    ["\(heap): \(quota.text), \(orphans) orphans", ""]
+    ["\(heap): \(quota.text), \(orphans) orphans"]
+      + [("who comes by the socket's group", groupQuota), ("others", othersQuota)].compactMap {
+        (who, quota) in quota.map { "  \(who): \($0.text)" }
+      } + [""]
       + table(
         ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
         users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells }

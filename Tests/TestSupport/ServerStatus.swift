@@ -47,6 +47,7 @@ package struct ServerStatus: Decodable {
   package let schemaVersion: Int
   package let heap: String
   package let quota: Quota
+  package let groupQuota, othersQuota: Quota
   package let users: [User]
   package let connections: [Connection]
   package let buffers: [Buffer]

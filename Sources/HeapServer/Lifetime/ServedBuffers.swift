@@ -93,7 +93,9 @@ final class ServedBuffers {
 
   /// The same of a report's memory, which is made already.
   func addReport(_ size: UInt64, for connection: Connection) -> Reservation {
-    if let refusal = shared.accounts.charge(size, to: connection) { return .refused(refusal) }
+    if let refusal = shared.accounts.charge(size, to: connection, isReport: true) {
+      return .refused(refusal)
+    }
     lastReport += 1
     return .place(
       enter(

@@ -18,6 +18,8 @@ struct Status: Sendable {
   let heap: String
   let limits: Limits
   let total: Usage
+  /// Of all who come by the group of a socket's file, and of all others.
+  let group, others: Usage
   let users: [User]
   let clients: [Client]
   let buffers: [Buffer]
@@ -37,6 +39,8 @@ struct Status: Sendable {
       "schemaVersion": .number(1),
       "heap": .string(heap),
       "quota": quota(total, of: limits.total),
+      "groupQuota": quota(group, of: limits.group),
+      "othersQuota": quota(others, of: limits.group),
       "users": .array(users.sorted { $0.id < $1.id }.map(row)),
       "connections": .array(clients.sorted { $0.connection < $1.connection }.map(row)),
       "buffers": .array(buffers.map(row)),

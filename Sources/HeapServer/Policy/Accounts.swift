@@ -12,6 +12,8 @@ final class Accounts {
 
   final class User: Account {
     let id: uid_t
+    /// Those of GetStatus that somebody keeps.
+    fileprivate var reports = 0
 
     fileprivate init(_ id: uid_t) { self.id = id }
   }
@@ -21,8 +23,8 @@ final class Accounts {
   private(set) var users: [uid_t: User] = [:]
   let all = Account()
   /// All who come by the group of a socket's file, and all whom only its mode for others lets in.
-  private let group = Account()
-  private let others = Account()
+  let group = Account()
+  let others = Account()
 
   init(_ policy: Policy) { self.policy = policy }
 
@@ -81,33 +83,39 @@ final class Accounts {
 
   // MARK: Buffers
 
-  /// Charges a new buffer.
+  /// Charges a new buffer, or a report.
   ///
+  /// A user's first report tells what is used up, so it needs no more than room in what all have, and that of root or the
+  /// sockets' owner not even that.
   /// - Returns: Nil where that was possible, or which quota is used up.
-  func charge(_ size: UInt64, to connection: Connection) -> StaticString? {
-    let limits = limits
-    if !connection.usage.allows(size, within: limits.connection) {
-      return "the connection's quota is used up"
+  func charge(
+    _ size: UInt64, to connection: Connection, isReport: Bool = false
+  ) -> StaticString? {
+    let (limits, user) = (limits, connection.user)
+    let isFirst = isReport && user.reports == 0
+    let account = account(of: connection.peer.fileClass)
+    if !isFirst {
+      if !connection.usage.allows(size, within: limits.connection) {
+        return "the connection's quota is used up"
+      }
+      if !user.usage.allows(size, within: limits.user) { return "the user's quota is used up" }
     }
-    if !connection.user.usage.allows(size, within: limits.user) {
-      return "the user's quota is used up"
-    }
-    if !all.usage.allows(size, within: limits.total) {
+    if !isFirst || account != nil, !all.usage.allows(size, within: limits.total) {
       return "the quota of all users together is used up"
     }
-    let account = account(of: connection.peer.fileClass)
     if let account {
       if !account.usage.allows(size, within: limits.group) {
         return "the quota of all who come by the socket's group, or of all others, is used up"
       }
-      if !leavesHalf(size, connection.user) {
+      if !isFirst, !leavesHalf(size, user) {
         return "half of the quota of all users is kept for those that have little"
       }
       account.usage.add(size)
     }
     connection.usage.add(size)
-    connection.user.usage.add(size)
+    user.usage.add(size)
     all.usage.add(size)
+    if isReport { user.reports += 1 }
     return nil
   }
 
@@ -132,6 +140,7 @@ final class Accounts {
       account(of: connection.peer.fileClass)?.usage.remove(buffer.size)
     }
     buffer.user.usage.remove(buffer.size)
+    if buffer.isReport { buffer.user.reports -= 1 }
     all.usage.remove(buffer.size)
     forgetIfGone(buffer.user)
   }

@@ -150,6 +150,31 @@ import Testing
     #expect(try eventually { try report() != nil })
   }
 
+  /// Who is refused looks into it.
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to connect as another"))
+  func `a user's first report is beyond its own quotas, and the owner's beyond all`() throws {
+    for (quota, isServed) in [
+      ("connection-buffers", true), ("user-bytes", true), ("total-buffers", false),
+    ] {
+      let amount = quota.hasSuffix("bytes") ? pageSize : 1
+      let daemon = try Daemon(
+        configuration: "\(quota) = \(amount)\n", arguments: ["--mode", "0666"], openFolder: true)
+      let buffer = try WireClient.heap(daemon, as: .first).allocate(0)
+      let client = try WireClient.heap(daemon, as: .first)
+      if quota != "connection-buffers" { #expect(try client.refusal(1) == .noResources) }
+      let observer = try WireClient.observer(daemon, as: .first)
+      func report() throws -> SharedFD? {
+        let reply = try observer.ask { GetStatusRequest().encode(transactionID: $0, into: &$1) }
+        return reply.handles.first
+      }
+      let kept = try report()
+      #expect((kept != nil) == isServed, "\(quota)")
+      #expect(try report() == nil, "\(quota)")
+      #expect(try WireClient.observer(daemon).status().othersQuota.buffers == (isServed ? 2 : 1))
+      withExtendedLifetime((buffer, kept)) {}
+    }
+  }
+
   @Test func `what can never be served is no matter of quotas`() throws {
     let daemon = try Daemon(configuration: "total-bytes = 1M\n")
     #expect(try WireClient.heap(daemon).refusal(3, size: 2 << 20) == .noMemory)

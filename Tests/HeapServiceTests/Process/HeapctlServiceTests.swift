@@ -45,6 +45,8 @@ import Testing
     }
     let size = (2 * pageSize).asByteCount
     #expect(rows.first == "memfd: 1 of 32 buffers, \(size) of 1 MiB, 0 orphans")
+    #expect(rows[1].hasPrefix("who comes by the socket's group: 0 of 14336 buffers, 0 B of "))
+    #expect(rows[2].hasPrefix("others: 0 of 14336 buffers, 0 B of "))
     #expect(rows.contains("\(geteuid()) 3 1 of 16 \(size) of 128 KiB"))
     #expect(rows.contains("17 3 \(size) memfd \(geteuid()) \(getpid()) no"))
     withExtendedLifetime(buffer) {}
@@ -70,6 +72,21 @@ import Testing
     #expect(run.error == "given back and reclaimed\n")
     #expect(run.output.contains("\"kind\" : \"memfd\""))
     #expect(try eventually { try WireClient.observer(daemon).status().quota.buffers == 0 })
+  }
+
+  /// Also where the quota leaves no room for the report.
+  @Test(arguments: ["connection-buffers", "user-buffers", "total-buffers"])
+  func `who is refused by a quota is told how to see it`(_ quota: String) throws {
+    let daemon = try Daemon(configuration: "\(quota) = 1\n")
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let vmo = try heap.allocate(byteCount: 1)
+    let error = refusal { () throws(HeapError) in try heap.allocate(byteCount: 1) }
+    #expect(error?.code == .noResources)
+    let words = try #require(error?.fix).split(separator: " ").map(String.init)
+    let info = try Run.heapctl(Array(words.drop { $0 != "heapctl" }.dropFirst()))
+    #expect(info.status == 0, "\(info.error)")
+    #expect(info.output.contains(" 1 of 1 "), "\(info.output)")
+    withExtendedLifetime(vmo) {}
   }
 
   @Test(arguments: ["memfd", "opaque", "udmabuf"])
