@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# arm64.sh arm64-4k|arm64-16k|stock-arm64 [FOLDER]: boots the kernel (image.sh), emulated, with heapctl and heapd of FOLDER
-# (.build-ship/arm64/static, as `make static ARCH=arm64` makes them), and has them tested (arm64/init). stock-arm64 is Debian's kernel
-# of 4 KiB pages as it is, without the heaps that image.sh has made for it.
+# arm64.sh arm64-4k|arm64-16k|arm64-64k|stock-arm64 [TESTS]: boots the kernel (image.sh), emulated, with the programs that
+# `make static ARCH=arm64` makes, and has them tested by arm64/TESTS, which is `programs` where nothing is said. stock-arm64 is
+# Debian's kernel of 4 KiB pages as it is, without the heaps that image.sh has made for it.
+# QEMU_OPTIONS in the environment gives the machine more options.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-kernel=${1:?usage: arm64.sh KERNEL [FOLDER]}
+kernel=${1:?usage: arm64.sh KERNEL [TESTS]}
+tests=${2:-programs}
 tree=$(cd "$here/../.." && pwd)
-programs=$(cd "${2:-$tree/.build-ship/arm64/static}" && pwd)
+programs=$tree/.build-ship/arm64/static
+if [ ! -x "$programs/heapctl" ]; then
+  say "no programs for arm64: make static ARCH=arm64"
+  exit 77
+fi
 case $kernel in
 arm64-16k) page=16384 ;;
+arm64-64k) page=65536 ;;
 *) page=4096 ;;
 esac
 
@@ -42,7 +49,8 @@ userland=$cache/arm64-userland-$(declare -f make_userland | sha256sum | cut -c1-
 root=$work/root
 cp -a "$userland" "$root"
 mkdir "$root"/{dev,proc,sys,tmp,modules}
-cp "$programs/heapctl" "$programs/heapd" "$here/smoke.sh" "$here/arm64/init" "$root/"
+cp "$programs/heapctl" "$programs/heapd" "$here/smoke.sh" "$here/tally.sh" "$here/arm64/init" "$root/"
+cp "$here/arm64/$tests" "$root/tests"
 sed -n '/^```python$/,/^```$/{/^```/!p}' "$tree/Sources/HeapProtocol/HeapProtocol.docc/WritingAClient.md" > "$root/client.py"
 echo "$kernel" > "$root/kernel"
 echo "$page" > "$root/pagesize"
@@ -55,19 +63,19 @@ add() {
   esac
   number=$((number + 1))
 }
-if [ "$kernel" != stock-arm64 ]; then
+if [ -d "$image/heaps" ] && [ "$kernel" != stock-arm64 ]; then
   for module in dma-heap system_heap cma_heap; do add "$image/heaps/$module.ko"; done
 fi
-while read -r module; do add "$module"; done < <(modprobe --dirname="$image" --set-version="$release" --show-depends -a vgem vivid |
-  sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
+if [ -d "$image/lib" ]; then
+  while read -r module; do add "$module"; done < <(modprobe --dirname="$image" --set-version="$release" --show-depends -a vgem vivid |
+    sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
+fi
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) > "$work/initramfs"
 
 say "booting $release: $(du -h "$work/initramfs" | cut -f1) beside the kernel"
 begin=$SECONDS
-# Of a real processor's features pointer authentication is the one that takes an emulated one long.
-timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-900}" qemu-system-aarch64 \
-  -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp "${LINUXHEAPS_PROCESSORS:-2}" -m 1G -nodefaults \
-  -display none -nic none -no-reboot -kernel "$image/vmlinuz" -initrd "$work/initramfs" -serial stdio \
+timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-900}" qemu-system-aarch64 $arm64_machine ${QEMU_OPTIONS:-} \
+  -kernel "$image/vmlinuz" -initrd "$work/initramfs" -serial stdio \
   -append "console=ttyAMA0 quiet panic=-1 rdinit=/init ${LINUXHEAPS_APPEND:-}" < /dev/null > >(sed -u 's/\r$//' | tee "$work/console") &
 machine=$!
 wait "$machine" || say "QEMU ended with status $?"

@@ -7,6 +7,7 @@
 #   arm64-4k     the newest arm64 linux-image of trixie-backports, whose pages have 4 KiB, and the heaps as modules for it, which
 #                it has not itself
 #   arm64-16k    the same with pages of 16 KiB
+#   arm64-64k    built for arm64 from the newest linux-source of trixie-backports, with pages of 64 KiB
 # A folder holds `vmlinuz` and `release`; those of Debian's own kernels also `lib/modules`, where virtme-ng looks
 # for them, and those for arm64 `heaps`.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -22,32 +23,41 @@ newest_image() {
     grep -E '^linux-image-[0-9]+(\.[0-9]+)+\+deb[0-9]+(\.[0-9]+)?-'"$1"'$' | sort -V | tail -n 1
 }
 
+# make for the tree that is being built, by the compiler for its architecture.
+kernel_make() {
+  case $kernel in
+  arm64-*) LINUXHEAPS_BUILD=$work "$here/../Toolchains/arm64.sh" make -C /build/tree ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "$@" ;;
+  *) make -C "$work/tree" "$@" ;;
+  esac
+}
+
 build() {
   local package=$1 target=$2
-  local tree log=$target.log
+  local tree log=$target.log image=arch/x86/boot/bzImage
+  [[ $kernel != arm64-* ]] || image=arch/arm64/boot/Image
   fetch_package "$package" "$work/package"
   say "unpacking the source of $version"
   mkdir "$work/tree"
   tar -xf "$work"/package/usr/src/linux-source-*.tar.xz -C "$work/tree" --strip-components=1
   rm -rf "$work/package"
   tree=$work/tree
-  say "configuring: tinyconfig and $(grep -c '^CONFIG' "$here/options.config") options"
+  say "configuring: tinyconfig and $(grep -c '^CONFIG' "$options") options"
   {
-    make -C "$tree" tinyconfig
+    kernel_make tinyconfig
     # A leading block of the file may switch tinyconfig's own choices off: merge, then resolve.
-    "$tree/scripts/kconfig/merge_config.sh" -m -O "$tree" "$tree/.config" "$here/options.config"
-    make -C "$tree" olddefconfig
+    "$tree/scripts/kconfig/merge_config.sh" -m -O "$tree" "$tree/.config" "$options"
+    kernel_make olddefconfig
   } > "$log" 2>&1 || die "configuration failed; see $log"
   local option
-  for option in $(sed -n 's/^# required: //p' "$here/options.config"); do
+  for option in $(sed -n 's/^# required: //p' "$options"); do
     grep -q "^CONFIG_$option=y" "$tree/.config" ||
       die "$package has no CONFIG_$option after olddefconfig; its name or dependencies changed"
   done
-  compile "$tree" "$log"
+  compile "$(basename "$image")" "$log"
   mkdir -p "$work/done"
-  cp "$tree/arch/x86/boot/bzImage" "$work/done/vmlinuz"
+  cp "$tree/$image" "$work/done/vmlinuz"
   cp "$tree/.config" "$work/done/config"
-  make -s -C "$tree" kernelrelease > "$work/done/release"
+  kernel_make -s kernelrelease > "$work/done/release"
   mv "$work/done" "$target"
   rm -f "$log"
   say "$(cat "$target/release") is ready: $(du -h "$target/vmlinuz" | cut -f1)"
@@ -55,9 +65,9 @@ build() {
 
 # Counts the compiler's output lines while it works; a full build of this list is about 3,000.
 compile() {
-  local tree=$1 log=$2
+  local image=$1 log=$2
   say "compiling on $(nproc) processors (minutes); log: $log"
-  make -C "$tree" -j"$(nproc)" bzImage >> "$log" 2>&1 &
+  kernel_make -j"$(nproc)" "$image" >> "$log" 2>&1 &
   local job=$! ticks=0
   while kill -0 "$job" 2>/dev/null; do
     sleep 1
@@ -117,7 +127,7 @@ work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 # What package lists are read with.
 case $kernel in
-arm64-*) apt=arm64_apt && prepare_arm64_apt ;;
+arm64-4k | arm64-16k) apt=arm64_apt && prepare_arm64_apt ;;
 *) apt=private_apt && prepare_apt ;;
 esac
 case $kernel in
@@ -127,14 +137,19 @@ stock) package=$(private_apt apt-cache depends linux-image-6.12-amd64 | awk '/De
 stock-next) package=$(newest_image amd64 || true) ;;
 arm64-4k) package=$(newest_image arm64 || true):arm64 ;;
 arm64-16k) package=$(newest_image arm64-16k || true):arm64 ;;
-*) die "no kernel '$kernel': next, lts, stock, stock-next, arm64-4k or arm64-16k" ;;
+arm64-64k) package=$(newest_source || true) ;;
+*) die "no kernel '$kernel': next, lts, stock, stock-next, arm64-4k, arm64-16k or arm64-64k" ;;
 esac
 version=$(candidate_version "${package:-none}")
+# What is built has a list of options, whose hash is in its name.
 case $kernel in
-next | lts) options=-$(sha256sum "$here/options.config" | cut -c1-12) ;;
+next | lts) options=$here/options.config ;;
+arm64-64k) options=$here/arm64/options.config ;;
 *) options= ;;
 esac
-target=$cache/kernels/$kernel-$version$options
+hash=
+[ -z "$options" ] || hash=-$(sha256sum "$options" | cut -c1-12)
+target=$cache/kernels/$kernel-$version$hash
 if [ ! -d "$target" ]; then
   if [ -n "$version" ] && [ "$version" != "(none)" ]; then
     make=unpack_stock
@@ -150,7 +165,7 @@ if [ ! -d "$target" ]; then
   fi
 fi
 if [ ! -d "$target" ]; then
-  target=$(newest_cached "$cache/kernels" "$kernel-[0-9]*$options")
+  target=$(newest_cached "$cache/kernels" "$kernel-[0-9]*$hash")
   [ -n "$target" ] || die "'$kernel' can be neither made nor found in $cache/kernels"
   say "warning: going on with $(basename "$target"), which is at hand"
 fi

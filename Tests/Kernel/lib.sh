@@ -119,6 +119,11 @@ qemu_machine() {
   if has_virtualisation "$1"; then echo "-M q35 -accel kvm -cpu host"; else echo "-M q35 -accel tcg,thread=multi -cpu max"; fi
 }
 
+# QEMU's machine for arm64, whose processors run beside one another. Of a real one's features pointer authentication is the one that
+# takes an emulated one long.
+arm64_machine="-M virt -accel tcg -cpu max,pauth-impdef=on -smp ${LINUXHEAPS_PROCESSORS:-2} -m 1G -nodefaults \
+  -display none -nic none -no-reboot"
+
 # For every guest's command line. The kernel gives its timer some 60 ms of real time to tick and panics where it does not ("IO-APIC +
 # timer doesn't work!", check_timer in arch/x86/kernel/apic/io_apic.c): on a busy host an emulated one may take longer.
 guest_parameters=no_timer_check
