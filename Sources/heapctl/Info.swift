@@ -22,10 +22,10 @@ struct Info: AsyncParsableCommand {
 
 extension ServiceStatus {
   fileprivate var lines: [String] {
-    ["\(heap): \(quota.text), \(orphans) orphans"]
-      + [("who comes by the socket's group", groupQuota), ("others", othersQuota)].compactMap {
-        (who, quota) in quota.map { "  \(who): \($0.text)" }
-      } + [""]
+    let total = ["\(heap): \(quota.text), \(orphans) orphans"]
+    let group = groupQuota.map { ["  who comes by the socket's group: \($0.text)"] } ?? []
+    let others = othersQuota.map { ["  others: \($0.text)"] } ?? []
+    return total + group + others + [""]
       + table(
         ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
         users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells }
