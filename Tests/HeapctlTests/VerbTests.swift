@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -133,6 +134,18 @@ import Testing
     #expect(run.status == 64)
     #expect(run.output == "")
     #expect(run.error.contains(error))
+  }
+
+  @Test(arguments: ["camera", "show"])
+  func `who names another file for a device is not told to remove it`(_ verb: String) throws {
+    let folder = try TemporaryFolder()
+    let user = geteuid() == 0 ? Prefix.namespace("", as: Prefix.nobody) : []
+    for (path, prefix) in [(folder.path, []), ("/", user), ("/etc/passwd", user)] {
+      let run = try Run.heapctl(verb, "--device", path, through: prefix)
+      #expect(run.status == 69)
+      #expect(run.error.contains("it is no character device"), "\(run.error)")
+      #expect(!run.error.contains("rm "), "\(run.error)")
+    }
   }
 
   /// The option is named that cannot have it, and not said to have no value.

@@ -89,7 +89,12 @@ extension HeapError {
     let refusal =
       errno.canBeOfNode
       ? Surroundings().refusal(opening: path, kind: kind, isWritten: true) : nil
-    if let refusal, refusal.cause != .openFailed {
+    if refusal?.cause == .notADevice {
+      // A file of the user's own, perhaps: nothing to be removed.
+      self.init(
+        .wrongType, operation, at: path, cause: "it is no character device", errno: errno,
+        fix: "name a device's node, e.g. of /dev")
+    } else if let refusal, refusal.cause != .openFailed {
       self.init(refusal, operation, at: path, errno)
     } else {
       self.init(errno, operation, at: path)
