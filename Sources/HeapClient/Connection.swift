@@ -79,7 +79,9 @@ final class Connection: Sendable {
     } catch {
       throw UnixAddress.refusal(
         error, Self.connecting, at: path,
-        start: "start the service: heapd --socket \(isPatient ? path.shellWord : "PATH")",
+        // heapd's sockets have files.
+        start: "start the service: heapd --socket "
+          + (isPatient && !path.hasPrefix("@") ? path.shellWord : "PATH"),
         other: Self.otherPath)
     }
   }
@@ -545,7 +547,7 @@ extension Connection {
         )
       case .alreadyExists: ("a buffer of that collection and index is live", nil)
       case .invalidArgs: ("a buffer has at least 1 byte", "ask for 1 byte or more")
-      case .outOfRange: ("rounded up to pages that is over 2^63 - 1", nil)
+      case .outOfRange: ("rounded up to pages that is over 2^63 - 1", "ask for less")
       case .notSupported where isPatient && operation != Self.connecting:
         ("the service has no such memory", "\(info) tells what it serves")
       case .notSupported: ("the service has no such method", "use a service of the same version")

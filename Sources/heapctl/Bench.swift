@@ -10,7 +10,9 @@ struct Bench: AsyncParsableCommand {
 
   @OptionGroup var choice: HeapChoice
 
-  @Option(help: ArgumentHelp("Sizes, separated by commas.", valueName: "sizes"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Sizes, separated by commas.", valueName: "sizes"))
   var sizes = "\(pageSize >> 10)K,1M,8M"
 
   @Option(

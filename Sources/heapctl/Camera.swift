@@ -33,6 +33,7 @@ struct Camera: AsyncParsableCommand {
   var contiguous = false
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("E.g. 1280x720; by default what the camera is set to.", valueName: "size"))
   var size: String?
 

@@ -36,6 +36,7 @@ struct Heapctl: AsyncParsableCommand {
 
   static func main() {
     StandardDescriptors.fillGaps()
+    StandardDescriptors.ignoreSizeLimit()
     SignalPipe.unblockAll()
     let thisThread = ThreadExecutor()
     Task(executorPreference: thisThread) {
@@ -93,7 +94,7 @@ private enum Verb {
     }
     let verbs = Heapctl.configuration.subcommands
     if word == "help" || verbs.contains(where: { $0._commandName == word }) { return }
-    let near = verbs.filter { $0.configuration.shouldDisplay }
+    let near = verbs.filter { $0.configuration.shouldDisplay && !word.isEmpty }
       .map { $0._commandName }
       .map { (name: $0, distance: $0.hasPrefix(word) ? 0 : distance(word, $0)) }
       .min { $0.distance < $1.distance }

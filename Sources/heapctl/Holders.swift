@@ -32,7 +32,9 @@ struct HoldersCommand: ParsableCommand {
     if unsafe access("\(path)/fd", R_OK | X_OK) == 0 { return }
     let isListed = unsafe access(path, F_OK) == 0
     guard isListed || kill(process, 0) != 0 && errno == EPERM else {
-      throw HeapError(.notFound, operation, at: path, cause: "no such process")
+      throw HeapError(
+        .notFound, operation, at: path, cause: "no such process",
+        fix: "heapctl holders lists all that hold a buffer")
     }
     throw HeapError(
       .accessDenied, operation, at: path,

@@ -13,7 +13,9 @@ func show(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 func tell(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
 /// What went wrong, on standard error.
-func complain(_ words: String) { tell("\("heapctl:".painted(.bad, on: .error)) \(words)") }
+func complain(_ words: String) {
+  tell("\("heapctl:".painted(.bad, on: .error)) \(words.visible)")
+}
 
 /// At once, whatever the output is: lines of two processes shall come in their order.
 private func write(_ text: String, to descriptor: CInt) {
@@ -47,10 +49,7 @@ extension StandardStream {
     }
     // A reader that has read enough, as head(1), wants no words.
     guard isFirst, error != .brokenPipe else { return }
-    let name = descriptor == STDOUT_FILENO ? "standard output" : "standard error"
-    complain(
-      "write to \(name): \(error) [errno \(error.rawValue)]. To fix it: make room where it goes, or open it"
-    )
+    complain(StandardDescriptors.loss(descriptor, error))
   }
 }
 

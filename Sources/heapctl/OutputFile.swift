@@ -17,7 +17,12 @@ struct OutputFile {
     let target = Self.resolved(path)
     self.path = target
     var status = stat()
-    if unsafe stat(target, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {
+    if unsafe stat(target, &status) != 0 {
+      let error = Errno(rawValue: errno)
+      if [.fileNameTooLong, .tooManySymbolicLinkLevels].contains(error) {
+        throw Self.refusal(operation, path, error, fix: "name another file")
+      }
+    } else if status.st_mode & S_IFMT != S_IFREG {
       replaces = false
       if status.st_mode & S_IFMT == S_IFDIR {
         throw Self.refusal(operation, path, .isDirectory, fix: "name a file in it")
@@ -49,10 +54,9 @@ struct OutputFile {
   private static func refusal(
     _ operation: String, _ path: String, _ error: Errno, fix: String
   ) -> HeapError {
-    let isForbidden = [.permissionDenied, .notPermitted, .readOnlyFileSystem].contains(error)
-    return HeapError(
-      isForbidden ? .accessDenied : .io, operation, at: path, cause: "\(error)", errno: error,
-      fix: fix)
+    HeapError(
+      HeapError.Code(error) == .accessDenied ? .accessDenied : .io, operation, at: path,
+      cause: "\(error)", errno: error, fix: fix)
   }
 
   /// A run that is killed leaves no file: what is made for the question has no name (`O_TMPFILE`,

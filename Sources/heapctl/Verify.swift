@@ -138,7 +138,10 @@ struct Verify: AsyncParsableCommand {
     do throws(Errno) {
       text = try SmallFile.read(path, limit: 64 << 20)
     } catch {
-      throw HeapError(error, operation, at: path, fix: "name a file that verify wrote")
+      throw HeapError(
+        error, operation, at: path,
+        fix: error == .permissionDenied
+          ? "name one that this user may read" : "name a file that verify wrote")
     }
     do throws(Report.Unreadable) {
       return try Report(reading: text)

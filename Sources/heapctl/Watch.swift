@@ -23,7 +23,8 @@ struct Watch: AsyncParsableCommand {
       valueName: "figure"))
   var sort = BufferOrder.size
 
-  @Option(help: ArgumentHelp("Time between updates.", valueName: "seconds"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Time between updates.", valueName: "seconds"))
   var interval = 1.0
 
   @OptionGroup var color: ColorChoice

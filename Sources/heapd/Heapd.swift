@@ -12,6 +12,7 @@ internal import SystemPackage
 enum Heapd {
   static func main() {
     StandardDescriptors.fillGaps()
+    StandardDescriptors.ignoreSizeLimit()
     let options: Options
     let words: [String]
     do throws(HeapError) { words = try ProgramArguments.read() } catch { end(error) }
@@ -28,7 +29,7 @@ enum Heapd {
   }
 
   private static func end(_ error: HeapError) -> Never {
-    tell("heapd: \(error)")
+    tell("heapd: \("\(error)".visible)")
     exit(ExitStatus(error.code).rawValue)
   }
 
@@ -104,8 +105,8 @@ enum Heapd {
       return ExitStatus.success.rawValue
     } catch {
       // What writeAll(_:) throws is one.
-      let number = (error as? Errno)?.rawValue ?? EIO
-      tell("heapd: write to standard output: \(error) [errno \(number)]")
+      let loss = StandardDescriptors.loss(STDOUT_FILENO, error as? Errno ?? .ioError)
+      tell("heapd: \(loss)")
       return ExitStatus.failure.rawValue
     }
   }

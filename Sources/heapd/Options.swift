@@ -79,6 +79,11 @@ struct Options {
       }
     }
     if heaps.isEmpty { heaps = ["auto"] }
+    let paths = [socket, observerSocket ?? socket + ".observer", metricsSocket].compactMap { $0 }
+    if Set(paths).count < paths.count {
+      throw Fault(
+        description: "--socket, --observer-socket and --metrics-socket require different paths")
+    }
     let auto = heaps.count > 1 ? heaps.first { $0 == "auto" } : nil
     if let alone = auto ?? NamedHeap.misplaced(in: heaps) {
       throw Fault(description: "--heap \(alone) cannot be combined with other heaps")

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -22,6 +23,15 @@ import Testing
     #expect(run.status == 0)
     let buffer = try #require(try run.json["buffer"] as? [String: Any])
     #expect(buffer["sizeBytes"] as? UInt64 == max(bytes, pageSize))
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, to become another user"))
+  func `where no thread can be started the limit is named`() throws {
+    let user = Prefix.nobody + " prlimit --nproc=1"
+    let run = try Run.heapctl(
+      "alloc", "--size", "1M", "--heap", "memfd", through: Prefix.namespace("", as: user))
+    #expect(run.status == 1)
+    #expect(run.error.contains("ulimit -u"), "\(run.error)")
   }
 
   @Test(arguments: ["alloc --size 1M", "verify", "bench --rounds 1"])

@@ -65,6 +65,8 @@ import Testing
     for words in [
       "heapctl nosuch", "heapctl help nosuch", "heapctl --nosuch", "heapctl completion csh",
       "heapctl watch", "heapd --nosuch", "heapd nosuch", "heapd --mode 9",
+      "heapd --socket s --metrics-socket s", "heapd --socket s --observer-socket s",
+      "heapd --socket s --metrics-socket s.observer",
     ] {
       try Self.expect(.wrongUsage, words)
     }
@@ -87,7 +89,7 @@ import Testing
 
   @Test(arguments: [
     "--heap nosuch", "--heap memfd --config /nowhere", "--heap memfd --socket /nowhere/socket",
-    "--heap memfd --group nosuch",
+    "--heap memfd --group nosuch", "--heap memfd --socket /dev/null/socket",
   ])
   func `so it is of heapd`(_ words: String) throws {
     let folder = try TemporaryFolder()
@@ -172,9 +174,13 @@ import Testing
       try Self.expect(.failure, "heapctl bench --heap memfd --sizes 4K --rounds 1 --svg \(file)")
     }
     try Self.expect(.failure, "heapctl camera --device /dev/null --save /nowhere/file")
-    let full = ["/bin/sh", "-c", "exec \"$@\" > /dev/full", "sh"]
-    for words in ["heapd --help", "heapd --version", "heapctl --help", "heapctl list"] {
-      try Self.expect(.failure, words, through: full)
+    let folder = try TemporaryFolder()
+    // What is more than `RLIMIT_FSIZE` raises SIGXFSZ.
+    for place in ["> /dev/full", "> \(folder.path)/file"] {
+      let full = ["/bin/sh", "-c", "ulimit -f 0; exec \"$@\" \(place)", "sh"]
+      for words in ["heapd --help", "heapd --version", "heapctl --help", "heapctl list"] {
+        try Self.expect(.failure, words, through: full)
+      }
     }
   }
 
@@ -182,7 +188,8 @@ import Testing
     let folder = try TemporaryFolder()
     let file = try folder.file("file", "neither a picture nor a report\n")
     // Nothing can be put into a memfd there, so checks fail.
-    let noFiles = ["/bin/sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]
+    let noFiles = ["/bin/sh", "-c", "ulimit -f 0; exec \"$@\"", "sh"]
+    try Self.expect(.failure, "heapctl alloc --heap memfd --size 1M", through: noFiles)
     try Self.expect(.failure, "heapctl verify --heap memfd --check size", through: noFiles)
     try Self.expect(.failure, "heapctl stress --heap memfd --steps 20", through: noFiles)
     try Self.expect(.failure, "heapctl doctor --root \(folder.path)")

@@ -136,6 +136,23 @@ import Testing
     #expect(run.error.contains(error))
   }
 
+  @Test func `no verb is guessed of nothing`() throws {
+    let run = try Run.heapctl("")
+    #expect(run.status == 64 && run.error.contains("there is no verb ''\n"), "\(run.error)")
+  }
+
+  /// What a terminal would obey is shown.
+  @Test(arguments: [
+    "alloc --size 1M --heap", "verify --heap", "bench --heap", "info --socket", "show --image",
+    "verify --from", "camera --device",
+  ])
+  func `an error obeys no name`(_ words: String) throws {
+    let words = words.split(separator: " ").map(String.init)
+    let run = try Run.heapctl(words + ["/nowhere/\u{1b}[2J"])
+    #expect(run.status == 69)
+    #expect(run.error.contains("\\u{1B}[2J") && !run.error.contains("\u{1b}"), "\(run.error)")
+  }
+
   @Test(arguments: ["camera", "show"])
   func `who names another file for a device is not told to remove it`(_ verb: String) throws {
     let folder = try TemporaryFolder()
@@ -151,10 +168,12 @@ import Testing
   /// The option is named that cannot have it, and not said to have no value.
   @Test(
     arguments: [
-      "alloc --size", "bench --rounds", "camera --device /dev/video0 --frames",
-      "camera --device /dev/video0 --buffers", "holders --pid",
+      "alloc --size", "bench --rounds", "bench --sizes", "camera --device /dev/video0 --frames",
+      "camera --device /dev/video0 --buffers", "camera --device /dev/video0 --size",
+      "holders --pid",
       "show --seconds",
       "stress --seconds", "stress --steps", "stress --seed", "verify --seed", "watch --pid",
+      "watch --interval",
     ])
   func `a negative number is taken for a value`(_ words: String) throws {
     let words = words.split(separator: " ").map(String.init)

@@ -123,7 +123,7 @@ public final class Listener: Sendable {
     do throws(Errno) { _ = try call { unsafe lstat(path, &status) } } catch .noSuchFileOrDirectory {
       return
     } catch {
-      throw HeapError(error, operation, at: path)
+      throw refusal(error, operation, path)
     }
     guard status.st_mode & S_IFMT == S_IFSOCK else {
       throw HeapError(
@@ -165,12 +165,20 @@ public final class Listener: Sendable {
         throw error
       }
     } catch {
-      throw HeapError(
-        error, operation, at: path,
-        fix: error == .noSuchFileOrDirectory
-          ? "make the folder, or choose a path in one that is there"
-          : "choose a path in a folder that this user may write to")
+      throw refusal(error, operation, path)
     }
+  }
+
+  /// A file that cannot be made there.
+  private static func refusal(_ error: Errno, _ operation: String, _ path: String) -> HeapError {
+    let fix =
+      switch error {
+      case .noSuchFileOrDirectory, .notDirectory:
+        "make the folder, or choose a path in one that is there"
+      case .noSpace: "make room there, or choose another path"
+      default: "choose a path in a folder that this user may write to"
+      }
+    return HeapError(error, operation, at: path, fix: fix)
   }
 
   private static func open(

@@ -83,7 +83,8 @@ extension UInt64 {
     }
     guard let pages = roundedUpToPages else {
       throw HeapError(
-        .outOfRange, "allocate \(self) bytes", cause: "rounded up to pages that is over 2^63 - 1")
+        .outOfRange, "allocate \(self) bytes", cause: "rounded up to pages that is over 2^63 - 1",
+        fix: "ask for less")
     }
     return pages
   }

@@ -1,4 +1,5 @@
 internal import Glibc
+package import SystemPackage
 
 /// Numbers 0, 1 and 2.
 package enum StandardDescriptors {
@@ -14,5 +15,14 @@ package enum StandardDescriptors {
       // Gets the lowest number that is free, which is this one.
       _ = unsafe open("/dev/null", mode)
     }
+  }
+
+  /// Has what grows beyond `RLIMIT_FSIZE`, a memfd too, fail with EFBIG and not end the process (setrlimit(2)).
+  package static func ignoreSizeLimit() { _ = signal(SIGXFSZ, SIG_IGN) }
+
+  /// That something could not be written, and what helps.
+  package static func loss(_ number: CInt, _ error: Errno) -> String {
+    "write to standard \(number == STDOUT_FILENO ? "output" : "error"): \(error) [errno \(error.rawValue)]. "
+      + "To fix it: make room where it goes, or open it"
   }
 }

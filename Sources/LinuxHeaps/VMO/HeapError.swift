@@ -65,6 +65,10 @@ extension HeapError {
     switch errno {
     case .tooManyOpenFiles: "close descriptors, or raise this process's limit: ulimit -n"
     case .tooManyOpenFilesInSystem: "raise the machine's limit: sysctl fs.file-max"
+    case .fileTooLarge: "raise the limit of files' sizes, a memfd's too: ulimit -f"
+    // pthread_create(3)
+    case .resourceTemporarilyUnavailable:
+      "try again; if it was a thread, raise the limit: ulimit -u, or pids.max of the control group"
     default: nil
     }
   }
@@ -150,7 +154,7 @@ extension HeapError {
         case .noMemory: .noMemory
         case .invalidArgument, .fileNameTooLong: .invalidArgs
         case .badFileDescriptor: .badHandle
-        case .permissionDenied, .notPermitted: .accessDenied
+        case .permissionDenied, .notPermitted, .readOnlyFileSystem: .accessDenied
         case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels: .notFound
         case .isDirectory, .notSocket, .protocolWrongTypeForSocket: .wrongType
         case .noSuchAddressOrDevice, .operationNotSupportedByDevice, .inappropriateIOCTLForDevice,

@@ -163,6 +163,14 @@ import Testing
     withExtendedLifetime(stream) {}
   }
 
+  /// heapd takes no such path.
+  @Test func `a service is not to be started on a socket without a file`() throws {
+    let run = try ProgramRun("heapctl", ["info", "--socket", "@no-such-heap"])
+    #expect(run.status == 69)
+    #expect(run.error.contains("nobody listens there [Connection refused, errno 111]; NOT_FOUND"))
+    #expect(run.error.hasSuffix("To fix it: start the service: heapd --socket PATH\n"))
+  }
+
   @Test func `info asks where heapd serves where nobody says otherwise`() throws {
     let run = try ProgramRun("heapctl", ["info"])
     let prefix = "heapctl: connect to the heap service (/run/heapd/heap.sock"

@@ -113,6 +113,12 @@ import Testing
     #expect(run.status == 1)
   }
 
+  @Test func `a path through a file is named`() throws {
+    let run = try Self.heapd("/dev/null/heap.sock")
+    #expect(run.error.contains("heapd: listen (/dev/null/heap.sock): Not a directory"))
+    #expect(run.error.contains("To fix it: make the folder, or choose a path in one that is there"))
+  }
+
   @Test func `a folder that is not there is named`() throws {
     let run = try Self.heapd("/nowhere/heap.sock")
     #expect(

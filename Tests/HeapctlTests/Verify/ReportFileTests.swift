@@ -90,6 +90,15 @@ import Testing
           error: "heapctl: write the report (\(folder.path)): Is a directory [errno 21]; IO. "
             + "To fix it: name a file in it\n", status: 1))
     #expect(try folder.names == [])
+    for (path, cause) in [
+      (folder.path + "/" + String(repeating: "x", count: 256), "File name too long [errno 36]"),
+      (folder.path + "/loop", "Too many levels of symbolic links [errno 40]"),
+    ] {
+      if cause.hasPrefix("Too") { _ = unsafe symlink("loop", path) }
+      let run = try Run.heapctl("bench", "--heap", "memfd", "--rounds", "1", "--svg", path)
+      #expect(run.output == "" && run.status == 1)
+      #expect(run.error.contains("\(cause); IO. To fix it: name another file\n"), "\(run.error)")
+    }
     // Where root has every right and yet nothing can be made.
     let odd = try Run.heapctl("verify", "--heap", "memfd", "-o", "/proc/report")
     #expect(

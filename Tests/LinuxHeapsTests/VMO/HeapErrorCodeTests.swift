@@ -31,6 +31,7 @@ import Testing
     arguments: [
       (.noMemory, .noMemory), (.invalidArgument, .invalidArgs), (.badFileDescriptor, .badHandle),
       (.permissionDenied, .accessDenied), (.notPermitted, .accessDenied),
+      (.readOnlyFileSystem, .accessDenied),
       (.noSuchFileOrDirectory, .notFound), (.notDirectory, .notFound),
       (.tooManySymbolicLinkLevels, .notFound), (.isDirectory, .wrongType),
       (.notSocket, .wrongType), (.protocolWrongTypeForSocket, .wrongType),
