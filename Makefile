@@ -13,8 +13,9 @@ MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
-# The report's page is tested in a browser, Python is another hand than this package's, and strace has calls fail.
-TEST_PACKAGES := $(PACKAGES) chromium python3 strace
+# The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, and dtc compiles
+# what heapctl doctor says of device trees.
+TEST_PACKAGES := $(PACKAGES) chromium python3 strace device-tree-compiler
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
@@ -22,7 +23,7 @@ SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
 PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 ARM64_PACKAGES := mmdebstrap util-linux binutils dpkg-dev
-ARM64_KERNEL_PACKAGES := $(ARM64_PACKAGES) qemu-system-arm kmod cpio xz-utils
+ARM64_KERNEL_PACKAGES := $(ARM64_PACKAGES) qemu-system-arm kmod cpio xz-utils device-tree-compiler
 BENCH_PACKAGES := $(PACKAGES) binutils valgrind
 MODEL_PACKAGES := spin gcc libc6-dev
 PREFIX ?= /usr/local

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh, those for arm64 as arm64.sh does. With --all whole storms, and on `next`
-# every test that can run there.
+# test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh, those for arm64 by arm64.sh, and arm64-16k
+# by devicetree.sh too. With --all whole storms, and on `next` every test that can run there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 mode=
@@ -12,7 +12,9 @@ failed=0
 for kernel in "$@"; do
   case $kernel in
   *arm64*)
-    "$here/arm64.sh" "$kernel" || failed=1
+    # 77: there is nothing to run.
+    "$here/arm64.sh" "$kernel" || failed=$?
+    if [ "$kernel" = arm64-16k ] && [ "$failed" = 0 ]; then "$here/devicetree.sh" "$kernel" || failed=1; fi
     continue
     ;;
   esac

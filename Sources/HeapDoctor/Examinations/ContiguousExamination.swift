@@ -10,7 +10,11 @@ enum ContiguousExamination {
       $0.entry?.role == .contiguous && $0.entry?.duplicateOf == nil
     }
     guard !heaps.isEmpty else { return absence(machine).map { [$0] } ?? [] }
-    return heaps.flatMap { region(of: $0, machine, trial, probing: probing) }
+    let findings = heaps.flatMap { region(of: $0, machine, trial, probing: probing) }
+    // Some are of all regions together.
+    return findings.indices.filter { findings.firstIndex(of: findings[$0]) == $0 }.map {
+      findings[$0]
+    }
   }
 
   // MARK: None
@@ -167,8 +171,14 @@ enum ContiguousExamination {
       return
         "sudo sed -E -i '/^dtoverlay=vc4-/{s/,cma-[0-9]+//;s/[[:space:]]*$/,cma-\(size >> 20)/}' \(overlays)  # then reboot"
     }
+    let cells = machine.files.text("\(regions)/#size-cells")?.utf8.last
+    // What has a place, `reg`, may have others behind it.
+    guard let cells, cells > 0, machine.files.exists("\(regions)/\(node)/size") else {
+      return
+        "ls \(regions)/\(node)  # the device tree sets its size, and cma= does not change it: make it \(size >> 20) MiB there, then reboot"
+    }
     return
-      "ls \(regions)/\(node)  # the device tree sets its size, and cma= does not change it: make it \(size >> 20) MiB there, then reboot"
+      "echo '/dts-v1/; /plugin/; &{/reserved-memory/\(node)} { size = /bits/ \(32 * Int(cells)) <\(size)>; };' | dtc -O dtb -o \(node).dtbo -  # have the boot loader apply this overlay: cma= does not change the device tree's region; then reboot"
   }
 
   private static let picture: UInt64 = 1920 * 1080 * 4

@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import LinuxHeaps
 import TestSupport
 import Testing
 
@@ -218,6 +220,43 @@ struct DoctorTreeTests {
         try String(contentsOfFile: tree.root + "/boot/firmware/config.txt", encoding: .utf8)
           == "arm_64bit=1\n\(kept),cma-128\n[all]\n")
     }
+  }
+
+  @Test func `what is told of all regions together is told once`() throws {
+    let tree = try MachineTree()
+    try tree.heap("display-pool", minor: 7)
+    try tree.file("/sys/kernel/mm/cma/display-pool/total_pages", "16384\n")
+    try tree.file("/sys/kernel/mm/cma/display-pool/available_pages", "16384\n")
+    try tree.file(
+      "/proc/pagetypeinfo", "Node    0, zone      DMA, type          CMA      0      3 \n")
+    let notes = try tree.run().ids("note")
+    #expect(notes.filter { $0 == "contiguous.free-blocks" }.count == 1)
+  }
+
+  private static let dtc = "/usr/bin/dtc"
+
+  @Test(
+    .enabled(if: unsafe access(dtc, X_OK) == 0, "needs dtc"),
+    arguments: [(1, "size = <0x8000000>;"), (2, "size = <0x00 0x8000000>;")])
+  func `a region's size is changed by an overlay, which compiles`(
+    _ cells: UInt8, _ size: String
+  ) throws {
+    let tree = try MachineTree()
+    let nodes = "/proc/device-tree/reserved-memory"
+    let node = "vendor,main"
+    let region = "/sys/kernel/mm/cma/\(node)"
+    tree.remove("/sys/kernel/mm/cma/reserved")
+    try tree.file("\(region)/total_pages", "\((64 << 20) / pageSize)\n")
+    try tree.file("\(region)/available_pages", "0\n")
+    try tree.file("\(nodes)/#size-cells", "\0\0\0" + String(UnicodeScalar(cells)))
+    try tree.file("\(nodes)/\(node)/size", "")
+    try tree.file("\(nodes)/\(node)/linux,cma-default", "")
+    let fix = try #require(tree.run().finding("contiguous.full")?.fix)
+    #expect(try BootParameterTests.carryOut("cd \(tree.root) && \(fix)", in: tree) == "")
+    let text = try Run.program(Self.dtc, ["-I", "dtb", "-O", "dts", "\(tree.root)/\(node).dtbo"])
+      .output
+    #expect(text.contains("target-path = \"/reserved-memory/\(node)\";"), "\(text)")
+    #expect(text.contains(size), "\(text)")
   }
 
   @Test func `a region of a vendor's kernel has no heap of unknown role beside it`() throws {
