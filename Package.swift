@@ -206,11 +206,14 @@ let package = Package(
         "HeapTestKit", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/TestSupport", swiftSettings: settings),
+    // Which calls a thread makes to have caches agree.
+    .target(name: "CSyncCalls", path: "Tests/CSyncCalls", cSettings: cSettings),
     // What a kernel can change: these run here on what this machine has, and inside each test kernel.
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapTestKit", "LinuxHeaps",
+        "CHeapClient", "CLinuxHeaps", "CSyncCalls", "HeapClient", "HeapProtocol", "HeapTestKit",
+        "LinuxHeaps",
         "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
