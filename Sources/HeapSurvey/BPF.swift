@@ -204,9 +204,10 @@ struct BPFInstruction: Equatable {
     Self(code: 0x67, target: target, value: bits)
   }
 
-  /// `*target += source`, 8 bytes, as one step for all processors.
+  /// `*target += source`, 8 bytes, as one step for all processors; `source` gets what was there before (`BPF_FETCH`, Linux 5.12).
+  /// Without that it is ordered with nothing (on arm64 `STADD` and not `LDADDAL`, arch/arm64/net/bpf_jit_comp.c).
   static func addAtomically(_ source: Register, to target: Register) -> Self {
-    Self(code: 0xdb, target: target, source: source)
+    Self(code: 0xdb, target: target, source: source, value: 1)
   }
 
   /// What helpers take for a map, by its descriptor: two instructions, whose second has the upper half of nothing.

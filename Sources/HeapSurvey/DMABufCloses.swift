@@ -158,7 +158,10 @@ package final class DMABufCloses: Sendable {
     // More are not counted: the slot stays.
     if count < .max { unsafe watched.pointee.store(count + 1, ordering: .relaxed) }
     let before = unsafe limit.pointee.load(ordering: .relaxed)
-    unsafe limit.pointee.store(max(before, references), ordering: .sequentiallyConsistent)
+    unsafe limit.pointee.store(max(before, references), ordering: .relaxed)
+    // Whoever watches then reads the count, by the kernel; a close lowers it and then reads this. One of both has to see
+    // the other.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
   }
 
   func remove(_ inode: UInt64) {
@@ -223,7 +226,10 @@ package final class DMABufCloses: Sendable {
         if number != numbers.last { numbers.append(number) }
       }
       position += UInt64(8 + Self.payload)
-      unsafe place.pointee.store(position, ordering: .sequentiallyConsistent)
+      unsafe place.pointee.store(position, ordering: .releasing)
+      // Before the next head, the number of lost events and the kernel's own look at the writers' place are read: a writer
+      // does its part and then reads this one, to know whether to wake the reader.
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
     return numbers
   }

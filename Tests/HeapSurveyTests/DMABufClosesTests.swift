@@ -55,6 +55,9 @@ import Testing
     #expect(program.indices.contains { skips($0) { .skip(if: .r1, isAbove: .r9, over: $0) } })
     #expect(program.indices.contains { skips($0) { .skipIfZero(.r0, over: $0) } })
     #expect(program.filter { $0 == .call(.ringBufferOutput) }.count == 2)
+    // `BPF_STX | BPF_ATOMIC | BPF_DW` with `BPF_ADD | BPF_FETCH`, which alone is ordered: the count of lost events is raised before
+    // the ring buffer is tried again.
+    #expect(program.contains { $0.bytes == [0xdb, 0x18, 0, 0, 1, 0, 0, 0] })
     // As linux/bpf.h has them: an immediate in two instructions.
     #expect(
       BPFInstruction.mapValue(.r8, 5).flatMap(\.bytes) == [0x18, 0x28, 0, 0, 5, 0, 0, 0]
