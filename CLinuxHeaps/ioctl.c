@@ -9,12 +9,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// These structs are the kernel's ABI: a header that disagrees must not compile.
+// These structs are the kernel's ABI: a header that disagrees must not compile. They are the same for programs of 32 bits, so that a
+// kernel of 64 takes their calls as they are (`compat_ptr_ioctl`).
 _Static_assert(sizeof(struct dma_heap_allocation_data) == 24, "linux/dma-heap.h");
+_Static_assert(offsetof(struct dma_heap_allocation_data, fd) == 8, "linux/dma-heap.h");
 _Static_assert(offsetof(struct dma_heap_allocation_data, fd_flags) == 12, "linux/dma-heap.h");
+_Static_assert(offsetof(struct dma_heap_allocation_data, heap_flags) == 16, "linux/dma-heap.h");
 _Static_assert(sizeof(struct dma_buf_sync) == 8, "linux/dma-buf.h");
 _Static_assert(sizeof(struct udmabuf_create) == 24, "linux/udmabuf.h");
+_Static_assert(offsetof(struct udmabuf_create, offset) == 8, "linux/udmabuf.h");
+_Static_assert(offsetof(struct udmabuf_create, size) == 16, "linux/udmabuf.h");
 _Static_assert(DMA_BUF_NAME_LEN == 32, "linux/dma-buf.h");
+// DMA_BUF_SET_NAME has the size of a pointer in its number; this one has 8 for both.
+_Static_assert(_IOC_SIZE(DMA_BUF_SET_NAME_B) == 8, "linux/dma-buf.h");
 
 int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *data) {
     return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, data);
@@ -75,9 +82,15 @@ struct dma_buf_import_sync_file {
 #endif
 
 _Static_assert(sizeof(struct dma_buf_export_sync_file) == 8, "linux/dma-buf.h");
+_Static_assert(offsetof(struct dma_buf_export_sync_file, fd) == 4, "linux/dma-buf.h");
+_Static_assert(sizeof(struct dma_buf_import_sync_file) == 8, "linux/dma-buf.h");
+_Static_assert(offsetof(struct dma_buf_import_sync_file, fd) == 4, "linux/dma-buf.h");
 _Static_assert(sizeof(struct sync_merge_data) == 48, "linux/sync_file.h");
+_Static_assert(offsetof(struct sync_merge_data, fence) == 36, "linux/sync_file.h");
 _Static_assert(sizeof(struct sync_file_info) == 56, "linux/sync_file.h");
+_Static_assert(offsetof(struct sync_file_info, sync_fence_info) == 48, "linux/sync_file.h");
 _Static_assert(sizeof(struct sync_fence_info) == 80, "linux/sync_file.h");
+_Static_assert(offsetof(struct sync_fence_info, timestamp_ns) == 72, "linux/sync_file.h");
 
 int CLinuxHeaps_export_fence(int buffer, uint32_t flags) {
     struct dma_buf_export_sync_file request = {.flags = flags, .fd = -1};

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# armhf.sh [PROGRAM]: compiles the C interface for 32-bit ARM, by Swift's clang with Debian's C library, which is unpacked into the
+# cache. PROGRAM is made of it and of armhf.c: a 64-bit kernel takes its calls, too.
+. "$(dirname "${BASH_SOURCE[0]}")/../Kernel/lib.sh"
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tree=$(cd "$here/../.." && pwd)
+# Of GCC what each program begins and ends with, by the version of the compiler that is the default.
+libraries=(libc6-dev-armhf-cross linux-libc-dev-armhf-cross libgcc-12-dev-armhf-cross)
+swift=$(command -v swift || true)
+clang=$(dirname "$(readlink -f "${swift:-/}")")/clang
+if [ ! -x "$clang" ]; then
+  say "no clang beside swift"
+  exit 77
+fi
+
+sysroot=$cache/armhf-$(echo "${libraries[@]}" | sha256sum | cut -c1-12)
+if [ ! -d "$sysroot" ]; then
+  prepare_apt
+  work=$(mktemp -d "$cache/build.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  for package in "${libraries[@]}"; do fetch_package "$package" "$work/root"; done
+  mv -T "$work/root" "$sysroot"
+fi
+
+usr=$sysroot/usr/arm-linux-gnueabihf gcc=$(echo "$sysroot"/usr/lib/gcc-cross/arm-linux-gnueabihf/*)
+flags=(--target=armv7-linux-gnueabihf -O1 -D_GNU_SOURCE -Wall -Wextra -Werror -nostdlibinc -isystem "$usr/include"
+  -I "$tree/CLinuxHeaps/include")
+"$clang" "${flags[@]}" -fsyntax-only "$tree"/CLinuxHeaps/*.c "$here/armhf.c"
+say "the C interface compiles for armhf"
+[ $# -gt 0 ] || exit 0
+"$clang" "${flags[@]}" -nostdlib -static -fuse-ld=lld -o "$1" "$usr/lib/crt1.o" "$usr/lib/crti.o" "$gcc/crtbeginT.o" \
+  "$here/armhf.c" "$tree"/CLinuxHeaps/*.c -L "$usr/lib" -L "$gcc" -Wl,--start-group -lc -lgcc -lgcc_eh -Wl,--end-group \
+  "$gcc/crtend.o" "$usr/lib/crtn.o"
