@@ -33,6 +33,8 @@ test)
   export LINUXHEAPS_PROCESSORS=1
   first() {
     step next $K/test.sh next
+    step arm64-16k $K/test.sh arm64-16k
+    step armhf Tests/Toolchains/armhf.sh
   }
   second() {
     step host swift test --skip-build --no-parallel
@@ -48,6 +50,9 @@ test-all)
   first() {
     step next $K/test.sh --all next
     step screen $K/screen.sh --all
+    for kernel in arm64-4k arm64-16k stock-arm64; do step "$kernel" $K/test.sh "$kernel"; done
+    # Four of one kernel: what several processors do to one another.
+    LINUXHEAPS_PROCESSORS=4 step arm64-64k $K/test.sh arm64-64k
     step sanitize make --no-print-directory sanitize
   }
   second() {
@@ -88,7 +93,7 @@ echo "What the host's tests skipped, with reasons; in guests, where a skip is a 
 echo "  KernelTests' in the step next; others' by \`make test-all\`, in its step next"
 skipped host | sed 's/^/  /'
 if [ "$mode" = test ]; then
-  echo "What does not run here but in \`make test-all\`: the kernels lts and stock, whole storms on real heaps, every test of heapctl"
+  echo "What does not run here but in \`make test-all\`: the kernels lts, stock and the others for arm64, whole storms on real heaps, every test of heapctl"
   echo "  and heapd inside next, each system call of heapd failing, sanitizers, the model, documentation, benchmarks, a dependent package, Swift 6.2"
 fi
 echo

@@ -84,7 +84,7 @@ inside() {
 
 # Makes the root where it is missing.
 prepare_root() {
-  [ "$(id -u)" = 0 ] || die "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
+  [ "$(id -u)" = 0 ] || skip "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
   root=$cache/swift-6.2-root-$({ echo "$packages"; declare -f make_root; } | sha256sum | cut -c1-12)
   [ -d "$root" ] || make_root "$root"
 }
