@@ -5,8 +5,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
-# Of GCC what each program begins and ends with, by the version of the compiler that is the default.
-libraries=(libc6-dev-armhf-cross linux-libc-dev-armhf-cross libgcc-12-dev-armhf-cross)
+libraries=(libc6-dev-armhf-cross linux-libc-dev-armhf-cross)
 swift=$(command -v swift || true)
 clang=$(dirname "$(readlink -f "${swift:-/}")")/clang
 if [ ! -x "$clang" ]; then
@@ -19,6 +18,8 @@ if [ ! -d "$sysroot" ]; then
   prepare_apt
   work=$(mktemp -d "$cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT
+  # Of GCC what each program begins and ends with, by the version of the compiler that is the default.
+  libraries+=($(private_apt apt-cache depends gcc-arm-linux-gnueabihf | sed -nE 's/^ *Depends: gcc-([0-9]+)-arm-.*/libgcc-\1-dev-armhf-cross/p'))
   for package in "${libraries[@]}"; do fetch_package "$package" "$work/root"; done
   mv -T "$work/root" "$sysroot"
 fi
