@@ -1,5 +1,5 @@
 # make run | run-vm | test | test-all | kernel-test KERNEL=next | systemd-test | package-test | sanitize | fuzz | faults | faults-vm | soak MINUTES=30
-# make model | bench | kernel-bench KERNEL=next | lint | docs
+# make model | bench | kernel-bench KERNEL=next | kernel-table | lint | docs
 # make install [PREFIX=/usr/local DESTDIR=] | uninstall | deb [ARCH=arm64] | static [ARCH=arm64 | SWIFT_SDK=NAME] | clean
 # Each target installs what it needs and this machine lacks (Debian 12: apt, pip).
 
@@ -30,7 +30,7 @@ PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
-.PHONY: help run run-vm test test-all built built-arm64 unit-test kernel-test systemd-test package-test swift-6.2-test dependent-test \
+.PHONY: help run run-vm test test-all built built-arm64 unit-test kernel-test kernel-table systemd-test package-test swift-6.2-test dependent-test \
   sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 setup-arm64-kernel \
   setup-package-test setup-bench setup-model setup-test clean
@@ -134,6 +134,10 @@ bench: ship setup-bench
 kernel-bench: setup setup-kernel
 	swift build -c release --package-path Benchmarks
 	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
+
+# Documentation/Kernels.md, by what the last make test-all left.
+kernel-table:
+	Tests/Kernel/table.py Documentation/Kernels.md .build-logs/*.log
 
 lint:
 	swift format lint --strict -r Package.swift Sources Examples Tests Benchmarks/Package.swift Benchmarks/Sources

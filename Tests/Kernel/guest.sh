@@ -9,6 +9,7 @@ fail() {
   failed=1
 }
 . Tests/Kernel/programs.sh
+. Tests/Kernel/tally.sh
 
 # Modules on the stock kernel, built in on the others.
 for module in udmabuf vgem vkms vivid vim2m; do modprobe -q "$module" || true; done
@@ -60,6 +61,7 @@ grep -v '^pass' "$log"
 echo "== $kernel: heapctl verify"
 "$build/heapctl" verify > "$log" 2>&1 || fail "heapctl verify"
 grep -v '^pass\|^ ' "$log"
+tally "$kernel" "$(getconf PAGESIZE)" "$log"
 if [ "$kernel" = next ]; then
   if grep -q '^skip' "$log"; then fail "a check skipped"; fi
   # The camera that proves contiguity, by what it did.

@@ -10,6 +10,7 @@ fail() {
   failed=1
 }
 . Tests/Kernel/programs.sh
+. Tests/Kernel/tally.sh
 
 # The heap and udmabuf are built in.
 for module in vgem vivid; do modprobe "$module" || fail "no $module"; done
@@ -24,6 +25,7 @@ echo "== stock-next: $(uname -r), heapctl holders"
 echo "== stock-next: heapctl verify --heap system"
 "$build/heapctl" verify --heap system > "$log" 2>&1 || fail "heapctl verify"
 grep -v '^pass' "$log"
+tally stock-next "$(getconf PAGESIZE)" "$log"
 
 for events in on off; do
   echo "== stock-next: heapctl verify through heapd, events = $events"
@@ -33,6 +35,7 @@ for events in on off; do
   for _ in $(seq 100); do [ -S "$build/heapd.sock.observer" ] && break; sleep 0.1; done
   "$build/heapctl" verify --socket "$build/heapd.sock" > "$log" 2>&1 || fail "heapctl verify, events = $events"
   grep -v '^pass' "$log"
+  tally stock-next "$(getconf PAGESIZE)" "$log"
   # Debian's kernel has no CONFIG_SW_SYNC.
   if grep '^skip' "$log" | grep -v ' device-fences: '; then fail "a check skipped, events = $events"; fi
   kill "$heapd" && wait "$heapd" || fail "heapd did not stop cleanly: $(cat "$log.heapd")"
