@@ -33,6 +33,7 @@ public final class HeapServer: Sendable {
 
   private let sockets: Sockets
   private let heapName: String
+  private let nodes: [String]
   private let heap: any LocalHeap
   private let policy: Policy
   private let manager: ServiceManager?
@@ -51,13 +52,15 @@ public final class HeapServer: Sendable {
   ///   - log: Where refusals and the server's own troubles go.
   ///   - heap: Makes the memory. What is served stands in the server's own table, and not in the heap's `buffers`.
   ///   - heapName: What the status calls the heap.
+  ///   - nodes: The names in `/dev/dma_heap` in whose place it can serve programs that open those
+  ///     (``HeapIdentifier/heapType``).
   ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
   /// - Throws: `noResources` where the process may open no more files; without `policy` what ``Policy/init()`` does.
   public init(
     sockets: Sockets, policy: Policy? = nil, manager: ServiceManager? = nil,
     inherited: [InheritedBuffer] = [], log: Logger = Logger(label: "heapd"),
-    heap: any LocalHeap, heapName: String
+    heap: any LocalHeap, heapName: String, nodes: [String] = []
   ) throws(HeapError) {
     let policy = if let policy { policy } else { try Policy() }
     self.sockets = sockets
@@ -66,6 +69,7 @@ public final class HeapServer: Sendable {
     self.inherited = Guarded(inherited)
     self.log = log
     self.heapName = heapName
+    self.nodes = nodes
     self.heap = heap
     mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
     closes = policy.hearsCloses ? Self.load(log) : nil
@@ -114,7 +118,7 @@ public final class HeapServer: Sendable {
       try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
         hasInherited: !inherited.isEmpty, signals: signals, closes: closes, heap: heap,
-        heapName: heapName)
+        heapName: heapName, nodes: nodes)
     }
     loop.takeOver(inherited)
     loop.run()

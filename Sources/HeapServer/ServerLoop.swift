@@ -11,6 +11,7 @@ internal import SystemPackage
 /// posts to the mailbox.
 final class ServerLoop {
   private let heapName: String
+  private let nodes: [String]
   private let metricsPage: @Sendable () -> String
   private let manager: ServiceManager?
   private let signals: Signals?
@@ -32,9 +33,10 @@ final class ServerLoop {
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
     mailbox: Mailbox, hasInherited: Bool, signals: Signals?, closes: DMABufCloses?,
-    heap: any LocalHeap, heapName: String
+    heap: any LocalHeap, heapName: String, nodes: [String]
   ) throws(Errno) {
     self.heapName = heapName
+    self.nodes = nodes
     self.manager = manager
     self.signals = signals
     metricsPage = sockets.metricsPage
@@ -207,8 +209,9 @@ final class ServerLoop {
 
   private var status: Status {
     Status(
-      heap: heapName, limits: shared.accounts.limits, total: shared.accounts.all.usage,
-      group: shared.accounts.group.usage, others: shared.accounts.others.usage,
+      heap: heapName, nodes: nodes, limits: shared.accounts.limits,
+      total: shared.accounts.all.usage, group: shared.accounts.group.usage,
+      others: shared.accounts.others.usage,
       users: shared.accounts.users.map { ($0, $1.connections, $1.usage) },
       clients: connections.open.map {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)

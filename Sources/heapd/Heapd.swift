@@ -63,7 +63,8 @@ enum Heapd {
     let server = try HeapServer(
       sockets: sockets, policy: policy, manager: manager, inherited: inherited.buffers, log: log,
       heap: heap.make(),
-      heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "))
+      heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
+      nodes: heap.nodes)
     // It needs no other than to load, and clients' messages are read from here on.
     do throws(Errno) { _ = try call { CLinuxHeaps_drop_bpf_capabilities() } } catch {
       throw HeapError(

@@ -16,6 +16,7 @@ struct Status: Sendable {
   )
 
   let heap: String
+  let nodes: [String]
   let limits: Limits
   let total: Usage
   /// Of all who come by the group of a socket's file, and of all others.
@@ -38,6 +39,7 @@ struct Status: Sendable {
     return [
       "schemaVersion": .number(1),
       "heap": .string(heap),
+      "nodes": .array(nodes.map { .string($0) }),
       "quota": quota(total, of: limits.total),
       "groupQuota": quota(group, of: limits.group),
       "othersQuota": quota(others, of: limits.group),

@@ -4,7 +4,8 @@ internal import SystemPackage
 ///
 /// `is_physically_contiguous` chooses a contiguous heap and `is_secure` a protected one, else the
 /// system heap serves. Contiguous memory is never replaced by other memory. Of several heaps the next
-/// is tried when one is absent or full; ``VMO/heapName`` says which served.
+/// is tried when one is absent or full; ``VMO/heapName`` says which served. A request whose ``HeapIdentifier/heapType`` is a
+/// node's path, `/dev/dma_heap/NAME`, is served by that heap or by none.
 public struct DMABufHeap: LocalHeap {
   public let properties: HeapProperties
   public let buffers: LiveBuffers
@@ -49,22 +50,23 @@ public struct DMABufHeap: LocalHeap {
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     let role = HeapRole(askedFor: request)
+    let node = request.settings.heapNode
     var failures: [(heap: String, error: HeapError)] = []
-    for heap in devices.candidates(role) {
+    for heap in node.map({ devices.candidates(role, named: $0) }) ?? devices.candidates(role) {
       do throws(HeapError) {
         return try allocate(request, role, from: heap)
       } catch  where error.meansTryTheNextHeap {
         failures.append((heap.name, error))
       }
     }
-    if let udmabuf, role == .system {
+    if let udmabuf, role == .system, node == nil {
       do throws(HeapError) {
         return try udmabuf.makeMemory(for: request)
       } catch  where error.meansTryTheNextHeap {
         failures.append((UDMABufHeap.name, error))
       }
     }
-    guard let last = failures.last?.error else { throw missing(role, request) }
+    guard let last = failures.last?.error else { throw missing(role, request, node) }
     guard failures.count > 1 else { throw last }
     let skipped = failures.map { "\($0.heap) (\($0.error.code))" }.joined(separator: ", ")
     throw HeapError(
@@ -76,7 +78,10 @@ public struct DMABufHeap: LocalHeap {
   /// A few pages of the system heap: the kernel moves no others for them, and reclaims for them as little or much as for
   /// those that it takes to run the caller (`LOW_ORDER_GFP`, drivers/dma-buf/heaps/system_heap.c).
   public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
-    request.size <= 64 << 10 && keepsToSystemRole && HeapRole(askedFor: request) == .system
+    guard request.size <= 64 << 10, keepsToSystemRole, HeapRole(askedFor: request) == .system
+    else { return false }
+    guard let node = request.settings.heapNode else { return true }
+    return devices.candidates(.system).contains { $0.name == node }
   }
 
   private func allocate(
@@ -106,7 +111,14 @@ public struct DMABufHeap: LocalHeap {
     }
   }
 
-  private func missing(_ role: HeapRole, _ request: borrowing BufferRequest) -> HeapError {
+  private func missing(
+    _ role: HeapRole, _ request: borrowing BufferRequest, _ node: String?
+  ) -> HeapError {
+    if let node {
+      return HeapError(
+        .notFound, request.operation, at: catalog.path(node),
+        cause: "it is no heap that serves here, or its memory is of another kind")
+    }
     if chosen?.isEmpty == true {
       return HeapError(.notFound, request.operation, cause: "no heap was named")
     }

@@ -50,6 +50,35 @@ struct DMABufHeapTests {
     #expect(error.fix?.contains("heapctl doctor") == true)
   }
 
+  private static func named(_ heap: String, isContiguous: Bool? = nil) -> SingleBufferSettings {
+    SingleBufferSettings(
+      bufferSettings: BufferMemorySettings(
+        isPhysicallyContiguous: isContiguous,
+        heap: HeapIdentifier(heapType: "/dev/dma_heap/\(heap)")))
+  }
+
+  @Test(arguments: catalog.heaps().filter(\.isUsable).map(\.name))
+  func `a request that names its heap is served by that`(_ name: String) throws {
+    for heaps in [nil, ["system", name]] {
+      #expect(try allocate(pageSize, Self.named(name), of: heaps).heapName == name)
+    }
+  }
+
+  @Test func `a heap that does not serve here is not found`() throws {
+    for name in ["none,such@0", "../null", "udmabuf"] {
+      let error = try #require(refusal(pageSize, Self.named(name), of: nil))
+      #expect(error.code == .notFound)
+      #expect("\(error)".contains("(/dev/dma_heap/\(name)): "))
+    }
+    #expect(refusal(pageSize, Self.named(""), of: nil)?.code == .notFound)
+    #expect(refusal(pageSize, Self.named("system", isContiguous: true), of: nil)?.code == .notFound)
+    guard let contiguous else { return }
+    #expect(refusal(pageSize, Self.named(contiguous), of: ["system"])?.code == .notFound)
+    #expect(
+      try allocate(pageSize, Self.named(contiguous, isContiguous: true), of: nil).heapName
+        == contiguous)
+  }
+
   @Test func `secure memory is refused where there is none`() {
     #expect(refusal(pageSize, Self.secure, of: nil)?.code == .notSupported)
     #expect(refusal(pageSize, Self.secure, of: ["system"])?.code == .notSupported)

@@ -48,6 +48,19 @@ final class HeapDevices: Sendable {
     }
   }
 
+  /// The heap of this node, where it is one that serves here; empty where it is not, or has no memory of that role.
+  func candidates(_ role: HeapRole, named name: String) -> [HeapCandidate] {
+    // Any kind will do for who asks for none.
+    for role in role == .system ? [role, .contiguous, .other, .protected] : [role] {
+      if let heap = candidates(role).first(where: { $0.name == name }) { return [heap] }
+    }
+    // A second name of the same memory, opened for this request: names come from clients, and are not kept.
+    guard chosen == nil, let entry = catalog.heaps().first(where: { $0.name == name }),
+      role == .system || entry.role == role
+    else { return [] }
+    return [HeapCandidate(name, entry, in: catalog)]
+  }
+
   private func names(_ role: HeapRole, _ entries: [HeapEntry]) -> [String] {
     guard let chosen else { return catalog.names(of: role) }
     return chosen.filter { name in

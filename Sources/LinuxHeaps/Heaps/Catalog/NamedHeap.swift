@@ -6,6 +6,9 @@ package struct NamedHeap: Sendable {
   /// One of those built in, or nodes of `/dev/dma_heap` in the order in which they are tried. Without any,
   /// the catalog chooses by role.
   package let names: [String]
+  /// The nodes of `/dev/dma_heap` in whose place it can serve, as they were at the start. Memory of single pages serves for
+  /// `system`, also where no device can import it.
+  package let nodes: [String]
   /// One line that says which, and why.
   package let reason: String
   /// What keeps this process from the kernel's heaps, where it was not named and is none of them.
@@ -16,6 +19,11 @@ package struct NamedHeap: Sendable {
 
   package init(_ names: [String]) {
     self.names = names
+    nodes =
+      switch names {
+      case [MemfdHeap.name], [UDMABufHeap.name]: ["system"]
+      default: names.filter { !Self.builtIn.contains($0) }
+      }
     reason = "the heap\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")), as asked"
   }
 
@@ -34,10 +42,12 @@ package struct NamedHeap: Sendable {
     }
     if !entries.isEmpty, obstacle == nil {
       names = []
+      nodes = zip(entries, refusals).filter { $1 == nil }.map(\.0.name)
       let list = entries.map { "\($0.name) (\($0.role.rawValue))" }.joined(separator: ", ")
       reason = "the kernel's dma-buf heaps, because this machine has them: \(list)"
     } else {
       names = [MemfdHeap.name]
+      nodes = ["system"]
       let cause =
         obstacle.map { "\($0.path) \($0.refusal.words)" } ?? "this machine has no /dev/dma_heap"
       reason = "the embedded memfd heap, because \(cause)"

@@ -39,7 +39,8 @@ public struct CoherencyDomain: RawRepresentable, Hashable, Sendable {
 
 /// `fuchsia.sysmem2/Heap`: a kind of heap, and which of that kind.
 public struct HeapIdentifier: Hashable, Sendable {
-  /// At most 128 bytes in a message.
+  /// At most 128 bytes in a message. ``DMABufHeap`` knows the paths of nodes, `/dev/dma_heap/NAME`, and serves the request from
+  /// that heap alone; it does not look at any other.
   public var heapType: String?
   public var id: UInt64?
 

@@ -14,6 +14,13 @@ public struct SingleBufferSettings: Hashable, Sendable {
 
   package var asksForContiguous: Bool { bufferSettings?.isPhysicallyContiguous == true }
 
+  /// The name of the node from which alone it is to be served.
+  var heapNode: String? {
+    guard let type = bufferSettings?.heap?.heapType, type.hasPrefix(HeapCatalog.directory + "/")
+    else { return nil }
+    return String(type.dropFirst(HeapCatalog.directory.utf8.count + 1))
+  }
+
   /// Physically contiguous memory, and nothing else asked.
   public static let contiguous = SingleBufferSettings(
     bufferSettings: BufferMemorySettings(isPhysicallyContiguous: true))
