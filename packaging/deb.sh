@@ -38,13 +38,13 @@ gzip -9n "$documents/changelog" "$root"/usr/share/man/man?/*
 mkdir -p "$work/debian"
 printf 'Source: linux-heaps\n\nPackage: linux-heaps\nArchitecture: any\n' > "$work/debian/control"
 # It warns of what is only there when Debian's own tools build.
-programs=("$(realpath "$native")"/dynamic/{heapctl,heapd})
+programs=("$(realpath "$native")"/dynamic/{heapctl,heapd,liblinuxheaps-preload.so})
 depends=$(cd "$work" && dpkg-shlibdeps -O "${programs[@]}" 2> said |
   sed -n 's/^shlibs:Depends=//p') || { cat "$work/said" >&2; exit 1; }
 if [ "$native" != "$SHIP" ]; then
   # It knows this machine's libraries. The other architecture's programs are of the same source: only the C library that they
   # are linked to is another, and its versions are those of its symbols.
-  libc=$(readelf -VW "$SHIP"/dynamic/{heapctl,heapd} | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  libc=$(readelf -VW "$SHIP"/dynamic/{heapctl,heapd,liblinuxheaps-preload.so} | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
   depends=$(sed "s/libc6 ([^)]*)/libc6 (>= ${libc#GLIBC_})/" <<< "$depends")
 fi
 

@@ -13,6 +13,8 @@ cd "$here"
 : "${ZSH:=$PREFIX/share/zsh/site-functions}"
 config=/etc/heapd.conf
 examples=$PREFIX/share/doc/linux-heaps/examples
+# Where heapctl looks for it: no place of the dynamic linker's.
+libraries=$PREFIX/lib/linux-heaps
 
 # put MODE SOURCE TARGET
 if [ "$verb" = install ]; then
@@ -35,6 +37,7 @@ fi
 
 put 755 "$SHIP/dynamic/heapctl" "$PREFIX/bin/heapctl"
 put 755 "$SHIP/dynamic/heapd" "$PREFIX/bin/heapd"
+put 644 "$SHIP/dynamic/liblinuxheaps-preload.so" "$libraries/liblinuxheaps-preload.so"
 for unit in heapd.service heapd.socket heapd-observer.socket heapd-metrics.socket; do
   put_unit "systemd/$unit" "$UNITS/$unit"
 done
@@ -54,7 +57,9 @@ if [ "$verb" = install ]; then
   for page in "$SHIP"/man/*.1; do put 644 "$page" "$man/$(basename "$page")"; done
 else
   rm -f "$DESTDIR$man"/heapctl.1 "$DESTDIR$man"/heapctl-*.1
-  [ ! -d "$DESTDIR$examples" ] || rmdir -p --ignore-fail-on-non-empty "$DESTDIR$examples"
+  for folder in "$examples" "$libraries"; do
+    [ ! -d "$DESTDIR$folder" ] || rmdir -p --ignore-fail-on-non-empty "$DESTDIR$folder"
+  done
   # What a package's folder has left is only folders.
   if [ -n "$DESTDIR" ] && [ -d "$DESTDIR" ]; then find "$DESTDIR" -mindepth 1 -type d -empty -delete; fi
 fi

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # ship.sh dynamic|static: builds what is installed, into the folders that it is installed from.
-#   dynamic  .build-ship/dynamic: heapctl and heapd with Swift's libraries in them, and C's beside; with
+#   dynamic  .build-ship/dynamic: heapctl and heapd with Swift's libraries in them, and C's beside; liblinuxheaps-preload.so; with
 #            .build-ship/man and .build-ship/completions, made from that heapctl
-#   static   .build-ship/static: both with all libraries in them, for a board that has none
+#   static   .build-ship/static: both with all libraries in them, for a board that has none, and the same library
 # They differ in how they are linked, and the static ones are compiled for size.
 # ARCH=arm64 in the environment: for that architecture on any machine, into .build-ship/arm64 (Tests/Toolchains/arm64.sh).
-# SWIFT_SDK=NAME: by a Swift SDK that SwiftPM has, into .build-ship/NAME. Both without manual pages and completions.
+# SWIFT_SDK=NAME: by a Swift SDK that SwiftPM has, into .build-ship/NAME; liblinuxheaps-preload.so is then made only where CC is
+# its compiler of C. Both without manual pages and completions.
 set -euo pipefail
 kind=${1:?usage: ship.sh dynamic|static}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -72,6 +73,16 @@ for product in heapctl heapd; do
     exit 1
   fi
 done
+
+# In C over the C library alone, for it is loaded into other people's programs: what SwiftPM links loads Swift's libraries.
+compiler=${CC:-}
+[ -n "$compiler" ] || [ -n "${SWIFT_SDK:-}" ] || compiler=clang
+[ -z "${SYSROOT:-}" ] || compiler="clang --target=aarch64-linux-gnu --sysroot=$SYSROOT -fuse-ld=bfd"
+if [ -n "$compiler" ]; then
+  $compiler -std=gnu11 -D_GNU_SOURCE -U_FORTIFY_SOURCE -Wall -Wextra -Werror -O2 -fPIC -fvisibility=hidden -shared \
+    -Wl,-z,relro,-z,now,-soname,liblinuxheaps-preload.so -o "$ship/liblinuxheaps-preload.so" Sources/CHeapPreload/*.c
+  "$objcopy" --strip-unneeded "$ship/liblinuxheaps-preload.so" "$ship/$kind/liblinuxheaps-preload.so"
+fi
 [ "$kind" = dynamic ] && [ -z "${SWIFT_SDK:-}" ] || exit 0
 
 heapctl=$ship/dynamic/heapctl

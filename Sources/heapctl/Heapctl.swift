@@ -30,6 +30,7 @@ struct Heapctl: AsyncParsableCommand {
       Devices.self,
       Show.self,
       Camera.self,
+      RunProgram.self,
       Completion.self,
       DemoPartnerProcess.self,
     ])

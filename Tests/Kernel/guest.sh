@@ -113,6 +113,12 @@ setpriv --reuid=65534 --regid=65534 --clear-groups "$build/heapctl" alloc --size
   fail "heapctl alloc through heapd: $(cat "$log.heapd")"
 kill "$heapd" && wait "$heapd" || fail "heapd did not stop cleanly: $(cat "$log.heapd")"
 
+if [ "$kernel" = next ]; then
+  echo "== $kernel: programs that open the heaps themselves, on the nodes and with heapd's buffers"
+  Tests/Preload/guest.sh "$build" .build/preload > "$log" 2>&1 || fail "programs that open the heaps themselves"
+  grep -v '^pass' "$log"
+fi
+
 echo "== $kernel: what is left"
 tail -n 1 /sys/kernel/debug/dma_buf/bufinfo
 grep -q '^Total 0 objects' /sys/kernel/debug/dma_buf/bufinfo || fail "dma-bufs are left: $(cat /sys/kernel/debug/dma_buf/bufinfo)"

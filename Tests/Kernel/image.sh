@@ -12,10 +12,6 @@
 # for them, and those for arm64 `heaps`.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-newest_source() {
-  private_apt apt-cache pkgnames linux-source- | grep -E '^linux-source-[0-9]+\.[0-9]+$' | sort -V | tail -n 1
-}
-
 # A package of one version, as signed: no meta package (`linux-image-amd64`, `linux-image-6.12-amd64`), and none of
 # those whose names end in -cloud-amd64, -rt-amd64, -amd64-dbg or -amd64-unsigned. newest_image FLAVOUR
 newest_image() {

@@ -81,6 +81,11 @@ fetch_package() {
   rm -f "$directory"/*.deb
 }
 
+# The newest of trixie-backports.
+newest_source() {
+  private_apt apt-cache pkgnames linux-source- | grep -E '^linux-source-[0-9]+\.[0-9]+$' | sort -V | tail -n 1
+}
+
 # Asked of this script's apt, or of $apt.
 candidate_version() { "${apt:-private_apt}" apt-cache policy "$1" | awk '/Candidate:/ {print $2}'; }
 

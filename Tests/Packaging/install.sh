@@ -25,6 +25,7 @@ expected=$(LC_ALL=C sort -k2 << EOF
 644 etc/heapd.conf
 755 usr/local/bin/heapctl
 755 usr/local/bin/heapd
+644 usr/local/lib/linux-heaps/liblinuxheaps-preload.so
 644 usr/local/lib/systemd/system/heapd-metrics.socket
 644 usr/local/lib/systemd/system/heapd-observer.socket
 644 usr/local/lib/systemd/system/heapd.service
@@ -47,6 +48,8 @@ expect "the unit starts what is installed" \
   "$(grep ^ExecStart= "$root/usr/local/lib/systemd/system/heapd.service")" \
   "ExecStart=/usr/local/bin/heapd --store --config /etc/heapd.conf"
 expect "heapctl runs" "$("$root/usr/local/bin/heapctl" --version | head -n 1 | cut -d' ' -f1)" heapctl
+expect "the library needs C's alone" \
+  "$(readelf -d "$root/usr/local/lib/linux-heaps/liblinuxheaps-preload.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')" libc.so.6
 expect "it needs no library of Swift" "$(ldd "$root/usr/local/bin/heapctl" "$root/usr/local/bin/heapd" | grep -c swift)" 0
 
 # The pages say what they should, and mandoc's macros are right.

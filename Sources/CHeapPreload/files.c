@@ -1,0 +1,202 @@
+#include "preload.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// The functions that this library is called for in place of others
+
+// The linker's names for the ends of the section.
+extern struct next __start_nexts[], __stop_nexts[];
+
+void *find_next(struct next *next) {
+    // A handle that has the function: the library is not there without one.
+    if (!next->function) next->function = dlsym(RTLD_NEXT, next->name);
+    return next->function;
+}
+
+/// What may be called in a signal handler cannot ask the dynamic linker.
+__attribute__((constructor)) static void find_all(void) {
+    int error = errno;
+    for (struct next *next = __start_nexts; next < __stop_nexts; next++) find_next(next);
+    errno = error;
+}
+
+// open
+
+enum { NOT_OURS = -2 };
+
+/// Before the call. NOT_OURS: it is to be made.
+static int open_before(int folder, const char *path, int flags) {
+    char name[LONGEST_NAME + 1];
+    if (!is_always() || flags & O_PATH || place_of(folder, path, name) != A_HEAP) return NOT_OURS;
+    if (is_served(A_HEAP, name)) return open_node(name, flags);
+    errno = is_served(THE_FOLDER, name) ? ENOENT : EACCES;
+    return -1;
+}
+
+/// After a call that failed, with its `errno`.
+static int open_after(int folder, const char *path, int flags) {
+    char name[LONGEST_NAME + 1];
+    int error = errno;
+    if (!means_no_node(error) || flags & O_PATH) return -1;
+    enum place place = place_of(folder, path, name);
+    // A link, such as those of /dev/dma_heap-by-role.
+    if (place == ELSEWHERE && (error == EACCES || error == EPERM)) place = place_behind(folder, path, name);
+    errno = error;
+    return place == A_HEAP && is_served(place, name) ? open_node(name, flags) : -1;
+}
+
+#define OPENED(folder, call)                                 \
+    int file = open_before(folder, path, flags);             \
+    if (file == NOT_OURS) file = call;                       \
+    return file >= 0 ? file : open_after(folder, path, flags)
+
+/// open(2)'s last argument, which is there where a file may be made.
+#define MODE_OF(flags)                                                 \
+    mode_t mode = 0;                                                   \
+    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {         \
+        va_list arguments;                                             \
+        va_start(arguments, flags);                                    \
+        mode = va_arg(arguments, mode_t);                              \
+        va_end(arguments);                                             \
+    }
+
+#define WRAP_OPEN(function)                                  \
+    WRAPS(function);                                         \
+    EXPORT int function(const char *path, int flags, ...) {  \
+        MODE_OF(flags)                                       \
+        OPENED(AT_FDCWD, NEXT(function)(path, flags, mode)); \
+    }
+#define WRAP_OPENAT(function)                                           \
+    WRAPS(function);                                                    \
+    EXPORT int function(int folder, const char *path, int flags, ...) { \
+        MODE_OF(flags)                                                  \
+        OPENED(folder, NEXT(function)(folder, path, flags, mode));      \
+    }
+// What programs call that were compiled with _FORTIFY_SOURCE.
+#define WRAP_OPEN_2(function)                         \
+    EXPORT int function(const char *path, int flags); \
+    WRAPS(function);                                  \
+    EXPORT int function(const char *path, int flags) { OPENED(AT_FDCWD, NEXT(function)(path, flags)); }
+#define WRAP_OPENAT_2(function)                                   \
+    EXPORT int function(int folder, const char *path, int flags); \
+    WRAPS(function);                                              \
+    EXPORT int function(int folder, const char *path, int flags) { OPENED(folder, NEXT(function)(folder, path, flags)); }
+
+WRAP_OPEN(open)
+WRAP_OPEN(open64)
+WRAP_OPENAT(openat)
+WRAP_OPENAT(openat64)
+WRAP_OPEN_2(__open_2)
+WRAP_OPEN_2(__open64_2)
+WRAP_OPENAT_2(__openat_2)
+WRAP_OPENAT_2(__openat64_2)
+
+// access
+
+static int access_after(int folder, const char *path, int mode) {
+    char name[LONGEST_NAME + 1];
+    int error = errno;
+    if (!means_no_node(error)) return -1;
+    enum place place = place_of(folder, path, name);
+    errno = error;
+    if (!is_served(place, name)) return -1;
+    // Nodes are not run, and in their folder nothing is made.
+    if ((mode & (place == A_HEAP ? X_OK : W_OK)) == 0) return 0;
+    errno = EACCES;
+    return -1;
+}
+
+#define WRAP_ACCESS(function)                                                                       \
+    WRAPS(function);                                                                                \
+    EXPORT int function(const char *path, int mode) {                                               \
+        return NEXT(function)(path, mode) == 0 ? 0 : access_after(AT_FDCWD, path, mode);            \
+    }
+
+WRAP_ACCESS(access)
+WRAP_ACCESS(eaccess)
+WRAP_ACCESS(euidaccess)
+
+WRAPS(faccessat);
+EXPORT int faccessat(int folder, const char *path, int mode, int flags) {
+    return NEXT(faccessat)(folder, path, mode, flags) == 0 ? 0 : access_after(folder, path, mode);
+}
+
+// ioctl
+
+/// Whether the kernel could read 8 bytes there: it reads the mask before it looks what is to be done with it (rt_sigprocmask,
+/// kernel/signal.c).
+static bool is_readable(const void *address) {
+    return syscall(SYS_rt_sigprocmask, ~0, address, NULL, 8) == 0 || errno != EFAULT;
+}
+
+/// Whether it could write 8 bytes there, which are lost.
+static bool is_writable(void *address) { return syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, address, 8) == 0; }
+
+/// DMA_HEAP_IOCTL_ALLOC as drivers/dma-buf/dma-heap.c has it, by structs of any size; a negative errno where it fails.
+static int allocate(const char *name, unsigned request, char *argument) {
+    struct dma_heap_allocation_data data = {0};
+    size_t size = _IOC_SIZE(request), in = request & IOC_IN ? size : 0, out = request & IOC_OUT ? size : 0;
+    if (in > 0 && (!is_readable(argument) || (in > 8 && !is_readable(argument + in - 8)))) return -EFAULT;
+    memcpy(&data, argument, in < sizeof data ? in : sizeof data);
+    uint64_t page = getauxval(AT_PAGESZ);
+    uint64_t length = (data.len + page - 1) / page * page;
+    if (data.fd || data.fd_flags & ~DMA_HEAP_VALID_FD_FLAGS || data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS || length == 0) {
+        return -EINVAL;
+    }
+    int buffer = ask_for_buffer(name, length);
+    if (buffer < 0) return buffer;
+    char *place = argument + offsetof(struct dma_heap_allocation_data, fd);
+    if (out < offsetof(struct dma_heap_allocation_data, heap_flags) || !is_writable(place)) {
+        close(buffer);
+        return -EFAULT;
+    }
+    if (!(data.fd_flags & O_CLOEXEC)) fcntl(buffer, F_SETFD, 0);
+    uint32_t words[] = {(uint32_t)buffer, data.fd_flags};
+    memcpy(place, words, sizeof words);
+    return 0;
+}
+
+/// DMA_BUF_IOCTL_SYNC of a memfd that a service has given out where the machine has no heaps: nothing is to be done, and that
+/// succeeds. Of others it stays what no dma-buf can do.
+static int sync_memfd(int file, const char *argument) {
+    char path[32], name[16] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    if (readlink(path, name, sizeof name - 1) < 11 || strncmp(name, "/memfd:lh:", 10) != 0) return -ENOTTY;
+    if (!is_readable(argument)) return -EFAULT;
+    uint64_t flags;
+    memcpy(&flags, argument, sizeof flags);
+    return flags & ~(uint64_t)DMA_BUF_SYNC_VALID_FLAGS_MASK || !(flags & DMA_BUF_SYNC_RW) ? -EINVAL : 0;
+}
+
+WRAPS(ioctl);
+EXPORT int ioctl(int file, unsigned long request, ...) {
+    va_list arguments;
+    va_start(arguments, request);
+    char *argument = va_arg(arguments, char *);
+    va_end(arguments);
+    int result = NEXT(ioctl)(file, request, argument);
+    // What a memfd says to all that is no file's; programs ask it of terminals, and of nothing else often.
+    if (result != -1 || errno != ENOTTY) return result;
+    char name[LONGEST_NAME + 1];
+    int error = ENOTTY;
+    if (is_node(file, name)) {
+        // A heap's node looks at the number alone.
+        error = _IOC_NR(request) == 0 ? -allocate(name, (unsigned)request, argument) : EINVAL;
+    } else if ((unsigned)request == DMA_BUF_IOCTL_SYNC) {
+        error = -sync_memfd(file, argument);
+    }
+    if (error == 0) return 0;
+    errno = error;
+    return -1;
+}

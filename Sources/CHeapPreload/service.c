@@ -1,0 +1,348 @@
+#include "preload.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+// Settings
+
+/// LINUXHEAPS_PRELOAD: `always`, the path of the service's socket, or both, `always:PATH`.
+static struct {
+    bool is_read, is_always;
+    char socket[sizeof((struct sockaddr_un *)0)->sun_path];
+} settings;
+
+/// Before `main` has threads. Where it is called before, it writes the same twice.
+__attribute__((constructor)) static void read_settings(void) {
+    const char *text = secure_getenv("LINUXHEAPS_PRELOAD");
+    if (!text) text = "";
+    if (strcmp(text, "always") == 0 || strncmp(text, "always:", 7) == 0) {
+        settings.is_always = true;
+        text += text[6] ? 7 : 6;
+    }
+    if (!*text) text = "/run/heapd/heap.sock";
+    // One that is too long is no socket's.
+    if (strlen(text) < sizeof settings.socket) strcpy(settings.socket, text);
+    settings.is_read = true;
+}
+
+bool is_always(void) {
+    if (!settings.is_read) read_settings();
+    return settings.is_always;
+}
+
+// Messages: Sources/HeapProtocol/HeapProtocol.docc/WritingAClient.md
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structs are the wire's bytes");
+
+#define ALLOCATE_VMO 0x5fb41a7ca22c2a64u
+#define GET_STATUS 0x03019d146e458521u
+#define EPITAPH UINT64_MAX
+#define PRESENT UINT64_MAX
+
+enum { FLEXIBLE = 0x80, NO_RESOURCES = -3, INVALID_ARGS = -10, OUT_OF_RANGE = -14 };
+
+struct header {
+    uint32_t transaction;
+    uint8_t format[2], flexible, magic;
+    uint64_t ordinal;
+};
+
+/// A connection has one request at a time.
+#define HEADER(method, flags) \
+    { .transaction = 1, .format = {2}, .flexible = flags, .magic = 1, .ordinal = method }
+
+/// A table, a vector or a string.
+struct sized {
+    uint64_t count, presence;
+};
+
+struct envelope {
+    uint32_t bytes;
+    uint16_t handles, flags;
+};
+
+/// AllocateVmo with settings {1: {5: {1: the path of a node}}}.
+struct allocation {
+    struct header header;
+    uint64_t size;
+    struct sized settings;
+    uint64_t collection, index;
+    struct envelope memory_place;
+    struct sized memory;
+    struct envelope memory_fields[5];
+    struct sized heap;
+    struct envelope type_place;
+    struct sized type;
+    char text[136];
+};
+_Static_assert(offsetof(struct allocation, text) == 16 + 8 + 16 + 16 + 8 + 16 + 40 + 16 + 8 + 16, "AllocateVmo");
+
+struct answer {
+    struct header header;
+    uint64_t member;
+    struct envelope result;
+    uint64_t rest[8];
+    /// What came along, or -1.
+    int file;
+    /// In bytes, without that.
+    ssize_t length;
+};
+
+/// False where the connection is lost.
+static bool receive(int connection, struct answer *answer) {
+    struct iovec vector = {.iov_base = answer, .iov_len = offsetof(struct answer, file)};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    memset(answer, 0, sizeof *answer);
+    answer->file = -1;
+    do answer->length = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+    while (answer->length < 0 && errno == EINTR);
+    if (answer->length <= 0) return false;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+        memcpy(&answer->file, CMSG_DATA(header), sizeof answer->file);
+    }
+    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+        if (answer->file >= 0) close(answer->file);
+        return false;
+    }
+    return true;
+}
+
+/// Sends a request and waits for its answer. False where the connection is lost; a service that has refused it says why in
+/// `answer->result`.
+static bool ask(int connection, const void *request, size_t length, struct answer *answer) {
+    const struct header *header = request;
+    ssize_t sent;
+    do sent = send(connection, request, length, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    // Also where nothing could be sent: why may be there to read.
+    for (;;) {
+        if (!receive(connection, answer)) return false;
+        if (answer->header.ordinal == EPITAPH) return false;
+        if (answer->header.ordinal == header->ordinal && answer->header.transaction == header->transaction) return true;
+        // The greeting.
+        if (answer->file >= 0) close(answer->file);
+    }
+}
+
+// Connections
+
+static struct sockaddr_un address_of(const char *suffix) {
+    if (!settings.is_read) read_settings();
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(settings.socket) + strlen(suffix) < sizeof address.sun_path) {
+        strcat(strcpy(address.sun_path, settings.socket), suffix);
+    }
+    return address;
+}
+
+/// A service that does not answer for so long is taken for gone.
+static const struct timeval PATIENCE = {.tv_sec = 30};
+
+/// A new connection, or -1.
+static int connect_to(const char *suffix) {
+    struct sockaddr_un address = address_of(suffix);
+    int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (connection < 0) return -1;
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &PATIENCE, sizeof PATIENCE);
+    int result;
+    do result = connect(connection, (struct sockaddr *)&address, sizeof address);
+    while (result != 0 && errno == EINTR);
+    if (result == 0) return connection;
+    close(connection);
+    return -1;
+}
+
+/// Connections that nobody uses at the moment, each with the process that made it: process << 32 | descriptor + 1. Whoever uses
+/// one takes it out of here, so that neither a thread nor a signal handler finds it; a forked child makes its own.
+static _Atomic uint64_t idle[4];
+
+/// Out of the way of programs that count on a new descriptor's number.
+enum { HIGH_NUMBER = 512 };
+
+/// Whether the number still is what was kept under it: a program may close what it does not know, and use the number for others.
+static bool is_connection(int file) {
+    struct sockaddr_un address = address_of(""), peer = {0};
+    socklen_t length = sizeof peer;
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(file, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
+           getpeername(file, (struct sockaddr *)&peer, &length) == 0 && peer.sun_family == AF_UNIX &&
+           strncmp(peer.sun_path, address.sun_path, sizeof peer.sun_path) == 0;
+}
+
+/// -1 where there is none.
+static int take_connection(void) {
+    for (size_t at = 0; at < sizeof idle / sizeof *idle; at++) {
+        uint64_t kept = atomic_exchange(&idle[at], 0);
+        int file = (int)(kept & UINT32_MAX) - 1;
+        if (kept == 0 || !is_connection(file)) continue;
+        if ((pid_t)(kept >> 32) == getpid()) return file;
+        // The parent's: two that read from one would take each other's answers.
+        close(file);
+    }
+    return -1;
+}
+
+static void put_back(int connection) {
+    if (connection < HIGH_NUMBER) {
+        int high = fcntl(connection, F_DUPFD_CLOEXEC, HIGH_NUMBER);
+        if (high >= 0) {
+            close(connection);
+            connection = high;
+        }
+    }
+    uint64_t kept = (uint64_t)getpid() << 32 | (uint32_t)(connection + 1);
+    for (size_t at = 0; at < sizeof idle / sizeof *idle; at++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong(&idle[at], &none, kept)) return;
+    }
+    close(connection);
+}
+
+// Requests
+
+/// The program's name as the digits of a number in base 36, as a buffer's name in the kernel has it: `lh:NAME.INDEX`.
+static uint64_t collection_of_program(void) {
+    uint64_t collection = 0;
+    int digits = 0;
+    for (const char *at = program_invocation_short_name; *at && digits < 12; at++) {
+        char letter = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
+        bool is_digit = letter >= '0' && letter <= '9';
+        if (!is_digit && (letter < 'a' || letter > 'z')) continue;
+        collection = collection * 36 + (uint64_t)(is_digit ? letter - '0' : letter - 'a' + 10);
+        digits++;
+    }
+    return collection;
+}
+
+static int errno_of(int32_t status) {
+    switch (status) {
+    case INVALID_ARGS:
+    case OUT_OF_RANGE: return EINVAL;
+    // The kernel's heaps know no other.
+    default: return ENOMEM;
+    }
+}
+
+static int allocate(const char *name, uint64_t size) {
+    struct allocation request = {
+        .header = HEADER(ALLOCATE_VMO, 0),
+        .size = size,
+        .settings = {1, PRESENT},
+        .collection = collection_of_program(),
+        .memory = {5, PRESENT},
+        .heap = {1, PRESENT},
+        .type = {.presence = PRESENT},
+    };
+    strcat(strcpy(request.text, HEAP_FOLDER "/"), name);
+    request.type.count = strlen(request.text);
+    uint32_t text = (uint32_t)(request.type.count + 7) / 8 * 8;
+    request.type_place.bytes = (uint32_t)sizeof request.type + text;
+    request.memory_fields[4].bytes = (uint32_t)(sizeof request.heap + sizeof request.type_place) + request.type_place.bytes;
+    request.memory_place.bytes =
+        (uint32_t)(sizeof request.memory + sizeof request.memory_fields) + request.memory_fields[4].bytes;
+    // Two numbers that nobody else has.
+    if (getrandom(&request.index, sizeof request.index, GRND_NONBLOCK) != sizeof request.index) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        request.index = (uint64_t)getpid() << 40 ^ (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec;
+    }
+    for (;;) {
+        int connection = take_connection();
+        bool is_new = connection < 0;
+        if (is_new) connection = connect_to("");
+        if (connection < 0) return -ENODEV;
+        struct answer answer;
+        if (!ask(connection, &request, offsetof(struct allocation, text) + text, &answer)) {
+            close(connection);
+            // A connection of before may be one to a server that has ended.
+            if (!is_new) continue;
+            int32_t status = (int32_t)(answer.member & UINT32_MAX);
+            return answer.header.ordinal == EPITAPH && status == NO_RESOURCES ? -ENOMEM : -ENODEV;
+        }
+        put_back(connection);
+        if (answer.member == 1 && answer.file >= 0) return answer.file;
+        if (answer.file >= 0) close(answer.file);
+        return -errno_of((int32_t)answer.result.bytes);
+    }
+}
+
+int ask_for_buffer(const char *name, uint64_t size) {
+    // ioctl(2) is no point at which a thread may be ended.
+    int cancel, error = errno;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int result = allocate(name, size);
+    if (result == -ENOMEM) {
+        // A node's memory is free when the last descriptor is closed; the service notices within 64 ms.
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        result = allocate(name, size);
+    }
+    pthread_setcancelstate(cancel, NULL);
+    errno = error;
+    return result;
+}
+
+/// The list that the report has near its start: "nodes":["system","reserved"].
+static void find_heaps(const char *report, char *names, size_t size) {
+    const char *at = strstr(report, "\"nodes\":[");
+    if (!at) return;
+    for (at += 9; *at == '"'; at += *at == ',') {
+        const char *end = strchr(++at, '"');
+        if (!end || (size_t)(end - at) + 2 > size) return;
+        size_t length = (size_t)(end - at);
+        memcpy(names, at, length);
+        names[length] = names[length + 1] = 0;
+        names += length + 1;
+        size -= length + 1;
+        at = end + 1;
+    }
+}
+
+bool ask_for_heaps(char *names, size_t size) {
+    static const struct {
+        struct header header;
+        struct sized table;
+    } request = {.header = HEADER(GET_STATUS, FLEXIBLE), .table = {0, PRESENT}};
+    int cancel, error = errno;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    names[0] = 0;
+    int connection = connect_to(".observer");
+    struct answer answer;
+    if (connection >= 0 && ask(connection, &request, sizeof request, &answer) && answer.file >= 0) {
+        char report[2048];
+        ssize_t length = pread(answer.file, report, sizeof report - 1, 0);
+        report[length > 0 ? length : 0] = 0;
+        find_heaps(report, names, size);
+        close(answer.file);
+    }
+    if (connection >= 0) close(connection);
+    pthread_setcancelstate(cancel, NULL);
+    errno = error;
+    return names[0] != 0;
+}
+
+bool is_served(enum place place, const char *name) {
+    char names[1024];
+    if (place == ELSEWHERE || !ask_for_heaps(names, sizeof names)) return false;
+    if (place == THE_FOLDER) return true;
+    for (const char *at = names; *at; at += strlen(at) + 1) {
+        if (strcmp(at, name) == 0) return true;
+    }
+    return false;
+}

@@ -1,0 +1,75 @@
+internal import ArgumentParser
+internal import Glibc
+internal import LinuxHeaps
+internal import SystemPackage
+
+struct RunProgram: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Runs a program that opens /dev/dma_heap, with a heap service's buffers.",
+    discussion: """
+      heapctl run -- PROGRAM ARGUMENT... runs any program that is linked to the C library dynamically, and what it starts. Where \
+      it may not open a heap's node, or there is none, and the service has that heap, it allocates from the service: a library \
+      that is loaded into it answers those calls (LD_PRELOAD, liblinuxheaps-preload.so). Without heapctl: LD_PRELOAD with that file's path, and \
+      LINUXHEAPS_PRELOAD with the socket's, after 'always:' for --always.
+
+      The program takes heapctl's place, and its exit status is what it ends with; 126 where it cannot be run, 127 where it is not \
+      found.
+      """)
+
+  @Option(help: ArgumentHelp("The service's socket.", valueName: "path"), completion: .file())
+  var socket = UnixAddress.heapService
+
+  @Flag(help: "Never by the nodes, even where they may be opened.")
+  var always = false
+
+  @OptionGroup var color: ColorChoice
+
+  @Argument(
+    parsing: .captureForPassthrough,
+    help: ArgumentHelp("The program and its arguments.", valueName: "program"))
+  var words: [String] = []
+
+  private static let library = "liblinuxheaps-preload.so"
+
+  func run() throws {
+    let words = Array(self.words.first == "--" ? self.words.dropFirst() : self.words[...])
+    guard let program = words.first else { throw ValidationError("no program is given") }
+    if program == self.words.first, program.hasPrefix("-") {
+      throw ValidationError("there is no option '\(program)'")
+    }
+    let library = try Self.libraryPath()
+    // It would be told of no heap, and say that it may not open one.
+    _ = try MessageSocket(connectedTo: socket)
+    // The program may work elsewhere than here.
+    let socket = unsafe realpath(socket, nil).map { unsafe String(cString: $0) } ?? socket
+    let others = unsafe getenv("LD_PRELOAD").map { unsafe ":" + String(cString: $0) } ?? ""
+    unsafe setenv("LD_PRELOAD", library + others, 1)
+    unsafe setenv("LINUXHEAPS_PRELOAD", (always ? "always:" : "") + socket, 1)
+    var arguments = unsafe words.map { unsafe strdup($0) } + [nil]
+    unsafe execvp(program, &arguments)
+    let error = Errno(rawValue: errno)
+    complain("run \(program.visible): \(error) [errno \(error.rawValue)]")
+    throw ExitCode(error == .noSuchFileOrDirectory ? 127 : 126)
+  }
+
+  /// Beside this program, or where it is installed.
+  private static func libraryPath() throws(HeapError) -> String {
+    let own = (try? SmallFile.link("/proc/self/exe")) ?? ""
+    let folder = FilePath(own).removingLastComponent()
+    let places = [
+      folder.appending(library),
+      folder.removingLastComponent().appending("lib/linux-heaps/\(library)"),
+    ]
+    for place in places where unsafe access(place.string, R_OK) == 0 {
+      // The dynamic linker reads a list.
+      if !place.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") })
+      {
+        return place.string
+      }
+    }
+    throw HeapError(
+      .notFound, "run a program", at: places[1].string,
+      cause: "the library is not there, or its path has a space or a colon", fix: "make install")
+  }
+}

@@ -1,0 +1,159 @@
+import Foundation
+import HeapClient
+import LinuxHeaps
+import TestSupport
+import Testing
+
+private let library = "liblinuxheaps-preload.so"
+private var isBuilt: Bool {
+  (try? Program.path(library)).map { FileManager.default.fileExists(atPath: $0) } ?? false
+}
+
+/// Programs that know the kernel's heaps alone, with the service's buffers: `heapctl run` and liblinuxheaps-preload.so.
+@Suite(
+  .serialized, .enabled(if: isBuilt, "needs what `make ship` builds"))
+struct PreloadTests {
+  private let daemon: Daemon
+  /// Tests/Preload/user.c.
+  private let user: String
+
+  init() throws {
+    daemon = try Daemon()
+    user = try Self.compiled(in: daemon)
+  }
+
+  private static func compiled(in daemon: Daemon) throws -> String {
+    let run = try ProgramRun(words: [
+      Daemon.repository + "/Tests/Preload/build.sh", daemon.folder,
+    ])
+    try #require(run.status == 0, "\(run.error)")
+    return daemon.folder + "/user"
+  }
+
+  private func run(_ words: String...) throws -> ProgramRun {
+    try ProgramRun("heapctl", ["run", "--socket", daemon.socket] + words)
+  }
+
+  @Test func `a program allocates in every way that the kernel has`() throws {
+    // Also where this machine has heaps and this user may open them.
+    let run = try run(
+      "--always", "--", "/usr/bin/env", "MEMORY_IS_CHECKED=1", "FOLDER_IS_CLOSED=1", user, "system")
+    #expect(run.error == "")
+    let lines = run.output.split(separator: "\n")
+    #expect(lines.count > 50)
+    #expect(lines.filter { !$0.hasPrefix("pass  ") } == [])
+    #expect(run.status == 0)
+    let heap = try RemoteHeap(socket: daemon.socket)
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 })
+    #expect(!daemon.log.contains(" error "), "\(daemon.log)")
+  }
+
+  @Test func `programs of the system find the heap`() throws {
+    #expect(try run("--", "ls", "/dev/dma_heap").output.contains("system\n"))
+    #expect(try run("test", "-c", "/dev/dma_heap/system").status == 0)
+    #expect(try run("test", "-w", "/dev/dma_heap/system").status == 0)
+    #expect(try run("test", "-e", "/dev/dma_heap/no-such-heap").status == 1)
+  }
+
+  /// A running `user system ask`.
+  private final class Asking {
+    let process = Process()
+    private let input = Pipe()
+    private let output = Pipe()
+
+    init(_ user: String, _ daemon: Daemon) throws {
+      process.executableURL = URL(fileURLWithPath: try Program.path("heapctl"))
+      process.arguments = [
+        "run", "--socket", daemon.socket, "--always", "--", user, "system", "ask",
+      ]
+      process.standardInput = input
+      process.standardOutput = output
+      try process.run()
+    }
+
+    func ask() -> String {
+      input.fileHandleForWriting.write(Data("\n".utf8))
+      var line = ""
+      while let byte = try? output.fileHandleForReading.read(upToCount: 1)?.first, byte != 10 {
+        line.unicodeScalars.append(Unicode.Scalar(byte))
+      }
+      return line
+    }
+
+    func finish() {
+      try? input.fileHandleForWriting.close()
+      process.waitUntilExit()
+    }
+  }
+
+  @Test func `its buffers are on its account, by its name and process, until they are closed`()
+    throws
+  {
+    let daemon = try Daemon(configuration: "connection-buffers = 2\n")
+    let asking = try Asking(user, daemon)
+    #expect((0..<3).map { _ in asking.ask() } == ["ok", "ok", "Cannot allocate memory"])
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let buffers = try ServerStatus(of: heap).buffers
+    #expect(buffers.map(\.collection) == Array(repeating: UInt64("user", radix: 36)!, count: 2))
+    #expect(buffers.allSatisfy { $0.process == asking.process.processIdentifier && !$0.orphan })
+    asking.finish()
+    #expect(asking.process.terminationStatus == 0)
+    #expect(try eventually { try ServerStatus(of: heap).quota.buffers == 0 })
+  }
+
+  @Test func `a service that ends is a device that is gone, and the next one serves`() throws {
+    let asking = try Asking(user, daemon)
+    #expect(asking.ask() == "ok")
+    daemon.kill()
+    #expect(asking.ask() == "No such device")
+    let next = try Daemon(folder: daemon.folder)
+    #expect(asking.ask() == "ok")
+    asking.finish()
+    #expect(next.stop() == 0)
+  }
+
+  @Test func `all else is as it was, without a service too`() throws {
+    let script = "cat /no/such/file; ls /no/such/folder; test -e /dev/dma_heap/none || echo none"
+    let environment = [
+      "LD_PRELOAD=" + (try Program.path(library)), "LINUXHEAPS_PRELOAD=/no/such/socket",
+    ]
+    let plain = try ProgramRun(words: ["/bin/sh", "-c", script])
+    let loaded = try ProgramRun(words: ["/usr/bin/env"] + environment + ["/bin/sh", "-c", script])
+    #expect(loaded.output == plain.output)
+    #expect(loaded.error == plain.error)
+    #expect(loaded.status == plain.status)
+  }
+
+  @Test func `heapctl run ends as the program does, or as env(1)`() throws {
+    #expect(try run("--", "/bin/sh", "-c", "exit 3").status == 3)
+    #expect(try run("sh", "-c", "kill -TERM $$").status == SIGTERM)
+    let absent = try run("--", "no-such-program")
+    #expect(absent.status == 127)
+    #expect(
+      absent.error == "heapctl: run no-such-program: No such file or directory [errno 2]\n")
+    #expect(try run("--", "/etc/passwd").status == 126)
+    #expect(try run().status == 64)
+    #expect(try run("--").status == 64)
+    let unserved = try ProgramRun("heapctl", ["run", "--socket", "/no/such/socket", "--", "true"])
+    #expect(unserved.status == 69)
+    #expect(unserved.output == "")
+  }
+
+  @Test func `the library is found where it is installed`() throws {
+    let folder = daemon.folder + "/usr"
+    let (bin, place) = (folder + "/bin", folder + "/lib/linux-heaps")
+    let files = FileManager.default
+    for folder in [bin, place] {
+      try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+    try files.copyItem(atPath: Program.path("heapctl"), toPath: bin + "/heapctl")
+    let words = [bin + "/heapctl", "run", "--socket", daemon.socket, "printenv", "LD_PRELOAD"]
+    let missing = try ProgramRun(words: words)
+    #expect(missing.status == 69)
+    #expect(missing.error.contains(place + "/" + library))
+    try files.copyItem(atPath: Program.path(library), toPath: place + "/" + library)
+    #expect(try ProgramRun(words: words).output == place + "/" + library + "\n")
+    let others = ["/usr/bin/env", "LD_PRELOAD=libm.so.6"] + words
+    #expect(try ProgramRun(words: others).output.hasSuffix(library + ":libm.so.6\n"))
+  }
+}
