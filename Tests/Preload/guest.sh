@@ -28,7 +28,9 @@ same() {
 }
 
 : > "$work/said"
-"$programs/heapd" --socket "$socket" --mode 0666 > "$work/log" 2>&1 &
+# Closed buffers are noticed later than that many can be allocated.
+echo 'connection-buffers = 16' > "$work/heapd.conf"
+"$programs/heapd" --socket "$socket" --mode 0666 --config "$work/heapd.conf" > "$work/log" 2>&1 &
 heapd=$!
 for _ in $(seq 100); do [ -S "$socket.observer" ] && break; sleep 0.1; done
 

@@ -34,6 +34,14 @@ expect "another user is refused by the socket" \
   "$(as "$(getent group dmaheap | cut -d: -f3)" heapctl alloc --size 1M --socket $socket > /dev/null; echo $?)" 77
 text=$(as "$(getent group heapd-clients | cut -d: -f3)" heapctl alloc --size 1M --contiguous --socket $socket)
 expect "a client is served: $text" "$?" 0
+# An unmodified program, which opens the node itself.
+node='import fcntl, os, struct
+heap = os.open("/dev/dma_heap/system", os.O_RDONLY)
+data = fcntl.ioctl(heap, 0xC0184800, struct.pack("<QIIQ", 5000, 0, os.O_RDWR | os.O_CLOEXEC, 0))
+print(os.lseek(struct.unpack_from("<I", data, 8)[0], 0, os.SEEK_END))'
+expect "it may not open the heap itself" "$(as "$(getent group heapd-clients | cut -d: -f3)" python3 -c "$node" | grep -c PermissionError)" 1
+expect "and has its buffer with heapctl run" \
+  "$(as "$(getent group heapd-clients | cut -d: -f3)" heapctl run -- python3 -c "$node")" 8192
 expect "by the service" "$(state)" "active active active"
 expect "which is what is installed" "$(heapd --version | xargs)" \
   "$("/proc/$(systemctl show --value -p MainPID heapd)/exe" --version | xargs)"
