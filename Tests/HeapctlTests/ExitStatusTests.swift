@@ -52,7 +52,8 @@ import Testing
     words = ["/usr/bin/timeout", "60"] + prefix + words
     let run = try Run.program(words[0], Array(words.dropFirst()))
     #expect(
-      run.status == status.rawValue, "\(run.output)\(run.error)", sourceLocation: sourceLocation)
+      run.status == status.rawValue, "\(words): \(run.output)\(run.error)",
+      sourceLocation: sourceLocation)
     if status != .success {
       #expect(!(run.error + run.output).isEmpty, sourceLocation: sourceLocation)
     }

@@ -130,7 +130,7 @@ public final class Admission: Sendable {
       switch source {
       case .pages, .unchargedPages, .pagesAtFirstUse:
         if let shortage = try shortage(size, source, &state, operation()) {
-          throw refusal(shortage, fix: "close buffers, ask for less, or lower the floor")
+          throw refusal(shortage, fix: "close buffers, or ask for less")
         }
         if source.isCharged { try admitToGroup(size, &state, operation()) }
         state.underway += size

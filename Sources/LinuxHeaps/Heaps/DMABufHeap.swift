@@ -148,7 +148,7 @@ public struct DMABufHeap: LocalHeap {
       }
     let fix: String? =
       switch role {
-      case .contiguous: HeapRole.contiguousAdvice
+      case .contiguous: catalog.contiguousAdvice
       case .protected: "a protected heap needs a trusted execution environment and its driver"
       case .system: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap"
       case .other: nil

@@ -43,6 +43,23 @@ import Testing
   }
 
   @Test(arguments: [
+    (["linux,cma": "/dev/zero", "cma": "/dev/full"], "use a contiguous heap: linux,cma cma"),
+    ([:], "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap"),
+  ])
+  func `who names a heap without contiguous memory is told of one that has it`(
+    _ others: [String: String], _ fix: String
+  ) throws {
+    let machine = try HeapNodes(["system"])
+    for (name, device) in others { try machine.nodes.link(name, to: device) }
+    let heap = DMABufHeap(heaps: ["system"], catalog: machine.catalog)
+    let error = #expect(throws: HeapError.self) {
+      _ = try heap.allocate(byteCount: 1, contiguous: true)
+    }
+    #expect(error?.code == .notSupported)
+    #expect(error?.fix?.hasPrefix(fix) == true, "\(error?.fix ?? "")")
+  }
+
+  @Test(arguments: [
     "CMA", "cma0", "cma-cached", "my-cma-heap", "linux,cma2", "linux", "system2", "subsystem",
     "System", "SYSTEM",
     "reserved-memory", "not_reserved", "default-pool@0", "protected", "protected,other",

@@ -84,6 +84,14 @@ public struct HeapCatalog: Sendable {
     heaps().filter { $0.role == role && $0.duplicateOf == nil && $0.disguise == nil }.map(\.name)
   }
 
+  /// What a person can do whose heap has no contiguous memory.
+  var contiguousAdvice: String {
+    let names = names(of: .contiguous)
+    return names.isEmpty
+      ? "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
+      : "use a contiguous heap: \(names.joined(separator: " "))"
+  }
+
   /// That of the device behind the node, where there is one.
   func role(of name: String) -> HeapRole {
     heaps().first { $0.name == name }?.role ?? role(named: name)
@@ -243,9 +251,8 @@ public enum HeapRole: String, Hashable, Sendable {
   /// Not told; used where a person names it.
   case other
 
-  /// What a person can do who has no contiguous heap.
-  package static let contiguousAdvice =
-    "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
+  /// What a person can do whose heap has no contiguous memory.
+  package static var contiguousAdvice: String { HeapCatalog().contiguousAdvice }
 }
 
 /// A heap name that kernels are known to use, whole: no part of a name means anything.
