@@ -288,9 +288,9 @@ int ask_for_buffer(const char *name, uint64_t size) {
     int cancel, error = errno;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     int result = allocate(name, size);
-    if (result == -ENOMEM) {
-        // A node's memory is free when the last descriptor is closed; the service notices within 64 ms.
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    // A node's memory is free when the last descriptor is closed. The service notices that later, and looks where it has no room.
+    for (int tries = 1; tries <= 2 && result == -ENOMEM; tries++) {
+        nanosleep(&(struct timespec){.tv_nsec = tries * 100000000}, NULL);
         result = allocate(name, size);
     }
     pthread_setcancelstate(cancel, NULL);

@@ -28,8 +28,8 @@ same() {
 }
 
 : > "$work/said"
-# Closed buffers are noticed later than that many can be allocated.
-echo 'connection-buffers = 16' > "$work/heapd.conf"
+# More than the kernel's test has at once; closed buffers are noticed later than that many can be allocated one after the other.
+echo 'connection-buffers = 40' > "$work/heapd.conf"
 "$programs/heapd" --socket "$socket" --mode 0666 --config "$work/heapd.conf" > "$work/log" 2>&1 &
 heapd=$!
 for _ in $(seq 100); do [ -S "$socket.observer" ] && break; sleep 0.1; done

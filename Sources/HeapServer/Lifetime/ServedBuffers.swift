@@ -454,14 +454,24 @@ final class ServedBuffers {
   /// Those that it may have held, whose last close the kernel does not report.
   func recheckUnreported(of connection: Connection) {
     if connection.unreportedBuffers == 0 { return }
-    let now = MonotonicTime.now
+    recheckUnreported(at: .now) { $0.connection === connection }
+  }
+
+  private func recheckUnreported(at now: MonotonicTime, where isMeant: (ServedBuffer) -> Bool) {
     for (place, buffer) in served.enumerated() {
-      if let buffer, buffer.isUnreported, buffer.connection === connection,
-        table[place].state.hasMemory
-      {
+      if let buffer, buffer.isUnreported, isMeant(buffer), table[place].state.hasMemory {
         table.startOver(place, at: now)
       }
     }
+  }
+
+  /// A request of the user was refused for want of room: what it has closed may not be noticed yet. Ten times a second at most,
+  /// and for three percent of a processor.
+  func lookForRoom(of user: Accounts.User) {
+    let now = MonotonicTime.now
+    if now < user.nextLookForRoom { return }
+    user.nextLookForRoom.nanoseconds = now.nanoseconds + max(100_000_000, 32 * table.round)
+    recheckUnreported(at: now) { $0.user === user }
   }
 
   // MARK: Asking

@@ -14,6 +14,8 @@ final class Accounts {
     let id: uid_t
     /// Those of GetStatus that somebody keeps.
     fileprivate var reports = 0
+    /// When its buffers may be looked at again for want of room (`ServedBuffers`).
+    var nextLookForRoom = MonotonicTime(nanoseconds: 0)
 
     fileprivate init(_ id: uid_t) { self.id = id }
   }

@@ -93,7 +93,9 @@ final class HeapRequests {
     } else {
       switch buffers.add(request.key, bytes, for: connection) {
       case .place(let place): return .success(place)
-      case .refused(let quota): (code, reason) = (.noResources, quota)
+      case .refused(let quota):
+        (code, reason) = (.noResources, quota)
+        buffers.lookForRoom(of: connection.user)
       }
     }
     let (key, size) = (request.key, request.size)
@@ -172,6 +174,7 @@ final class HeapRequests {
     let key = buffers.key(at: place)
     buffers.cancel(place)
     if let connection {
+      if error.code == .noMemory { buffers.lookForRoom(of: connection.user) }
       connections.note(
         "allocation failed", connection, ["buffer": "\(key)", "error": "\(error)"])
     }

@@ -421,7 +421,6 @@ package struct BufferTable: ~Copyable {
       records[place].schedule.pause()
       return nil
     }
-    let round = UInt64(unwatched) * lookCost
     let moment = records[place].schedule.backOff(from: now(), limits, round: round)
     queue.add(place, at: moment)
     return moment
@@ -459,6 +458,9 @@ package struct BufferTable: ~Copyable {
 
   /// When the next buffer is due; nil for never.
   package var nextLook: MonotonicTime? { queue.next }
+
+  /// What it takes to look at all buffers once that nothing else tells of, nanoseconds.
+  package var round: UInt64 { UInt64(unwatched) * lookCost }
 
   package mutating func startOver(_ place: Int, at now: MonotonicTime) {
     // What is due is in the queue already.
