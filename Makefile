@@ -13,9 +13,9 @@ MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
-# The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, and dtc compiles
-# what heapctl doctor says of device trees.
-TEST_PACKAGES := $(PACKAGES) chromium python3 strace device-tree-compiler
+# The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, dtc compiles what
+# heapctl doctor says of device trees, and programs in C and C++ use the C interface, under valgrind, too.
+TEST_PACKAGES := $(PACKAGES) chromium python3 strace device-tree-compiler gcc g++ binutils valgrind
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
@@ -24,6 +24,7 @@ PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 ARM64_PACKAGES := mmdebstrap util-linux binutils dpkg-dev
 ARM64_KERNEL_PACKAGES := $(ARM64_PACKAGES) qemu-system-arm kmod cpio xz-utils device-tree-compiler
+DOCS_PACKAGES := $(PACKAGES) doxygen
 BENCH_PACKAGES := $(PACKAGES) binutils valgrind
 MODEL_PACKAGES := spin gcc libc6-dev
 PREFIX ?= /usr/local
@@ -33,7 +34,7 @@ INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/inst
 .PHONY: help run run-vm test test-all built built-arm64 unit-test kernel-test kernel-table systemd-test package-test swift-6.2-test dependent-test \
   sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 setup-arm64-kernel \
-  setup-package-test setup-bench setup-model setup-test clean
+  setup-package-test setup-docs setup-bench setup-model setup-test clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -163,7 +164,9 @@ static: $(if $(FOREIGN),setup-arm64,setup-ship)
 	packaging/ship.sh static
 	@ls -l $(SHIP)$(addprefix /,$(or $(FOREIGN),$(SWIFT_SDK)))/static
 
-docs: setup
+docs: setup-docs
+	mkdir -p .build-docs
+	cd Sources/CLinuxHeapsInterface && doxygen
 	for target in $(LIBRARIES); do \
 	  LINUXHEAPS_DOCS=1 swift package --scratch-path .build-docs generate-documentation --target $$target \
 	    --warnings-as-errors || exit 1; \
@@ -174,6 +177,9 @@ build: setup
 
 setup:
 	@Tests/Kernel/install.sh $(PACKAGES)
+
+setup-docs:
+	@Tests/Kernel/install.sh $(DOCS_PACKAGES)
 
 setup-test:
 	@Tests/Kernel/install.sh $(TEST_PACKAGES)

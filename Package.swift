@@ -40,11 +40,13 @@ let commit: String = {
   return git.currentCommit + (git.hasUncommittedChanges ? " with changes" : "")
 }()
 
-// How packaging/ship.sh has programs linked, one word a line.
-let linkerSettings: [LinkerSetting] =
-  (Context.environment["LINUXHEAPS_LINK"]?.split(separator: "\n").map(String.init)).map {
-    [.unsafeFlags($0)]
-  } ?? []
+// How packaging/ship.sh has programs and the C library linked, one word a line.
+func linkerSettings(_ variable: String) -> [LinkerSetting] {
+  guard let words = Context.environment[variable], !words.isEmpty else { return [] }
+  return [.unsafeFlags(words.split(separator: "\n").map(String.init))]
+}
+let programLinkerSettings = linkerSettings("LINUXHEAPS_LINK")
+let libraryLinkerSettings = linkerSettings("LINUXHEAPS_LINK_LIBRARY")
 
 let package = Package(
   name: "linux-heaps",
@@ -57,6 +59,8 @@ let package = Package(
     .library(name: "HeapServer", targets: ["HeapServer"]),
     .library(name: "HeapService", targets: ["HeapService"]),
     .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
+    // For C and C++: liblinuxheaps.so and its header.
+    .library(name: "linuxheaps", type: .dynamic, targets: ["LinuxHeapsInterface"]),
     .executable(name: "heapctl", targets: ["heapctl"]),
     .executable(name: "heapd", targets: ["heapd"]),
   ],
@@ -95,7 +99,8 @@ let package = Package(
       swiftSettings: smallSettings),
 
     // The protocol's messages as bytes; nothing is sent or received here.
-    .target(name: "HeapProtocol", dependencies: ["LinuxHeaps"], swiftSettings: settings),
+    .target(
+      name: "HeapProtocol", dependencies: ["LinuxHeaps"], swiftSettings: servingSettings),
     .target(
       name: "HeapServer",
       dependencies: [
@@ -111,7 +116,17 @@ let package = Package(
         "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: servingSettings),
+      swiftSettings: smallSettings),
+    // The C interface. `@_cdecl`, because `@c` is Swift 6.3's alone: what it would check, that a function is as the header has it,
+    // the tests in C show.
+    .target(name: "CLinuxHeapsInterface", cSettings: cSettings),
+    .target(
+      name: "LinuxHeapsInterface",
+      dependencies: [
+        "BuildFacts", "CLinuxHeaps", "CLinuxHeapsInterface", "HeapClient", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: smallSettings, linkerSettings: libraryLinkerSettings),
     .target(
       name: "HeapService",
       dependencies: [
@@ -127,7 +142,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings, linkerSettings: linkerSettings),
+      swiftSettings: settings, linkerSettings: programLinkerSettings),
 
     // Displays and other DRM devices, over libdrm, kept away from the core.
     .systemLibrary(
@@ -179,7 +194,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: smallSettings, linkerSettings: linkerSettings),
+      swiftSettings: smallSettings, linkerSettings: programLinkerSettings),
 
     // What a newcomer writes: products alone, and no file has more than 60 lines. HeapServiceTests runs the programs.
     .executableTarget(

@@ -1,6 +1,7 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
@@ -190,3 +191,5 @@ int CLinuxHeaps_peer_pidfd(int socket, pid_t process) {
     return (int)syscall(SYS_pidfd_open, process, 0);
 }
 #endif
+
+int CLinuxHeaps_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -41,6 +41,7 @@ test)
     step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
     step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
+    step interface Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
     step static $K/static.sh .build-ship/static
     step screen $K/screen.sh
     step stock-next $K/test.sh stock-next
@@ -69,6 +70,7 @@ test-all)
     step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
     step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
+    step interface env FUZZ_STEPS=500000 Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
     step static $K/static.sh .build-ship/static
     step static-stock $K/static.sh .build-ship/static stock
   }

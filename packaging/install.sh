@@ -10,11 +10,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$here"
 : "${PREFIX:=/usr/local}" "${SHIP:=.build-ship}" "${DESTDIR:=}"
 : "${UNITS:=$PREFIX/lib/systemd/system}" "${RULES:=$PREFIX/lib/udev/rules.d}"
-: "${ZSH:=$PREFIX/share/zsh/site-functions}"
+: "${ZSH:=$PREFIX/share/zsh/site-functions}" "${LIBRARIES:=$PREFIX/lib}"
 config=/etc/heapd.conf
+version=$(sed -n 's/.*static let version = "\(.*\)"/\1/p' Sources/BuildFacts/BuildFacts.swift)
 examples=$PREFIX/share/doc/linux-heaps/examples
 # Where heapctl looks for it: no place of the dynamic linker's.
-libraries=$PREFIX/lib/linux-heaps
+preload=$PREFIX/lib/linux-heaps
 
 # put MODE SOURCE TARGET
 if [ "$verb" = install ]; then
@@ -24,11 +25,18 @@ if [ "$verb" = install ]; then
     put 644 "$1" "$2"
     sed -i "s|=/usr/bin/|=$PREFIX/bin/|" "$DESTDIR$2"
   }
+  put_link() { ln -sf "$1" "$DESTDIR$2"; }
+  put_pkgconfig() {
+    put 644 "$1" "$2"
+    sed -i -e "s|@PREFIX@|$PREFIX|" -e "s|@LIBRARIES@|$LIBRARIES|" -e "s|@VERSION@|$version|" "$DESTDIR$2"
+  }
   # A person's changes stay.
   put_config() { [ -e "$DESTDIR$2" ] || put 644 "$1" "$2"; }
 else
   put() { rm -f "$DESTDIR$3"; }
   put_unit() { put 644 "$1" "$2"; }
+  put_link() { put 644 "$1" "$2"; }
+  put_pkgconfig() { put 644 "$1" "$2"; }
   put_config() {
     if cmp -s "$1" "$DESTDIR$2"; then put 644 "$1" "$2"; fi
     [ ! -e "$DESTDIR$2" ] || echo "kept, for it was changed: $DESTDIR$2" >&2
@@ -37,7 +45,14 @@ fi
 
 put 755 "$SHIP/dynamic/heapctl" "$PREFIX/bin/heapctl"
 put 755 "$SHIP/dynamic/heapd" "$PREFIX/bin/heapd"
-put 644 "$SHIP/dynamic/liblinuxheaps-preload.so" "$libraries/liblinuxheaps-preload.so"
+put 644 "$SHIP/dynamic/liblinuxheaps-preload.so" "$preload/liblinuxheaps-preload.so"
+put 644 "$SHIP/dynamic/liblinuxheaps.a" "$LIBRARIES/liblinuxheaps.a"
+put 644 "$SHIP/dynamic/liblinuxheaps.so.0" "$LIBRARIES/liblinuxheaps.so.0"
+put_link liblinuxheaps.so.0 "$LIBRARIES/liblinuxheaps.so"
+put_pkgconfig packaging/linuxheaps.pc "$LIBRARIES/pkgconfig/linuxheaps.pc"
+for header in linuxheaps.h linuxheaps.hpp dmabufheap.h; do
+  put 644 "Sources/CLinuxHeapsInterface/include/$header" "$PREFIX/include/$header"
+done
 for unit in heapd.service heapd.socket heapd-observer.socket heapd-metrics.socket; do
   put_unit "systemd/$unit" "$UNITS/$unit"
 done
@@ -57,7 +72,7 @@ if [ "$verb" = install ]; then
   for page in "$SHIP"/man/*.1; do put 644 "$page" "$man/$(basename "$page")"; done
 else
   rm -f "$DESTDIR$man"/heapctl.1 "$DESTDIR$man"/heapctl-*.1
-  for folder in "$examples" "$libraries"; do
+  for folder in "$examples" "$preload"; do
     [ ! -d "$DESTDIR$folder" ] || rmdir -p --ignore-fail-on-non-empty "$DESTDIR$folder"
   done
   # What a package's folder has left is only folders.

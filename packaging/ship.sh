@@ -15,6 +15,8 @@ if [ -n "${ARCH:-}" ] && [ "$ARCH" != "$(dpkg --print-architecture)" ]; then
   exec Tests/Toolchains/arm64.sh packaging/ship.sh "$kind"
 fi
 ship=${SHIP:-.build-ship${SWIFT_SDK:+/$SWIFT_SDK}}
+# Its number is the interface's, which the functions' version names too.
+library=liblinuxheaps.so.0
 toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
 PATH=$PATH:$toolchain
 
@@ -52,7 +54,12 @@ else
   fi
 fi
 LINUXHEAPS_LINK=$(printf '%s\n' "${link[@]}")
-export LINUXHEAPS_LINK
+# The C library shows its own functions alone, and has no Swift to be found beside it.
+link=("${link[@]/--no-export-dynamic/--gc-sections}")
+link+=(-static-stdlib)
+linker --icf=safe -soname "$library" --version-script "$PWD/packaging/linuxheaps.map"
+LINUXHEAPS_LINK_LIBRARY=$(printf '%s\n' "${link[@]}")
+export LINUXHEAPS_LINK LINUXHEAPS_LINK_LIBRARY
 
 # The linker warns of Foundation's mktemp, and in a static program of each function that may ask for
 # users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.
@@ -63,9 +70,30 @@ build() {
 
 build_folder() { swift build "${sdk[@]}" -c release --scratch-path "$ship" --show-bin-path; }
 
+# The C library, and all of it again as one object, of which as little is seen.
+build_library() {
+  local folder swift work
+  build linuxheaps
+  folder=$(build_folder)
+  "$objcopy" --strip-all "$folder/liblinuxheaps.so" "$ship/$kind/$library"
+  ln -sf "$library" "$ship/$kind/liblinuxheaps.so"
+  swift=${SYSROOT:+$SYSROOT/usr/lib/swift_static/linux}
+  swift=${swift:-$(dirname "$toolchain")/lib/swift_static/linux}
+  work=$(mktemp -d)
+  # Of Swift's own libraries what it needs.
+  "${GNU:-}ld" -r -o "$work/all.o" $(cat "$folder/linuxheaps.product/Objects.LinkFileList") "$swift"/*/swiftrt.o "-L$swift" --start-group \
+    $(cd "$swift" && printf -- '-l:%s ' libswift[A-Z_]*.a) -ldispatch -lBlocksRuntime --end-group
+  sed -n '/global:/{s/.*global: *//;s/;//g;p}' packaging/linuxheaps.map | tr ' ' '\n' > "$work/shown"
+  "${GNU:-}objcopy" --wildcard --strip-unneeded --keep-global-symbols="$work/shown" "$work/all.o" "$work/linuxheaps.o"
+  rm -f "$ship/$kind/liblinuxheaps.a"
+  "${GNU:-}ar" rcsD "$ship/$kind/liblinuxheaps.a" "$work/linuxheaps.o"
+  rm -r "$work"
+}
+
+mkdir -p "$ship/$kind"
+[ "$kind" = static ] || build_library
 for product in heapctl heapd; do
   build "$product"
-  mkdir -p "$ship/$kind"
   "$objcopy" --strip-all "$(build_folder)/$product" "$ship/$kind/$product"
   # Its stack is one of them.
   if readelf -lW "$ship/$kind/$product" | grep ' RWE ' >&2; then

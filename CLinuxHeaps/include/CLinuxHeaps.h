@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 
 // What Swift cannot see of the kernel's interface, and nothing else. A function that can fail
@@ -131,6 +132,9 @@ int CLinuxHeaps_peer_pidfd(int socket, pid_t process);
 
 /// A new open file of the same inode, close-on-exec.
 int CLinuxHeaps_reopen(int file, int flags);
+
+/// A pipe whose two ends are close-on-exec (pipe2(2)): the reading one first.
+int CLinuxHeaps_pipe(int ends[_Nonnull 2]);
 
 /// Has every last close of an open file of the inode reported (`IN_CLOSE`, inotify(7)). A watch, or -1.
 int CLinuxHeaps_watch_closes(int inotify, int file);

@@ -2,7 +2,7 @@ internal import CBuildFacts
 
 /// What a program's `--version` tells.
 package enum BuildFacts {
-  private static let version = "0.1.0"
+  package static let version = "0.1.0"
 
   /// `unknown` where the sources are in no repository.
   private static let commit = unsafe String(cString: CBuildFacts_commit())

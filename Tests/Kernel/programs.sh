@@ -4,6 +4,8 @@
 # one that has them inside.
 build=$(mktemp -d /tmp/programs.XXXXXX)
 chmod 755 "$build"
-cp .build/debug/linux-heapsPackageTests.xctest .build-ship/dynamic/{heapctl,heapd,liblinuxheaps-preload.so} "$build"
+cp .build/debug/linux-heapsPackageTests.xctest .build-ship/dynamic/{heapctl,heapd,liblinuxheaps-preload.so,liblinuxheaps.so.0} "$build"
+# Examples, which tests run.
+cp .build/debug/{swap-chain,heap-client} "$build"
 export LD_LIBRARY_PATH=$build
 ldd "$build/linux-heapsPackageTests.xctest" | awk '/swift/ && $3 ~ /^\// {print $3}' | sort -u | xargs cp -t "$build"

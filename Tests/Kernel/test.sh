@@ -28,6 +28,7 @@ for kernel in "$@"; do
   # What a guest would compile for minutes.
   if [ "$kernel" = next ]; then
     Tests/Preload/build.sh .build/preload
+    Tests/Interface/build.sh .build-ship/dynamic .build/interface
     cp "$("$here/selftest.sh")" .build/preload/
   fi
   LINUXHEAPS_PROCESSORS=$processors "$here/boot.sh" "$kernel" "${guest[@]}" || failed=1

@@ -26,6 +26,13 @@ expected=$(LC_ALL=C sort -k2 << EOF
 755 usr/local/bin/heapctl
 755 usr/local/bin/heapd
 644 usr/local/lib/linux-heaps/liblinuxheaps-preload.so
+644 usr/local/include/dmabufheap.h
+644 usr/local/include/linuxheaps.h
+644 usr/local/include/linuxheaps.hpp
+644 usr/local/lib/liblinuxheaps.a
+777 usr/local/lib/liblinuxheaps.so
+644 usr/local/lib/liblinuxheaps.so.0
+644 usr/local/lib/pkgconfig/linuxheaps.pc
 644 usr/local/lib/systemd/system/heapd-metrics.socket
 644 usr/local/lib/systemd/system/heapd-observer.socket
 644 usr/local/lib/systemd/system/heapd.service

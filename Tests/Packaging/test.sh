@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 Tests/Packaging/install.sh
-package=$(packaging/deb.sh)
-lintian --allow-root --fail-on error "$package"
-Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/package.sh "$package"
+packages=($(packaging/deb.sh))
+lintian --allow-root --fail-on error "${packages[@]}"
+Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/package.sh "${packages[0]}"

@@ -84,15 +84,17 @@ extension Heap {
   /// - Throws: What ``allocateVmo(size:settings:bufferCollectionID:bufferIndex:cleanup:)`` throws, and
   ///   ``HeapError/Code/notSupported`` where the heap served other memory than contiguous.
   public func allocate(byteCount: UInt64, contiguous: Bool = false) throws(HeapError) -> VMO {
-    try allocate(OwnCollection.nextKey(), byteCount: byteCount, contiguous: contiguous)
+    try allocate(nil, byteCount: byteCount, contiguous: contiguous)
   }
 
-  func allocate(
-    _ key: BufferKey, byteCount: UInt64, contiguous: Bool
+  /// - Parameter key: Nil for one of this process's collection.
+  package func allocate(
+    _ key: BufferKey?, byteCount: UInt64, contiguous: Bool, cleanup: [CleanupAction] = []
   ) throws(HeapError) -> VMO {
+    let key = key ?? OwnCollection.nextKey()
     let vmo = try allocateVmo(
       size: byteCount, settings: contiguous ? .contiguous : SingleBufferSettings(),
-      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex)
+      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, cleanup: cleanup)
     // A heap of one kind of memory looks at no settings.
     if contiguous { try vmo.checkContiguous() }
     return vmo

@@ -56,6 +56,16 @@ extension LocalHeap {
       BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo)
   }
 
+  /// Deletes as the call of the same name does, and blocks its thread until all of the buffer is gone.
+  ///
+  /// - Throws: What that call throws, and ``HeapError/Code/noResources`` where the process may open no more files.
+  public func deleteVmo(
+    bufferCollectionID: UInt64, bufferIndex: UInt64, vmo: consuming VMO
+  ) throws(HeapError) {
+    try buffers.deleteAndBlock(
+      BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), vmo)
+  }
+
   public func info(of vmo: borrowing VMO) throws(HeapError) -> BufferKey {
     try buffers.live(vmo, "ask which buffer a vmo is of").key
   }

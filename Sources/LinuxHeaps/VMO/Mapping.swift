@@ -161,6 +161,22 @@ extension Mapping where Rights == ReadWrite {
   }
 }
 
+// For languages that have no lifetimes.
+extension Mapping {
+  /// Where the bytes are, which are to be used within brackets.
+  package var address: UnsafeMutableRawPointer { unsafe base }
+
+  /// The first bracket of an access; its rights may be less than the mapping's.
+  package borrowing func begin<Access: AccessRights>(_: Access.Type) throws(HeapError) {
+    try CPUAccess<Access>.begin(syncDescriptor)
+  }
+
+  /// The second one.
+  package borrowing func end<Access: AccessRights>(_: Access.Type) throws(HeapError) {
+    try CPUAccess<Access>.end(syncDescriptor)
+  }
+}
+
 extension VMO {
   /// Reads the bytes of the range in place; it is mapped meanwhile and not after.
   ///
@@ -223,8 +239,11 @@ public struct CPUAccess<Rights: AccessRights>: ~Copyable, ~Escapable {
   fileprivate init<Mapped: AccessRights>(_ mapping: borrowing Mapping<Mapped>) throws(HeapError) {
     unsafe memory = mapping.bytes
     syncDescriptor = mapping.syncDescriptor
-    if syncDescriptor >= 0 {
-      let descriptor = syncDescriptor
+    try Self.begin(syncDescriptor)
+  }
+
+  fileprivate static func begin(_ descriptor: CInt) throws(HeapError) {
+    if descriptor >= 0 {
       try attempt("begin CPU access to a dma-buf") { () throws(Errno) in
         try DMABuf.sync(descriptor, Rights.bits.sync | UInt64(DMA_BUF_SYNC_START))
       }
@@ -237,7 +256,11 @@ public struct CPUAccess<Rights: AccessRights>: ~Copyable, ~Escapable {
   public consuming func end() throws(HeapError) {
     let descriptor = syncDescriptor
     discard self
-    try attempt("end CPU access to a dma-buf") { () throws(Errno) in try Self.endSync(descriptor) }
+    try Self.end(descriptor)
+  }
+
+  fileprivate static func end(_ descriptor: CInt) throws(HeapError) {
+    try attempt("end CPU access to a dma-buf") { () throws(Errno) in try endSync(descriptor) }
   }
 
   private static func endSync(_ descriptor: CInt) throws(Errno) {

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import Glibc
 internal import SystemPackage
 
@@ -50,7 +51,27 @@ public final class Reclaimer: Sendable {
     core = ReclaimerCore(recheck)
   }
 
+  /// Without a thread: the caller's loop waits until ``descriptor`` is readable and calls ``turn()``.
+  ///
+  /// Once this value is gone, the buffers that are left get a thread.
+  ///
+  /// - Throws: ``HeapError/Code/noResources`` where the process may open no more files: it takes four.
+  public init(inCallersLoop recheck: Recheck) throws(HeapError) {
+    core = ReclaimerCore(
+      recheck,
+      loop: try attempt("make a reclaimer") { () throws(Errno) in try ReclaimerLoop() })
+  }
+
   deinit { core.finish() }
+
+  /// Readable when ``turn()`` has something to do; nil where there is a thread. To be polled, and not read from.
+  public var descriptor: CInt? { core.loop?.descriptor }
+
+  /// Takes back what has ended, and runs its clean-up, on this thread; it waits for nothing. Where the reclaimer has a thread it
+  /// does nothing.
+  public func turn() {
+    if let loop = core.loop { core.turn(in: loop) }
+  }
 
   public var counters: Counters { core.counters }
 
@@ -78,5 +99,39 @@ final class ReclaimerEvents: Sendable {
     ]
     let milliseconds = moment?.millisecondsFromNow ?? -1
     unsafe poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+  }
+}
+
+/// What a loop of the caller's waits for in place of the thread: one descriptor for the events and the clock (epoll(7)).
+final class ReclaimerLoop: Sendable {
+  let events: ReclaimerEvents
+  private let timer: OwnedFD
+  private let poller: OwnedFD
+
+  init() throws(Errno) {
+    let events = try ReclaimerEvents()
+    let timer = OwnedFD(
+      adopting: try call { timerfd_create(CLOCK_MONOTONIC, CInt(TFD_CLOEXEC | TFD_NONBLOCK)) })
+    let poller = OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) })
+    let number = poller.rawValue
+    for descriptor in [events.wakeUp.descriptor, events.closes.descriptor, timer.rawValue] {
+      var event = unsafe epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t())
+      _ = try call { unsafe epoll_ctl(number, EPOLL_CTL_ADD, descriptor, &event) }
+    }
+    self.events = events
+    self.timer = timer
+    self.poller = poller
+  }
+
+  var descriptor: CInt { poller.rawValue }
+
+  /// Nil for no time. What it was set to before is forgotten, also where it has passed (timerfd_settime(2)).
+  func wake(at moment: MonotonicTime?) {
+    var time = itimerspec()
+    // 0 would be for no time.
+    let nanoseconds = moment.map { max($0.nanoseconds, 1) } ?? 0
+    time.it_value = timespec(
+      tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    unsafe timerfd_settime(timer.rawValue, CInt(TFD_TIMER_ABSTIME), &time, nil)
   }
 }

@@ -39,10 +39,15 @@ final class ReclaimerCore: Sendable {
   /// What heaps keep open from one buffer to the next.
   let idle = IdleActions()
   private let counts = FDInfoFiles()
+  /// In place of the thread; nil where there is one.
+  let loop: ReclaimerLoop?
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
 
-  init(_ recheck: Reclaimer.Recheck) { state = Guarded(State(table: BufferTable(recheck))) }
+  init(_ recheck: Reclaimer.Recheck, loop: ReclaimerLoop? = nil) {
+    self.loop = loop
+    state = Guarded(State(table: BufferTable(recheck)))
+  }
 
   var counters: Reclaimer.Counters {
     state.withLock { state in
@@ -96,12 +101,20 @@ final class ReclaimerCore: Sendable {
 
   /// The first buffer has the thread started, and makes the table one of those that have buffers.
   private func start(_ state: inout State) throws(Errno) {
-    let events = try ReclaimerEvents()
+    if let loop {
+      state.events = loop.events
+    } else {
+      let events = try ReclaimerEvents()
+      try startThread(events)
+      state.events = events
+    }
+    enlist()
+  }
+
+  private func startThread(_ events: ReclaimerEvents) throws(Errno) {
     try KernelThread.start("heap-reclaimer") { [self] in
       while turn() { events.wait(until: nextTurn) }
     }
-    state.events = events
-    enlist()
   }
 
   /// Takes one more parent of a buffer that has a child: the caller's.
@@ -140,10 +153,17 @@ extension ReclaimerCore {
     }
   }
 
-  /// Lets the thread end when no buffer is left.
+  /// Lets the thread end when no buffer is left. Where there was none, nobody's loop turns any more: buffers that are left get one.
   func finish() {
     state.withLock { state in
       state.finishing = true
+      if loop != nil, let events = state.events {
+        if state.table.isEmpty {
+          end(&state)
+        } else {
+          try? startThread(events)
+        }
+      }
       // Also on the thread itself: the last buffer of a turn can hold the last reference to the
       // reclaimer, and goes after the turn has asked whether this is the end.
       state.called = true
@@ -193,12 +213,24 @@ extension ReclaimerCore {
         state.table.learn(MonotonicTime.now.nanoseconds - begin.nanoseconds, for: due.count)
       }
       let isLast = state.table.isEmpty && state.finishing
-      if isLast {
-        state.events = nil
-        state.waiter = nil
-        delist()
-      }
+      if isLast { end(&state) }
       return !isLast
+    }
+  }
+
+  private func end(_ state: inout State) {
+    state.events = nil
+    state.waiter = nil
+    delist()
+  }
+
+  /// The same in the loop of a caller, who is called again when the next is due.
+  func turn(in loop: ReclaimerLoop) {
+    _ = turn()
+    state.withLock { state in
+      state.waiter = nil
+      state.sleepsUntil = state.next
+      loop.wake(at: state.next)
     }
   }
 

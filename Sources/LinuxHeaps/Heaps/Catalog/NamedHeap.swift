@@ -85,12 +85,12 @@ package struct NamedHeap: Sendable {
 
   package var isBuiltIn: Bool { names.count == 1 && Self.builtIn.contains(names[0]) }
 
-  package func make() -> any LocalHeap {
+  package func make(reclaimer: Reclaimer = .shared) -> any LocalHeap {
     switch names {
-    case [MemfdHeap.name]: MemfdHeap()
-    case [UDMABufHeap.name]: UDMABufHeap()
-    case [OpaqueHeap.name]: OpaqueHeap()
-    default: DMABufHeap(heaps: names.isEmpty ? nil : names)
+    case [MemfdHeap.name]: MemfdHeap(reclaimer: reclaimer)
+    case [UDMABufHeap.name]: UDMABufHeap(reclaimer: reclaimer)
+    case [OpaqueHeap.name]: OpaqueHeap(reclaimer: reclaimer)
+    default: DMABufHeap(heaps: names.isEmpty ? nil : names, reclaimer: reclaimer)
     }
   }
 

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Synchronization
 internal import SystemPackage
 
@@ -159,13 +160,42 @@ public final class LiveBuffers: Sendable {
 extension LiveBuffers {
   func delete(_ key: BufferKey, _ vmo: consuming VMO) async throws(HeapError) {
     let end = DeletionEnd()
+    let notice = try delete(key, vmo, end)
+    await end.wait()
+    notice?.cancel()
+  }
+
+  /// Blocks its thread, which turns the reclaimer meanwhile where that has none of its own.
+  func deleteAndBlock(_ key: BufferKey, _ vmo: consuming VMO) throws(HeapError) {
+    let end = DeletionEnd()
+    let wakeUp: WakeUp
+    do throws(Errno) { wakeUp = try WakeUp() } catch {
+      throw HeapError(
+        HeapError.Code(error), "delete a vmo", cause: error.description, errno: error,
+        fix: HeapError.usualFix(error), returning: ReturnedVMO(vmo))
+    }
+    let notice = try delete(key, vmo, end)
+    end.whenCome { wakeUp.signal() }
+    while !end.hasCome {
+      var waits = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
+      if let loop = core.loop {
+        waits.append(pollfd(fd: loop.descriptor, events: Int16(POLLIN), revents: 0))
+      }
+      unsafe poll(&waits, nfds_t(waits.count), -1)
+      if let loop = core.loop { core.turn(in: loop) }
+    }
+    notice?.cancel()
+  }
+
+  /// Begins a deletion, whose end is told to `end`; what it answers tells the log in a second that it waits for this process.
+  private func delete(
+    _ key: BufferKey, _ vmo: consuming VMO, _ end: DeletionEnd
+  ) throws(HeapError) -> WaitingDeletion.Notice? {
     switch beginDeletion(key, vmo.identity, end) {
     case .begun(let buffer):
       drop(consume vmo, of: buffer)
-      let notice =
-        buffer.isReferencedHere ? WaitingDeletion.notice(key) { buffer.isReferencedHere } : nil
-      await end.wait()
-      notice?.cancel()
+      return buffer.isReferencedHere
+        ? WaitingDeletion.notice(key) { buffer.isReferencedHere } : nil
     case let refusal:
       let isUnknown = if case .wrongHandle = refusal { false } else { true }
       throw HeapError(
@@ -213,29 +243,38 @@ extension LiveBuffers {
 package final class DeletionEnd: Sendable {
   private enum State {
     case pending
-    case awaited(CheckedContinuation<Void, Never>)
+    case awaited(@Sendable () -> Void)
     case come
   }
 
   private let state = Guarded(State.pending)
 
+  var hasCome: Bool {
+    state.withLock { state in
+      if case .come = state { true } else { false }
+    }
+  }
+
   func come() {
-    let awaited: CheckedContinuation<Void, Never>? = state.withLock { state in
+    let awaited: (@Sendable () -> Void)? = state.withLock { state in
       defer { state = .come }
-      if case .awaited(let continuation) = state { return continuation }
+      if case .awaited(let action) = state { return action }
       return nil
     }
-    awaited?.resume()
+    awaited?()
+  }
+
+  /// Calls `action` once, at once where the end has come.
+  func whenCome(_ action: @escaping @Sendable () -> Void) {
+    let hasCome = state.withLock { state in
+      if case .come = state { return true }
+      state = .awaited(action)
+      return false
+    }
+    if hasCome { action() }
   }
 
   func wait() async {
-    await withCheckedContinuation { continuation in
-      let hasCome = state.withLock { state in
-        if case .come = state { return true }
-        state = .awaited(continuation)
-        return false
-      }
-      if hasCome { continuation.resume() }
-    }
+    await withCheckedContinuation { continuation in whenCome { continuation.resume() } }
   }
 }

@@ -1,0 +1,39 @@
+internal import SystemPackage
+
+/// What the kernel tells of a dma-buf or a memfd of anybody's.
+package struct BufferFacts: Sendable {
+  package let identity: VMOIdentity
+  package let kind: VMO.Kind
+  /// Bytes of the whole buffer.
+  package let byteCount: UInt64
+  /// As ``VMO/referenceCount``, without the descriptor that was looked at.
+  package let referenceCount: Int?
+  package let exporterName: String?
+  package let name: String?
+
+  /// - Parameter descriptor: A duplicate, closed by this.
+  /// - Throws: ``HeapError/Code/wrongType`` for a descriptor of something else.
+  package init(_ descriptor: consuming OwnedFD, _ operation: String) throws(HeapError) {
+    let number = descriptor.rawValue
+    do throws(Errno) {
+      identity = VMOIdentity(try descriptor.status())
+      let link = try SmallFile.link("/proc/self/fd/\(number)")
+      guard let found = try VMO.examine(descriptor) else {
+        throw .inappropriateIOCTLForDevice
+      }
+      kind = found.kind
+      byteCount = found.size
+      exporterName = found.exporter
+      let info = kind == .dmaBuf ? try FDInfo.read(number) : nil
+      referenceCount = info.map { $0.count - 1 }
+      name = kind == .dmaBuf ? info?.name : Memfd.name(link: link)
+    } catch .inappropriateIOCTLForDevice {
+      let link = try? SmallFile.link("/proc/self/fd/\(number)")
+      throw HeapError(
+        .wrongType, operation,
+        cause: "\(link ?? "an unknown file") is neither a dma-buf nor a memfd")
+    } catch {
+      throw HeapError(error, operation)
+    }
+  }
+}

@@ -1,0 +1,294 @@
+/* fuzz.c HEAP STEPS SEED: random calls in random order, with what they take and with what they do not. A model knows which buffers have
+ * a child; at the end nothing is left. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <linuxheaps.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      fprintf(stderr, "step %lu: line %d: %s\n", step, __LINE__, #condition); \
+      abort(); \
+    } \
+  } while (0)
+
+enum { MOST = 24 };
+
+static unsigned long step;
+static uint64_t state;
+
+static uint64_t any(uint64_t bound) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return state % bound;
+}
+
+/* Of each buffer: what holds it here, and how often it ended. */
+struct buffer {
+  int children;
+  int ends;
+  bool cleans;
+};
+struct handle {
+  lheap_vmo *vmo;
+  struct buffer *buffer;
+};
+struct piece {
+  lheap_mapping *mapping;
+  struct buffer *buffer;
+  bool writes;
+};
+struct loose {
+  int fd;
+  struct buffer *buffer;
+};
+
+static struct handle handles[MOST];
+static struct piece pieces[MOST];
+static struct loose loose[MOST];
+static int trackers[4] = {-1, -1, -1, -1};
+static size_t page;
+
+static void ended(void *data) {
+  struct buffer *buffer = data;
+  buffer->ends++;
+}
+
+static lheap_error *error;
+
+/* A refusal says why. */
+static int result(int code) {
+  CHECK((code == LHEAP_OK) == (error == NULL) && code <= 0);
+  if (error != NULL) {
+    CHECK(lheap_error_code(error) == code && strlen(lheap_error_message(error)) > 10);
+    lheap_error_free(error);
+    error = NULL;
+  }
+  return code;
+}
+
+static void let_go(struct buffer *buffer) {
+  CHECK(buffer->children > 0 && buffer->ends == 0);
+  buffer->children--;
+}
+
+static uint64_t bytes(void) {
+  switch (any(8)) {
+  case 0: return any(3) * page - 1;
+  case 1: return UINT64_MAX - any(2 * page);
+  case 2: return UINT64_C(1) << any(64);
+  default: return 1 + any(4 * page);
+  }
+}
+
+static void allocate(lheap *heap, struct handle *handle) {
+  struct buffer *buffer = calloc(1, sizeof *buffer);
+  lheap_settings settings = {.size = sizeof settings, .cleanup = ended, .data = buffer};
+  if (any(8) == 0) settings.flags = LHEAP_NAMED, settings.collection = any(3), settings.index = any(4);
+  if (any(64) == 0) settings.flags |= (unsigned)any(UINT32_MAX);
+  if (any(64) == 0) settings.size = any(2 * sizeof settings);
+  if (settings.size < sizeof settings) settings.size = any(2) * offsetof(lheap_settings, cleanup);
+  lheap_vmo *vmo = NULL;
+  buffer->cleans = settings.size >= sizeof settings;
+  if (any(4) == 0) {
+    int fd = -1;
+    if (result(lheap_allocate_fd(heap, bytes(), &settings, &fd, &error)) == LHEAP_OK) {
+      buffer->children = 1;
+      struct loose *place = &loose[any(MOST)];
+      if (place->buffer) {
+        let_go(place->buffer);
+        close(place->fd);
+      }
+      *place = (struct loose){fd, buffer};
+      return;
+    }
+    CHECK(fd == -1);
+  } else if (result(lheap_allocate(heap, bytes(), &settings, &vmo, &error)) == LHEAP_OK) {
+    buffer->children = 1;
+    *handle = (struct handle){vmo, buffer};
+    return;
+  }
+  CHECK(vmo == NULL && buffer->ends == 0);
+  free(buffer);
+}
+
+/* One random call, on random objects. */
+static void turn(lheap *heap) {
+  struct handle *handle = &handles[any(MOST)], *other = &handles[any(MOST)];
+  struct piece *piece = &pieces[any(MOST)];
+  struct loose *fd = &loose[any(MOST)];
+  lheap_vmo *made = NULL;
+  switch (any(20)) {
+  case 0: case 1: case 2:
+    if (!handle->vmo) allocate(heap, handle);
+    break;
+  case 3:
+    if (handle->vmo) let_go(handle->buffer);
+    lheap_vmo_close(handle->vmo);
+    *handle = (struct handle){NULL, NULL};
+    break;
+  case 4:
+    if (other->vmo) break;
+    if (result(lheap_vmo_duplicate(handle->vmo, &made, &error)) == LHEAP_OK) {
+      handle->buffer->children++;
+      *other = (struct handle){made, handle->buffer};
+    }
+    break;
+  case 5:
+    if (other->vmo) break;
+    if (result(lheap_vmo_slice(handle->vmo, any(2) ? any(4) * page : any(9999), any(2) ? page : bytes(), &made, &error)) == LHEAP_OK) {
+      handle->buffer->children++;
+      *other = (struct handle){made, handle->buffer};
+    }
+    break;
+  case 6:
+    if (piece->mapping) break;
+    {
+      int access = (int)any(5);
+      if (result(lheap_map(handle->vmo, access, &piece->mapping, &error)) == LHEAP_OK) {
+        handle->buffer->children++;
+        piece->buffer = handle->buffer;
+        piece->writes = access > 1;
+      }
+    }
+    break;
+  case 7:
+    if (piece->mapping) let_go(piece->buffer);
+    lheap_unmap(piece->mapping);
+    *piece = (struct piece){NULL, NULL, false};
+    break;
+  case 8: {
+    int access = (int)any(5);
+    if (result(lheap_mapping_begin(piece->mapping, access, &error)) != LHEAP_OK) break;
+    unsigned char *data = lheap_mapping_data(piece->mapping);
+    size_t size = lheap_mapping_byte_count(piece->mapping);
+    if (access > 1) data[any(size)] = (unsigned char)step;
+    else CHECK(data[any(size)] <= 255);
+    CHECK(result(lheap_mapping_end(piece->mapping, access, &error)) == LHEAP_OK);
+    break;
+  }
+  case 9:
+    if (handle->vmo && !fd->buffer) {
+      *fd = (struct loose){lheap_vmo_release_fd(handle->vmo), handle->buffer};
+      *handle = (struct handle){NULL, NULL};
+    }
+    break;
+  case 10:
+    if (fd->buffer && !handle->vmo) {
+      if (result(lheap_vmo_adopt_take(fd->fd, &handle->vmo, &error)) == LHEAP_OK) handle->buffer = fd->buffer;
+      else let_go(fd->buffer);
+      *fd = (struct loose){-1, NULL};
+    }
+    break;
+  case 11:
+    if (fd->buffer) {
+      let_go(fd->buffer);
+      close(fd->fd);
+      *fd = (struct loose){-1, NULL};
+    }
+    break;
+  case 12: {
+    lheap_buffer_info info = {.size = any(2) ? sizeof info : any(2 * sizeof info)};
+    result(lheap_fd_info(fd->buffer ? fd->fd : (int)any(40) - 2, &info, &error));
+    break;
+  }
+  case 13: {
+    uint64_t collection, index;
+    int code = result(lheap_buffer_of(heap, handle->vmo, &collection, &index, &error));
+    CHECK(handle->vmo ? code == LHEAP_OK || code == LHEAP_NOT_FOUND : code == LHEAP_INVALID_ARGS);
+    break;
+  }
+  case 14:
+    /* Waits for others, so it has none. */
+    if (handle->vmo && handle->buffer->children == 1) {
+      if (result(lheap_delete(heap, handle->vmo, &error)) != LHEAP_OK) break;
+      handle->buffer->children--;
+      CHECK(handle->buffer->ends == handle->buffer->cleans);
+      *handle = (struct handle){NULL, NULL};
+    } else {
+      CHECK(result(lheap_delete(heap, NULL, &error)) == LHEAP_INVALID_ARGS);
+    }
+    break;
+  case 15: {
+    int *tracker = &trackers[any(4)];
+    if (*tracker >= 0) close(*tracker);
+    *tracker = -1;
+    result(lheap_track(heap, any(3), (uint32_t)any(3), tracker, &error));
+    break;
+  }
+  case 16: {
+    int fence = -1;
+    if (result(lheap_vmo_export_fence(handle->vmo, (int)any(5), &fence, &error)) != LHEAP_OK) break;
+    CHECK(result(lheap_fence_wait(fence, (int64_t)any(1000), &error)) == LHEAP_OK);
+    if (other->vmo) result(lheap_vmo_import_fence(other->vmo, fence, (int)any(5), &error));
+    close(fence);
+    break;
+  }
+  case 17:
+    if (handle->vmo) result(lheap_vmo_set_name(handle->vmo, any(2) ? "fuzz" : "a name that is longer than the kernel takes", &error));
+    break;
+  case 18: {
+    lheap_properties properties = {.size = any(3 * sizeof properties)};
+    result(lheap_get_properties(any(8) ? heap : NULL, &properties, &error));
+    break;
+  }
+  case 19: {
+    struct pollfd wait = {.fd = lheap_event_fd(heap), .events = POLLIN};
+    if (wait.fd >= 0) poll(&wait, 1, 0);
+    lheap_dispatch(heap);
+    break;
+  }
+  }
+}
+
+static int descriptors(void) {
+  int count = 0;
+  DIR *directory = opendir("/proc/self/fd");
+  CHECK(directory != NULL);
+  while (readdir(directory) != NULL) count++;
+  closedir(directory);
+  return count;
+}
+
+int main(int count, char **words) {
+  if (count < 4) return 64;
+  unsigned long steps = strtoul(words[2], NULL, 0);
+  state = strtoull(words[3], NULL, 0) | 1;
+  page = (size_t)sysconf(_SC_PAGESIZE);
+  int before = descriptors();
+  lheap *heap = NULL;
+  /* Half of the runs have a thread. */
+  unsigned flags = any(2) ? LHEAP_OWN_LOOP : 0;
+  for (step = 0; step < steps; step++) {
+    if (heap == NULL) CHECK(result(lheap_open(words[1], flags, &heap, &error)) == LHEAP_OK);
+    turn(heap);
+    /* Buffers outlive their heap; what is of another is refused. */
+    if (any(5000) == 0) {
+      lheap_close(heap);
+      heap = NULL;
+      flags = any(2) ? LHEAP_OWN_LOOP : 0;
+    }
+  }
+  for (int index = 0; index < MOST; index++) {
+    lheap_vmo_close(handles[index].vmo);
+    lheap_unmap(pieces[index].mapping);
+    if (loose[index].buffer) close(loose[index].fd);
+    if (index < 4 && trackers[index] >= 0) close(trackers[index]);
+  }
+  for (int wait = 0; heap && wait < 1000 && lheap_live_count(heap) > 0; wait++) {
+    lheap_dispatch(heap);
+    usleep(5000);
+  }
+  CHECK(heap == NULL || lheap_live_count(heap) == 0);
+  lheap_close(heap);
+  int left = 0;
+  for (int wait = 0; wait < 1000 && (left = descriptors()) > before + 3; wait++) usleep(5000);
+  CHECK(left <= before + 3);
+  printf("%s: %lu steps from seed %s: nothing is left\n", words[1], steps, words[3]);
+}
