@@ -79,9 +79,10 @@ final class Connection: Sendable {
     } catch {
       throw UnixAddress.refusal(
         error, Self.connecting, at: path,
-        // heapd's sockets have files.
-        start: "start the service: heapd --socket "
-          + (isPatient && !path.hasPrefix("@") ? path.shellWord : "PATH"),
+        start: !isPatient
+          ? "start the service again, or name its observer's socket"
+          // heapd's sockets have files.
+          : "start the service: heapd --socket \(path.hasPrefix("@") ? "PATH" : path.shellWord)",
         other: Self.otherPath)
     }
   }
@@ -566,11 +567,15 @@ extension Connection {
         )
       case .peerClosed: ("the connection is closed", "connect again; the buffers are still there")
       case .accessDenied:
-        ("the service does not serve this user", "add the user or a group of it to its list")
+        (
+          "the service does not serve this user",
+          "add it to allow-users, or a group of it to allow-groups, in the service's configuration"
+        )
       case .noResources:
         (
           "the service takes no more connections of this user, or of all",
-          "close others; whose they are: sudo heapctl info --socket \(path.shellWord)"
+          "close others"
+            + (isPatient ? "; whose they are: sudo heapctl info --socket \(path.shellWord)" : "")
         )
       case .notSupported: ("the service has no such method", "use a service of the same version")
       default: ("the service ended the connection with \(code)", nil)

@@ -13,7 +13,7 @@ struct Info: AsyncParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func run() async throws {
-    let text = try RemoteHeap(socket: socket).status()
+    let text = try RemoteHeap(socket: socket, deadline: .seconds(10)).status()
     if output.json { return show(text) }
     let status = try JSONDecoder().decode(ServiceStatus.self, from: Data(text.utf8))
     status.lines.forEach(show)

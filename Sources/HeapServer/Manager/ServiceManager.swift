@@ -22,8 +22,10 @@ public final class ServiceManager: Sendable {
   ///   says so as well.
   public init?(keepsDescriptors: Bool = false) throws(HeapError) {
     guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty else { return nil }
-    socket = try attempt("reach the service manager", at: path) { () throws(Errno) in
-      try MessageSocket(connectedTo: path, type: SOCK_DGRAM)
+    do throws(Errno) { socket = try MessageSocket(connectedTo: path, type: SOCK_DGRAM) } catch {
+      let fix = "unset NOTIFY_SOCKET where no manager listens"
+      throw UnixAddress.refusal(
+        error, "reach the service manager", at: path, start: fix, other: fix)
     }
     let room = Self.environment("FDSTORE").flatMap { Int($0) } ?? 0
     self.keepsDescriptors = keepsDescriptors || room > 0

@@ -171,6 +171,29 @@ import Testing
     #expect(run.error.hasSuffix("To fix it: start the service: heapd --socket PATH\n"))
   }
 
+  /// It takes both sockets, and the second one's path is no use to anybody.
+  @Test func `without the observer's socket info says what helps`() throws {
+    let full = try Daemon(configuration: "user-connections = 1\n")
+    let refused = try ProgramRun("heapctl", ["info", "--socket", full.socket])
+    #expect(
+      refused.status == 1 && refused.error.hasSuffix("NO_RESOURCES. To fix it: close others\n"))
+    let daemon = try Daemon()
+    unsafe unlink(daemon.observer)
+    let absent = try ProgramRun("heapctl", ["info", "--socket", daemon.socket])
+    #expect(absent.status == 69)
+    #expect(
+      absent.error.hasSuffix(
+        "To fix it: start the service again, or name its observer's socket\n"))
+  }
+
+  @Test(.timeLimit(.minutes(1))) func `info does not wait for ever`() throws {
+    let daemon = try Daemon()
+    daemon.pause()
+    defer { daemon.resume() }
+    let run = try ProgramRun("heapctl", ["info", "--socket", daemon.socket])
+    #expect(run.status == 1 && run.error.contains("no answer within 10.0 seconds; TIMED_OUT"))
+  }
+
   @Test func `info asks where heapd serves where nobody says otherwise`() throws {
     let run = try ProgramRun("heapctl", ["info"])
     let prefix = "heapctl: connect to the heap service (/run/heapd/heap.sock"

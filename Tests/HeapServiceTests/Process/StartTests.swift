@@ -111,7 +111,10 @@ import Testing
 
   @Test func `a manager that it cannot reach is named`() throws {
     try Self.expectEnd(
-      "heapd: reach the service manager (/nowhere/notify): No such file or directory",
+      """
+      heapd: reach the service manager (/nowhere/notify): No such file or directory [errno 2]; \
+      NOT_FOUND. To fix it: unset NOTIFY_SOCKET where no manager listens
+      """,
       through: ["/usr/bin/env", "NOTIFY_SOCKET=/nowhere/notify"])
   }
 
