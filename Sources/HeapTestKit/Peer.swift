@@ -86,7 +86,8 @@ extension MessageSocket.Pair {
 
 extension MessageSocket {
   /// Sends an order and waits for its answer.
-  @discardableResult
+  // Not in each order: it would make every program larger.
+  @inline(never) @discardableResult
   func order(
     _ verb: some BinaryInteger, slot: UInt16 = 0, value: UInt8 = 0, offset: UInt64 = 0,
     length: UInt64 = 0, descriptors: [CInt] = []
