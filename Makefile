@@ -138,7 +138,7 @@ kernel-bench: setup setup-kernel
 
 # Documentation/Kernels.md, by what the last make test-all left.
 kernel-table:
-	Tests/Kernel/table.py Documentation/Kernels.md .build-logs/*.log
+	Tests/Kernel/table.py Documentation/Kernels.md $(wildcard .build-logs/*.log)
 
 lint:
 	swift format lint --strict -r Package.swift Sources Examples Tests Benchmarks/Package.swift Benchmarks/Sources

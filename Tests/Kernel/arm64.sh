@@ -54,6 +54,9 @@ cp "$here/arm64/$tests" "$root/tests"
 sed -n '/^```python$/,/^```$/{/^```/!p}' "$tree/Sources/HeapProtocol/HeapProtocol.docc/WritingAClient.md" > "$root/client.py"
 echo "$kernel" > "$root/kernel"
 echo "$page" > "$root/pagesize"
+# Two virtual cameras, as boot.sh has them: one takes any memory, and one what is contiguous alone.
+cameras="n_devs=2 node_types=0x1,0x1 allocators=1,0"
+echo "$cameras" > "$root/cameras"
 # The order in which they are loaded is in their names. The devices that import are Debian's own modules, compressed.
 number=10
 add() {
@@ -78,7 +81,7 @@ say "booting $release: $(du -h "$work/initramfs" | cut -f1) beside the kernel"
 begin=$SECONDS
 timeout --kill-after=5 "${LINUXHEAPS_BOOT_LIMIT:-900}" qemu-system-aarch64 $arm64_machine ${QEMU_OPTIONS:-} \
   -kernel "$image/vmlinuz" -initrd "$work/initramfs" -serial stdio \
-  -append "console=ttyAMA0 quiet panic=-1 rdinit=/init ${LINUXHEAPS_APPEND:-}" < /dev/null > >(sed -u 's/\r$//' | tee "$work/console") &
+  -append "console=ttyAMA0 quiet panic=-1 rdinit=/init $(printf 'vivid.%s ' $cameras)${LINUXHEAPS_APPEND:-}" < /dev/null > >(sed -u 's/\r$//' | tee "$work/console") &
 machine=$!
 wait "$machine" || say "QEMU ended with status $?"
 machine=
