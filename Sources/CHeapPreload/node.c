@@ -55,9 +55,10 @@ static bool link_of(const char *folder, int file, char *text, size_t size) {
 enum place place_of(int folder, const char *path, char name[LONGEST_NAME + 1]) {
     if (!path) return ELSEWHERE;
     if (path[0] == '/') return place_of_absolute(path, name);
-    // What is longer does not lead there without `..`.
+    while (path[0] == '.' && path[1] == '/') path += 2;
+    // From the folder a name, from above it one that has the folder's: no other program pays for the question where it is.
     char whole[32 + LONGEST_NAME] = "";
-    if (path[0] == 0 || strlen(path) > LONGEST_NAME) return ELSEWHERE;
+    if (path[0] == 0 || strlen(path) > LONGEST_NAME || (strchr(path, '/') && !strstr(path, "dma_heap"))) return ELSEWHERE;
     bool is_told = folder == AT_FDCWD ? link_of("cwd", -1, whole, 32) : folder >= 0 && link_of("fd", folder, whole, 32);
     if (!is_told) return ELSEWHERE;
     strcat(strcat(whole, "/"), path);

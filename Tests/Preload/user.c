@@ -129,6 +129,8 @@ static void open_it(void) {
     if (!getenv("FOLDER_IS_CLOSED")) {
         int folder = open("/dev/dma_heap", O_RDONLY | O_DIRECTORY | O_CLOEXEC), before = open(".", O_RDONLY | O_DIRECTORY);
         bool good = serves(openat(folder, name, O_RDWR)) && fchdir(folder) == 0 && serves(open(name, O_RDWR));
+        snprintf(odd, sizeof odd, "./%s", name);
+        good = good && serves(open(odd, O_RDWR));
         snprintf(odd, sizeof odd, "../dma_heap/%s", name);
         good = good && serves(open(odd, O_RDWR));
         snprintf(odd, sizeof odd, "/tmp/link-to-a-heap.%d", (int)getpid());
