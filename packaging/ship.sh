@@ -26,7 +26,7 @@ if [ -n "${SWIFT_SDK:-}" ]; then
   sdk=(--swift-sdk "$SWIFT_SDK" ${SWIFT_SDKS:+--swift-sdks-path "$SWIFT_SDKS" --disable-automatic-resolution})
   bfd=${GNU:+-ld-path=${GNU}ld.bfd} objcopy=llvm-objcopy
 fi
-link=()
+link=() size=()
 linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }
 if [ "$kind" = static ]; then
   link+=(-static-executable $bfd)
@@ -34,6 +34,8 @@ if [ "$kind" = static ]; then
   linker -z separate-code
   [ -z "$bfd" ] || linker -T "$PWD/packaging/static.ld"
   export LINUXHEAPS_SMALL=1
+  # The packages that this one depends on, too.
+  size=(-Xswiftc -Osize)
 else
   # Nobody looks up a program's symbols.
   linker --no-export-dynamic
@@ -64,7 +66,7 @@ export LINUXHEAPS_LINK LINUXHEAPS_LINK_LIBRARY
 # The linker warns of Foundation's mktemp, and in a static program of each function that may ask for
 # users and groups: the C library finds those in /etc/passwd and /etc/group then, and nowhere else.
 build() {
-  swift build "${sdk[@]}" -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
+  swift build "${sdk[@]}" "${size[@]}" -c release --static-swift-stdlib --scratch-path "$ship" --product "$1" 2>&1 |
     { grep -v "in statically linked applications requires\|the use of .mktemp. is dangerous\|ld.bfd: .*: in function\|ld.bfd: .*: note: the message above" || true; }
 }
 
