@@ -31,6 +31,7 @@ static uint64_t any(uint64_t bound) {
 
 /* Of each buffer: what holds it here, and how often it ended. */
 struct buffer {
+  struct buffer *next;
   int children;
   int ends;
   bool cleans;
@@ -52,6 +53,7 @@ struct loose {
 static struct handle handles[MOST];
 static struct piece pieces[MOST];
 static struct loose loose[MOST];
+static struct buffer *buffers;
 static int trackers[4] = {-1, -1, -1, -1};
 static size_t page;
 
@@ -87,6 +89,12 @@ static uint64_t bytes(void) {
   }
 }
 
+/* Until the end: a clean-up may still come. */
+static void keep(struct buffer *buffer) {
+  buffer->next = buffers;
+  buffers = buffer;
+}
+
 static void allocate(lheap *heap, struct handle *handle) {
   struct buffer *buffer = calloc(1, sizeof *buffer);
   lheap_settings settings = {.size = sizeof settings, .cleanup = ended, .data = buffer};
@@ -100,6 +108,7 @@ static void allocate(lheap *heap, struct handle *handle) {
     int fd = -1;
     if (result(lheap_allocate_fd(heap, bytes(), &settings, &fd, &error)) == LHEAP_OK) {
       buffer->children = 1;
+      keep(buffer);
       struct loose *place = &loose[any(MOST)];
       if (place->buffer) {
         let_go(place->buffer);
@@ -111,6 +120,7 @@ static void allocate(lheap *heap, struct handle *handle) {
     CHECK(fd == -1);
   } else if (result(lheap_allocate(heap, bytes(), &settings, &vmo, &error)) == LHEAP_OK) {
     buffer->children = 1;
+    keep(buffer);
     *handle = (struct handle){vmo, buffer};
     return;
   }
@@ -287,6 +297,12 @@ int main(int count, char **words) {
   }
   CHECK(heap == NULL || lheap_live_count(heap) == 0);
   lheap_close(heap);
+  for (struct buffer *buffer = buffers, *next; buffer; buffer = next) {
+    next = buffer->next;
+    for (int wait = 0; wait < 1000 && buffer->ends < buffer->cleans; wait++) usleep(5000);
+    CHECK(buffer->ends == buffer->cleans);
+    free(buffer);
+  }
   int left = 0;
   for (int wait = 0; wait < 1000 && (left = descriptors()) > before + 3; wait++) usleep(5000);
   CHECK(left <= before + 3);
