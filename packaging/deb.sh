@@ -46,6 +46,7 @@ mkdir "$work/liblinuxheaps0/DEBIAN"
 printf 'Source: linux-heaps\n\nPackage: liblinuxheaps0\nArchitecture: any\n' > "$work/debian/control"
 (cd "$work" && dpkg-gensymbols -c4 -q -pliblinuxheaps0 -v"$version" -Pliblinuxheaps0 -I"$OLDPWD/packaging/debian/liblinuxheaps0.symbols" \
   -Oliblinuxheaps0/DEBIAN/symbols > said) || { cat "$work/said" >&2; exit 1; }
+echo "liblinuxheaps 0 liblinuxheaps0 (>= $version)" > "$work/liblinuxheaps0/DEBIAN/shlibs"
 echo "activate-noawait ldconfig" > "$work/liblinuxheaps0/DEBIAN/triggers"
 
 # dependencies FILE...: what files of this machine's architecture are linked to, by Debian's own symbol files.
@@ -58,6 +59,11 @@ dependencies() {
     # are linked to is another, and its versions are those of its symbols.
     libc=$(cd "$SHIP/dynamic" && readelf -VW "$@" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
     depends=$(sed "s/libc6 ([^)]*)/libc6 (>= ${libc#GLIBC_})/" <<< "$depends")
+  fi
+  # Relocations in DT_RELR ask for it by a version that no symbol has.
+  if (cd "$SHIP/dynamic" && readelf -VW "$@" | grep -q GLIBC_ABI_DT_RELR); then
+    libc=$(printf '%s\n' 2.36 "$(sed -n 's/.*libc6 (>= \([0-9.]*\)).*/\1/p' <<< "$depends")" | sort -V | tail -n 1)
+    depends=$(sed "s/libc6 ([^)]*)/libc6 (>= $libc)/" <<< "$depends")
   fi
   echo "$depends"
 }

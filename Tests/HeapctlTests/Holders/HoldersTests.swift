@@ -190,7 +190,8 @@ import Testing
     #expect(run.status == 69)
     #expect(
       run.error
-        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND\n")
+        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND. "
+        + "To fix it: heapctl holders lists all that hold a buffer\n")
   }
 
   private static func settings(_ heap: String) -> SingleBufferSettings {

@@ -143,7 +143,8 @@ import Testing
     #expect(terminal.end() == .status(69))
     #expect(
       terminal.text
-        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND\n")
+        == "heapctl: inspect process 4194305 (/proc/4194305): no such process; NOT_FOUND. "
+        + "To fix it: heapctl holders lists all that hold a buffer\n")
   }
 }
 
