@@ -82,7 +82,7 @@ pack() {
     -e "s/@SIZE@/$(du -sk --exclude=DEBIAN "$root" | cut -f1)/" "packaging/debian/$name.control" > "$root/DEBIAN/control"
   (cd "$root" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum) > "$root/DEBIAN/md5sums"
   dpkg-deb --root-owner-group --build "$root" "$package" > /dev/null
-  echo "$package"
+  echo "${package#"$PWD/"}"
 }
 
 mkdir -p "$root/DEBIAN"

@@ -372,7 +372,7 @@ static void lifetimes(lheap *heap, bool own_loop) {
 static void contiguous(lheap *heap, const char *name) {
   lheap_settings settings = {.size = sizeof settings, .flags = LHEAP_CONTIGUOUS};
   lheap_vmo *vmo = NULL;
-  if (strcmp(name, "memfd") == 0 || strcmp(name, "system") == 0) {
+  if (strcmp(name, "memfd") == 0 || strcmp(name, "system") == 0 || strcmp(name, "udmabuf") == 0) {
     REFUSED(LHEAP_NOT_SUPPORTED, lheap_allocate(heap, 4096, &settings, &vmo, &error));
   } else {
     DO(lheap_allocate(heap, 4096, &settings, &vmo, &error));

@@ -48,13 +48,13 @@ int main(void) {
     check("send", (int)CLinuxHeaps_send(ends[0], "x", 1, &buffer, 1));
     int arrived[CLinuxHeaps_MAX_ARRIVING];
     size_t count = 0;
-    bool truncated = false;
+    int fault = 0;
     char byte;
-    check("receive", (int)CLinuxHeaps_receive(ends[1], &byte, 1, arrived, &count, &truncated));
+    check("receive", (int)CLinuxHeaps_receive(ends[1], &byte, 1, arrived, &count, &fault));
     uint64_t device, inode, sent_device, sent_inode;
     check("identity", CLinuxHeaps_identity(buffer, &device, &inode));
     check("identity", CLinuxHeaps_identity(arrived[0], &sent_device, &sent_inode));
-    if (count != 1 || truncated || device != sent_device || inode != sent_inode) check("the same buffer", -1);
+    if (count != 1 || fault || device != sent_device || inode != sent_inode) check("the same buffer", -1);
 
     int memfd = check("memfd", CLinuxHeaps_memfd_create("armhf", CLinuxHeaps_MFD_CLOEXEC | CLinuxHeaps_MFD_ALLOW_SEALING));
     check("ftruncate", ftruncate(memfd, (off_t)size));
