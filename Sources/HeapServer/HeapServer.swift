@@ -53,7 +53,7 @@ public final class HeapServer: Sendable {
   ///   - heap: Makes the memory. What is served stands in the server's own table, and not in the heap's `buffers`.
   ///   - heapName: What the status calls the heap.
   ///   - nodes: The names in `/dev/dma_heap` in whose place it can serve programs that open those
-  ///     (``HeapIdentifier/heapType``).
+  ///     (`HeapIdentifier.heapType`).
   ///   - manager: The service manager that started this process; it may keep the buffers' parents.
   ///   - inherited: What a server before this one had the manager keep.
   /// - Throws: `noResources` where the process may open no more files; without `policy` what ``Policy/init()`` does.
