@@ -106,11 +106,8 @@ WRAP_OPENAT_2(__openat64_2)
 
 static int access_after(int folder, const char *path, int mode) {
     char name[LONGEST_NAME + 1];
-    int error = errno;
-    if (!means_no_node(error)) return -1;
-    enum place place = place_of(folder, path, name);
-    errno = error;
-    if (!is_served(place, name)) return -1;
+    enum place place = place_served(folder, path, name);
+    if (place == ELSEWHERE) return -1;
     // Nodes are not run, and in their folder nothing is made.
     if ((mode & (place == A_HEAP ? X_OK : W_OK)) == 0) return 0;
     errno = EACCES;

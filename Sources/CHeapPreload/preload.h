@@ -71,6 +71,9 @@ bool ask_for_heaps(char *names, size_t size);
 /// Whether the service has this heap; for the folder itself, whether it has any.
 bool is_served(enum place place, const char *name);
 
+/// After a call that failed, with its `errno`, which is kept: what the service has in the place of what the path names, or ELSEWHERE.
+enum place place_served(int folder, const char *path, char name[LONGEST_NAME + 1]);
+
 /// A new buffer of a heap: its descriptor, close-on-exec, or a negative errno.
 int ask_for_buffer(const char *name, uint64_t size);
 

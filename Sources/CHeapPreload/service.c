@@ -346,3 +346,10 @@ bool is_served(enum place place, const char *name) {
     }
     return false;
 }
+
+enum place place_served(int folder, const char *path, char name[LONGEST_NAME + 1]) {
+    int error = errno;
+    enum place place = means_no_node(error) ? place_of(folder, path, name) : ELSEWHERE;
+    errno = error;
+    return is_served(place, name) ? place : ELSEWHERE;
+}

@@ -9,11 +9,8 @@ _Static_assert(sizeof(struct stat) == sizeof(struct stat64), "one struct for bot
 
 static int path_after(int folder, const char *path, struct stat *status) {
     char name[LONGEST_NAME + 1];
-    int error = errno;
-    if (!means_no_node(error)) return -1;
-    enum place place = place_of(folder, path, name);
-    errno = error;
-    if (!is_served(place, name)) return -1;
+    enum place place = place_served(folder, path, name);
+    if (place == ELSEWHERE) return -1;
     if (place == A_HEAP) {
         tell_node(name, status);
     } else {

@@ -1,7 +1,6 @@
 /* fuzz.c HEAP STEPS SEED: random calls in random order, with what they take and with what they do not. A model knows which buffers have
  * a child; at the end nothing is left. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <linuxheaps.h>
 #include <poll.h>
 #include <stdio.h>
@@ -257,14 +256,7 @@ static void turn(lheap *heap) {
   }
 }
 
-static int descriptors(void) {
-  int count = 0;
-  DIR *directory = opendir("/proc/self/fd");
-  CHECK(directory != NULL);
-  while (readdir(directory) != NULL) count++;
-  closedir(directory);
-  return count;
-}
+#include "descriptors.h"
 
 int main(int count, char **words) {
   if (count < 4) return 64;

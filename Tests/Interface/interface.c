@@ -50,14 +50,7 @@ static const char *part = "";
     lheap_error_free(error); \
   } while (0)
 
-static int descriptors(void) {
-  int count = 0;
-  DIR *directory = opendir("/proc/self/fd");
-  CHECK(directory != NULL);
-  while (readdir(directory) != NULL) count++;
-  closedir(directory);
-  return count;
-}
+#include "descriptors.h"
 
 static int threads(void) {
   int count = 0;

@@ -15,23 +15,21 @@ package struct BufferFacts: Sendable {
   /// - Throws: ``HeapError/Code/wrongType`` for a descriptor of something else.
   package init(_ descriptor: consuming OwnedFD, _ operation: String) throws(HeapError) {
     let number = descriptor.rawValue
+    func link() throws(Errno) -> String { try SmallFile.link("/proc/self/fd/\(number)") }
     do throws(Errno) {
       identity = VMOIdentity(try descriptor.status())
-      let link = try SmallFile.link("/proc/self/fd/\(number)")
       guard let found = try VMO.examine(descriptor) else {
         throw .inappropriateIOCTLForDevice
       }
       kind = found.kind
       byteCount = found.size
-      exporterName = found.exporter
-      let info = kind == .dmaBuf ? try FDInfo.read(number) : nil
-      referenceCount = info.map { $0.count - 1 }
-      name = kind == .dmaBuf ? info?.name : Memfd.name(link: link)
+      exporterName = found.info?.exporter
+      referenceCount = found.info.map { $0.count - 1 }
+      name = if let info = found.info { info.name } else { Memfd.name(link: try link()) }
     } catch .inappropriateIOCTLForDevice {
-      let link = try? SmallFile.link("/proc/self/fd/\(number)")
       throw HeapError(
         .wrongType, operation,
-        cause: "\(link ?? "an unknown file") is neither a dma-buf nor a memfd")
+        cause: "\((try? link()) ?? "an unknown file") is neither a dma-buf nor a memfd")
     } catch {
       throw HeapError(error, operation)
     }

@@ -214,7 +214,7 @@ extension VMO {
       HeapError(code, "adopt descriptor \(number)", cause: cause)
     }
     let identity: VMOIdentity
-    let found: (kind: Kind, size: UInt64, canShrink: Bool, exporter: String?)?
+    let found: (kind: Kind, size: UInt64, canShrink: Bool, info: FDInfo?)?
     do throws(Errno) {
       let status = try descriptor.status()
       identity = VMOIdentity(status)
@@ -222,7 +222,7 @@ extension VMO {
     } catch {
       throw HeapError(error, "adopt descriptor \(number)")
     }
-    guard let (kind, size, canShrink, exporter) = found else {
+    guard let (kind, size, canShrink, info) = found else {
       let file = try? SmallFile.link("/proc/self/fd/\(number)")
       throw refusal(
         .wrongType, "\(file ?? "an unknown file") is neither a dma-buf nor a memfd")
@@ -239,19 +239,19 @@ extension VMO {
     self.init(
       fd: ChildFD(descriptor, of: ReclaimerCore.buffer(of: identity)), kind: kind,
       identity: identity,
-      offset: 0, byteCount: size, heapName: isServed ? exporter ?? kind.rawValue : nil)
+      offset: 0, byteCount: size, heapName: isServed ? info?.exporter ?? kind.rawValue : nil)
   }
 
-  /// What a descriptor is of, and its size in whole pages; nil for neither a dma-buf nor a memfd.
+  /// What a descriptor is of, its size in whole pages, and of a dma-buf what fdinfo says; nil for neither a dma-buf nor a memfd.
   ///
   /// - Parameter status: The descriptor's, where it is known.
   static func examine(
     _ descriptor: borrowing OwnedFD, _ status: stat? = nil
-  ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool, exporter: String?)? {
+  ) throws(Errno) -> (kind: Kind, size: UInt64, canShrink: Bool, info: FDInfo?)? {
     let number = descriptor.rawValue
     // Only files that live in memory have seals: memfds, and those of tmpfs. Asking is one call, and fdinfo four.
     guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else {
-      return try FDInfo.read(number).map { (.dmaBuf, $0.size, false, $0.exporter) }
+      return try FDInfo.read(number).map { (.dmaBuf, $0.size, false, $0) }
     }
     let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
     let size = if let status { status.st_size } else { try descriptor.status().st_size }
