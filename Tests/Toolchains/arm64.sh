@@ -71,7 +71,7 @@ END
 
 build=$(realpath -m "${LINUXHEAPS_BUILD:-$tree/.build-ship/arm64}")
 mkdir -p "$build"
-prepare_root
+prepare_swift_root
 layer=$cache/arm64-$({ echo "$root" "${tools[@]}" "${libraries[@]}"; declare -f make_layer write_sdk; } | sha256sum | cut -c1-12)
 [ -d "$layer" ] || make_layer "$layer"
 [ -n "${LINUXHEAPS_BUILD:-}" ] || write_home

@@ -1,5 +1,5 @@
-# Shared by the scripts that compile with Debian sid's own compiler, Swift 6.2, in a root of its own that is made once; sourced,
-# not run. Needs root.
+# Shared by the scripts that compile in Debian sid, in a root of its own that is made once: with its own compiler of Swift, 6.2, or
+# against its libraries. Sourced, not run. Needs root.
 #
 # The package is seen read-only at /source; what is built is kept in $build, which is /build there. What runs there has its own
 # mounts and process numbers, so that nothing is mounted and nothing runs any more when it has ended.
@@ -7,7 +7,7 @@
 
 compiler='6\.2(\.|$)'
 # Beside the compiler: what Package.swift links to, SwiftPM's git, and the tests' Python.
-packages=swiftlang,libdrm-dev,zlib1g-dev,pkg-config,git,ca-certificates,python3
+swift_packages=swiftlang,libdrm-dev,zlib1g-dev,pkg-config,git,ca-certificates,python3
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 tree=$(cd "$here/../.." && pwd)
 
@@ -19,18 +19,17 @@ skip() {
 # apt that knows sid and nothing else.
 sid_apt() { private_apt "$1" -o "Dir::Etc::SourceList=$cache/apt/sid.list" -o Dir::Etc::SourceParts=/dev/null "${@:2}"; }
 
-# make_root TARGET
+# make_root TARGET PACKAGES [CHECK...]: CHECK... may skip it, once the lists are read.
 make_root() {
-  local target=$1 log=$1.log mirror candidate
-  [ -n "$(command -v mmdebstrap)" ] || die "mmdebstrap is missing: run 'make setup-swift-6.2'"
+  local target=$1 log=$1.log packages=$2 mirror
+  [ -n "$(command -v mmdebstrap)" ] || die "mmdebstrap is missing: run 'apt-get install mmdebstrap'"
   mkdir -p "$cache/apt/lists/partial" "$cache/apt/cache/archives/partial"
   mirror=$(debian_mirror)
   echo "deb [signed-by=$keyring] $mirror sid main" > "$cache/apt/sid.list"
   # A mirror that is a snapshot has lists that have expired.
   sid_apt apt-get -o Acquire::Check-Valid-Until=false update > "$log" 2>&1 || die "apt-get update failed; see $log"
-  candidate=$(sid_apt apt-cache policy swiftlang | awk '/Candidate:/ {print $2}')
-  [[ $candidate =~ ^$compiler ]] || skip "Debian sid has no Swift 6.2 here, but swiftlang ${candidate:-(none)}"
-  say "installing swiftlang $candidate and what the package needs into a folder"
+  "${@:3}"
+  say "installing $packages of Debian sid into a folder"
   work=$(mktemp -d "$cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   mmdebstrap --mode=root --variant=minbase --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' \
@@ -40,7 +39,13 @@ make_root() {
   mkdir "$work/root/source" "$work/root/build"
   mv -T "$work/root" "$target"
   rm -rf "$log" "$work"
-  say "swiftlang $candidate is ready: $(du -sh "$target" | cut -f1)"
+  say "it is ready: $(du -sh "$target" | cut -f1)"
+}
+
+has_swift() {
+  local candidate
+  candidate=$(sid_apt apt-cache policy swiftlang | awk '/Candidate:/ {print $2}')
+  [[ $candidate =~ ^$compiler ]] || skip "Debian sid has no Swift 6.2 here, but swiftlang ${candidate:-(none)}"
 }
 
 # The dependencies as this machine's own SwiftPM resolves and fetches them, so that a mirror that it is
@@ -82,9 +87,11 @@ inside() {
       bash -c "cd /source && exec \"\$@\"" bash "$@"' bash "$@"
 }
 
-# Makes the root where it is missing.
+# prepare_root NAME PACKAGES [CHECK...]: sets $root, and makes it where it is missing.
 prepare_root() {
   [ "$(id -u)" = 0 ] || skip "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
-  root=$cache/swift-6.2-root-$({ echo "$packages"; declare -f make_root; } | sha256sum | cut -c1-12)
-  [ -d "$root" ] || make_root "$root"
+  root=$cache/$1-root-$({ echo "$2"; declare -f make_root; } | sha256sum | cut -c1-12)
+  [ -d "$root" ] || make_root "$root" "${@:2}"
 }
+
+prepare_swift_root() { prepare_root swift-6.2 "$swift_packages" has_swift; }

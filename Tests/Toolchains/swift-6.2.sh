@@ -6,7 +6,7 @@
 
 build=$tree/.build-6.2
 mkdir -p "$build/package"
-prepare_root
+prepare_swift_root
 write_home
 if [ $# -gt 0 ]; then
   inside "$@"
