@@ -100,6 +100,8 @@ sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.t
 sanitize: setup-test
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
+	swift build --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan --product linuxheaps
+	Tests/Interface/sanitize.sh .build-asan/release
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
 
 # Random bytes to the decoders, and to a server by whole connections: Tests/Fuzz/fuzz.sh has the numbers.
@@ -132,7 +134,7 @@ bench: ship setup-bench
 	@Benchmarks/.build/release/heap-bench --heapd $(SHIP)/dynamic/heapd $(BENCH)
 
 # The library on real heaps beside C, on one emulated processor where there is no other. BENCH takes letters, e.g. a,b.
-kernel-bench: setup setup-kernel
+kernel-bench: setup setup-kernel ship
 	swift build -c release --package-path Benchmarks
 	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
 

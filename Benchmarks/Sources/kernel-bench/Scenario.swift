@@ -18,6 +18,7 @@ enum Scenario: String, CaseIterable {
   case servedHolder = "e"
   case servedRest = "f"
   case calls = "g"
+  case interface = "i"
 
   var title: String {
     switch self {
@@ -28,6 +29,7 @@ enum Scenario: String, CaseIterable {
     case .servedHolder: "as c, of a service's buffers, \(Service.hears)"
     case .servedRest: "as d, of a service's buffers, \(Service.hears)"
     case .calls: "system calls a buffer, steady state"
+    case .interface: "a buffer by the C interface, allocated and closed, beside Swift"
     }
   }
 
@@ -42,6 +44,7 @@ enum Scenario: String, CaseIterable {
     case .servedHolder: try servedHolder(holder)
     case .servedRest: try servedRest()
     case .calls: try calls()
+    case .interface: try interface()
     }
   }
 }
@@ -67,10 +70,7 @@ extension Scenario {
           Peers_libdmabufheap(device, size, CInt(count)), "libdmabufheap's sequence")
         let equal = try Failure.check(
           Peers_with_guarantees(device, size, CInt(count)), "the sequence with guarantees")
-        let closing = try time {
-          for index in 0..<count { _ = try allocate(heap, size, index) }
-          while heap.liveBufferCount > 0 { usleep(100) }
-        }
+        let closing = try closingTime(heap, size, count)
         // The first finds files that are not open yet.
         if turn == 0 { continue }
         toPlain.append(closing / plain)
@@ -396,6 +396,31 @@ private struct Program {
   }
 }
 
+// MARK: i
+
+extension Scenario {
+  /// Of `make ship`, which is what C programs link to.
+  private static let library = ".build-ship/dynamic/liblinuxheaps.so.0"
+
+  private func interface() throws -> [Figure] {
+    let contiguous = HeapCatalog().heaps().first { $0.role == .contiguous }
+    return try ["system", contiguous?.name].compactMap { $0 }.flatMap { name in
+      let heap = DMABufHeap(heaps: [name])
+      return try [(UInt64(4) << 10, "4 KiB", 200), (64 << 10, "64 KiB", 100)].map { size, text, count in
+        var ratios: [Double] = []
+        for turn in 0..<26 {
+          let own = try closingTime(heap, size, count)
+          let c = try Failure.check(
+            Peers_interface(Self.library, name, size, CInt(count)), "C on the heap \(name)")
+          // The first opens files and starts threads.
+          if turn > 0 { ratios.append(c / own) }
+        }
+        return Figure("\(name), \(text), C to Swift", median(ratios), .times, target: 1.1)
+      }
+    }
+  }
+}
+
 // MARK: For all
 
 /// As a program has them that makes buffers of one kind.
@@ -405,6 +430,14 @@ private func allocate(_ heap: some Heap, _ size: UInt64, _ index: Int) throws ->
   try heap.allocateVmo(
     size: size, settings: settings, bufferCollectionID: 1,
     bufferIndex: UInt64(index), cleanup: [])
+}
+
+/// Nanoseconds for as many buffers, each allocated and its handle closed, until all are taken back.
+private func closingTime(_ heap: some Heap, _ size: UInt64, _ count: Int) throws -> Double {
+  try time {
+    for index in 0..<count { _ = try allocate(heap, size, index) }
+    while heap.liveBufferCount > 0 { usleep(100) }
+  }
 }
 
 /// Nanoseconds.

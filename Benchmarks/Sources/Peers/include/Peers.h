@@ -12,6 +12,9 @@ int64_t Peers_libdmabufheap(int heap, uint64_t size, int rounds);
 /// look at the count through a file that is kept open, and the parent's close.
 int64_t Peers_with_guarantees(int heap, uint64_t size, int rounds);
 
+/// lheap_allocate() and lheap_vmo_close() of `library`, liblinuxheaps.so, until all of it is taken back.
+int64_t Peers_interface(const char *library, const char *heap, uint64_t size, int rounds);
+
 /// A second descriptor and its close.
 int64_t Peers_dup(int descriptor, int rounds);
 

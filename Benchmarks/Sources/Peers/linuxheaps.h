@@ -1,0 +1,1 @@
+../../../Sources/CLinuxHeapsInterface/include/linuxheaps.h
