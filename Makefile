@@ -48,6 +48,7 @@ run-vm: build setup-kernel
 # Style; all tests here; inside a real 7.3 kernel those that a kernel can change, on a stock one, and on one for arm64; heapd under
 # systemd, and what is installed. Tests/run.sh has the steps, and ends with what ran and with the runner's own summary.
 test: ARM64_KERNELS := arm64-16k
+test: ARM64_KINDS := static
 test: lint built built-arm64 setup-kernel setup-systemd setup-package-test
 	Tests/Kernel/images.sh next stock-next
 	@Tests/run.sh test
@@ -55,6 +56,7 @@ test: lint built built-arm64 setup-kernel setup-systemd setup-package-test
 # That and all else: more kernels, whole storms, every test inside `next`, sanitizers, the model, documentation, benchmarks,
 # Swift 6.2.
 test-all: ARM64_KERNELS := arm64-4k arm64-16k arm64-64k
+test-all: ARM64_KINDS := static dynamic
 test-all: lint built built-arm64 setup-kernel setup-systemd setup-package-test setup-swift-6.2 setup-model
 	Tests/Kernel/images.sh next stock-next lts stock
 	@Tests/run.sh test-all
@@ -66,7 +68,7 @@ built: setup-test ship
 
 # The programs for arm64, and kernels to boot with them. 77: not as this user, or Debian sid has another Swift; what boots them says so.
 built-arm64: setup-arm64-kernel
-	ARCH=arm64 packaging/ship.sh static && Tests/Kernel/images.sh $(ARM64_KERNELS) || [ $$? = 77 ]
+	(for kind in $(ARM64_KINDS); do ARCH=arm64 packaging/ship.sh $$kind || exit; done; Tests/Kernel/images.sh $(ARM64_KERNELS)) || [ $$? = 77 ]
 
 unit-test: setup-test
 	swift test --no-parallel

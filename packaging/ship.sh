@@ -77,7 +77,8 @@ build_library() {
   local folder swift work
   build linuxheaps
   folder=$(build_folder)
-  "$objcopy" --strip-all "$folder/liblinuxheaps.so" "$ship/$kind/$library"
+  # For arm64 LLVM's linker (17) joins the objects' attributes as they come, which GNU's (2.47) calls errors, and goes on.
+  "$objcopy" --strip-all --remove-section=.ARM.attributes "$folder/liblinuxheaps.so" "$ship/$kind/$library"
   ln -sf "$library" "$ship/$kind/liblinuxheaps.so"
   swift=${SYSROOT:+$SYSROOT/usr/lib/swift_static/linux}
   swift=${swift:-$(dirname "$toolchain")/lib/swift_static/linux}

@@ -73,6 +73,7 @@ if [ -d "$image/lib" ]; then
   while read -r module; do add "$module"; done < <(modprobe --dirname="$image" --set-version="$release" --show-depends -a vgem vivid |
     sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
 fi
+if [ "$tests" = interface ]; then "$here/../Interface/arm64.sh" "$root/interface"; fi
 # Debian's kernel of 4 KiB pages runs programs of 32 bits.
 if [ "$kernel" = arm64-4k ]; then "$here/../Toolchains/armhf.sh" "$root/armhf"; fi
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) > "$work/initramfs"

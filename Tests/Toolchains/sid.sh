@@ -82,7 +82,12 @@ inside() {
     mount --bind "$TREE" "$ROOT/source"
     mount -o remount,bind,ro "$ROOT/source"
     mount --bind "$BUILD" "$ROOT/build"
-    exec chroot "$ROOT" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    # Not chroot(1): who is in one cannot make user namespaces (user_namespaces(7)).
+    cd "$ROOT"
+    pivot_root . .
+    umount -l .
+    cd /
+    exec /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       HOME=/build/home LANG=C.UTF-8 TERM="${TERM:-dumb}" \
       bash -c "cd /source && exec \"\$@\"" bash "$@"' bash "$@"
 }
