@@ -132,9 +132,9 @@ EXPORT int faccessat(int folder, const char *path, int mode, int flags) {
 // ioctl
 
 /// Whether the kernel could read 8 bytes there: it reads the mask before it looks what is to be done with it (rt_sigprocmask,
-/// kernel/signal.c).
+/// kernel/signal.c); NULL would be none.
 static bool is_readable(const void *address) {
-    return syscall(SYS_rt_sigprocmask, ~0, address, NULL, 8) == 0 || errno != EFAULT;
+    return address && (syscall(SYS_rt_sigprocmask, ~0, address, NULL, 8) == 0 || errno != EFAULT);
 }
 
 /// Whether it could write 8 bytes there, which are lost.
@@ -164,16 +164,38 @@ static int allocate(const char *name, unsigned request, char *argument) {
     return 0;
 }
 
-/// DMA_BUF_IOCTL_SYNC of a memfd that a service has given out where the machine has no heaps: nothing is to be done, and that
-/// succeeds. Of others it stays what no dma-buf can do.
-static int sync_memfd(int file, const char *argument) {
+/// A memfd that a service has given out where the machine has no heaps.
+static bool is_memfd_of_service(int file) {
     char path[32], name[16] = "";
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    if (readlink(path, name, sizeof name - 1) < 11 || strncmp(name, "/memfd:lh:", 10) != 0) return -ENOTTY;
+    return readlink(path, name, sizeof name - 1) >= 11 && strncmp(name, "/memfd:lh:", 10) == 0;
+}
+
+static int check_sync(const char *argument) {
     if (!is_readable(argument)) return -EFAULT;
     uint64_t flags;
     memcpy(&flags, argument, sizeof flags);
     return flags & ~(uint64_t)DMA_BUF_SYNC_VALID_FLAGS_MASK || !(flags & DMA_BUF_SYNC_RW) ? -EINVAL : 0;
+}
+
+static int check_name(const char *name) {
+    for (size_t at = 0; at < DMA_BUF_NAME_LEN; at++) {
+        // The 8 bytes around it, which are in one page.
+        if (!is_readable((const char *)((uintptr_t)(name + at) & ~(uintptr_t)7))) return -EFAULT;
+        if (name[at] == 0) return 0;
+    }
+    return -EINVAL;
+}
+
+/// What a memfd does in place of a dma-buf: where there is nothing to be done, or it has a name for life, that succeeds. Of others, and
+/// of what it cannot do, it stays what no dma-buf can do.
+static int answer_for_memfd(int file, unsigned request, const char *argument) {
+    switch (request) {
+    case DMA_BUF_IOCTL_SYNC: return is_memfd_of_service(file) ? check_sync(argument) : -ENOTTY;
+    case DMA_BUF_SET_NAME_A:
+    case DMA_BUF_SET_NAME_B: return is_memfd_of_service(file) ? check_name(argument) : -ENOTTY;
+    default: return -ENOTTY;
+    }
 }
 
 WRAPS(ioctl);
@@ -186,12 +208,12 @@ EXPORT int ioctl(int file, unsigned long request, ...) {
     // What a memfd says to all that is no file's; programs ask it of terminals, and of nothing else often.
     if (result != -1 || errno != ENOTTY) return result;
     char name[LONGEST_NAME + 1];
-    int error = ENOTTY;
+    int error;
     if (is_node(file, name)) {
         // A heap's node looks at the number alone.
         error = _IOC_NR(request) == 0 ? -allocate(name, (unsigned)request, argument) : EINVAL;
-    } else if ((unsigned)request == DMA_BUF_IOCTL_SYNC) {
-        error = -sync_memfd(file, argument);
+    } else {
+        error = -answer_for_memfd(file, (unsigned)request, argument);
     }
     if (error == 0) return 0;
     errno = error;

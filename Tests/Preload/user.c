@@ -190,6 +190,7 @@ static void ask_oddly(int heap) {
     int memfd = memfd_create("other", MFD_CLOEXEC);
     struct dma_buf_sync sync = {DMA_BUF_SYNC_RW};
     check(error_of(ioctl(memfd, DMA_BUF_IOCTL_SYNC, &sync)) == ENOTTY, "ioctl: another memfd is no buffer");
+    check(error_of(ioctl(memfd, DMA_BUF_SET_NAME, "other")) == ENOTTY, "ioctl: another memfd is not named");
     close(memfd);
     memfd = memfd_create("other", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     bool sealed = ftruncate(memfd, 4096) == 0 &&
@@ -350,6 +351,26 @@ static void close_all(void) {
     close(heap);
 }
 
+/// What a program says to a buffer, other than what is_good() says.
+static void ask_buffer(int heap) {
+    int buffer = allocate(heap, page, O_RDWR | O_CLOEXEC);
+    check(ioctl(buffer, DMA_BUF_SET_NAME, "frame-0") == 0, "a buffer is named");
+    check(ioctl(buffer, DMA_BUF_SET_NAME_A, "0123456789012345678901234567890") == 0, "by 31 letters and the older number");
+    check(error_of(ioctl(buffer, DMA_BUF_SET_NAME, "01234567890123456789012345678901")) == EINVAL, "by 32");
+    check(error_of(ioctl(buffer, DMA_BUF_SET_NAME, NULL)) == EFAULT, "by none");
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = pages + page;
+    munmap(end, page);
+    memcpy(end - 3, "ab", 3);
+    check(ioctl(buffer, DMA_BUF_SET_NAME, end - 3) == 0, "by one at the end of memory");
+    end[-1] = 'c';
+    check(error_of(ioctl(buffer, DMA_BUF_SET_NAME, end - 3)) == EFAULT, "by one that goes on beyond it");
+    munmap(pages, page);
+    check(error_of(ioctl(buffer, DMA_BUF_IOCTL_SYNC, NULL)) == EFAULT, "an access of no struct");
+    check(error_of(ioctl(buffer, DMA_BUF_IOCTL_SYNC, &(struct dma_buf_sync){DMA_BUF_SYNC_START})) == EINVAL, "an access of none");
+    check(error_of(ioctl(buffer, _IO('b', 200))) == ENOTTY, "a number that no buffer has");
+    close(buffer);
+}
+
 static void live(void) {
     int heap = open(path, O_RDWR | O_CLOEXEC);
     int first = allocate(heap, page, O_RDWR | O_CLOEXEC), second = allocate(heap, page, O_RDWR | O_CLOEXEC);
@@ -401,6 +422,7 @@ int main(int count, char **words) {
     int heap = open(path, O_RDWR);
     if (heap < 0) return 1;
     ask_oddly(heap);
+    ask_buffer(heap);
     fork_it(heap);
     thread_it(heap);
     exec_it(heap, words[0]);
