@@ -6,3 +6,29 @@ ln -sf liblinuxheaps.so.0 /build/liblinuxheaps.so
 include=-ISources/CLinuxHeapsInterface/include
 options=(-std=gnu11 -O1 -g -Wall -Wextra -Werror "$include")
 libraries=(-L/build -llinuxheaps -Wl,-rpath,/build)
+
+# The Rust example; what it declares is what the headers do.
+export RUSTFLAGS="-D warnings -L /build -C link-arg=-Wl,-rpath,/build"
+cargo build --quiet --offline --locked --manifest-path Examples/Rust/Cargo.toml --target-dir /build/rust --examples
+export BINDINGS=/build/bindings
+mkdir -p "$BINDINGS"
+printf '#include <%s>\n' linuxheaps.h dmabufheap.h > "$BINDINGS/headers.h"
+# bind NAME OPTION...: without a warning.
+bind() {
+  bindgen "$BINDINGS/headers.h" --formatter prettyplease --no-doc-comments --no-prepend-enum-name --generate-cstr \
+    --allowlist-file '.*/CLinuxHeapsInterface/.*' -o "$BINDINGS/$1.rs" "${@:2}" -- "$include" 2> "$BINDINGS/warnings"
+  [ ! -s "$BINDINGS/warnings" ] || { cat "$BINDINGS/warnings"; return 1; }
+}
+bind bindings
+bind functions --generate functions
+declared() { sed -nE 's/^ *pub (fn|const) ([A-Za-z_]+).*/\1 \2/p' "$1" | sort; }
+diff <(declared Examples/Rust/src/sys.rs) <(declared "$BINDINGS/bindings.rs")
+sed -n '/^const _: () = {/,/^};/p' "$BINDINGS/bindings.rs" > "$BINDINGS/layouts.rs"
+{
+  echo '{'
+  declared "$BINDINGS/bindings.rs" |
+    sed -E 's/^fn (.*)/let _ = [sys::\1, functions::\1];/; s/^const (.*)/compare(\&sys::\1, \&bindings::\1, "\1");/'
+  echo '}'
+} > "$BINDINGS/comparisons.rs"
+rustc --edition 2024 $RUSTFLAGS -o "$BINDINGS/header" Tests/Applications/header.rs
+"$BINDINGS/header"
