@@ -32,3 +32,16 @@ sed -n '/^const _: () = {/,/^};/p' "$BINDINGS/bindings.rs" > "$BINDINGS/layouts.
 } > "$BINDINGS/comparisons.rs"
 rustc --edition 2024 $RUSTFLAGS -o "$BINDINGS/header" Tests/Applications/header.rs
 "$BINDINGS/header"
+
+# The Vulkan example, and three like it that have to fail: they draw nothing, wait for nobody, draw into other memory.
+for stage in vert frag; do
+  glslangValidator --quiet -V --vn "${stage}_code" -o "/build/triangle.$stage.h" "Examples/Vulkan/triangle.$stage"
+done
+triangle() {
+  sed "$2" Examples/Vulkan/draw.c > "/build/$1.draw.c"
+  gcc "${options[@]}" -IExamples/Vulkan -I/build Examples/Vulkan/triangle.c "/build/$1.draw.c" -o "/build/$1" "${libraries[@]}" -lvulkan
+}
+triangle triangle ''
+triangle triangle-undrawn '/vkCmdDraw/d'
+triangle triangle-early 's/\.waitSemaphoreCount = 1/.waitSemaphoreCount = 0/'
+triangle triangle-elsewhere 's/\.pNext = &imported/.pNext = imported.pNext/'
