@@ -45,3 +45,10 @@ triangle triangle ''
 triangle triangle-undrawn '/vkCmdDraw/d'
 triangle triangle-early 's/\.waitSemaphoreCount = 1/.waitSemaphoreCount = 0/'
 triangle triangle-elsewhere 's/\.pNext = &imported/.pNext = imported.pNext/'
+
+# GStreamer finds the element by its file's prefix, and beside it the plugins that are used, so that it reads no other.
+mkdir -p /build/plugins
+modules=$(pkg-config --cflags --libs gstreamer-video-1.0 gstreamer-allocators-1.0 libdrm)
+gcc "${options[@]}" -shared -fPIC -o /build/plugins/libgstheapbuffers.so Examples/GStreamer/heapbuffers.c $modules "${libraries[@]}"
+gcc "${options[@]}" -o /build/gstreamer Tests/Applications/gstreamer.c $modules "${libraries[@]}"
+ln -sf "$(pkg-config --variable=pluginsdir gstreamer-1.0)"/libgst{coreelements,video4linux2,kms}.so /build/plugins
