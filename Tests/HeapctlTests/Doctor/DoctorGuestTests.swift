@@ -294,7 +294,8 @@ struct DoctorGuestTests {
     Fault(id: "heap.open-to-all", provoked: videoNodes + "chmod 666 /dev/dma_heap/system"),
     Fault(
       id: "udmabuf.closed",
-      provoked: videoNodes + """
+      provoked: videoNodes + privateEtc + """
+        usermod -aG video nobody
         folder=$(mktemp -d)
         mount -t tmpfs tmpfs "$folder"
         cp -a /dev/udmabuf "$folder"
@@ -307,14 +308,19 @@ struct DoctorGuestTests {
 
   private static let loggedInAgain = "setpriv --reuid=65534 --regid=65534 --init-groups"
 
-  /// Does what the doctor says against `id`; who joins a group joins it in a copy of /etc, for other tests ask the same users.
-  private static func carryOut(_ id: String, as user: String) -> String {
-    """
-
+  /// Who joins a group joins it here, for other tests ask the same users.
+  private static let privateEtc = """
     etc=$(mktemp -d)
     cp -a /etc/. "$etc"
     mount --bind "$etc" /etc
-    shims=$(mktemp -d)
+
+    """
+
+  /// Does what the doctor says against `id`.
+  private static func carryOut(_ id: String, as user: String) -> String {
+    """
+
+    \(privateEtc)shims=$(mktemp -d)
     printf '#!/bin/sh\\nexec "$@"\\n' > "$shims/sudo"
     chmod 755 "$shims/sudo"
     fix=$(\(user) /proc/self/fd/9 doctor --verbose 2> /dev/null |
