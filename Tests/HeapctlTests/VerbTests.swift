@@ -102,10 +102,13 @@ import Testing
     #expect(run.error.contains("given back and reclaimed"))
   }
 
-  /// libdispatch's threads end a process by SIGILL that has no descriptor for them.
+  /// libdispatch's threads end a process by SIGILL that has no descriptor for them. Where there is a display a picture would be
+  /// shown until a signal comes.
   @Test(arguments: [6, 7, 8, 9, 10, 11, 12, 16])
   func `a full descriptor table is told, or does not matter`(_ limit: Int) throws {
-    for words in Self.writers + ["camera --device /dev/null", "show", "info --socket /nowhere"] {
+    for words in Self.writers + [
+      "camera --device /dev/null", "show --seconds 1", "info --socket /nowhere",
+    ] {
       let run = try Run.heapctl(
         words.split(separator: " ").map(String.init),
         through: ["/usr/bin/prlimit", "--nofile=\(limit)"])
