@@ -177,7 +177,7 @@ let package = Package(
     .target(
       name: "HeapDoctor",
       dependencies: [
-        "CZlib", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "CZlib", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),

@@ -14,13 +14,15 @@ package struct Diagnosis: Sendable {
     kernel = machine.release.text
     user = machine.identity.name
     container = machine.container
+    // Before this process has buffers of its own.
+    let holders = HolderExamination.findings(machine)
     let trial = Trial(of: machine)
     findings =
       KernelExamination.findings(machine)
       + HeapExamination.findings(machine, trial)
       + ContiguousExamination.findings(machine, trial, probing: probing)
       + UdevExamination.findings(machine)
-      + MemoryExamination.findings(machine)
+      + MemoryExamination.findings(machine) + holders
       + LimitExamination.findings(machine, trial)
       + [UDMABufExamination.finding(machine)]
       + ImporterExamination.findings(machine, trial)

@@ -1,4 +1,4 @@
-internal import Glibc
+package import Glibc
 package import LinuxHeaps
 internal import SystemPackage
 
@@ -13,6 +13,19 @@ package struct BufferSurvey: Sendable {
   package let hidden: String?
   /// Which of the kernel's own lists was read.
   package let list: Result<BufferList.Source, BufferList.Failure>
+  /// The devices that imported a buffer, where debugfs could be read.
+  package let importers: [Importer]
+  /// Who has messages with descriptors that it did not receive yet; looked for where a dma-buf has references that no process
+  /// was seen to hold.
+  package let recipients: [Recipient]
+
+  /// A process to which descriptors are on their way, whatever they are of.
+  package struct Recipient: Sendable {
+    package let process: pid_t
+    /// The program's name, `comm`.
+    package let name: String
+    package let descriptors: Int
+  }
 
   package init() {
     self.init(list: Result { () throws(BufferList.Failure) in try BufferList.read() })
@@ -21,11 +34,15 @@ package struct BufferSurvey: Sendable {
   init(list: Result<BufferList, BufferList.Failure>) {
     var found: [HeldBuffer.Key: HeldBuffer] = [:]
     var unseen = 0
+    var importers = ImporterSearch(try? list.get())
+    var sockets: [pid_t: [String]] = [:]
     for process in ProcessReferences.processes() where process != getpid() {
       do throws(Errno) {
         let references = try ProcessReferences(process)
         if references.lacksMappings { unseen += 1 }
         Self.add(references, to: &found)
+        importers.add(references)
+        if !references.sockets.isEmpty { sockets[process] = references.sockets }
       } catch  where error == .permissionDenied || error == .notPermitted {
         if !ProcessReferences.isKernelThread(process) { unseen += 1 }
       } catch {
@@ -33,7 +50,15 @@ package struct BufferSurvey: Sendable {
       }
     }
     if case .success(let list) = list { Self.add(list, to: &found) }
+    // What was freed while the processes were looked through has no holder left to be found.
+    if found.values.contains(where: \.isInNoProcess), let later = try? BufferList.read() {
+      let inodes = Set(later.entries.map(\.inode))
+      found = found.filter { !$1.isInNoProcess || inodes.contains($0.inode) }
+    }
     self.list = list.map(\.source)
+    self.importers = importers.found
+    recipients =
+      found.values.contains { ($0.beyond ?? 0) > 0 } ? Self.recipients(sockets) : []
     unseenProcesses = unseen
     hidden = ProcessReferences.hidden
     buffers = found.values.sorted {
@@ -75,6 +100,20 @@ package struct BufferSurvey: Sendable {
     }
     found[key] = buffer
     return key
+  }
+
+  /// fdinfo of a UNIX-domain socket has how many descriptors wait in it: `scm_fds` (net/unix/af_unix.c).
+  private static func recipients(_ sockets: [pid_t: [String]]) -> [Recipient] {
+    sockets.sorted { $0.key < $1.key }.compactMap { process, numbers in
+      let waiting = numbers.reduce(0) { sum, number in
+        let info = (try? SmallFile.read("/proc/\(process)/fdinfo/\(number)")) ?? ""
+        let line = info.split(separator: "\n").first { $0.hasPrefix("scm_fds:") }
+        return sum + (line?.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? 0)
+      }
+      guard waiting > 0 else { return nil }
+      return Recipient(
+        process: process, name: ProcessReferences.program(of: process), descriptors: waiting)
+    }
   }
 
   private static func add(_ list: BufferList, to found: inout [HeldBuffer.Key: HeldBuffer]) {
@@ -121,6 +160,9 @@ package struct HeldBuffer: Sendable {
   init(_ key: Key) { self.key = key }
 
   package var isDMABuf: Bool { key.kind == .dmaBuf }
+
+  /// Found in the kernel's own list alone: no process was seen with a descriptor or a mapping of it.
+  package var isInNoProcess: Bool { holders.isEmpty }
 
   /// What this package's heaps call it; any holder of a dma-buf can change its name.
   package var label: BufferKey? { name.flatMap(BufferKey.init(parsing:)) }

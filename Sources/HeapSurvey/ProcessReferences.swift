@@ -13,6 +13,9 @@ struct ProcessReferences {
   let process: pid_t
   var descriptors: [Descriptor] = []
   var mappings: [BufferFile] = []
+  /// The numbers of its descriptors that are of a file in /dev, and of those that are sockets.
+  var nodes: [(number: String, path: String)] = []
+  var sockets: [String] = []
   /// The mappings could not be read, although the descriptors could.
   var lacksMappings = false
 
@@ -21,10 +24,13 @@ struct ProcessReferences {
     self.process = process
     let folder = "/proc/\(process)/fd"
     for number in try SmallFile.entries(of: folder) {
-      if let link = try? SmallFile.link("\(folder)/\(number)"),
-        let file = BufferFile(link: link, at: "\(folder)/\(number)")
-      {
+      guard let link = try? SmallFile.link("\(folder)/\(number)") else { continue }
+      if let file = BufferFile(link: link, at: "\(folder)/\(number)") {
         descriptors.append(Descriptor(number: number, file: file))
+      } else if link.hasPrefix("/dev/") {
+        nodes.append((number, link))
+      } else if link.hasPrefix("socket:") {
+        sockets.append(number)
       }
     }
     do throws(Errno) {
@@ -53,7 +59,9 @@ struct ProcessReferences {
   }
 
   /// The program's name, `comm`.
-  var program: String {
+  var program: String { Self.program(of: process) }
+
+  static func program(of process: pid_t) -> String {
     let name = (try? SmallFile.read("/proc/\(process)/comm")) ?? ""
     return String(name.prefix { $0 != "\n" })
   }

@@ -11,7 +11,8 @@ struct HoldersCommand: ParsableCommand {
     discussion: """
       Reads each process's descriptors and mappings from /proc and, as root, the kernel's own list \
       of dma-bufs from debugfs or, since Linux 6.16, by a BPF iterator. References whose holder \
-      was not found are listed as such.
+      was not found are listed as such: debugfs names the devices that imported a buffer, and /proc \
+      who has those open, and to whom messages with descriptors are on their way.
       """)
 
   @Option(
@@ -19,12 +20,38 @@ struct HoldersCommand: ParsableCommand {
     help: ArgumentHelp("Only the buffers that this process holds.", valueName: "process"))
   var pid: ProcessID?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Read twice, this far apart, and tell who holds more the second time.", valueName: "seconds"))
+  var growing: Double?
+
   @OptionGroup var output: OutputChoice
+
+  func validate() throws {
+    guard let growing, !(0.1...86_400).contains(growing) else { return }
+    throw ValidationError("--growing is from 0.1 to 86400 seconds")
+  }
 
   func run() throws {
     if let pid { try Self.expectVisible(pid.number) }
-    let report = HoldersReport(BufferSurvey(), heldBy: pid?.number)
-    if output.json { try showJSON(report, named: "holders") } else { report.lines().forEach(show) }
+    var survey = BufferSurvey()
+    var growth: Growth?
+    if let growing {
+      let before = survey
+      let due = MonotonicTime.now.advanced(by: .seconds(growing))
+      tell("reading again in \(Growth.time(growing))")
+      while due > .now { poll(nil, 0, due.millisecondsFromNow) }
+      if let pid { try Self.expectVisible(pid.number) }
+      survey = BufferSurvey()
+      growth = Growth(from: before, to: survey, within: growing, of: pid?.number)
+    }
+    let report = HoldersReport(survey, heldBy: pid?.number, growth)
+    if output.json {
+      try showJSON(report, named: "holders")
+    } else {
+      (growth.map { $0.lines + report.notesBelow } ?? report.lines()).forEach(show)
+    }
   }
 
   static func expectVisible(_ process: pid_t) throws(HeapError) {
@@ -96,6 +123,26 @@ struct HoldersReport: Encodable {
     let sizeBytes: UInt64
   }
 
+  struct DeviceTotal: Encodable {
+    let device: String
+    let buffers: Int
+    let sizeBytes: UInt64
+    /// One of these has to close its imports, or the device.
+    let openIn: [Opener]
+  }
+
+  struct Opener: Encodable {
+    let process: Int32
+    let program: String
+    let path: String
+  }
+
+  struct Recipient: Encodable {
+    let process: Int32
+    let program: String
+    let descriptors: Int
+  }
+
   /// What this user could not see.
   struct Unseen: Encodable {
     let processes: Int
@@ -117,9 +164,14 @@ struct HoldersReport: Encodable {
   let buffers: [Buffer]
   let heaps: [HeapTotal]
   let processes: [ProcessTotal]
+  /// Those that imported a buffer, as far as debugfs tells.
+  let devices: [DeviceTotal]
+  /// To whom descriptors are on their way, of whatever they are.
+  let recipients: [Recipient]
   let unseen: Unseen
+  let growth: Growth?
 
-  init(_ survey: BufferSurvey, heldBy process: pid_t? = nil) {
+  init(_ survey: BufferSurvey, heldBy process: pid_t? = nil, _ growth: Growth? = nil) {
     let found = survey.buffers.filter { buffer in
       process.map { process in buffer.holders.contains { $0.process == process } } ?? true
     }
@@ -141,12 +193,26 @@ struct HoldersReport: Encodable {
       }
     }
     processes = totals.values.sorted { $0.process < $1.process }
+    devices = survey.importers.compactMap { importer in
+      let imported = found.filter { $0.devices.contains(importer.name) }
+      guard !imported.isEmpty else { return nil }
+      return DeviceTotal(
+        device: importer.name, buffers: imported.count,
+        sizeBytes: imported.reduce(0) { $0.plus($1.size ?? 0) },
+        openIn: importer.openers.map {
+          Opener(process: $0.process, program: $0.name, path: $0.path)
+        })
+    }
+    recipients = survey.recipients.map {
+      Recipient(process: $0.process, program: $0.name, descriptors: $0.descriptors)
+    }
     unseen = Unseen(survey)
+    self.growth = growth
   }
 
   /// The buffers, what each heap and each process has, and what this user could not see.
   func lines(sortedBy order: BufferOrder? = nil) -> [String] {
-    guard !buffers.isEmpty else { return ["no buffers"] + (notes.isEmpty ? [] : [""] + notes) }
+    guard !buffers.isEmpty else { return ["no buffers"] + notesBelow }
     let buffers = order?.sorted(buffers) ?? buffers
     let rows = table(
       ["HEAP", "SIZE", "INODE", "COUNT", "COLLECTION", "INDEX", "NAME"], buffers.map(\.cells))
@@ -160,11 +226,26 @@ struct HoldersReport: Encodable {
       ["\($0.process)", $0.program.visible, "\($0.buffers)", $0.sizeBytes.asByteCount]
     }
     lines += [""] + table(["PROCESS", "PROGRAM", "BUFFERS", "BYTES"], processRows)
-    return lines + (notes.isEmpty ? [] : [""] + notes)
+    if !devices.isEmpty {
+      let rows = devices.map { device in
+        let openers = device.openIn.map { "process \($0.process) (\($0.program)) by \($0.path)" }
+        return [
+          device.device.visible, "\(device.buffers)", device.sizeBytes.asByteCount,
+          openers.isEmpty ? "no process seen" : openers.joined(separator: ", ").visible,
+        ]
+      }
+      lines += [""] + table(["DEVICE", "BUFFERS", "BYTES", "OPEN IN"], rows)
+    }
+    return lines + notesBelow
   }
 
+  var notesBelow: [String] { notes.isEmpty ? [] : [""] + notes }
+
   private var notes: [String] {
-    var notes: [String] = []
+    var notes = recipients.map {
+      "in flight: \($0.descriptors.counted("descriptor", "descriptors")), of whatever file, in messages that "
+        + "process \($0.process) (\($0.program.visible)) has not received"
+    }
     if unseen.processes > 0 {
       notes.append("not seen: \(unseen.processes.counted("process", "processes")) of other users")
     }
@@ -207,11 +288,15 @@ extension HoldersReport.Buffer {
         + $0.mappings.counted("mapping", "mappings")
     }
     let imports = devices.isEmpty ? nil : "imported by \(devices.joined(separator: ", "))"
-    if let heldBeyond, heldBeyond > 0 {
-      let who =
-        (imports ?? "a device's import, a message in flight")
-        + (hasUnseen ? ", or a process that was not seen" : "")
-      lines.append("  beyond processes: \(heldBeyond.counted("reference", "references")), \(who)")
+    if let heldBeyond, heldBeyond > 0 || holders.isEmpty {
+      let whose =
+        holders.isEmpty ? imports == nil ? "nobody seen" : "no process" : "beyond processes"
+      let anywhere =
+        (foundIn.contains("debugfs") ? "" : "imported by a device, ")
+        + "in a message in flight, or in the kernel"
+      lines.append(
+        "  \(whose): \(heldBeyond.counted("reference", "references")), \(imports ?? anywhere)"
+          + (hasUnseen ? ", or in a process that was not seen" : ""))
     } else if let imports {
       lines.append("  \(imports)")
     }

@@ -54,7 +54,7 @@ import Testing
   private static let writers = [
     "list", "list --json", "alloc --heap memfd --size 1M", "alloc --heap memfd --size 1M --json",
     "doctor", "doctor --json",
-    "holders", "holders --json", "verify --heap opaque", "verify --heap opaque --json",
+    "holders", "holders --json", "holders --growing 0.1", "verify --heap opaque", "verify --heap opaque --json",
     "verify --heap opaque --format ktap",
     "verify --heap opaque --format junit", "verify --heap opaque --format html",
     "bench --heap memfd --sizes 4K --rounds 2",
@@ -173,7 +173,7 @@ import Testing
     arguments: [
       "alloc --size", "bench --rounds", "bench --sizes", "camera --device /dev/video0 --frames",
       "camera --device /dev/video0 --buffers", "camera --device /dev/video0 --size",
-      "holders --pid",
+      "holders --pid", "holders --growing",
       "show --seconds",
       "stress --seconds", "stress --steps", "stress --seed", "verify --seed", "watch --pid",
       "watch --interval",
