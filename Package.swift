@@ -56,6 +56,7 @@ let package = Package(
     .library(name: "LinuxHeapsV4L2", targets: ["LinuxHeapsV4L2"]),
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
+    .library(name: "HeapPool", targets: ["HeapPool"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
     .library(name: "HeapService", targets: ["HeapService"]),
     .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
@@ -90,6 +91,13 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: servingSettings),
+    // Buffers that are ready before they are asked for. Apart, because liblinuxheaps.so has no room for it.
+    .target(
+      name: "HeapPool",
+      dependencies: [
+        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
     // Who holds which buffer of the machine: /proc, debugfs, and a BPF iterator.
     .target(
       name: "HeapSurvey",
@@ -104,7 +112,7 @@ let package = Package(
     .target(
       name: "HeapServer",
       dependencies: [
-        "CLinuxHeaps", "HeapProtocol", "HeapSurvey", "LinuxHeaps",
+        "CLinuxHeaps", "HeapPool", "HeapProtocol", "HeapSurvey", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -137,7 +145,7 @@ let package = Package(
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "BuildFacts", "CLinuxHeaps", "HeapServer", "LinuxHeaps",
+        "BuildFacts", "CLinuxHeaps", "HeapPool", "HeapServer", "LinuxHeaps",
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
@@ -227,8 +235,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "CHeapClient", "CLinuxHeaps", "CSyncCalls", "HeapClient", "HeapProtocol", "HeapTestKit",
-        "LinuxHeaps",
+        "CHeapClient", "CLinuxHeaps", "CSyncCalls", "HeapClient", "HeapPool", "HeapProtocol",
+        "HeapTestKit", "LinuxHeaps",
         "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
@@ -274,7 +282,7 @@ let package = Package(
     .testTarget(
       name: "HeapServiceTests",
       dependencies: [
-        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapProtocol", "HeapServer",
+        "CHeapClient", "CLinuxHeaps", "HeapClient", "HeapPool", "HeapProtocol", "HeapServer",
         "HeapService", "HeapTestKit", "LinuxHeaps", "TestSupport", "heap-client", "heapctl",
         "heapd", "swap-chain",
         .product(name: "SystemPackage", package: "swift-system"),

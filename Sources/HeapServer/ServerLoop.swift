@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeapPool
 internal import HeapProtocol
 internal import HeapSurvey
 internal import LinuxHeaps
@@ -12,6 +13,7 @@ internal import SystemPackage
 final class ServerLoop {
   private let heapName: String
   private let nodes: [String]
+  private let pool: PooledHeap?
   private let metricsPage: @Sendable () -> String
   private let manager: ServiceManager?
   private let signals: Signals?
@@ -37,11 +39,13 @@ final class ServerLoop {
   ) throws(Errno) {
     self.heapName = heapName
     self.nodes = nodes
+    pool = heap as? PooledHeap
     self.manager = manager
     self.signals = signals
     metricsPage = sockets.metricsPage
     let shared = try Shared(policy, mailbox, log)
     self.shared = shared
+    if pool != nil { shared.descriptors.add(PooledHeap.mostDescriptors) }
     if let manager, manager.keepsDescriptors || hasInherited {
       store = try ParentStore(manager, mailbox, log: log)
     } else {
@@ -196,6 +200,7 @@ final class ServerLoop {
   private func take(_ policy: Policy) {
     manager?.tellReloading()
     shared.accounts.change(policy)
+    pool?.change(policy.pool)
     shared.log.notice("configuration reloaded")
     manager?.tellReady()
   }
@@ -204,6 +209,7 @@ final class ServerLoop {
 
   private var page: String {
     shared.metrics.show(connections: shared.accounts.all.connections, orphans: buffers.orphanCount)
+    if let pool { shared.metrics.show(pool.figures) }
     return metricsPage()
   }
 
@@ -217,7 +223,7 @@ final class ServerLoop {
         ($0.id, $0.interface, $0.peer, $0.requests, $0.waits, $0.usage)
       },
       buffers: buffers.status, highWater: shared.metrics.highWater, orphans: buffers.orphanCount,
-      unclosed: shared.disposer.unclosed, reclaimer: buffers.counters)
+      unclosed: shared.disposer.unclosed, reclaimer: buffers.counters, pool: pool?.figures)
   }
 
   // MARK: Stopping

@@ -2,6 +2,7 @@ internal import BuildFacts
 internal import CLinuxHeaps
 internal import CoreMetrics
 internal import Glibc
+internal import HeapPool
 internal import HeapServer
 internal import LinuxHeaps
 internal import Logging
@@ -62,7 +63,7 @@ enum Heapd {
     let sockets = try options.sockets(inherited) { metrics.text() }
     let server = try HeapServer(
       sockets: sockets, policy: policy, manager: manager, inherited: inherited.buffers, log: log,
-      heap: heap.make(),
+      heap: try heap.make(pool: policy.pool, from: options.configuration),
       heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
       nodes: heap.nodes)
     // It needs no other than to load, and clients' messages are read from here on.
@@ -110,5 +111,22 @@ enum Heapd {
       tell("heapd: \(loss)")
       return ExitStatus.failure.rawValue
     }
+  }
+}
+
+extension NamedHeap {
+  /// - Parameter path: Of the configuration that has the pool's settings.
+  fileprivate func make(
+    pool: PoolSettings, from path: String?
+  ) throws(HeapError) -> any LocalHeap {
+    let heap = make()
+    if pool.byteCount == 0 { return heap }
+    guard let heap = heap as? DMABufHeap else {
+      throw HeapError(
+        .notSupported, "keep a pool of \(pool.byteCount.asByteCount)", at: path,
+        cause: "heap \(names[0]) is none of the kernel's, of which alone buffers are kept",
+        fix: "take pool-bytes out, or serve a node of /dev/dma_heap")
+    }
+    return PooledHeap(heap, pool)
   }
 }

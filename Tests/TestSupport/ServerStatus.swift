@@ -44,6 +44,13 @@ package struct ServerStatus: Decodable {
     package let checks: Int
   }
 
+  package struct Pool: Decodable {
+    package let ready: Int
+    package let bytes: UInt64
+    package let hits: Int
+    package let misses: Int
+  }
+
   package let schemaVersion: Int
   package let heap: String
   package let quota: Quota
@@ -54,6 +61,8 @@ package struct ServerStatus: Decodable {
   package let orphans: Int
   package let unclosed: Int
   package let reclaimer: Reclaimer
+  /// Nil where there is none.
+  package let pool: Pool?
 
   /// Nobody else is connected, or was a moment ago.
   package func isAlone(_ count: Int) -> Bool { connections.count == count && unclosed == 0 }

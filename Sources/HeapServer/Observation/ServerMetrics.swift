@@ -1,4 +1,5 @@
 internal import CoreMetrics
+internal import HeapPool
 internal import LinuxHeaps
 
 /// The server's counters, for the metrics back end that the program chose (swift-metrics).
@@ -87,6 +88,18 @@ final class ServerMetrics {
   func show(connections: Int, orphans: Int) {
     self.connections.set(connections)
     self.orphans.set(orphans)
+  }
+
+  private lazy var poolBytes = Meter(label: "heapd_pool_bytes")
+  private lazy var poolBuffers = Meter(label: "heapd_pool_ready_buffers")
+  private lazy var poolHits = Meter(label: "heapd_pool_hits")
+  private lazy var poolMisses = Meter(label: "heapd_pool_misses")
+
+  func show(_ pool: PoolFigures) {
+    poolBytes.set(Int64(clamping: pool.bytes))
+    poolBuffers.set(pool.readyBuffers)
+    poolHits.set(pool.hits)
+    poolMisses.set(pool.misses)
   }
 
   /// The most bytes that each heap had, by name.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeapPool
 internal import LinuxHeaps
 
 /// What the server holds at one moment.
@@ -29,6 +30,8 @@ struct Status: Sendable {
   /// Descriptors of clients that are to be closed.
   let unclosed: Int
   let reclaimer: Reclaimer.Counters
+  /// Nil where there is none.
+  let pool: PoolFigures?
 
   /// GetStatus's report.
   var json: JSON {
@@ -54,6 +57,17 @@ struct Status: Sendable {
         "checks": .number(reclaimer.checks),
         "reclaimed": .number(reclaimer.reclaimed),
       ],
+      "pool": pool.map(row) ?? .null,
+    ]
+  }
+
+  private func row(_ pool: PoolFigures) -> JSON {
+    [
+      "ready": .number(pool.readyBuffers),
+      "bytes": .number(pool.bytes),
+      "hits": .number(pool.hits),
+      "misses": .number(pool.misses),
+      "refused": .number(pool.refused),
     ]
   }
 

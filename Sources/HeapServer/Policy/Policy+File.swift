@@ -1,4 +1,5 @@
 internal import Glibc
+internal import HeapPool
 public import LinuxHeaps
 internal import SystemPackage
 
@@ -74,6 +75,15 @@ extension Policy {
           "invalid value '\(value)' for \(key)", "write \(error.expected)", path, number)
       }
     }
+    // It is memory as theirs is, and nobody's quota has it.
+    guard pool.byteCount < limits.total.bytes else {
+      throw HeapError(
+        .invalidArgs, "read the configuration", at: path,
+        cause: "pool-bytes, \(pool.byteCount.asByteCount), leaves nothing of total-bytes, "
+          + "\(limits.total.bytes.asByteCount)",
+        fix: "lower the one or raise the other")
+    }
+    limits.total.bytes -= pool.byteCount
   }
 
   private static func fault(
@@ -110,8 +120,32 @@ extension Policy {
       guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
       policy.hearsCloses = value == "on"
     },
+    "pool-bytes": bytes { $0.pool.byteCount = $1 },
+    "pool-idle-seconds": number { $0.pool.idleTime = .seconds($1) },
+    "pool-learns": { (policy, value) throws(InvalidValue) in
+      guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
+      policy.pool.learns = value == "on"
+    },
+    "pool-ready": { (policy, value) throws(InvalidValue) in
+      policy.pool.stock = try value.split(separator: ",").map { text throws(InvalidValue) in
+        try stock(text.trimmed)
+      }
+    },
     "stall-seconds": number { $0.limits.stall = UInt64($1) * 1000 },
   ]
+
+  /// `COUNT x SIZE [contiguous]`.
+  private static func stock(_ text: Substring) throws(InvalidValue) -> PoolSettings.Stock {
+    var words = text.split(separator: " ")
+    let isContiguous = words.last == "contiguous"
+    if isContiguous { words.removeLast() }
+    guard words.count >= 3, words[1] == "x", let count = Int(words[0]), (1...256).contains(count),
+      let bytes = UInt64(byteSize: words[2...].joined(separator: " "))
+    else {
+      throw InvalidValue(expected: "COUNT x SIZE [contiguous], ..., as 3 x 8M contiguous, 16 x 64K")
+    }
+    return PoolSettings.Stock(byteCount: bytes, isContiguous: isContiguous, count: count)
+  }
 
   private static func list(
     _ what: String, _ find: @escaping @Sendable (String) -> UInt32?,

@@ -59,7 +59,8 @@ final class HeapRequests {
   ) {
     do throws(HeapError) {
       let wanted = BufferRequest(
-        key: request.key, size: try request.size.checkedAsVmoSize(), settings: request.settings)
+        key: request.key, size: try request.size.checkedAsVmoSize(), settings: request.settings,
+        owner: connection.peer.user)
       switch reserve(wanted, connection) {
       case .failure(let refusal): fail(connection, transaction, refusal.code)
       case .success(let place) where store == nil && heap.allocatesAtOnce(wanted):

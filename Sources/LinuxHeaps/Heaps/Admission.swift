@@ -162,7 +162,7 @@ public final class Admission: Sendable {
   }
 
   /// For memory that is there already.
-  func take(_ size: UInt64) -> Charge {
+  package func take(_ size: UInt64) -> Charge {
     state.withLock { $0.live += size }
     return Charge(admission: self, size: size, isUnderway: false, isCharged: false)
   }
@@ -234,6 +234,9 @@ public final class Admission: Sendable {
     private var charge: Charge?
 
     fileprivate init(_ charge: Charge) { self.charge = charge }
+
+    /// Of memory that is there already.
+    package init(of charge: Charge) { self.charge = charge }
 
     deinit { charge?.end() }
 

@@ -15,10 +15,16 @@ public struct BufferRequest: ~Copyable, Sendable {
   /// What is being done, for an error.
   public var operation: String { "allocate \(size.asByteCount)" }
 
-  package init(key: BufferKey, size: UInt64, settings: SingleBufferSettings) {
+  /// The user for whom it is made, where the heap's buffers are several users'.
+  package let owner: UInt32?
+
+  package init(
+    key: BufferKey, size: UInt64, settings: SingleBufferSettings, owner: UInt32? = nil
+  ) {
     self.key = key
     self.size = size
     self.settings = settings
+    self.owner = owner
   }
 }
 
@@ -30,10 +36,15 @@ public struct BufferMemory: ~Copyable, Sendable {
   package let heapName: String
   let grant: Admission.Grant
 
-  init(parent: any Parent, heapName: String, grant: consuming Admission.Grant) {
+  package init(parent: any Parent, heapName: String, grant: consuming Admission.Grant) {
     self.parent = parent
     self.heapName = heapName
     self.grant = grant
+  }
+
+  /// The same memory, with a parent that keeps this one's.
+  package consuming func wrapping(_ wrap: (any Parent) -> any Parent) -> BufferMemory {
+    BufferMemory(parent: wrap(parent), heapName: heapName, grant: grant)
   }
 
   /// A dma-buf, of whichever driver. It gets the buffer's name (`DMA_BUF_SET_NAME`), and its first child is a dup of

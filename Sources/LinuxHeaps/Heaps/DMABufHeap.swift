@@ -15,7 +15,7 @@ public struct DMABufHeap: LocalHeap {
   /// Where it is the last of those chosen.
   private let udmabuf: UDMABufHeap?
   private let devices: HeapDevices
-  private let admission: Admission
+  package let admission: Admission
   /// Requests for system memory are served by heaps of that role alone.
   private let keepsToSystemRole: Bool
 
@@ -160,7 +160,7 @@ public struct DMABufHeap: LocalHeap {
 }
 
 extension HeapRole {
-  fileprivate init(askedFor request: borrowing BufferRequest) {
+  package init(askedFor request: borrowing BufferRequest) {
     self =
       if request.settings.bufferSettings?.isSecure == true {
         .protected

@@ -1,4 +1,5 @@
 import Glibc
+import HeapPool
 import LinuxHeaps
 import SystemPackage
 import TestSupport
@@ -23,6 +24,36 @@ import Testing
     #expect(policy.limits.stall == limits.stall)
     #expect(policy.limits.userConnections == limits.userConnections)
     #expect(policy.limits.totalConnections == limits.totalConnections)
+  }
+
+  @Test func `a pool's bytes are taken off those of all`() throws {
+    let policy = try Policy(
+      parsing: """
+        total-bytes = 1G
+        pool-bytes = 64M
+        pool-idle-seconds = 5
+        pool-learns = off
+        pool-ready = 3 x 8M contiguous, 16 x 64 KiB
+        """, from: "x")
+    #expect(policy.limits.total.bytes == 960 << 20)
+    #expect(policy.pool.byteCount == 64 << 20)
+    #expect(policy.pool.idleTime == .seconds(5))
+    #expect(!policy.pool.learns)
+    #expect(
+      policy.pool.stock == [
+        .init(byteCount: 8 << 20, isContiguous: true, count: 3),
+        .init(byteCount: 64 << 10, count: 16),
+      ])
+    let error = #expect(throws: HeapError.self) {
+      try Policy(parsing: "pool-bytes = 2G\ntotal-bytes = 2G", from: "x")
+    }
+    #expect(
+      "\(try #require(error))".contains("pool-bytes, 2 GiB, leaves nothing of total-bytes, 2 GiB"))
+  }
+
+  @Test(arguments: ["3 x", "x 8M", "0 x 8M", "3 x 8M secure", "3x8M", "257 x 4K"])
+  func `a pool's stock is a number of sizes`(_ text: String) {
+    #expect(throws: HeapError.self) { try Policy(parsing: "pool-ready = \(text)", from: "x") }
   }
 
   @Test func `comments, blank lines and units are taken`() throws {

@@ -15,7 +15,7 @@ public struct SingleBufferSettings: Hashable, Sendable {
   package var asksForContiguous: Bool { bufferSettings?.isPhysicallyContiguous == true }
 
   /// The name of the node from which alone it is to be served.
-  var heapNode: String? {
+  package var heapNode: String? {
     guard let type = bufferSettings?.heap?.heapType, type.hasPrefix(HeapCatalog.directory + "/")
     else { return nil }
     return String(type.dropFirst(HeapCatalog.directory.utf8.count + 1))

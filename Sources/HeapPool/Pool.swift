@@ -1,0 +1,198 @@
+internal import LinuxHeaps
+internal import SystemPackage
+
+/// Dma-bufs that nobody refers to, ready to be handed out, and those that become so, on a thread of its own.
+///
+/// Whatever lies here counts in the heap's admission. The thread is there as long as there is something for it to do.
+final class Pool: Sendable {
+  /// Each has a descriptor.
+  static let mostBuffers = 256
+
+  /// What tools show of a buffer that lies here.
+  private static let name = "lh:pool"
+
+  private let heap: DMABufHeap
+  private let state: Guarded<PoolState>
+  private let counts = FDInfoFiles()
+  /// Nil where the process may open no more files: nothing is pooled then.
+  private let events: PoolEvents?
+
+  init(_ heap: DMABufHeap, _ settings: PoolSettings) {
+    self.heap = heap
+    state = Guarded(PoolState(settings: settings))
+    events = try? PoolEvents()
+  }
+
+  var figures: PoolFigures { state.withLock { $0.figures } }
+
+  // MARK: From outside
+
+  func begin() { state.withLock { callThread(&$0) } }
+
+  func change(_ settings: PoolSettings) {
+    state.withLock { state in
+      state.settings = settings
+      callThread(&state)
+    }
+  }
+
+  /// All of it goes; what is handed out goes when it has ended.
+  func close() {
+    state.withLock { state in
+      state.isClosed = true
+      callThread(&state)
+    }
+  }
+
+  /// Whether ``take(_:_:)`` is likely to find one.
+  func isReady(for request: borrowing BufferRequest) -> Bool {
+    guard let kind = PoolKind(request) else { return false }
+    return state.withLock { [owner = request.owner] in $0.isReady(kind, owner) }
+  }
+
+  /// Memory for the request that nobody else refers to, under its name; nil where none lies ready.
+  func take(_ kind: PoolKind, _ request: borrowing BufferRequest) -> BufferMemory? {
+    while let entry = takeEntry(kind, request.owner) {
+      do throws(Errno) {
+        try DMABuf.setName(request.key, of: entry.memory.parent.descriptor)
+        // Nobody could have got at it, but for who may take any descriptor of this process.
+        if try entry.memory.parent.children(counts, besides: 0) == .none {
+          return wrapped(entry.memory, request.owner, entry.grant())
+        }
+      } catch {}
+      entry.end()
+    }
+    return nil
+  }
+
+  private func takeEntry(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
+    state.withLock { state in
+      let entry = state.take(kind, owner)
+      // One that nobody had is made again, and one that was missed, too.
+      if entry?.memory.isNew != false { callThread(&state) }
+      return entry
+    }
+  }
+
+  /// What is made has its end here.
+  func wrap(
+    _ memory: consuming BufferMemory, _ kind: PoolKind, _ owner: UInt32?
+  ) -> BufferMemory {
+    guard memory.isPooled else { return memory }
+    let heapName = memory.heapName
+    return memory.wrapping {
+      PooledParent(
+        PoolMemory(
+          parent: $0, heapName: heapName, kind: kind, owner: owner, isNew: false), self)
+    }
+  }
+
+  private func wrapped(
+    _ memory: PoolMemory, _ owner: UInt32?, _ grant: consuming Admission.Grant
+  ) -> BufferMemory {
+    var memory = memory
+    memory.owner = owner
+    memory.isNew = false
+    return BufferMemory(
+      parent: PooledParent(memory, self), heapName: memory.heapName, grant: grant)
+  }
+
+  /// Takes a buffer's memory back, if there is room for it.
+  func giveBack(_ memory: PoolMemory) {
+    guard events != nil else { return }
+    let entry = PoolEntry(memory, heap.admission.take(memory.kind.byteCount))
+    let dropped = state.withLock { state in
+      let dropped = state.giveBack(entry)
+      callThread(&state)
+      return dropped
+    }
+    for entry in dropped { entry.end() }
+  }
+
+  /// Lets all go that lies here. False where that was nothing.
+  func release() -> Bool {
+    let dropped = state.withLock { state in
+      state.pause(at: .now)
+      return state.takeAll()
+    }
+    for entry in dropped { entry.end() }
+    return !dropped.isEmpty
+  }
+
+  // MARK: The thread
+
+  private func callThread(_ state: inout PoolState) {
+    guard let events else { return }
+    if state.hasThread { return events.wakeUp.signal() }
+    if state.isClosed && state.isEmpty { return }
+    state.hasThread = true
+    do throws(Errno) {
+      try KernelThread.start("heap-pool") { [self] in work(events) }
+    } catch {
+      // The next call tries again.
+      state.hasThread = false
+    }
+  }
+
+  private func work(_ events: PoolEvents) {
+    while true {
+      switch state.withLock({ $0.next(at: .now) }) {
+      case .zero(let entry): zero(entry)
+      case .make(let kind): make(kind)
+      case .drop(let entries): for entry in entries { entry.end() }
+      case .wait(let moment): if events.wait(until: moment) { _ = release() }
+      case .end: return
+      }
+    }
+  }
+
+  /// A buffer that has come back becomes ready, waits, or goes.
+  private func zero(_ entry: PoolEntry) {
+    let result = zeroed(entry)
+    let isGone = state.withLock { $0.settle(entry, result, at: .now) }
+    if isGone { entry.end() }
+  }
+
+  private func zeroed(_ entry: PoolEntry) -> PoolState.Result {
+    let parent = entry.memory.parent
+    do throws(Errno) {
+      // Where a server ends its clients go on, and a service manager lets go of its copy a moment later.
+      guard try parent.children(counts, besides: 0) == .none,
+        try Zeroing.isUnused(parent.descriptor)
+      else { return .held }
+      try DMABuf.setName(Self.name, of: parent.descriptor)
+      try Zeroing.zero(parent.descriptor, entry.byteCount)
+      return try parent.children(counts, besides: 0) == .none ? .free : .held
+    } catch {
+      return .failed
+    }
+  }
+
+  private func make(_ kind: PoolKind) {
+    let entry = made(kind)
+    let isGone = state.withLock { $0.settle(kind, entry, at: .now) }
+    if isGone { entry?.end() }
+  }
+
+  /// Nil where there is no memory, or none that is pooled.
+  private func made(_ kind: PoolKind) -> PoolEntry? {
+    let settings = SingleBufferSettings(
+      bufferSettings: BufferMemorySettings(
+        isPhysicallyContiguous: kind.isContiguous,
+        heap: kind.node.map { HeapIdentifier(heapType: HeapCatalog.directory + "/" + $0) }))
+    let request = BufferRequest(
+      key: BufferKey(bufferCollectionID: 0, bufferIndex: 0), size: kind.byteCount,
+      settings: settings)
+    guard let memory = try? heap.makeMemory(for: request), memory.isPooled else { return nil }
+    let (parent, heapName) = (memory.parent, memory.heapName)
+    let entry = PoolEntry(
+      PoolMemory(parent: parent, heapName: heapName, kind: kind, owner: nil, isNew: true),
+      memory.settled())
+    try? DMABuf.setName(Self.name, of: parent.descriptor)
+    return entry
+  }
+}
+
+extension BufferMemory {
+  fileprivate var isPooled: Bool { parent.kind == .dmaBuf && heapName != UDMABufHeap.name }
+}

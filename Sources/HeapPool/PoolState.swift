@@ -1,0 +1,267 @@
+internal import LinuxHeaps
+
+/// A dma-buf that lies in the pool.
+struct PoolEntry: Sendable {
+  var memory: PoolMemory
+  private let charge: Admission.Charge
+  /// When it came, or became ready.
+  var since = MonotonicTime.now
+  /// When it is to be looked at again, where it was held.
+  var due = MonotonicTime(nanoseconds: 0)
+
+  init(_ memory: PoolMemory, _ charge: Admission.Charge) {
+    self.memory = memory
+    self.charge = charge
+  }
+
+  var byteCount: UInt64 { memory.kind.byteCount }
+
+  /// For who is handed it: the charge goes with it.
+  consuming func grant() -> Admission.Grant { Admission.Grant(of: charge) }
+
+  /// Once, when it goes.
+  consuming func end() {
+    let charge = charge
+    _ = consume self
+    charge.end()
+  }
+}
+
+/// What lies in the pool, and what is to be done next. It asks the kernel nothing and closes nothing: what goes it answers.
+struct PoolState {
+  var settings: PoolSettings
+  var hasThread = false
+  var isClosed = false
+  /// Zeroed, and seen to have no other holder.
+  private var ready: [PoolKind: [PoolEntry]] = [:]
+  /// In the order in which they are to be looked at.
+  private var returned: [PoolEntry] = []
+  /// Of all that lies here, and of what the thread has in hand.
+  private var bytes: UInt64 = 0
+  private var buffers = 0
+  /// Requests that found nothing, and when the last of them came.
+  private var misses: [PoolKind: (count: Int, last: MonotonicTime)] = [:]
+  /// None is made ahead before that: there was no memory.
+  private var pausesUntil = MonotonicTime(nanoseconds: 0)
+  private var counted = PoolFigures()
+
+  init(settings: PoolSettings) { self.settings = settings }
+
+  var figures: PoolFigures {
+    var figures = counted
+    figures.bytes = bytes
+    figures.readyBuffers = ready.values.reduce(0) { $0 + $1.count }
+    return figures
+  }
+
+  var isEmpty: Bool { buffers == 0 }
+
+  private mutating func enter(_ byteCount: UInt64) {
+    bytes += byteCount
+    buffers += 1
+  }
+
+  private mutating func leave(_ byteCount: UInt64) {
+    bytes -= byteCount
+    buffers -= 1
+  }
+
+  private func hasRoom(for byteCount: UInt64) -> Bool {
+    buffers < Pool.mostBuffers && bytes + byteCount <= settings.byteCount
+  }
+
+  // MARK: Out of the pool
+
+  func isReady(_ kind: PoolKind, _ owner: UInt32?) -> Bool {
+    ready[kind]?.contains { $0.memory.suits(owner) } ?? false
+  }
+
+  /// One that suits the user; its own first, because others can take what is new.
+  mutating func take(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
+    if isClosed || settings.byteCount == 0 { return nil }
+    let entries = ready[kind] ?? []
+    let index =
+      entries.lastIndex { !$0.memory.isNew && $0.memory.suits(owner) }
+      ?? entries.lastIndex { $0.memory.isNew }
+    guard let index else {
+      counted.misses += 1
+      if settings.learns {
+        misses[kind] = (min((misses[kind]?.count ?? 0) + 1, Self.mostLearned), .now)
+      }
+      return nil
+    }
+    counted.hits += 1
+    return remove(kind, at: index)
+  }
+
+  private static let mostLearned = 16
+
+  private mutating func remove(_ kind: PoolKind, at index: Int) -> PoolEntry {
+    let entry = ready[kind]!.remove(at: index)
+    if ready[kind]!.isEmpty { ready[kind] = nil }
+    leave(entry.byteCount)
+    return entry
+  }
+
+  /// All but what the thread has in hand.
+  mutating func takeAll() -> [PoolEntry] {
+    let all = returned + ready.values.joined()
+    returned = []
+    ready = [:]
+    for entry in all { leave(entry.byteCount) }
+    return all
+  }
+
+  // MARK: Into the pool
+
+  /// - Returns: What goes: itself, where there is no room for it, or what was here longest.
+  mutating func giveBack(_ entry: PoolEntry) -> [PoolEntry] {
+    guard !isClosed, entry.byteCount <= settings.byteCount else {
+      counted.refused += 1
+      return [entry]
+    }
+    var gone: [PoolEntry] = []
+    while !hasRoom(for: entry.byteCount), let oldest = takeOldest() { gone.append(oldest) }
+    guard hasRoom(for: entry.byteCount) else {
+      // The thread has the rest in hand.
+      counted.refused += 1
+      return gone + [entry]
+    }
+    enter(entry.byteCount)
+    returned.append(entry)
+    return gone
+  }
+
+  private mutating func takeOldest() -> PoolEntry? {
+    let oldest = ready.compactMap { kind, entries in entries.first.map { (kind, $0.since) } }
+      .min { $0.1 < $1.1 }
+    if let (kind, _) = oldest { return remove(kind, at: 0) }
+    if returned.isEmpty { return nil }
+    let entry = returned.removeFirst()
+    leave(entry.byteCount)
+    return entry
+  }
+
+  /// What came of looking at one that was returned.
+  enum Result { case free, held, failed }
+
+  /// - Returns: Whether it goes.
+  mutating func settle(_ entry: PoolEntry, _ result: Result, at now: MonotonicTime) -> Bool {
+    var entry = entry
+    if isClosed || bytes > settings.byteCount {
+      leave(entry.byteCount)
+      return true
+    }
+    switch result {
+    case .free:
+      entry.since = now
+      ready[entry.memory.kind, default: []].append(entry)
+      return false
+    case .held where now < entry.since.advanced(by: .seconds(1)):
+      entry.due = now.advanced(by: .milliseconds(10))
+      returned.append(entry)
+      return false
+    case .held, .failed:
+      counted.refused += 1
+      leave(entry.byteCount)
+      return true
+    }
+  }
+
+  /// - Parameter entry: Nil where none could be made.
+  /// - Returns: Whether it goes.
+  mutating func settle(_ kind: PoolKind, _ entry: PoolEntry?, at now: MonotonicTime) -> Bool {
+    guard let entry, !isClosed, bytes <= settings.byteCount else {
+      if entry == nil { pause(at: now) }
+      leave(kind.byteCount)
+      return true
+    }
+    ready[kind, default: []].append(entry)
+    return false
+  }
+
+  // MARK: What is next
+
+  mutating func pause(at now: MonotonicTime) {
+    pausesUntil = now.advanced(by: settings.idleTime)
+    misses = [:]
+  }
+
+  enum Step {
+    /// Look at it, zero it, and settle it.
+    case zero(PoolEntry)
+    /// Make one, and settle it: there is room.
+    case make(PoolKind)
+    case drop([PoolEntry])
+    case wait(MonotonicTime?)
+    /// The thread ends.
+    case end
+  }
+
+  mutating func next(at now: MonotonicTime) -> Step {
+    if isClosed {
+      if buffers > 0 { return .drop(takeAll()) }
+      hasThread = false
+      return .end
+    }
+    var tooMany: [PoolEntry] = []
+    while bytes > settings.byteCount, let oldest = takeOldest() { tooMany.append(oldest) }
+    if !tooMany.isEmpty { return .drop(tooMany) }
+    if let index = returned.firstIndex(where: { $0.due <= now }) {
+      return .zero(returned.remove(at: index))
+    }
+    misses = misses.filter { now < $0.value.last.advanced(by: settings.idleTime) }
+    if now >= pausesUntil, let kind = missing() {
+      enter(kind.byteCount)
+      return .make(kind)
+    }
+    let idle = takeIdle(at: now)
+    if !idle.isEmpty { return .drop(idle) }
+    return wait(at: now)
+  }
+
+  /// How many of each are to be ready: those of the settings, and then those that were missed.
+  private var wanted: [(kind: PoolKind, count: Int)] {
+    settings.stock.compactMap { stock in PoolKind(stock).map { ($0, stock.count) } }
+      + misses.map { ($0.key, $0.value.count) }
+  }
+
+  private func missing() -> PoolKind? {
+    wanted.first { kind, count in
+      hasRoom(for: kind.byteCount) && (ready[kind]?.count { $0.memory.isNew } ?? 0) < count
+    }?.kind
+  }
+
+  /// Those that nobody asked for, but for as many as are to be ready.
+  private mutating func takeIdle(at now: MonotonicTime) -> [PoolEntry] {
+    var idle: [PoolEntry] = []
+    for (kind, entries) in ready {
+      let kept = wanted.reduce(0) { $1.kind == kind ? max($0, $1.count) : $0 }
+      // The oldest come first.
+      let count = min(
+        entries.count { now >= $0.since.advanced(by: settings.idleTime) },
+        max(entries.count - kept, 0))
+      for _ in 0..<count { idle.append(remove(kind, at: 0)) }
+    }
+    return idle
+  }
+
+  private mutating func wait(at now: MonotonicTime) -> Step {
+    var moment = returned.map(\.due).min()
+    for (kind, entries) in ready {
+      let kept = wanted.reduce(0) { $1.kind == kind ? max($0, $1.count) : $0 }
+      if entries.count > kept, let first = entries.first {
+        moment = .earlier(moment, first.since.advanced(by: settings.idleTime))
+      }
+    }
+    for miss in misses.values {
+      moment = .earlier(moment, miss.last.advanced(by: settings.idleTime))
+    }
+    if now < pausesUntil, !settings.stock.isEmpty { moment = .earlier(moment, pausesUntil) }
+    if moment == nil, buffers == 0, settings.stock.isEmpty {
+      hasThread = false
+      return .end
+    }
+    return .wait(moment)
+  }
+}

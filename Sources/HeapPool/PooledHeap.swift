@@ -1,0 +1,85 @@
+public import LinuxHeaps
+
+/// The kernel's heaps with a pool before them: buffers are made ahead of requests, and those that have ended are zeroed off the
+/// callers' path and handed out again.
+///
+/// A buffer that is handed out again has a new (collection, index), and nothing of before answers to it: not its number, no
+/// handle, no tracker, and not its bytes. Its inode is the same: a former holder that sees it again can tell that it is. So what
+/// one user had is for that user alone (`HeapServer` says which user asks); what nobody had is for everybody.
+///
+/// Protected memory, udmabufs and memfds are not pooled: the processor cannot zero the first, and the kernel makes the others as
+/// fast as they could be zeroed.
+public struct PooledHeap: LocalHeap {
+  public var properties: HeapProperties { heap.properties }
+  public var buffers: LiveBuffers { heap.buffers }
+  public var descriptorsPerBuffer: Int { heap.descriptorsPerBuffer }
+  private let heap: DMABufHeap
+  private let pool: Pool
+  private let end: End
+
+  /// Lets the pool go with the last copy of the heap.
+  private final class End: Sendable {
+    let pool: Pool
+    init(_ pool: Pool) { self.pool = pool }
+    deinit { pool.close() }
+  }
+
+  public init(_ heap: DMABufHeap, _ settings: PoolSettings) {
+    self.heap = heap
+    pool = Pool(heap, settings)
+    end = End(pool)
+    pool.begin()
+  }
+
+  /// Takes effect at once: what no longer has room goes.
+  public func change(_ settings: PoolSettings) { pool.change(settings) }
+
+  public var figures: PoolFigures { pool.figures }
+
+  /// How many descriptors the pool holds at most.
+  public static var mostDescriptors: Int { Pool.mostBuffers + 4 }
+
+  public func hasMemory(for settings: SingleBufferSettings) -> Bool {
+    heap.hasMemory(for: settings)
+  }
+
+  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
+    pool.isReady(for: request) || heap.allocatesAtOnce(request)
+  }
+
+  public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
+    guard let kind = PoolKind(request) else { return try heap.makeMemory(for: request) }
+    if let memory = pool.take(kind, request) { return memory }
+    do throws(HeapError) {
+      return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
+    } catch {
+      // Before it is told that there is no memory.
+      guard error.code == .noMemory, pool.release() else { throw error }
+      return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
+    }
+  }
+}
+
+/// Which requests can be served by the same buffers.
+struct PoolKind: Hashable {
+  let byteCount: UInt64
+  let isContiguous: Bool
+  /// The node that alone may serve.
+  let node: String?
+
+  /// Nil for memory that is not pooled.
+  init?(_ request: borrowing BufferRequest) {
+    let role = HeapRole(askedFor: request)
+    guard role != .protected else { return nil }
+    byteCount = request.size
+    isContiguous = role == .contiguous
+    node = request.settings.heapNode
+  }
+
+  init?(_ stock: PoolSettings.Stock) {
+    guard let size = try? stock.byteCount.checkedAsVmoSize() else { return nil }
+    byteCount = size
+    isContiguous = stock.isContiguous
+    node = nil
+  }
+}

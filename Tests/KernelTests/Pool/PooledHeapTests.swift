@@ -1,0 +1,276 @@
+import Glibc
+import HeapTestKit
+import LinuxHeaps
+import LinuxHeapsDRM
+import TestSupport
+import Testing
+
+@testable import HeapPool
+
+/// A heap of the kernel with a pool before it.
+struct Pooled: CustomTestStringConvertible, Sendable {
+  let name: String
+  let settings: SingleBufferSettings
+  var testDescription: String { name }
+
+  /// One of each role that this machine has.
+  static let all = [HeapRole.system, .contiguous].compactMap { role -> Pooled? in
+    guard let name = HeapCatalog().heaps().first(where: { $0.role == role && $0.isUsable })?.name
+    else { return nil }
+    return Pooled(name: name, settings: role == .contiguous ? .contiguous : SingleBufferSettings())
+  }
+
+  func make(_ settings: PoolSettings, admission: Admission = .standard) -> PooledHeap {
+    PooledHeap(DMABufHeap(heaps: [name], admission: admission), settings)
+  }
+
+  func stock(_ byteCount: UInt64, _ count: Int) -> PoolSettings.Stock {
+    PoolSettings.Stock(
+      byteCount: byteCount, isContiguous: settings == .contiguous, count: count)
+  }
+}
+
+extension PooledHeap {
+  fileprivate func buffer(_ size: UInt64, _ pooled: Pooled, _ key: BufferKey = .fresh()) throws
+    -> VMO
+  {
+    try allocateVmo(
+      size: size, settings: pooled.settings, bufferCollectionID: key.bufferCollectionID,
+      bufferIndex: key.bufferIndex)
+  }
+
+  fileprivate func becomes(ready count: Int) -> Bool {
+    eventually { figures.readyBuffers == count }
+  }
+
+  /// Of one that has ended and lies ready.
+  fileprivate func endOne(_ size: UInt64, _ pooled: Pooled, filledWith byte: UInt8) throws
+    -> VMOIdentity
+  {
+    let vmo = try buffer(size, pooled)
+    try vmo.withMutableBytes { bytes in
+      for index in bytes.indices { bytes[index] = byte }
+    }
+    let identity = vmo.identity
+    close(vmo)
+    #expect(becomes(ready: 1))
+    return identity
+  }
+}
+
+/// Keeps what ends, makes nothing ahead.
+private let keeping = PoolSettings(byteCount: 64 << 20, idleTime: .seconds(600), learns: false)
+
+@Suite(.serialized, .enabled(if: !Pooled.all.isEmpty, "needs /dev/dma_heap"))
+struct PooledHeapTests {
+  @Test(arguments: Pooled.all)
+  func `what ended is handed out again, zeroed and under a new name`(_ pooled: Pooled) throws {
+    let heap = pooled.make(keeping)
+    let before = try heap.endOne(1 << 20, pooled, filledWith: 0xa5)
+    let key = BufferKey.fresh(7)
+    let vmo = try heap.buffer(1 << 20, pooled, key)
+    #expect(vmo.identity == before)
+    #expect(heap.figures.hits == 1)
+    #expect(try heap.info(of: vmo) == key)
+    #expect(vmo.heapName == pooled.name)
+    #expect(try vmo.referenceCount == 2)
+    let duplicate = try OwnedFD(adopting: vmo.duplicate().releaseDescriptor().release())
+    #expect(try BufferFacts(duplicate, "ask").name == key.description)
+    let isZero = try vmo.withBytes { bytes in bytes.indices.allSatisfy { bytes[$0] == 0 } }
+    #expect(isZero)
+  }
+
+  @Test(arguments: Pooled.all)
+  func `another size or kind is not served by it`(_ pooled: Pooled) throws {
+    let heap = pooled.make(keeping)
+    let before = try heap.endOne(1 << 20, pooled, filledWith: 1)
+    #expect(try heap.buffer(2 << 20, pooled).identity != before)
+    #expect(heap.figures.hits == 0)
+  }
+
+  @Test(arguments: Pooled.all)
+  func `a mapping, a slice and an import keep it out of the pool`(_ pooled: Pooled) throws {
+    let heap = pooled.make(keeping)
+    let size: UInt64 = 1 << 20
+    for holder in ["mapping", "slice"] + TestDevice.names {
+      let vmo = try heap.buffer(size, pooled)
+      let identity = vmo.identity
+      try vmo.poke(0x77, at: Int(pageSize))
+      var mapping: Mapping<ReadWrite>?
+      var slice: VMO?
+      var handle: GEMHandle?
+      switch holder {
+      case "mapping": mapping = try vmo.map()
+      case "slice": slice = try vmo.slice(offset: pageSize, byteCount: pageSize)
+      default: handle = try TestDevice.open(holder).importBuffer(vmo)
+      }
+      close(vmo)
+      usleep(200_000)
+      #expect(heap.liveBufferCount == 1, "\(holder)")
+      #expect(heap.figures.readyBuffers == 0)
+      let other = try heap.buffer(size, pooled)
+      #expect(other.identity != identity)
+      let seen = try mapping?.peek(at: Int(pageSize)) ?? slice?.peek(at: 0)
+      #expect(seen == (handle == nil ? 0x77 : nil))
+      _ = mapping.take()
+      _ = slice.take()
+      _ = handle.take()
+      #expect(heap.becomes(ready: 1), "\(holder)")
+      #expect(try heap.buffer(size, pooled).identity == identity)
+      close(other)
+      #expect(eventually { heap.liveBufferCount == 0 })
+      heap.change(PoolSettings(byteCount: 0))
+      #expect(eventually { heap.figures.bytes == 0 })
+      heap.change(keeping)
+    }
+  }
+
+  @Test(arguments: Pooled.all)
+  func `what one user had is for no other, and what is new for everybody`(_ pooled: Pooled) throws {
+    var settings = keeping
+    let heap = pooled.make(settings)
+    func make(for user: UInt32) throws(HeapError) -> BufferMemory {
+      try heap.makeMemory(
+        for: BufferRequest(key: .fresh(), size: 64 << 10, settings: pooled.settings, owner: user))
+    }
+    let first = try make(for: 1).parent.identity
+    #expect(heap.becomes(ready: 1))
+    #expect(try make(for: 2).parent.identity != first)
+    #expect(heap.becomes(ready: 2))
+    #expect(try make(for: 1).parent.identity == first)
+    #expect(heap.becomes(ready: 2))
+    settings.stock = [pooled.stock(64 << 10, 1)]
+    heap.change(settings)
+    #expect(heap.becomes(ready: 3))
+    #expect(try make(for: 3).parent.identity != first)
+    #expect(heap.figures.hits == 2)
+  }
+
+  @Test(arguments: Pooled.all)
+  func `what is asked for to be ready is, and is made again`(_ pooled: Pooled) throws {
+    var settings = keeping
+    settings.stock = [pooled.stock(1 << 20, 3)]
+    let heap = pooled.make(settings)
+    #expect(heap.becomes(ready: 3))
+    var kept: [SharedVMO] = []
+    for _ in 0..<3 { kept.append(SharedVMO(try heap.buffer(1 << 20, pooled))) }
+    #expect(heap.figures.hits == 3)
+    #expect(heap.becomes(ready: 3))
+    kept = []
+    #expect(eventually { heap.liveBufferCount == 0 })
+  }
+
+  @Test(arguments: Pooled.all)
+  func `it learns how many are missed, and forgets them`(_ pooled: Pooled) throws {
+    let heap = pooled.make(
+      PoolSettings(byteCount: 64 << 20, idleTime: .seconds(5), learns: true))
+    let first = try heap.buffer(256 << 10, pooled)
+    #expect(heap.figures.misses == 1)
+    #expect(heap.becomes(ready: 1))
+    let second = try heap.buffer(256 << 10, pooled)
+    #expect(heap.figures.hits == 1)
+    #expect(heap.becomes(ready: 1))
+    close(first)
+    close(second)
+    #expect(heap.becomes(ready: 3))
+    #expect(eventually { heap.figures.bytes == 0 })
+  }
+
+  @Test(arguments: Pooled.all)
+  func `it keeps within its bytes, and lets the oldest go`(_ pooled: Pooled) throws {
+    var settings = keeping
+    settings.byteCount = 3 << 20
+    let heap = pooled.make(settings)
+    let oldest = try heap.endOne(1 << 20, pooled, filledWith: 1)
+    var vmos: [SharedVMO] = []
+    for _ in 0..<4 { vmos.append(SharedVMO(try heap.buffer(1 << 20, pooled))) }
+    vmos = []
+    #expect(heap.becomes(ready: 3))
+    #expect(heap.figures.bytes == 3 << 20)
+    // Too large for it.
+    close(try heap.buffer(4 << 20, pooled))
+    #expect(eventually { heap.figures.refused == 1 })
+    #expect(heap.becomes(ready: 3))
+    _ = oldest
+  }
+
+  @Test(arguments: Pooled.all)
+  func `it gives its memory back before a request is refused, and counts in admission`(
+    _ pooled: Pooled
+  ) throws {
+    let admission = Admission(floor: 0, budget: 4 << 20)
+    let heap = pooled.make(keeping, admission: admission)
+    _ = try heap.endOne(3 << 20, pooled, filledWith: 1)
+    #expect(admission.liveBytes == 3 << 20)
+    let vmo = try heap.buffer(4 << 20, pooled)
+    #expect(heap.figures.bytes == 0)
+    #expect(admission.liveBytes == 4 << 20)
+    #expect(throws: HeapError.self) { _ = try heap.buffer(4096, pooled) }
+    close(vmo)
+    #expect(heap.becomes(ready: 1))
+    heap.change(PoolSettings(byteCount: 0))
+    #expect(eventually { admission.liveBytes == 0 })
+  }
+
+  @Test(arguments: Pooled.all)
+  func `with the heap all of it goes`(_ pooled: Pooled) throws {
+    let admission = Admission()
+    var heap: PooledHeap? = pooled.make(keeping, admission: admission)
+    _ = try heap!.endOne(1 << 20, pooled, filledWith: 1)
+    let held = try heap!.buffer(2 << 20, pooled)
+    heap = nil
+    #expect(eventually { admission.liveBytes == 2 << 20 })
+    close(held)
+    #expect(eventually { admission.liveBytes == 0 })
+  }
+
+  /// But for those to which memory that lies ready is not closed: a count of descriptors, and a region that is to be free again.
+  private static let checks = Pooled.all.flatMap { pooled in
+    let heap = HeapUnderTest(name: pooled.name, kind: .dmaHeap, settings: pooled.settings) {
+      pooled.make(
+        PoolSettings(byteCount: 64 << 20, idleTime: .milliseconds(300), learns: true))
+    }
+    return HeapCheck.all(for: heap).filter { !["descriptors", "same-region"].contains($0.name) }
+      .map { Case(heap: heap, check: $0) }
+  }
+
+  @Test(arguments: checks)
+  func `it passes as the heap itself does`(_ test: Case) async throws {
+    if case .failed(let reason) = await test.check.run(on: test.heap) { Issue.record("\(reason)") }
+  }
+
+  @Test(arguments: Pooled.all)
+  func `random work with random ends`(_ pooled: Pooled) async throws {
+    let heap = pooled.make(keeping)
+    let run = try await StressRun(
+      heap: heap, name: pooled.name, settings: pooled.settings, seed: 11)
+    let report = try await run.run(until: .steps(300))
+    #expect(report.failure == nil)
+    #expect(report.leaks.filter { !$0.contains("lh:pool") } == [])
+    #expect(heap.figures.hits > 0)
+  }
+
+  @Test(arguments: Pooled.all)
+  func `nothing of before is ever seen`(_ pooled: Pooled) throws {
+    let heap = pooled.make(
+      PoolSettings(byteCount: 8 << 20, idleTime: .milliseconds(100), learns: true))
+    var generator = SystemRandomNumberGenerator()
+    var live: [SharedVMO] = []
+    for step in 0..<400 {
+      if live.count > 6 { live.remove(at: Int.random(in: 0..<live.count, using: &generator)) }
+      let pages = UInt64.random(in: 1...32, using: &generator)
+      let vmo = try heap.buffer(pages * pageSize, pooled)
+      let sum = try vmo.withMutableBytes { bytes in
+        var sum = 0
+        for index in bytes.indices {
+          sum += Int(bytes[index])
+          bytes[index] = UInt8(truncatingIfNeeded: step | 1)
+        }
+        return sum
+      }
+      #expect(sum == 0)
+      live.append(SharedVMO(vmo))
+    }
+    #expect(heap.figures.hits > 0)
+  }
+}
