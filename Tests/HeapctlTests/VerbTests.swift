@@ -54,7 +54,8 @@ import Testing
   private static let writers = [
     "list", "list --json", "alloc --heap memfd --size 1M", "alloc --heap memfd --size 1M --json",
     "doctor", "doctor --json",
-    "holders", "holders --json", "holders --growing 0.1", "verify --heap opaque", "verify --heap opaque --json",
+    "holders", "holders --json", "holders --growing 0.1", "verify --heap opaque",
+    "verify --heap opaque --json",
     "verify --heap opaque --format ktap",
     "verify --heap opaque --format junit", "verify --heap opaque --format html",
     "bench --heap memfd --sizes 4K --rounds 2",

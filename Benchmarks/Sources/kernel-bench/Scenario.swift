@@ -406,7 +406,8 @@ extension Scenario {
     let contiguous = HeapCatalog().heaps().first { $0.role == .contiguous }
     return try ["system", contiguous?.name].compactMap { $0 }.flatMap { name in
       let heap = DMABufHeap(heaps: [name])
-      return try [(UInt64(4) << 10, "4 KiB", 200), (64 << 10, "64 KiB", 100)].map { size, text, count in
+      return try [(UInt64(4) << 10, "4 KiB", 200), (64 << 10, "64 KiB", 100)].map {
+        size, text, count in
         var ratios: [Double] = []
         for turn in 0..<26 {
           let own = try closingTime(heap, size, count)
