@@ -120,7 +120,11 @@ extension Policy {
       guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
       policy.hearsCloses = value == "on"
     },
-    "pool-bytes": bytes { $0.pool.byteCount = $1 },
+    "pool-bytes": { (policy, value) throws(InvalidValue) in
+      // None.
+      if value == "0" { return policy.pool.byteCount = 0 }
+      try bytes { $0.pool.byteCount = $1 }(&policy, value)
+    },
     "pool-idle-seconds": number { $0.pool.idleTime = .seconds($1) },
     "pool-learns": { (policy, value) throws(InvalidValue) in
       guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }

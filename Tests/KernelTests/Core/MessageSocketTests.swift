@@ -144,6 +144,9 @@ import Testing
         refusal { () throws(HeapError) in _ = try pair.far.receiveBuffers() },
         refusal { () throws(HeapError) in _ = try MessageSocket.Pair() },
       ]
+      // libdispatch ends a process that has no descriptor for its threads.
+      limit.rlim_cur = 4096
+      precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
       for error in errors {
         precondition(error?.code == .noResources, "\(error?.description ?? "")")
         precondition(error?.fix?.hasSuffix("ulimit -n") == true)
