@@ -31,7 +31,7 @@ PREFIX ?= /usr/local
 SHIP := .build-ship
 INSTALL := PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' SHIP='$(SHIP)' packaging/install.sh
 
-.PHONY: help run run-vm test test-all built built-arm64 unit-test kernel-test kernel-table systemd-test package-test swift-6.2-test dependent-test \
+.PHONY: help run run-vm test test-all built built-arm64 unit-test kernel-test kernel-table systemd-test package-test swift-6.2-test applications-test dependent-test \
   sanitize fuzz faults faults-vm soak soak-vm model bench kernel-bench lint docs build setup-swift-6.2 \
   install uninstall ship deb static setup setup-kernel setup-systemd setup-ship setup-arm64 setup-arm64-kernel \
   setup-package-test setup-docs setup-bench setup-model setup-test clean
@@ -90,6 +90,10 @@ package-test: setup-systemd setup-package-test ship
 # The build and the tests with Debian sid's compiler, in a root of its own. 77: the archive has none, as is said.
 swift-6.2-test: setup-swift-6.2
 	Tests/Toolchains/swift-6.2.sh || [ $$? = 77 ]
+
+# Programs and libraries of Debian sid with heaps' buffers, in `next`. 77: not as this user.
+applications-test: ship setup-kernel setup-swift-6.2
+	Tests/Applications/test.sh
 
 # A package that depends on this one, with the compiler that is found here.
 dependent-test: setup

@@ -74,6 +74,7 @@ test-all)
     step interface env FUZZ_STEPS=500000 Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
     step static $K/static.sh .build-ship/static
     step static-stock $K/static.sh .build-ship/static stock
+    step applications Tests/Applications/test.sh
   }
   ;;
 *) echo "usage: run.sh test|test-all" >&2 && exit 64 ;;
