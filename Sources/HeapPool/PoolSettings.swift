@@ -9,6 +9,10 @@ public struct PoolSettings: Hashable, Sendable {
     /// How many are to be ready.
     public var count: Int
 
+    /// - Parameters:
+    ///   - byteCount: Of each, rounded up to whole pages.
+    ///   - isContiguous: Physically contiguous, or memory of any pages.
+    ///   - count: How many are to be ready.
     public init(byteCount: UInt64, isContiguous: Bool = false, count: Int) {
       self.byteCount = byteCount
       self.isContiguous = isContiguous
@@ -26,8 +30,10 @@ public struct PoolSettings: Hashable, Sendable {
   public var learns: Bool
 
   /// - Parameters:
-  ///   - byteCount: Bytes; 0 for no pool.
-  ///   - idleTime: At least a millisecond.
+  ///   - byteCount: The most bytes that lie in the pool; 0 for no pool.
+  ///   - idleTime: How long a buffer lies there that nobody asks for: at least a millisecond.
+  ///   - stock: What is made ahead.
+  ///   - learns: Whether as many are made ahead as requests found none.
   public init(
     byteCount: UInt64, idleTime: Duration = .seconds(10), stock: [Stock] = [], learns: Bool = true
   ) {

@@ -24,6 +24,9 @@ public struct PooledHeap: LocalHeap {
     deinit { pool.close() }
   }
 
+  /// - Parameters:
+  ///   - heap: Makes the memory; its admission has what lies in the pool.
+  ///   - settings: What is kept, and made ahead; ``change(_:)`` changes it.
   public init(_ heap: DMABufHeap, _ settings: PoolSettings) {
     self.heap = heap
     pool = Pool(heap, settings)
@@ -34,6 +37,7 @@ public struct PooledHeap: LocalHeap {
   /// Takes effect at once: what no longer has room goes.
   public func change(_ settings: PoolSettings) { pool.change(settings) }
 
+  /// What lies in the pool now, and what it did.
   public var figures: PoolFigures { pool.figures }
 
   /// How many descriptors the pool holds at most.
