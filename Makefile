@@ -11,6 +11,7 @@ KERNEL ?= next
 FOREIGN := $(filter-out $(shell dpkg --print-architecture),$(ARCH))
 MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
+ARM64_KINDS := static
 LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapPool HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
 # The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, dtc compiles what
@@ -48,7 +49,6 @@ run-vm: build setup-kernel
 # Style; all tests here; inside a real 7.3 kernel those that a kernel can change, on a stock one, and on one for arm64; heapd under
 # systemd, and what is installed. Tests/run.sh has the steps, and ends with what ran and with the runner's own summary.
 test: ARM64_KERNELS := arm64-16k
-test: ARM64_KINDS := static
 test: lint built built-arm64 setup-kernel setup-systemd setup-package-test
 	Tests/Kernel/images.sh next stock-next
 	@Tests/run.sh test

@@ -226,6 +226,10 @@ struct PoolState {
       + misses.map { ($0.key, $0.value.count) }
   }
 
+  private func wantedCount(of kind: PoolKind) -> Int {
+    wanted.reduce(0) { $1.kind == kind ? max($0, $1.count) : $0 }
+  }
+
   private func missing() -> PoolKind? {
     wanted.first { kind, count in
       hasRoom(for: kind.byteCount) && (ready[kind]?.count { $0.memory.isNew } ?? 0) < count
@@ -236,11 +240,10 @@ struct PoolState {
   private mutating func takeIdle(at now: MonotonicTime) -> [PoolEntry] {
     var idle: [PoolEntry] = []
     for (kind, entries) in ready {
-      let kept = wanted.reduce(0) { $1.kind == kind ? max($0, $1.count) : $0 }
       // The oldest come first.
       let count = min(
         entries.count { now >= $0.since.advanced(by: settings.idleTime) },
-        max(entries.count - kept, 0))
+        max(entries.count - wantedCount(of: kind), 0))
       for _ in 0..<count { idle.append(remove(kind, at: 0)) }
     }
     return idle
@@ -249,8 +252,7 @@ struct PoolState {
   private mutating func wait(at now: MonotonicTime) -> Step {
     var moment = returned.map(\.due).min()
     for (kind, entries) in ready {
-      let kept = wanted.reduce(0) { $1.kind == kind ? max($0, $1.count) : $0 }
-      if entries.count > kept, let first = entries.first {
+      if entries.count > wantedCount(of: kind), let first = entries.first {
         moment = .earlier(moment, first.since.advanced(by: settings.idleTime))
       }
     }

@@ -14,8 +14,8 @@ public struct PooledHeap: LocalHeap {
   public var buffers: LiveBuffers { heap.buffers }
   public var descriptorsPerBuffer: Int { heap.descriptorsPerBuffer }
   private let heap: DMABufHeap
-  private let pool: Pool
   private let end: End
+  private var pool: Pool { end.pool }
 
   /// Lets the pool go with the last copy of the heap.
   private final class End: Sendable {
@@ -29,8 +29,7 @@ public struct PooledHeap: LocalHeap {
   ///   - settings: What is kept, and made ahead; ``change(_:)`` changes it.
   public init(_ heap: DMABufHeap, _ settings: PoolSettings) {
     self.heap = heap
-    pool = Pool(heap, settings)
-    end = End(pool)
+    end = End(Pool(heap, settings))
     pool.begin()
   }
 

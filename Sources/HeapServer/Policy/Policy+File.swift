@@ -116,20 +116,14 @@ extension Policy {
     "user-connections": number { $0.limits.userConnections = $1 },
     "group-connections": number { $0.limits.groupConnections = $1 },
     "total-connections": number { $0.limits.totalConnections = $1 },
-    "events": { (policy, value) throws(InvalidValue) in
-      guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
-      policy.hearsCloses = value == "on"
-    },
+    "events": onOrOff { $0.hearsCloses = $1 },
     "pool-bytes": { (policy, value) throws(InvalidValue) in
       // None.
       if value == "0" { return policy.pool.byteCount = 0 }
       try bytes { $0.pool.byteCount = $1 }(&policy, value)
     },
     "pool-idle-seconds": number { $0.pool.idleTime = .seconds($1) },
-    "pool-learns": { (policy, value) throws(InvalidValue) in
-      guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
-      policy.pool.learns = value == "on"
-    },
+    "pool-learns": onOrOff { $0.pool.learns = $1 },
     "pool-ready": { (policy, value) throws(InvalidValue) in
       policy.pool.stock = try value.split(separator: ",").map { text throws(InvalidValue) in
         try stock(text.trimmed)
@@ -165,6 +159,13 @@ extension Policy {
         ids.insert(id)
       }
       set(&policy, ids)
+    }
+  }
+
+  private static func onOrOff(_ set: @escaping @Sendable (inout Policy, Bool) -> Void) -> Setting {
+    { (policy, value) throws(InvalidValue) in
+      guard value == "on" || value == "off" else { throw InvalidValue(expected: "on or off") }
+      set(&policy, value == "on")
     }
   }
 

@@ -11,7 +11,7 @@ public struct Policy: Hashable, Sendable {
   /// close(2) on the machine then takes a third of a microsecond more while there are buffers. Else it reads the buffers'
   /// counts by the clock. Looked at when the server starts.
   public var hearsCloses = true
-  /// What a `PooledHeap` keeps. Its bytes are taken off those of all users (``Limits/total``) where a file says both.
+  /// What a `PooledHeap` keeps. Where a file says it, its bytes are taken off those of all users (``Limits/total``).
   public var pool = PoolSettings(byteCount: 0)
 
   /// Without a file: the limits of ``Limits/init()``, and no list of users.
