@@ -28,6 +28,8 @@ if [ -n "${SWIFT_SDK:-}" ]; then
 fi
 link=() size=()
 linker() { for word in "$@"; do link+=(-Xlinker "$word"); done; }
+# Half a megabyte that nothing here reads (CBuildFacts.h).
+linker --defsym=_swift_stdlib_getScalarName=CBuildFacts_scalar_name
 if [ "$kind" = static ]; then
   link+=(-static-executable $bfd)
   # What GNU's linker does of itself for x86-64 alone: on arm64 all would be one segment, writable and executable.
