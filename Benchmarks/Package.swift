@@ -52,6 +52,7 @@ let package = Package(
       name: "kernel-bench",
       dependencies: [
         "Figures", "Peers", .product(name: "HeapClient", package: "linux-heaps"),
+        .product(name: "HeapPool", package: "linux-heaps"),
         .product(name: "HeapServer", package: "linux-heaps"),
         .product(name: "LinuxHeaps", package: "linux-heaps"),
         .product(name: "Logging", package: "swift-log"),

@@ -11,13 +11,14 @@ package struct Figure {
     case times = ""
     case count = "in 20 s"
     case calls = "calls"
+    case rounds = "rounds"
     case instructions = "instr."
     case allocations = "allocs"
 
     /// Digits after the point that mean something.
     fileprivate var digits: Int {
       switch self {
-      case .count, .bytes, .instructions: 0
+      case .count, .rounds, .bytes, .instructions: 0
       case .microseconds, .calls, .allocations: 1
       default: 2
       }
@@ -31,13 +32,24 @@ package struct Figure {
   fileprivate let reason: String
   fileprivate let unit: Unit
   fileprivate let target: Double?
+  private let isLeast: Bool
 
   /// - Parameter target: At most this is wanted; nil for a number that only explains others.
   package init(_ name: String, _ value: Double, _ unit: Unit, target: Double? = nil) {
+    self.init(name, value, unit, target, isLeast: false)
+  }
+
+  /// - Parameter target: At least this is wanted.
+  package init(_ name: String, _ value: Double, _ unit: Unit, atLeast target: Double?) {
+    self.init(name, value, unit, target, isLeast: true)
+  }
+
+  private init(_ name: String, _ value: Double, _ unit: Unit, _ target: Double?, isLeast: Bool) {
     self.name = name
     self.value = value
     self.unit = unit
     self.target = target
+    self.isLeast = isLeast
     reason = ""
   }
 
@@ -48,6 +60,7 @@ package struct Figure {
     value = nil
     unit = .times
     target = nil
+    isLeast = false
   }
 
   /// Nil where there is no value.
@@ -58,7 +71,7 @@ package struct Figure {
   /// Of the value as it is printed. Nil where nothing is wanted.
   fileprivate var isMet: Bool? {
     guard let text, let target else { return nil }
-    return Double(text)! <= target
+    return isLeast ? Double(text)! >= target : Double(text)! <= target
   }
 
   fileprivate var line: String {
@@ -68,7 +81,8 @@ package struct Figure {
     line += " " + unit.rawValue.padded(to: 8)
     if let target, let isMet {
       let limit = target == target.rounded() ? "\(Int(target))" : "\(target)"
-      line += "at most \("\(limit) \(unit.rawValue)".padded(to: 14))\(isMet ? "met" : "missed")"
+      line += isLeast ? "at least " : "at most "
+      line += "\(limit) \(unit.rawValue)".padded(to: 14) + (isMet ? "met" : "missed")
     }
     while line.last == " " { line.removeLast() }
     return line

@@ -25,16 +25,16 @@ static int64_t now(void) {
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-static int allocate(int heap, uint64_t size) {
+int Peers_allocate(int heap, uint64_t size) {
     struct dma_heap_allocation_data data = {.len = size, .fd_flags = O_RDWR | O_CLOEXEC};
-    return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data) == 0 ? (int)data.fd : -1;
+    return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data) == 0 ? (int)data.fd : -errno;
 }
 
 int64_t Peers_libdmabufheap(int heap, uint64_t size, int rounds) {
     int64_t begin = now();
     for (int i = 0; i < rounds; i++) {
-        int buffer = allocate(heap, size);
-        if (buffer < 0) return -errno;
+        int buffer = Peers_allocate(heap, size);
+        if (buffer < 0) return buffer;
         close(buffer);
     }
     return now() - begin;
@@ -62,8 +62,8 @@ static int is_alone(int parent) {
 int64_t Peers_with_guarantees(int heap, uint64_t size, int rounds) {
     int64_t begin = now();
     for (int i = 0; i < rounds; i++) {
-        int parent = allocate(heap, size);
-        if (parent < 0) return -errno;
+        int parent = Peers_allocate(heap, size);
+        if (parent < 0) return parent;
         char name[32];
         snprintf(name, sizeof name, "peer:%d", i);
         struct stat status;

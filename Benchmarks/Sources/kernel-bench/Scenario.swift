@@ -19,6 +19,8 @@ enum Scenario: String, CaseIterable {
   case servedRest = "f"
   case calls = "g"
   case interface = "i"
+  case pool = "p"
+  case fragments = "r"
 
   var title: String {
     switch self {
@@ -30,6 +32,8 @@ enum Scenario: String, CaseIterable {
     case .servedRest: "as d, of a service's buffers, \(Service.hears)"
     case .calls: "system calls a buffer, steady state"
     case .interface: "a buffer by the C interface, allocated and closed, beside Swift"
+    case .pool: "a swap chain by heapd with a pool, beside the ioctl"
+    case .fragments: "random rounds on a contiguous heap, with a pool and without"
     }
   }
 
@@ -45,6 +49,8 @@ enum Scenario: String, CaseIterable {
     case .servedRest: try servedRest()
     case .calls: try calls()
     case .interface: try interface()
+    case .pool: try swapChains()
+    case .fragments: try randomRounds()
     }
   }
 }
@@ -366,7 +372,7 @@ private struct CallCounter: ~Copyable {
 }
 
 /// A process that obeys its standard input, and ends with it.
-private struct Program {
+struct Program {
   private let process = Process()
   private let input = Pipe()
   private let output = Pipe()
@@ -381,6 +387,12 @@ private struct Program {
 
   func end() {
     try? input.fileHandleForWriting.close()
+    process.waitUntilExit()
+  }
+
+  /// One that does not read its input.
+  func stop() {
+    process.terminate()
     process.waitUntilExit()
   }
 
@@ -403,22 +415,26 @@ extension Scenario {
   private static let library = ".build-ship/dynamic/liblinuxheaps.so.0"
 
   private func interface() throws -> [Figure] {
-    let contiguous = HeapCatalog().heaps().first { $0.role == .contiguous }
-    return try ["system", contiguous?.name].compactMap { $0 }.flatMap { name in
+    var names = ["system"]
+    if let entry = HeapCatalog().heaps().first(where: { $0.role == .contiguous }) {
+      names.append(entry.name)
+    }
+    var figures: [Figure] = []
+    for name in names {
       let heap = DMABufHeap(heaps: [name])
-      return try [(UInt64(4) << 10, "4 KiB", 200), (64 << 10, "64 KiB", 100)].map {
-        size, text, count in
+      for (size, text, count) in [(UInt64(4) << 10, "4 KiB", 200), (64 << 10, "64 KiB", 100)] {
         var ratios: [Double] = []
         for turn in 0..<26 {
           let own = try closingTime(heap, size, count)
-          let c = try Failure.check(
-            Peers_interface(Self.library, name, size, CInt(count)), "C on the heap \(name)")
+          let c = unsafe Peers_interface(Self.library, name, size, CInt(count))
           // The first opens files and starts threads.
-          if turn > 0 { ratios.append(c / own) }
+          if turn > 0 { ratios.append(try Failure.check(c, "C on the heap \(name)") / own) }
         }
-        return Figure("\(name), \(text), C to Swift", median(ratios), .times, target: 1.1)
+        figures.append(
+          Figure("\(name), \(text), C to Swift", median(ratios), .times, target: 1.1))
       }
     }
+    return figures
   }
 }
 
@@ -427,7 +443,7 @@ extension Scenario {
 /// As a program has them that makes buffers of one kind.
 let settings = SingleBufferSettings()
 
-private func allocate(_ heap: some Heap, _ size: UInt64, _ index: Int) throws -> VMO {
+func allocate(_ heap: some Heap, _ size: UInt64, _ index: Int) throws -> VMO {
   try heap.allocateVmo(
     size: size, settings: settings, bufferCollectionID: 1,
     bufferIndex: UInt64(index), cleanup: [])
@@ -442,14 +458,14 @@ private func closingTime(_ heap: some Heap, _ size: UInt64, _ count: Int) throws
 }
 
 /// Nanoseconds.
-private func time(_ body: () throws -> Void) rethrows -> Double {
+func time(_ body: () throws -> Void) rethrows -> Double {
   let begin = now()
   try body()
   return Double(now() - begin)
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
-private func now() -> Int64 { read(CLOCK_MONOTONIC) }
+func now() -> Int64 { read(CLOCK_MONOTONIC) }
 
 /// What all threads of this process have computed, nanoseconds.
 private func processorTime() -> Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
@@ -460,7 +476,7 @@ private func read(_ clock: clockid_t) -> Int64 {
   return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }
 
-private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
 /// A time that another thread tells.
 private final class Moment: Sendable {

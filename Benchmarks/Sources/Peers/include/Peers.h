@@ -3,7 +3,10 @@
 
 #include <stdint.h>
 
-// Each returns the nanoseconds that `rounds` rounds took, or minus an errno.
+// Unless it says otherwise, each returns the nanoseconds that `rounds` rounds took, or minus an errno.
+
+/// A heap's buffer by the one ioctl: its descriptor, or minus an errno.
+int Peers_allocate(int heap, uint64_t size);
 
 /// What libdmabufheap does (Allocate in BufferAllocator.cpp) for a heap whose descriptor it keeps, and a close.
 int64_t Peers_libdmabufheap(int heap, uint64_t size, int rounds);
