@@ -123,12 +123,12 @@ faults-vm: setup-test setup-kernel static
 	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/static/heapd system
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
-# Here also beside ATTACKS alone, e.g. unread_answers.
+# Here also beside ATTACKS alone, e.g. unread_answers; there also with a pool, e.g. POOL=16M.
 soak: setup-test ship
 	Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 5 memfd $(ATTACKS)
 
 soak-vm: setup-test ship setup-kernel
-	Tests/Kernel/boot.sh $(KERNEL) Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system
+	Tests/Kernel/boot.sh $(KERNEL) env $(if $(POOL),POOL=$(POOL)) Tests/Hostile/soak.py $(SHIP)/dynamic/heapd $(MINUTES) 20 system
 
 # heapd's buffers in Promela, in every order of their steps.
 model: setup-model

@@ -8,6 +8,8 @@ waited for a buffer and its end in each, at p99, and what was tried, refused and
 descriptors are read in a quiet moment; at half time it is killed and started anew. soak.svg, in the folder where it is run, or else what
 is printed, shows them and the p99 over time. Fails where an honest client was refused or left waiting, where a buffer or descriptor is
 left, or where memory has grown by more than a tenth in either half, once each attack was there. As root: users are real.
+
+POOL=SIZE in the environment gives heapd a pool of that many bytes, from which what nobody asks for goes after a second.
 """
 import ctypes, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
 
@@ -316,8 +318,8 @@ def at_rest(process, path):
     end = time.monotonic() + 3 * PATIENCE
     while True:
         state = report(path)
-        left = [len(state["buffers"]), len(state["connections"]) - 1, state["unclosed"]]
-        if left == [0, 0, 0] or time.monotonic() > end:
+        left = [len(state["buffers"]), len(state["connections"]) - 1, state["unclosed"], (state["pool"] or {"bytes": 0})["bytes"]]
+        if not any(left) or time.monotonic() > end:
             break
         time.sleep(0.05)
     # What was of use to buffers alone stays open for a second. Without the connection that asked.
@@ -356,6 +358,10 @@ class Server:
         os.chmod(self.folder.name, 0o755)
         self.path = self.folder.name + "/heap"
         self.words = [heapd, "--socket", self.path, "--heap", heap, "--mode", "0666", "--metrics-socket", self.path + ".metrics"]
+        if pool := os.environ.get("POOL"):
+            with open(self.folder.name + "/heapd.conf", "w") as file:
+                file.write(f"pool-bytes = {pool}\npool-idle-seconds = 1\n")
+            self.words += ["--config", file.name]
         self.start()
 
     def start(self):
@@ -419,8 +425,8 @@ def main():
                 faults.append(f"heapd ended with status {server.process.returncode} in {attack.__name__}")
                 break
             resident, open_files, left = at_rest(server.process, server.path)
-            if left != [0, 0, 0]:
-                faults.append(f"{left} buffers, connections and descriptors are left after {attack.__name__}")
+            if any(left):
+                faults.append(f"{left} buffers, connections, descriptors and bytes of the pool are left after {attack.__name__}")
             rounds.append((time.monotonic() - begin, resident, open_files, p99(windows[2][0])))
     finally:
         server.stop(signal.SIGTERM)
