@@ -12,7 +12,7 @@ FOREIGN := $(filter-out $(shell dpkg --print-architecture),$(ARCH))
 MINUTES ?= 30
 HEAPCTL := .build/debug/heapctl
 ARM64_KINDS := static
-LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapPool HeapServer HeapClient HeapService HeapTestKit
+LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapPool HeapFiles HeapServer HeapClient HeapService HeapTestKit
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
 # The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, dtc compiles what
 # heapctl doctor says of device trees, and programs in C and C++ use the C interface, under valgrind, too.

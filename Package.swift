@@ -57,6 +57,7 @@ let package = Package(
     .library(name: "HeapProtocol", targets: ["HeapProtocol"]),
     .library(name: "HeapClient", targets: ["HeapClient"]),
     .library(name: "HeapPool", targets: ["HeapPool"]),
+    .library(name: "HeapFiles", targets: ["HeapFiles"]),
     .library(name: "HeapServer", targets: ["HeapServer"]),
     .library(name: "HeapService", targets: ["HeapService"]),
     .library(name: "HeapTestKit", targets: ["HeapTestKit"]),
@@ -98,6 +99,13 @@ let package = Package(
         "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+    // Files' bytes in buffers. Apart for the same reason.
+    .target(
+      name: "HeapFiles",
+      dependencies: [
+        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: smallSettings),
     // Who holds which buffer of the machine: /proc, debugfs, and a BPF iterator.
     .target(
       name: "HeapSurvey",
@@ -196,7 +204,7 @@ let package = Package(
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapReport", "HeapSurvey",
+        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapFiles", "HeapReport", "HeapSurvey",
         "HeapTestKit",
         "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
@@ -235,8 +243,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests",
       dependencies: [
-        "CHeapClient", "CLinuxHeaps", "CSyncCalls", "HeapClient", "HeapPool", "HeapProtocol",
-        "HeapTestKit", "LinuxHeaps",
+        "CHeapClient", "CLinuxHeaps", "CSyncCalls", "HeapClient", "HeapFiles", "HeapPool",
+        "HeapProtocol", "HeapTestKit", "LinuxHeaps",
         "LinuxHeapsDRM", "LinuxHeapsV4L2", "TestSupport", "heapctl", "heapd",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
@@ -245,7 +253,7 @@ let package = Package(
     .testTarget(
       name: "LinuxHeapsTests",
       dependencies: [
-        "HeapTestKit", "LinuxHeaps", "TestSupport",
+        "HeapFiles", "HeapTestKit", "LinuxHeaps", "TestSupport",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

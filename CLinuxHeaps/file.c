@@ -14,6 +14,8 @@ const int CLinuxHeaps_F_SEAL_SHRINK = F_SEAL_SHRINK;
 const int CLinuxHeaps_F_SEAL_GROW = F_SEAL_GROW;
 const int CLinuxHeaps_F_SEAL_WRITE = F_SEAL_WRITE;
 const int CLinuxHeaps_F_SEAL_FUTURE_WRITE = F_SEAL_FUTURE_WRITE;
+const int CLinuxHeaps_O_DIRECT = O_DIRECT;
+const int CLinuxHeaps_O_PATH = O_PATH;
 
 int CLinuxHeaps_memfd_create(const char *name, unsigned int flags) { return memfd_create(name, flags); }
 
@@ -53,5 +55,15 @@ int CLinuxHeaps_identity(int file, uint64_t *device, uint64_t *inode) {
     *device = makedev(status.stx_dev_major, status.stx_dev_minor);
     *inode = status.stx_ino;
     return 0;
+}
+
+bool CLinuxHeaps_lacks_direct_io(int file) {
+#ifdef STATX_DIOALIGN
+    struct statx status;
+    return statx(file, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 && (status.stx_mask & STATX_DIOALIGN) &&
+           status.stx_dio_offset_align == 0;
+#else
+    return false;
+#endif
 }
 #endif

@@ -133,6 +133,14 @@ int CLinuxHeaps_peer_pidfd(int socket, pid_t process);
 /// A new open file of the same inode, close-on-exec.
 int CLinuxHeaps_reopen(int file, int flags);
 
+/// Flags of open(2), hidden behind `_GNU_SOURCE`.
+extern const int CLinuxHeaps_O_DIRECT;
+extern const int CLinuxHeaps_O_PATH;
+
+/// `STATX_DIOALIGN` (statx(2), Linux 6.1): whether the file system tells that `O_DIRECT` has no effect on this file. Where it does not
+/// tell, open(2) may still refuse it.
+bool CLinuxHeaps_lacks_direct_io(int file);
+
 /// A pipe whose two ends are close-on-exec (pipe2(2)): the reading one first.
 int CLinuxHeaps_pipe(int ends[_Nonnull 2]);
 

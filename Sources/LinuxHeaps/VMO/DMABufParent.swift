@@ -61,3 +61,18 @@ final class DMABufParent: Parent {
     return others > copies ? .some : .copies
   }
 }
+
+extension VMO {
+  /// The memfd under a udmabuf that this process made, with the vmo's first byte in it; nil for other memory.
+  ///
+  /// A device can be made to write to a mapping of the memfd, whose pages are ordinary ones. To one of the dma-buf it cannot
+  /// (VM_PFNMAP: EFAULT).
+  package var pages: (memfd: SharedFD, offset: UInt64)? {
+    let identity = identity
+    // The vmo keeps the buffer.
+    let parent: DMABufParent? = ReclaimerCore.buffer(of: identity)?.core.withTable { table in
+      table.place(of: identity).flatMap { table[$0].family.parent(identity) as? DMABufParent }
+    }
+    return (parent?.pages).map { ($0.memfd, $0.offset + offset) }
+  }
+}

@@ -1,0 +1,247 @@
+internal import CLinuxHeaps
+internal import Glibc
+public import LinuxHeaps
+public import SystemPackage
+
+/// A file, or a block device, whose bytes go into buffers without a stay in the page cache.
+///
+/// It is read with `O_DIRECT` (open(2)): the disk writes to the buffer's pages where those are a memfd's, which includes
+/// udmabufs of this process. No device can be made to write to another dma-buf's mapping (VM_PFNMAP: EFAULT), so such a
+/// buffer gets a copy of each mebibyte that was read. Where the file system has no `O_DIRECT` the page cache is used.
+public struct FileSource: ~Copyable, Sendable {
+  public let path: FilePath
+  /// As many as there were when the file was opened, at least 1.
+  public let byteCount: UInt64
+  private let file: OwnedFD
+  /// The same file, opened with `O_DIRECT`.
+  private let direct: SharedFD?
+  /// Why it is not.
+  private let refusal: Errno?
+
+  /// Opens a file for reading. What is no file is not opened: a pipe would wait for a writer, and a device might act on it.
+  ///
+  /// - Throws: `notFound` and `accessDenied`; `wrongType` for what is neither a regular file nor a block device;
+  ///   `invalidArgs` for one without bytes, or which like a file of /proc does not tell how many.
+  public init(_ path: FilePath) throws(HeapError) {
+    let place = try Self.attempt(path) { () throws(Errno) in
+      OwnedFD(
+        adopting: try call {
+          unsafe path.withPlatformString { unsafe Glibc.open($0, CLinuxHeaps_O_PATH | O_CLOEXEC) }
+        })
+    }
+    let kind = try Self.attempt(path) { () throws(Errno) in try place.status().st_mode & S_IFMT }
+    guard kind == S_IFREG || kind == S_IFBLK else {
+      throw HeapError(
+        .wrongType, Self.operation, at: path.string,
+        cause: "it is neither a regular file nor a block device",
+        fix: kind == S_IFDIR ? nil : "write what comes from it to a file, and load that")
+    }
+    let file = try Self.attempt(path) { () throws(Errno) in try Self.open(place, 0) }
+    let number = file.rawValue
+    let end = try Self.attempt(path) { () throws(Errno) in
+      // Of a block device fstat(2) tells no size, and a file of /proc refuses to be sought in.
+      kind == S_IFREG ? try file.status().st_size : try call { lseek(number, 0, SEEK_END) }
+    }
+    guard end > 0 else {
+      throw HeapError(
+        .invalidArgs, Self.operation, at: path.string,
+        cause: "it has no bytes, or like a file of /proc does not tell how many",
+        fix: "load a file that has a size, e.g. a copy")
+    }
+    var direct: SharedFD?
+    var refusal: Errno?
+    do throws(Errno) {
+      // ext4 takes the flag for files that it reads through the page cache all the same (ext4_should_use_dio, fs/ext4/file.c).
+      if CLinuxHeaps_lacks_direct_io(number) { throw .notSupported }
+      direct = SharedFD(try Self.open(place, CLinuxHeaps_O_DIRECT))
+    } catch  where error == .notSupported || error == .invalidArgument {
+      refusal = error
+    } catch {
+      throw HeapError(error, Self.operation, at: path.string)
+    }
+    self.path = path
+    byteCount = UInt64(end)
+    self.file = file
+    self.direct = direct
+    self.refusal = refusal
+  }
+
+  private static let operation = "load a file"
+
+  private static func attempt<Result: ~Copyable>(
+    _ path: FilePath, _ body: () throws(Errno) -> Result
+  ) throws(HeapError) -> Result {
+    try LinuxHeaps.attempt(operation, at: path.string, body)
+  }
+
+  private static func open(_ place: borrowing OwnedFD, _ flags: CInt) throws(Errno) -> OwnedFD {
+    let number = place.rawValue
+    return OwnedFD(adopting: try call { CLinuxHeaps_reopen(number, O_RDONLY | flags) })
+  }
+
+  /// Reads all of the file into a part of `vmo`, between the two calls of `DMA_BUF_IOCTL_SYNC`.
+  ///
+  /// The rest of the part's last page becomes zero. Blocks its thread. Where it throws, any of these bytes may have changed.
+  ///
+  /// - Parameters:
+  ///   - vmo: Of any heap whose memory the processor reaches.
+  ///   - offset: Bytes from the vmo's start, a multiple of `pageSize`.
+  /// - Returns: Which way the bytes went.
+  /// - Throws: `invalidArgs` for another offset, `outOfRange` where the vmo ends before the file, `badState` where the file
+  ///   ends before its size, what `VMO.map()` throws, and what the kernel answers to pread(2).
+  @discardableResult
+  public borrowing func load(
+    into vmo: borrowing VMO, at offset: UInt64 = 0
+  ) throws(HeapError) -> FileLoad {
+    guard offset % pageSize == 0 else {
+      throw refused(.invalidArgs, "the offset \(offset) is no multiple of a page")
+    }
+    guard offset < vmo.byteCount, byteCount <= vmo.byteCount - offset else {
+      throw refused(
+        .outOfRange,
+        "the vmo has \(vmo.byteCount) bytes, and the file \(byteCount), for offset \(offset)",
+        fix: "allocate as many bytes as the file has")
+    }
+    let mapping = try vmo.map()
+    let memory = unsafe mapping.address + Int(offset)
+    var load = FileLoad(way: .direct, bytesThroughPageCache: 0, refusal: refusal)
+    var window: Window?
+    if direct == nil {
+      load.way = .buffered
+    } else if vmo.kind == .dmaBuf {
+      let pages = vmo.pages
+      if pages == nil { load.way = .copied }
+      window = try Self.attempt(path) { () throws(Errno) in
+        if let pages {
+          try Window(of: pages.memfd, pages.offset + offset, Int(byteCount))
+        } else {
+          try Window(of: nil, 0, Self.copiedAtOnce)
+        }
+      }
+    }
+    try mapping.begin(ReadWrite.self)
+    let end = Result { () throws(HeapError) in
+      try unsafe read(into: memory, by: window?.base ?? memory, &load)
+    }
+    try mapping.end(ReadWrite.self)
+    try end.get()
+    return load
+  }
+
+  private static let copiedAtOnce = 1 << 20
+
+  /// - Parameter place: Where a device may write: to the same pages as `memory` has, or to others.
+  private borrowing func read(
+    into memory: UnsafeMutableRawPointer, by place: UnsafeMutableRawPointer, _ load: inout FileLoad
+  ) throws(HeapError) {
+    let total = Int(byteCount)
+    var done = 0
+    while done < total {
+      let start = done
+      var count: Int
+      do throws(Errno) {
+        if let number = direct?.fd.rawValue, load.way != .buffered {
+          let isCopied = load.way == .copied
+          // Between two of these a signal can end the process.
+          let end = min(start + (isCopied ? Self.copiedAtOnce : 16 << 20), total)
+          let target = unsafe isCopied ? place : place + start
+          // To the end of the last page, and so of the last block: what is in it behind the file's end may come along.
+          let length = end.roundedUpToPage - start
+          count = try call { unsafe pread(number, target, length, off_t(start)) }
+          count = min(count, total - start)
+          if isCopied { unsafe (memory + start).copyMemory(from: target, byteCount: count) }
+        } else {
+          let number = file.rawValue
+          count = try call { unsafe pread(number, memory + start, total - start, off_t(start)) }
+          load.bytesThroughPageCache += UInt64(count)
+        }
+      } catch  where error == .invalidArgument && load.way != .buffered {
+        // Blocks larger than a page, or a read that ended within one.
+        load.way = .buffered
+        load.refusal = error
+        continue
+      } catch {
+        throw HeapError(error, Self.operation, at: path.string)
+      }
+      guard count > 0 else {
+        throw refused(
+          .badState,
+          "it ends after \(start) of its \(total) bytes: it was made shorter since it "
+            + "was opened, or like a file of /sys has fewer than it tells",
+          fix: "load it while nobody writes to it, or load a copy")
+      }
+      done += count
+    }
+    unsafe (memory + total).initializeMemory(
+      as: UInt8.self, repeating: 0, count: total.roundedUpToPage - total)
+  }
+
+  private borrowing func refused(
+    _ code: HeapError.Code, _ cause: String, fix: String? = nil
+  ) -> HeapError {
+    HeapError(code, Self.operation, at: path.string, cause: cause, fix: fix)
+  }
+}
+
+/// Which way a file's bytes went into a buffer.
+public struct FileLoad: Hashable, Sendable {
+  public enum Way: String, Hashable, Sendable {
+    /// From the disk to the buffer's pages.
+    case direct
+    /// From the disk to memory of this process, and from there by the processor.
+    case copied
+    /// Through the page cache, and from there by the processor: all of them, or the last.
+    case buffered
+  }
+
+  public internal(set) var way: Way
+  /// 0 where the page cache has no more of the file than before.
+  public internal(set) var bytesThroughPageCache: UInt64
+  /// The kernel's answer for which the page cache was used: `notSupported` where the file system has no direct reads of this
+  /// file, `invalidArgument` where it refused `O_DIRECT` or such a read.
+  public internal(set) var refusal: Errno?
+}
+
+extension Heap {
+  /// Allocates a buffer of a file's size and loads the file into it.
+  ///
+  /// - Parameters:
+  ///   - path: Of a regular file or a block device.
+  ///   - contiguous: Whether the memory has to be physically contiguous.
+  /// - Returns: The file's bytes, and zeros up to the end of a page.
+  /// - Throws: What ``FileSource/init(_:)``, `allocate(byteCount:contiguous:)` and ``FileSource/load(into:at:)`` throw: nothing
+  ///   is left of the buffer then.
+  public func allocate(contentsOf path: FilePath, contiguous: Bool = false) throws(HeapError) -> VMO
+  {
+    let file = try FileSource(path)
+    let vmo = try allocate(byteCount: file.byteCount, contiguous: contiguous)
+    try file.load(into: vmo)
+    return vmo
+  }
+}
+
+/// Memory that a device can be made to write to: ordinary pages.
+@safe
+private final class Window {
+  let base: UnsafeMutableRawPointer
+  private let byteCount: Int
+
+  /// - Parameter memfd: Nil for memory of this process's own.
+  init(of memfd: SharedFD?, _ offset: UInt64, _ byteCount: Int) throws(Errno) {
+    let address = unsafe mmap(
+      nil, byteCount, PROT_READ | PROT_WRITE,
+      memfd == nil ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, memfd?.fd.rawValue ?? -1,
+      off_t(offset))
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw Errno(rawValue: errno)
+    }
+    unsafe base = address
+    self.byteCount = byteCount
+  }
+
+  deinit { unsafe munmap(base, byteCount) }
+}
+
+extension Int {
+  fileprivate var roundedUpToPage: Int { (self + Int(pageSize) - 1) & ~(Int(pageSize) - 1) }
+}
