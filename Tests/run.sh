@@ -51,6 +51,7 @@ test-all)
   first() {
     step next $K/test.sh --all next
     step screen $K/screen.sh --all
+    step load $K/load.sh
     for kernel in arm64-4k arm64-16k stock-arm64; do step "$kernel" $K/test.sh "$kernel"; done
     # Four of one kernel: what several processors do to one another.
     LINUXHEAPS_PROCESSORS=4 step arm64-64k $K/test.sh arm64-64k

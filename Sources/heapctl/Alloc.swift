@@ -1,7 +1,9 @@
 internal import ArgumentParser
 internal import Glibc
 internal import HeapClient
+internal import HeapFiles
 internal import LinuxHeaps
+internal import SystemPackage
 
 struct Alloc: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,6 +15,48 @@ struct Alloc: AsyncParsableCommand {
       "Bytes, e.g. 4096, 64K, 1.5M or 8MiB; the units are powers of 1024.", valueName: "size"))
   var size: ByteSize
 
+  @OptionGroup var buffer: BufferChoice
+
+  func validate() throws {
+    if size.bytes == 0 { throw ValidationError("--size 0: a buffer has at least 1 byte") }
+  }
+
+  func run() async throws { try await buffer.run(size.bytes, of: buffer.heap(for: size.bytes)) }
+}
+
+struct Load: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Loads a file into a buffer, past the page cache, and reports as alloc does.",
+    discussion: """
+      Without --heap, --contiguous and --socket into a udmabuf, to whose pages the disk itself writes. The memory of other heaps \
+      gets a copy of what was read.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("A file, or a block device.", valueName: "file"), completion: .file())
+  var file: String
+
+  @OptionGroup var buffer: BufferChoice
+
+  func run() async throws {
+    let source = try FileSource(FilePath(file))
+    let isFree = buffer.choice.names.isEmpty && !buffer.contiguous && buffer.service.socket == nil
+    let size = source.byteCount
+    let heap: any Heap = try isFree && UDMABufHeap.isUsable ? UDMABufHeap() : buffer.heap(for: size)
+    try await buffer.run(size, of: heap) { vmo in
+      let start = MonotonicTime.now
+      let load = try source.load(into: vmo)
+      let nanoseconds = MonotonicTime.now.nanoseconds - start.nanoseconds
+      return BufferChoice.Loaded(
+        file: file, bytes: size, way: load.way.rawValue,
+        pageCacheBytes: load.bytesThroughPageCache, refusal: load.refusal?.description,
+        bytesPerSecond: UInt64(Double(size) * 1e9 / Double(max(nanoseconds, 1))))
+    }
+  }
+}
+
+/// Which buffer, and what becomes of it.
+struct BufferChoice: ParsableArguments {
   @Flag(help: "Physically contiguous memory, never replaced by other.")
   var contiguous = false
 
@@ -26,25 +70,26 @@ struct Alloc: AsyncParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func validate() throws {
-    if size.bytes == 0 { throw ValidationError("--size 0: a buffer has at least 1 byte") }
     try service.validate(against: choice)
     if let name = NamedHeap.misplaced(in: choice.names) {
       throw ValidationError("the built-in heap '\(name)' cannot be combined with other heaps")
     }
   }
 
-  func run() async throws {
-    let heap = try self.heap()
+  /// - Parameter fill: What is done to the buffer before it is told of.
+  func run(
+    _ size: UInt64, of heap: any Heap, fill: (borrowing VMO) throws -> Loaded? = { _ in nil }
+  ) async throws {
     let settings = SingleBufferSettings(
       bufferSettings: BufferMemorySettings(
-        sizeBytes: size.bytes, isPhysicallyContiguous: contiguous))
+        sizeBytes: size, isPhysicallyContiguous: contiguous))
     let collection = UInt64(getpid())
     let vmo = try heap.allocateVmo(
-      size: size.bytes, settings: settings, bufferCollectionID: collection, bufferIndex: 0)
+      size: size, settings: settings, bufferCollectionID: collection, bufferIndex: 0)
     let row = Row(
       heap: vmo.heapName ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
       contiguous: try vmo.isContiguous, name: try vmo.name, inode: vmo.identity.inode,
-      referenceCount: try vmo.referenceCount)
+      referenceCount: try vmo.referenceCount, load: try fill(vmo))
     if output.json {
       try showJSON(row, named: "buffer")
     } else {
@@ -59,14 +104,14 @@ struct Alloc: AsyncParsableCommand {
     tell("given back and reclaimed")
   }
 
-  private func heap() throws -> any Heap {
+  func heap(for size: UInt64) throws -> any Heap {
     if let socket = service.socket { return try RemoteHeap(socket: socket) }
     let isNamed = !choice.names.isEmpty
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
       isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : try NamedHeap()
     let operation =
-      contiguous ? "allocate contiguous memory" : "allocate \(size.bytes.asByteCount)"
+      contiguous ? "allocate contiguous memory" : "allocate \(size.asByteCount)"
     // Other memory only where this machine's heaps are not there: closed ones are to be opened.
     if let refusal = contiguous ? heap.refusal(operation) : heap.refusalIfClosed(operation) {
       throw refusal
@@ -82,6 +127,28 @@ struct Alloc: AsyncParsableCommand {
     return heap.make()
   }
 
+  /// A file that was loaded, and how.
+  struct Loaded: Encodable {
+    let file: String
+    let bytes: UInt64
+    /// As ``FileLoad/Way`` has it.
+    let way: String
+    let pageCacheBytes: UInt64
+    /// Why the page cache was used.
+    let refusal: String?
+    let bytesPerSecond: UInt64
+
+    var line: String {
+      let how =
+        switch way {
+        case "direct": "past the page cache, without a copy"
+        case "copied": "past the page cache, with a copy"
+        default: "\(pageCacheBytes) of them through the page cache (\(refusal ?? "")), with a copy"
+        }
+      return "  loaded: \(bytes) bytes of \(file.visible), \(how), \(bytesPerSecond.asByteCount)/s"
+    }
+  }
+
   private struct Row: Encodable {
     let heap: String
     let kind: String
@@ -91,6 +158,7 @@ struct Alloc: AsyncParsableCommand {
     let name: String?
     let inode: UInt64
     let referenceCount: Int?
+    let load: Loaded?
 
     func lines(servedAt socket: String?) -> [String] {
       let what = kind == VMO.Kind.opaque.rawValue ? "an opaque vmo" : "a \(kind)"
@@ -100,6 +168,7 @@ struct Alloc: AsyncParsableCommand {
       if let referenceCount {
         lines.append("  references: \(referenceCount) (the heap's parent, and this process)")
       }
+      if let load { lines.append(load.line) }
       return lines
     }
   }

@@ -13,13 +13,14 @@ struct Heapctl: AsyncParsableCommand {
       Exit status of every verb:
       \(ExitStatus.table)
 
-      What a signal cuts short ends by that signal; alloc --hold, show and watch go on until one, and end with 0.
+      What a signal cuts short ends by that signal; alloc and load --hold, show and watch go on until one, and end with 0.
       """,
     version: BuildFacts.text(of: "heapctl"),
     subcommands: [
       Demo.self,
       List.self,
       Alloc.self,
+      Load.self,
       Doctor.self,
       Verify.self,
       HoldersCommand.self,

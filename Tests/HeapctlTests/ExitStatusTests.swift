@@ -65,7 +65,7 @@ import Testing
     for verb in verbs { try Self.expect(.wrongUsage, "heapctl \(verb) --no-such-option") }
     for words in [
       "heapctl nosuch", "heapctl help nosuch", "heapctl --nosuch", "heapctl completion csh",
-      "heapctl watch", "heapd --nosuch", "heapd nosuch", "heapd --mode 9",
+      "heapctl watch", "heapctl load", "heapd --nosuch", "heapd nosuch", "heapd --mode 9",
       "heapd --socket s --metrics-socket s", "heapd --socket s --observer-socket s",
       "heapd --socket s --metrics-socket s.observer",
     ] {
@@ -82,7 +82,8 @@ import Testing
     "camera --device /dev",
     "info --socket /nowhere", "alloc --size 1M --socket /nowhere", "verify --socket /nowhere",
     "info --socket /dev/null/socket", "holders --pid 4194305", "verify --from /nowhere",
-    "verify --from /dev", "show --image /nowhere",
+    "verify --from /dev", "show --image /nowhere", "load /nowhere", "load /dev", "load /dev/null",
+    "load /etc/passwd --heap nosuch", "load /etc/passwd --heap opaque",
   ])
   func `what is not there, or cannot do it, is 69`(_ words: String) throws {
     try Self.expect(.unavailable, "heapctl \(words)")
@@ -133,7 +134,8 @@ import Testing
       "info --socket \(daemon.socket)", "alloc --size 1M --socket \(daemon.socket)",
       "verify --socket \(daemon.socket)", "holders --pid \(getpid())",
       "verify --from /dev/closed/file", "verify --heap opaque -o /dev/closed/new",
-      "bench --heap memfd --svg /dev/closed/new",
+      "bench --heap memfd --svg /dev/closed/new", "load /dev/closed/file --heap memfd",
+      "load /etc/passwd --heap system",
     ] {
       try Self.expect(.noPermission, "heapctl \(words)", through: prefix)
     }
@@ -148,9 +150,12 @@ import Testing
 
   @Test func `no memory is 1`() throws {
     let daemon = try Daemon()
+    let folder = try TemporaryFolder()
+    let large = try folder.file("large", "")
+    try FileHandle(forWritingTo: URL(fileURLWithPath: large)).truncate(atOffset: 1 << 40)
     for words in [
       "alloc --size 1024G --heap memfd", "alloc --size 1024G --socket \(daemon.socket)",
-      "bench --sizes 1024G --rounds 1 --heap memfd",
+      "bench --sizes 1024G --rounds 1 --heap memfd", "load \(large) --heap memfd",
     ] {
       try Self.expect(.failure, "heapctl \(words)")
     }
@@ -196,6 +201,8 @@ import Testing
     try Self.expect(.failure, "heapctl doctor --root \(folder.path)")
     try Self.expect(.failure, "heapctl verify --from \(file)")
     try Self.expect(.failure, "heapctl show --image \(file)")
+    try Self.expect(.failure, "heapctl load /proc/self/status --heap memfd")
+    try Self.expect(.failure, "heapctl load \(try folder.file("empty", "")) --heap memfd")
     try Self.expect(
       .failure, "heapd --heap memfd --config \(file) --socket \(folder.path)/socket")
     try Self.expect(.failure, "heapd --heap memfd --socket \(file)")

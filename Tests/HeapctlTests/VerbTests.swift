@@ -53,6 +53,7 @@ import Testing
   /// All that ends by itself and needs no device; each has something to say on standard output.
   private static let writers = [
     "list", "list --json", "alloc --heap memfd --size 1M", "alloc --heap memfd --size 1M --json",
+    "load /etc/passwd --heap memfd", "load /etc/passwd --heap memfd --json",
     "doctor", "doctor --json",
     "holders", "holders --json", "holders --growing 0.1", "verify --heap opaque",
     "verify --heap opaque --json",
@@ -148,7 +149,7 @@ import Testing
   /// What a terminal would obey is shown.
   @Test(arguments: [
     "alloc --size 1M --heap", "verify --heap", "bench --heap", "info --socket", "show --image",
-    "verify --from", "camera --device",
+    "verify --from", "camera --device", "load",
   ])
   func `an error obeys no name`(_ words: String) throws {
     let words = words.split(separator: " ").map(String.init)

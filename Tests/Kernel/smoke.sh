@@ -26,6 +26,8 @@ says 0 '"kind" : "dma-buf"' alloc --size 1M --heap system --json
 says 0 '^given back and reclaimed$' alloc --size 1M --heap memfd
 says 0 '^given back and reclaimed$' alloc --size 1M --heap opaque
 says 0 '^given back and reclaimed$' alloc --size 1M --heap udmabuf
+says 0 '^  loaded: [0-9]+ bytes of ' load "$heapctl" --heap system
+says 0 '^  loaded: [0-9]+ bytes of ' load "$heapctl"
 says 64 'size' alloc --size 12Q
 says 69 'no such' alloc --size 1M --heap no-such-heap
 says 1 'NO_MEMORY. To fix it: ' alloc --size 1024G --heap system
