@@ -8,75 +8,78 @@ public import SystemPackage
 /// It is read with `O_DIRECT` (open(2)): the disk writes to the buffer's pages where those are a memfd's, which includes
 /// udmabufs of this process. No device can be made to write to another dma-buf's mapping (VM_PFNMAP: EFAULT), so such a
 /// buffer gets a copy of each mebibyte that was read. Where the file system has no `O_DIRECT` the page cache is used.
-public struct FileSource: ~Copyable, Sendable {
+public struct FileSource: Sendable {
   public let path: FilePath
   /// As many as there were when the file was opened, at least 1.
   public let byteCount: UInt64
-  private let file: OwnedFD
+  private let file: SharedFD
   /// The same file, opened with `O_DIRECT`.
   private let direct: SharedFD?
   /// Why it is not.
   private let refusal: Errno?
 
-  /// Opens a file for reading. What is no file is not opened: a pipe would wait for a writer, and a device might act on it.
+  /// Opens a file for reading; it is closed with the last copy of this value. What is no file is not opened: a pipe would wait
+  /// for a writer, and a device might act on it.
   ///
   /// - Throws: `notFound` and `accessDenied`; `wrongType` for what is neither a regular file nor a block device;
   ///   `invalidArgs` for one without bytes, or which like a file of /proc does not tell how many.
   public init(_ path: FilePath) throws(HeapError) {
-    let place = try Self.attempt(path) { () throws(Errno) in
-      OwnedFD(
-        adopting: try call {
-          unsafe path.withPlatformString { unsafe Glibc.open($0, CLinuxHeaps_O_PATH | O_CLOEXEC) }
-        })
+    let opened = try attempt(Self.operation, at: path.string) { () throws(Errno) in
+      try Opened(path)
     }
-    let kind = try Self.attempt(path) { () throws(Errno) in try place.status().st_mode & S_IFMT }
-    guard kind == S_IFREG || kind == S_IFBLK else {
+    guard let opened else {
       throw HeapError(
         .wrongType, Self.operation, at: path.string,
         cause: "it is neither a regular file nor a block device",
-        fix: kind == S_IFDIR ? nil : "write what comes from it to a file, and load that")
+        fix: "load a file; what comes from a pipe has to be written to one first")
     }
-    let file = try Self.attempt(path) { () throws(Errno) in try Self.open(place, 0) }
-    let number = file.rawValue
-    let end = try Self.attempt(path) { () throws(Errno) in
-      // Of a block device fstat(2) tells no size, and a file of /proc refuses to be sought in.
-      kind == S_IFREG ? try file.status().st_size : try call { lseek(number, 0, SEEK_END) }
-    }
-    guard end > 0 else {
+    guard opened.size > 0 else {
       throw HeapError(
         .invalidArgs, Self.operation, at: path.string,
         cause: "it has no bytes, or like a file of /proc does not tell how many",
         fix: "load a file that has a size, e.g. a copy")
     }
-    var direct: SharedFD?
-    var refusal: Errno?
-    do throws(Errno) {
-      // ext4 takes the flag for files that it reads through the page cache all the same (ext4_should_use_dio, fs/ext4/file.c).
-      if CLinuxHeaps_lacks_direct_io(number) { throw .notSupported }
-      direct = SharedFD(try Self.open(place, CLinuxHeaps_O_DIRECT))
-    } catch  where error == .notSupported || error == .invalidArgument {
-      refusal = error
-    } catch {
-      throw HeapError(error, Self.operation, at: path.string)
-    }
     self.path = path
-    byteCount = UInt64(end)
-    self.file = file
-    self.direct = direct
-    self.refusal = refusal
+    byteCount = UInt64(opened.size)
+    file = opened.file
+    direct = opened.direct
+    refusal = opened.refusal
   }
 
   private static let operation = "load a file"
 
-  private static func attempt<Result: ~Copyable>(
-    _ path: FilePath, _ body: () throws(Errno) -> Result
-  ) throws(HeapError) -> Result {
-    try LinuxHeaps.attempt(operation, at: path.string, body)
-  }
+  private struct Opened {
+    let size: off_t
+    let file: SharedFD
+    private(set) var direct: SharedFD?
+    private(set) var refusal: Errno?
 
-  private static func open(_ place: borrowing OwnedFD, _ flags: CInt) throws(Errno) -> OwnedFD {
-    let number = place.rawValue
-    return OwnedFD(adopting: try call { CLinuxHeaps_reopen(number, O_RDONLY | flags) })
+    /// Nil where it is neither a regular file nor a block device.
+    init?(_ path: FilePath) throws(Errno) {
+      let place = OwnedFD(
+        adopting: try call {
+          unsafe path.withPlatformString { unsafe Glibc.open($0, CLinuxHeaps_O_PATH | O_CLOEXEC) }
+        })
+      let status = try place.status()
+      let kind = status.st_mode & S_IFMT
+      guard kind == S_IFREG || kind == S_IFBLK else { return nil }
+      file = SharedFD(try Self.open(place, 0))
+      let number = file.fd.rawValue
+      // Of a block device fstat(2) tells no size, and a file of /proc refuses to be sought in.
+      size = kind == S_IFREG ? status.st_size : try call { lseek(number, 0, SEEK_END) }
+      do throws(Errno) {
+        // ext4 takes the flag for files that it reads through the page cache all the same (ext4_should_use_dio, fs/ext4/file.c).
+        if CLinuxHeaps_lacks_direct_io(number) { throw .notSupported }
+        direct = SharedFD(try Self.open(place, CLinuxHeaps_O_DIRECT))
+      } catch  where error == .notSupported || error == .invalidArgument {
+        refusal = error
+      }
+    }
+
+    private static func open(_ place: borrowing OwnedFD, _ flags: CInt) throws(Errno) -> OwnedFD {
+      let number = place.rawValue
+      return OwnedFD(adopting: try call { CLinuxHeaps_reopen(number, O_RDONLY | flags) })
+    }
   }
 
   /// Reads all of the file into a part of `vmo`, between the two calls of `DMA_BUF_IOCTL_SYNC`.
@@ -90,7 +93,7 @@ public struct FileSource: ~Copyable, Sendable {
   /// - Throws: `invalidArgs` for another offset, `outOfRange` where the vmo ends before the file, `badState` where the file
   ///   ends before its size, what `VMO.map()` throws, and what the kernel answers to pread(2).
   @discardableResult
-  public borrowing func load(
+  public func load(
     into vmo: borrowing VMO, at offset: UInt64 = 0
   ) throws(HeapError) -> FileLoad {
     guard offset % pageSize == 0 else {
@@ -111,7 +114,7 @@ public struct FileSource: ~Copyable, Sendable {
     } else if vmo.kind == .dmaBuf {
       let pages = vmo.pages
       if pages == nil { load.way = .copied }
-      window = try Self.attempt(path) { () throws(Errno) in
+      window = try attempt(Self.operation, at: path.string) { () throws(Errno) in
         if let pages {
           try Window(of: pages.memfd, pages.offset + offset, Int(byteCount))
         } else {
@@ -131,7 +134,7 @@ public struct FileSource: ~Copyable, Sendable {
   private static let copiedAtOnce = 1 << 20
 
   /// - Parameter place: Where a device may write: to the same pages as `memory` has, or to others.
-  private borrowing func read(
+  private func read(
     into memory: UnsafeMutableRawPointer, by place: UnsafeMutableRawPointer, _ load: inout FileLoad
   ) throws(HeapError) {
     let total = Int(byteCount)
@@ -151,7 +154,7 @@ public struct FileSource: ~Copyable, Sendable {
           count = min(count, total - start)
           if isCopied { unsafe (memory + start).copyMemory(from: target, byteCount: count) }
         } else {
-          let number = file.rawValue
+          let number = file.fd.rawValue
           count = try call { unsafe pread(number, memory + start, total - start, off_t(start)) }
           load.bytesThroughPageCache += UInt64(count)
         }
@@ -176,7 +179,7 @@ public struct FileSource: ~Copyable, Sendable {
       as: UInt8.self, repeating: 0, count: total.roundedUpToPage - total)
   }
 
-  private borrowing func refused(
+  private func refused(
     _ code: HeapError.Code, _ cause: String, fix: String? = nil
   ) -> HeapError {
     HeapError(code, Self.operation, at: path.string, cause: cause, fix: fix)
@@ -184,8 +187,8 @@ public struct FileSource: ~Copyable, Sendable {
 }
 
 /// Which way a file's bytes went into a buffer.
-public struct FileLoad: Hashable, Sendable {
-  public enum Way: String, Hashable, Sendable {
+public struct FileLoad: Sendable {
+  public enum Way: String, Sendable {
     /// From the disk to the buffer's pages.
     case direct
     /// From the disk to memory of this process, and from there by the processor.

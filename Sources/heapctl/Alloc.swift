@@ -28,8 +28,8 @@ struct Load: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Loads a file into a buffer, past the page cache, and reports as alloc does.",
     discussion: """
-      Without --heap, --contiguous and --socket into a udmabuf, to whose pages the disk itself writes. The memory of other heaps \
-      gets a copy of what was read.
+      Without --heap, --contiguous or --socket into a udmabuf, to whose pages the disk writes. Memory of the kernel's heaps and of a \
+      service gets a copy of what was read.
       """)
 
   @Argument(
@@ -43,15 +43,7 @@ struct Load: AsyncParsableCommand {
     let isFree = buffer.choice.names.isEmpty && !buffer.contiguous && buffer.service.socket == nil
     let size = source.byteCount
     let heap: any Heap = try isFree && UDMABufHeap.isUsable ? UDMABufHeap() : buffer.heap(for: size)
-    try await buffer.run(size, of: heap) { vmo in
-      let start = MonotonicTime.now
-      let load = try source.load(into: vmo)
-      let nanoseconds = MonotonicTime.now.nanoseconds - start.nanoseconds
-      return BufferChoice.Loaded(
-        file: file, bytes: size, way: load.way.rawValue,
-        pageCacheBytes: load.bytesThroughPageCache, refusal: load.refusal?.description,
-        bytesPerSecond: UInt64(Double(size) * 1e9 / Double(max(nanoseconds, 1))))
-    }
+    try await buffer.run(size, of: heap, loading: source)
   }
 }
 
@@ -76,10 +68,7 @@ struct BufferChoice: ParsableArguments {
     }
   }
 
-  /// - Parameter fill: What is done to the buffer before it is told of.
-  func run(
-    _ size: UInt64, of heap: any Heap, fill: (borrowing VMO) throws -> Loaded? = { _ in nil }
-  ) async throws {
+  func run(_ size: UInt64, of heap: any Heap, loading source: FileSource? = nil) async throws {
     let settings = SingleBufferSettings(
       bufferSettings: BufferMemorySettings(
         sizeBytes: size, isPhysicallyContiguous: contiguous))
@@ -89,7 +78,7 @@ struct BufferChoice: ParsableArguments {
     let row = Row(
       heap: vmo.heapName ?? "", kind: vmo.kind.rawValue, sizeBytes: vmo.byteCount,
       contiguous: try vmo.isContiguous, name: try vmo.name, inode: vmo.identity.inode,
-      referenceCount: try vmo.referenceCount, load: try fill(vmo))
+      referenceCount: try vmo.referenceCount, load: try source.map { try Loaded($0, into: vmo) })
     if output.json {
       try showJSON(row, named: "buffer")
     } else {
@@ -137,6 +126,18 @@ struct BufferChoice: ParsableArguments {
     /// Why the page cache was used.
     let refusal: String?
     let bytesPerSecond: UInt64
+
+    init(_ source: FileSource, into vmo: borrowing VMO) throws {
+      let start = MonotonicTime.now
+      let load = try source.load(into: vmo)
+      let nanoseconds = MonotonicTime.now.nanoseconds - start.nanoseconds
+      file = source.path.string
+      bytes = source.byteCount
+      way = load.way.rawValue
+      pageCacheBytes = load.bytesThroughPageCache
+      refusal = load.refusal?.description
+      bytesPerSecond = UInt64(Double(bytes) * 1e9 / Double(max(nanoseconds, 1)))
+    }
 
     var line: String {
       let how =
