@@ -19,6 +19,12 @@ const int CLinuxHeaps_O_PATH = O_PATH;
 
 int CLinuxHeaps_memfd_create(const char *name, unsigned int flags) { return memfd_create(name, flags); }
 
+unsigned int CLinuxHeaps_MFD_huge(uint64_t size) {
+    return MFD_HUGETLB | (unsigned int)__builtin_ctzll(size) << MAP_HUGE_SHIFT;
+}
+
+int CLinuxHeaps_fallocate(int file, uint64_t size) { return fallocate(file, 0, 0, (off_t)size); }
+
 int CLinuxHeaps_add_seals(int memfd, int seals) { return fcntl(memfd, F_ADD_SEALS, seals); }
 
 int CLinuxHeaps_get_seals(int memfd) { return fcntl(memfd, F_GET_SEALS); }

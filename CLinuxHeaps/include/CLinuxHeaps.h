@@ -56,6 +56,11 @@ bool CLinuxHeaps_udmabuf_create_kills(int udmabuf);
 int CLinuxHeaps_memfd_create(const char *_Nonnull name, unsigned int flags);
 extern const unsigned int CLinuxHeaps_MFD_CLOEXEC;
 extern const unsigned int CLinuxHeaps_MFD_ALLOW_SEALING;
+/// `MFD_HUGETLB` with the size of the pages, a power of two (linux/memfd.h).
+unsigned int CLinuxHeaps_MFD_huge(uint64_t size);
+
+/// fallocate(2) from the file's start, hidden behind `_GNU_SOURCE`.
+int CLinuxHeaps_fallocate(int file, uint64_t size);
 
 /// `F_ADD_SEALS` (fcntl(2)) with `CLinuxHeaps_F_SEAL_*`.
 int CLinuxHeaps_add_seals(int memfd, int seals);

@@ -156,7 +156,9 @@ public final class RemoteHeap: Heap {
   ) throws(HeapError) -> VMO {
     switch reply.decode(as: AllocateVmoResult.self) {
     case .vmo(let index):
-      let vmo = try VMO(adopting: reply.takeHandle(index), isServed: true)
+      let vmo = try VMO(
+        adopting: reply.takeHandle(index), isServed: true,
+        isContiguous: request.settings.asksForContiguous)
       guard vmo.byteCount >= request.size else {
         throw heap.malformed(Self.allocation(request.size))
       }

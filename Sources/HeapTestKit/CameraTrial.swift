@@ -7,8 +7,8 @@ internal import SystemPackage
 struct CameraTrial {
   let path: String
   let driver: String
-  let width: Int
-  let height: Int
+  private(set) var width: Int
+  private(set) var height: Int
   let pixelFormat: VideoFourCC
 
   enum Outcome: Equatable {
@@ -52,7 +52,7 @@ struct CameraTrial {
   /// The first camera that refuses memory which is in pieces.
   static func demanding() throws -> CameraTrial? {
     for path in paths() {
-      let trial = try CameraTrial(path, isLarge: true)
+      var trial = try CameraTrial(path, isLarge: true)
       let bench = try CheckBench(try scattered())
       if try trial.run(bench) == .refused { return trial }
     }
@@ -73,8 +73,19 @@ struct CameraTrial {
   }
 
   /// Streams two frames into two buffers of the bench's heap, lets go of all, and leaves the camera
-  /// set as it was.
-  func run(_ bench: CheckBench) throws -> Outcome {
+  /// set as it was. Where the heap has no buffers so large, as one of huge pages, with smaller frames.
+  mutating func run(_ bench: CheckBench) throws -> Outcome {
+    while true {
+      do {
+        return try stream(bench)
+      } catch let error as HeapError where error.code == .noMemory && width > 320 {
+        width /= 2
+        height /= 2
+      }
+    }
+  }
+
+  private func stream(_ bench: CheckBench) throws -> Outcome {
     let device = try CaptureDevice(path)
     try device.keepFormat()
     let format = try device.setFormat(width: width, height: height, pixelFormat)

@@ -79,6 +79,9 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   }
 
   public static let udmabuf = Self(name: UDMABufHeap.name, kind: .udmabuf) { UDMABufHeap() }
+  public static let hugetlb = Self(name: HugeHeap.name, kind: .dmaBuf, settings: .contiguous) {
+    HugeHeap()
+  }
   public static let memfd = Self(name: MemfdHeap.name, kind: .memfd) { MemfdHeap() }
   public static let opaque = Self(name: OpaqueHeap.name, kind: .opaque) { OpaqueHeap() }
 
@@ -97,11 +100,11 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
       size: 1, settings: settings, bufferCollectionID: collection, bufferIndex: .max)
     let kind: Kind =
       switch vmo.kind {
-      case .dmaBuf: try vmo.exporterName == UDMABufHeap.name ? .udmabuf : .dmaBuf
+      case .dmaBuf: vmo.heapName == UDMABufHeap.name ? .udmabuf : .dmaBuf
       case .memfd: .memfd
       case .opaque: .opaque
       }
-    let name = try vmo.exporterName ?? vmo.kind.rawValue
+    let name = vmo.heapName ?? vmo.kind.rawValue
     try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: .max, vmo: vmo)
     return HeapUnderTest(
       name: "\(name), served at \(socket)", kind: kind, settings: settings, isRemote: true
@@ -113,7 +116,8 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
     // The processor cannot look into protected memory, and most checks have to.
     let nodes = catalog.heaps().filter { $0.isUsable && $0.role != .protected }
     return nodes.map { .dmaHeap($0.name, role: $0.role) }
-      + (UDMABufHeap.isUsable ? [.udmabuf] : []) + [.memfd, .opaque]
+      + (UDMABufHeap.isUsable ? [.udmabuf] : []) + (HugeHeap.isUsable ? [.hugetlb] : [])
+      + [.memfd, .opaque]
   }
 
   /// How long one allocation of a heap takes.

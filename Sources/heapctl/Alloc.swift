@@ -98,7 +98,8 @@ struct BufferChoice: ParsableArguments {
     let isNamed = !choice.names.isEmpty
     // A node that this user may not open has to say so, rather than be passed over.
     let heap =
-      isNamed || !HeapCatalog().heaps().isEmpty ? NamedHeap(choice.names) : try NamedHeap()
+      isNamed || !HeapCatalog().heaps().isEmpty || contiguous && HugeHeap.isUsable
+      ? NamedHeap(choice.names) : try NamedHeap()
     let operation =
       contiguous ? "allocate contiguous memory" : "allocate \(size.asByteCount)"
     // Other memory only where this machine's heaps are not there: closed ones are to be opened.

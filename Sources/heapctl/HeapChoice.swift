@@ -7,7 +7,7 @@ struct HeapChoice: ParsableArguments {
   @Option(
     name: .customLong("heap"),
     help: ArgumentHelp(
-      "A heap by its whole name or path, or a built-in one: memfd, udmabuf, opaque. May be repeated.",
+      "A heap by its whole name or path, or a built-in one: memfd, udmabuf, hugetlb, opaque. May be repeated.",
       valueName: "name"), completion: .heaps, transform: NamedHeap.name)
   var names: [String] = []
 
@@ -31,9 +31,13 @@ struct HeapChoice: ParsableArguments {
       : self.names
     return names.map { name in
       let entry = entries.first { $0.name == name && $0.role == .contiguous }
+      let isHuge = name == HugeHeap.name
       return Chosen(
         name: name, heap: NamedHeap([name]).make(),
-        settings: entry == nil ? SingleBufferSettings() : .contiguous, capacity: entry?.capacity)
+        settings: entry == nil && !isHuge ? SingleBufferSettings() : .contiguous,
+        // A buffer has no more than one page.
+        capacity: isHuge
+          ? HugePageSize.all().last { $0.total > 0 }?.bytes : entry?.capacity)
     }
   }
 
@@ -44,7 +48,7 @@ struct HeapChoice: ParsableArguments {
     var heaps: [HeapUnderTest] = []
     for name in names {
       try NamedHeap([name]).check("verify")
-      let builtIn = [HeapUnderTest.udmabuf, .memfd, .opaque].first { $0.name == name }
+      let builtIn = [HeapUnderTest.udmabuf, .hugetlb, .memfd, .opaque].first { $0.name == name }
       let role = entries.first { $0.name == name }?.role ?? .other
       heaps.append(builtIn ?? .dmaHeap(name, role: role))
     }
@@ -85,6 +89,7 @@ extension VMO {
   /// a link to another.
   var isContiguous: Bool? {
     get throws(HeapError) {
+      if heapName == HugeHeap.name { return true }
       guard let exporter = try exporterName, exporter != UDMABufHeap.name else { return false }
       for name in [exporter, heapName ?? exporter] {
         switch HeapCatalog().role(named: name) {
@@ -102,7 +107,7 @@ extension VMO {
 
 extension CompletionKind {
   static var heaps: Self {
-    .shellCommand("ls /dev/dma_heap 2>/dev/null; printf '%s\\n' memfd udmabuf opaque")
+    .shellCommand("ls /dev/dma_heap 2>/dev/null; printf '%s\\n' memfd udmabuf hugetlb opaque")
   }
 
   static var displays: Self { .shellCommand("ls /dev/dri/card* 2>/dev/null") }

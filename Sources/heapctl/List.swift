@@ -28,6 +28,12 @@ struct List: ParsableCommand {
       (UDMABufHeap.name, HeapRole.system), (MemfdHeap.name, .system), (OpaqueHeap.name, .other),
     ]
     .map { Row(name: $0, kind: $0, roles: [$1.rawValue]) }
+    let pages = HugePageSize.all()
+    rows.append(
+      Row(
+        name: HugeHeap.name, kind: HugeHeap.name, roles: [HeapRole.contiguous.rawValue],
+        capacityBytes: pages.reduce(0) { $0 + $1.total },
+        freeBytes: pages.reduce(0) { $0 + $1.available }))
     for index in rows.indices {
       do throws(HeapError) {
         try NamedHeap([rows[index].name]).check("use", among: heaps)

@@ -17,7 +17,7 @@ struct MemorySource {
       throw HeapError(
         .notSupported, "give contiguous memory of \(UDMABufHeap.name) to a device",
         cause: "its pages are not physically contiguous",
-        fix: "use a contiguous heap of /dev/dma_heap")
+        fix: "use a contiguous heap of /dev/dma_heap, or \(HugeHeap.name)")
     case UDMABufHeap.name: return [MemorySource(heap: UDMABufHeap())]
     case MemfdHeap.name, OpaqueHeap.name:
       throw HeapError(

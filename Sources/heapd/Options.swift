@@ -24,7 +24,7 @@ struct Options {
   var logLevel = Logger.Level.notice
 
   static let usage =
-    "usage: heapd [--socket PATH] [--heap auto|NAME…|udmabuf|memfd|opaque] [--config FILE]"
+    "usage: heapd [--socket PATH] [--heap auto|NAME…|udmabuf|hugetlb|memfd|opaque] [--config FILE]"
   static let help = """
     \(usage)
 
@@ -36,8 +36,8 @@ struct Options {
       --mode MODE             permission bits of the sockets, octal (0660)
       --group NAME            group of the sockets
       --heap NAME             auto (the kernel's heaps; memfd, with a warning, where none has a node
-                              here), a node of /dev/dma_heap, udmabuf, memfd or opaque; may be
-                              repeated: the next serves where one is full, udmabuf as the last
+                              here), a node of /dev/dma_heap, hugetlb, udmabuf, memfd or opaque;
+                              may be repeated: the next serves where one is full, udmabuf last
       --config FILE           limits and who may connect; read again on SIGHUP
       --store                 have the service manager keep the buffers while no server runs; for
                               units with FileDescriptorStoreMax= (from systemd 254 on it is known)

@@ -118,8 +118,10 @@ import Testing
   @Test func `contiguous memory is of a contiguous heap, or refused`() throws {
     let run = try Run.heapctl("alloc", "--size", "1M", "--contiguous")
     let heaps = HeapCatalog().heaps()
-    if let heap = heaps.first(where: { $0.role == .contiguous }) {
-      #expect(run.output.hasPrefix("1 MiB of \(heap.name): a dma-buf, inode "))
+    let name =
+      heaps.first { $0.role == .contiguous }?.name ?? (HugeHeap.isUsable ? HugeHeap.name : nil)
+    if let name {
+      #expect(run.output.hasPrefix("1 MiB of \(name): a dma-buf, inode "))
       #expect(run.status == 0)
       return
     }
@@ -157,6 +159,18 @@ import Testing
       #expect(run.error.hasSuffix("To fix it: \(KernelModule.udmabuf.fix)\n"), "\(run.error)")
       #expect(run.status == 69)
       #expect(try Run.heapctl("verify", "--heap", "udmabuf").status == 69)
+    }
+  }
+
+  @Test func `huge pages are contiguous memory, else what is missing is told`() throws {
+    let run = try Run.heapctl("alloc", "--size", "1M", "--heap", "hugetlb", "--contiguous")
+    if HugeHeap.isUsable {
+      #expect(run.output.hasPrefix("1 MiB of hugetlb: a dma-buf, inode "))
+      #expect(run.status == 0)
+    } else {
+      let missing = refusal { () throws(HeapError) in try HugeHeap.check("verify heap 'hugetlb'") }
+      #expect(run.status == (UDMABufHeap.isUsable ? 1 : 69))
+      #expect(try Run.heapctl("verify", "--heap", "hugetlb").error == "heapctl: \(missing!)\n")
     }
   }
 

@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test func `bash completes heaps, devices, sockets and checks`() throws {
-    let heaps = HeapCatalog().heaps().map(\.name) + ["memfd", "udmabuf", "opaque"]
+    let heaps = HeapCatalog().heaps().map(\.name) + ["memfd", "udmabuf", "hugetlb", "opaque"]
     for words in [["alloc", "--heap"], ["verify", "--heap"], ["show", "--heap"]] {
       #expect(try Set(completed(["heapctl"] + words + [""])) == Set(heaps))
     }

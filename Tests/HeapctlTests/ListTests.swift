@@ -24,12 +24,19 @@ import Testing
     let builtIn = [
       ("udmabuf", "system"), ("memfd", "system"), ("opaque", "other"),
     ]
+    let pages = HugePageSize.all()
     return nodes
       + builtIn.map { name, role in
         fields(
           ("name", name), ("kind", name), ("roles", [role]), ("usable", unusable(name) == nil),
           ("unusable", unusable(name)))
-      }
+      } + [
+        fields(
+          ("name", "hugetlb"), ("kind", "hugetlb"), ("roles", ["contiguous"]),
+          ("usable", unusable("hugetlb") == nil), ("unusable", unusable("hugetlb")),
+          ("capacityBytes", pages.reduce(0) { $0 + $1.total }),
+          ("freeBytes", pages.reduce(0) { $0 + $1.available }))
+      ]
   }
 
   /// As an allocation would be refused.

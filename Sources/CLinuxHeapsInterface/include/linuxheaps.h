@@ -140,11 +140,11 @@ enum lheap_open_flags {
   LHEAP_OWN_LOOP = 1u << 0,
 };
 
-/** Opens a heap: the name or path of a node of /dev/dma_heap, "udmabuf", "memfd" (which devices cannot import) or "opaque" (which has no
- * pages). NULL is what `heapd` and `heapctl alloc` take: the kernel's heaps by the memory that is asked for, and memfd where the machine has
+/** Opens a heap: the name or path of a node of /dev/dma_heap, "udmabuf", "hugetlb", "memfd" (which devices cannot import) or "opaque"
+ * (which has no pages). NULL is what `heapd` and `heapctl alloc` take: the kernel's heaps by the memory that is asked for, and memfd where the machine has
  * none. LHEAP_NOT_FOUND, LHEAP_ACCESS_DENIED. */
 int lheap_open(const char *name, unsigned flags, lheap **heap, lheap_error **error);
-/** Opens several nodes, of which the next serves where one is absent or full; "udmabuf" may be the last. */
+/** Opens several nodes, of which the next serves where one is absent or full; "hugetlb" may be among them, "udmabuf" the last. */
 int lheap_open_first_of(const char *const *names, size_t count, unsigned flags, lheap **heap, lheap_error **error);
 /** Connects to a service (heapd), whose memory is charged and limited there. NULL is /run/heapd/heap.sock. It has a thread that receives.
  * LHEAP_NOT_FOUND where nobody serves, LHEAP_ACCESS_DENIED, LHEAP_WRONG_TYPE for another kind of socket. */

@@ -9,7 +9,7 @@ enum ContiguousExamination {
     let heaps = machine.heaps.filter {
       $0.entry?.role == .contiguous && $0.entry?.duplicateOf == nil
     }
-    guard !heaps.isEmpty else { return absence(machine).map { [$0] } ?? [] }
+    guard !heaps.isEmpty else { return (hugePages(machine) ?? absence(machine)).map { [$0] } ?? [] }
     let findings = heaps.flatMap { region(of: $0, machine, trial, probing: probing) }
     // Some are of all regions together.
     return findings.indices.filter { findings.firstIndex(of: findings[$0]) == $0 }.map {
@@ -21,6 +21,28 @@ enum ContiguousExamination {
 
   private static let why =
     "a device without an IOMMU, as most cameras and displays of boards are, accepts no other buffer; requests with --contiguous fail"
+
+  /// Those that serve where no heap does; nil where none is reserved, or nobody could have a buffer of one.
+  private static func hugePages(_ machine: Machine) -> Finding? {
+    guard takesHugePages(machine), HugePageSize.areReserved(machine.files) else { return nil }
+    let sizes = HugePageSize.all(machine.files).filter { $0.total > 0 }
+    let isFull = sizes.allSatisfy { $0.available == 0 }
+    return Finding(
+      isFull ? .warning : .ok, .contiguous, "contiguous.huge-pages",
+      seen: "no heap, but huge pages (\(HugeHeap.name)): "
+        + sizes.map {
+          "\($0.total.asByteCount) of \($0.bytes.asByteCount) each, of which \($0.available.asByteCount) are free"
+        }.joined(separator: ", "),
+      why: isFull
+        ? "requests with --contiguous fail" : "a buffer has to lie in one, and is no larger",
+      fix: isFull ? HugePageSize.advice(machine.files) : nil)
+  }
+
+  private static func takesHugePages(_ machine: Machine) -> Bool {
+    machine.files.exists(UDMABufHeap.path)
+      && UDMABufHeap.refusal(in: machine.surroundings) == nil
+      && !HugePageSize.all(machine.files).isEmpty
+  }
 
   private static func absence(_ machine: Machine) -> Finding? {
     // Reported already: the kernel has it, and its node is missing.
@@ -57,8 +79,11 @@ enum ContiguousExamination {
         why: why
           + (hasRegions
             ? ""
-            : "; no word on its command line helps, only another kernel, or the device's own buffers"),
-        fix: Fix.kernelOptions(["CMA", "DMA_CMA", "DMABUF_HEAPS_CMA"]))
+            : "; no word on its command line helps, only another kernel, or the device's own buffers")
+          + (takesHugePages(machine) ? "; huge pages would serve, one for each buffer" : ""),
+        fix: takesHugePages(machine)
+          ? HugePageSize.advice(machine.files)
+          : Fix.kernelOptions(["CMA", "DMA_CMA", "DMABUF_HEAPS_CMA"]))
     }
     if choice == .module, total > 0 {
       return Finding(

@@ -11,7 +11,7 @@ extension HeapCheck {
       "memory said to be contiguous streams from a camera that needs it so; other memory is let go",
       on: dmaBufs
     ) { bench in
-      guard let camera = try CameraTrial.demanding() else {
+      guard var camera = try CameraTrial.demanding() else {
         throw Skip(
           reason: "no camera here needs contiguous memory "
             + "(as root: modprobe vivid allocators=1 on a kernel that has it)")
@@ -35,7 +35,7 @@ extension HeapCheck {
         throw Skip(reason: "no camera here takes dma-bufs (\(KernelModule.vivid.fix))")
       }
       for path in paths {
-        let camera = try CameraTrial(path)
+        var camera = try CameraTrial(path)
         let outcome = try camera.run(bench)
         bench.note(DeviceAnswer(camera, outcome))
         if outcome == .refused {

@@ -3,17 +3,19 @@ internal import SystemPackage
 /// The kernel's dma-buf heaps, `/dev/dma_heap` (Documentation/userspace-api/dma-buf-heaps.rst).
 ///
 /// `is_physically_contiguous` chooses a contiguous heap and `is_secure` a protected one, else the
-/// system heap serves. Contiguous memory is never replaced by other memory. Of several heaps the next
+/// system heap serves. Contiguous memory is never replaced by other memory; where no heap has any left, huge pages serve, if
+/// some are reserved (``HugeHeap``). Of several heaps the next
 /// is tried when one is absent or full; ``VMO/heapName`` says which served. A request whose ``HeapIdentifier/heapType`` is a
 /// node's path, `/dev/dma_heap/NAME`, is served by that heap or by none.
 public struct DMABufHeap: LocalHeap {
   public let properties: HeapProperties
   public let buffers: LiveBuffers
-  public var descriptorsPerBuffer: Int { udmabuf?.descriptorsPerBuffer ?? 1 }
+  public let descriptorsPerBuffer: Int
   private let catalog: HeapCatalog
   private let chosen: [String]?
   /// Where it is the last of those chosen.
   private let udmabuf: UDMABufHeap?
+  private let hugePages: HugePages
   private let devices: HeapDevices
   package let admission: Admission
   /// Requests for system memory are served by heaps of that role alone.
@@ -21,8 +23,8 @@ public struct DMABufHeap: LocalHeap {
 
   /// - Parameters:
   ///   - heaps: Names in the order of preference, for every request; a heap whose kind of memory is
-  ///     known to be other than asked for is passed over. The last can be `udmabuf` (``UDMABufHeap/name``). Nil lets the
-  ///     catalog choose by role.
+  ///     known to be other than asked for is passed over. One can be `hugetlb` (``HugeHeap/name``), and the last
+  ///     `udmabuf` (``UDMABufHeap/name``). Nil lets the catalog choose by role, and `hugetlb` stand behind it for contiguous memory.
   ///   - catalog: Which heaps there are.
   ///   - admission: What may be asked of the kernel at most.
   ///   - reclaimer: Whose thread watches the buffers.
@@ -33,6 +35,9 @@ public struct DMABufHeap: LocalHeap {
     udmabuf =
       heaps?.last == UDMABufHeap.name
       ? UDMABufHeap(admission: admission, reclaimer: reclaimer) : nil
+    hugePages = HugePages(admission)
+    let hasMemfds = udmabuf != nil || heaps?.contains(HugeHeap.name) ?? HugeHeap.isUsable
+    descriptorsPerBuffer = hasMemfds ? 2 : 1
     let heaps = udmabuf == nil ? heaps : heaps?.dropLast()
     self.chosen = heaps
     self.catalog = catalog
@@ -57,6 +62,13 @@ public struct DMABufHeap: LocalHeap {
         return try allocate(request, role, from: heap)
       } catch  where error.meansTryTheNextHeap {
         failures.append((heap.name, error))
+      }
+    }
+    if chosen == nil, role == .contiguous, node == nil, HugeHeap.isUsable {
+      do throws(HeapError) {
+        return try hugePages.makeMemory(for: request)
+      } catch  where error.meansTryTheNextHeap {
+        failures.append((HugeHeap.name, error))
       }
     }
     if let udmabuf, role == .system, node == nil {
@@ -87,6 +99,7 @@ public struct DMABufHeap: LocalHeap {
   private func allocate(
     _ request: borrowing BufferRequest, _ role: HeapRole, from heap: HeapCandidate
   ) throws(HeapError) -> BufferMemory {
+    if heap.name == HugeHeap.name { return try hugePages.makeMemory(for: request) }
     let device = try heap.open(request.operation)
     let grant = try admission.admit(
       request.size, from: heap.source, request.operation, at: heap.path)

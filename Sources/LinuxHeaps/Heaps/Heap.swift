@@ -132,7 +132,8 @@ extension VMO {
   // Not in each heap's allocation: it would make every program larger.
   @inline(never) fileprivate func checkContiguous() throws(HeapError) {
     let source = try exporterName ?? kind.rawValue
-    guard kind != .dmaBuf || source == "system" || source == UDMABufHeap.name else { return }
+    let isUDMABuf = source == UDMABufHeap.name && heapName != HugeHeap.name
+    guard kind != .dmaBuf || source == "system" || isUDMABuf else { return }
     throw HeapError(
       .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory",
       cause: "the heap serves \(source) memory, whose pages lie anywhere",

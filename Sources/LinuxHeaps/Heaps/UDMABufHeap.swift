@@ -5,7 +5,7 @@ internal import SystemPackage
 /// True dma-bufs of memfd pages, where the kernel has `/dev/udmabuf` (Documentation/driver-api/dma-buf.rst).
 ///
 /// Any process that may open the device can use it, no heap needed. It has one kind of memory,
-/// non-contiguous, and looks at no settings. Unlike other dma-bufs, a part of one can be a dma-buf of
+/// non-contiguous, and looks at no settings; ``HugeHeap`` has contiguous. Unlike other dma-bufs, a part of one can be a dma-buf of
 /// its own: ``isolatedSlice(of:offset:byteCount:)``.
 public struct UDMABufHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
@@ -35,15 +35,12 @@ public struct UDMABufHeap: LocalHeap {
     let size = request.size
     let grant = try admission.admit(size, from: .pages, request.operation, at: Self.path)
     // After what a larger limit would not help against.
-    if let limit = Self.sizeLimit, size > limit {
-      throw HeapError(
-        .noMemory, request.operation, at: Self.path,
-        cause: "the driver makes buffers of at most \(limit.asByteCount)",
-        fix: "echo \((size - 1) >> 20 + 1) | sudo tee /sys/module/udmabuf/parameters/size_limit_mb")
-    }
+    try Self.checkLimit(request)
     do throws(Errno) {
       let memfd = SharedFD(try Memfd.create(request.name, size: size))
-      let parent = try Self.create(device, memfd, offset: 0, byteCount: size, of: request.key)
+      try Memfd.fill(memfd.fd, size: size)
+      let parent = try Self.create(
+        device, .init(memfd: memfd, offset: 0), byteCount: size, of: request.key)
       return BufferMemory(
         parent: parent, heapName: Self.name, grant: grant)
     } catch {
@@ -75,7 +72,7 @@ public struct UDMABufHeap: LocalHeap {
     let start = pages.offset + vmo.offset + offset
     do throws(Errno) {
       let parent = try Self.create(
-        device, pages.memfd, offset: start, byteCount: byteCount, of: key)
+        device, .init(memfd: pages.memfd, offset: start), byteCount: byteCount, of: key)
       let child = ChildFD(try parent.openChild(), of: buffer)
       buffers.core.add(parent, to: buffer)
       return VMO(
@@ -86,7 +83,7 @@ public struct UDMABufHeap: LocalHeap {
     }
   }
 
-  private static func refusal(_ error: Errno, _ operation: String) -> HeapError {
+  static func refusal(_ error: Errno, _ operation: String) -> HeapError {
     if let refusal = Surroundings.refusal(of: "UDMABUF_CREATE", error) {
       return HeapError(refusal, operation, at: path, error)
     }
@@ -122,7 +119,17 @@ public struct UDMABufHeap: LocalHeap {
     SmallFile.number("/sys/module/udmabuf/parameters/size_limit_mb").map { $0 << 20 }
   }
 
-  private static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
+  static func checkLimit(_ request: borrowing BufferRequest) throws(HeapError) {
+    guard let limit = sizeLimit, request.size > limit else { return }
+    throw HeapError(
+      .noMemory, request.operation, at: path,
+      cause: "the driver makes buffers of at most \(limit.asByteCount)",
+      fix:
+        "echo \((request.size - 1) >> 20 + 1) | sudo tee /sys/module/udmabuf/parameters/size_limit_mb"
+    )
+  }
+
+  static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
       if error.canBeOfNode, let refusal = refusal(), refusal.cause != .openFailed {
         throw HeapError(refusal, operation(), at: path, error)
@@ -138,17 +145,16 @@ public struct UDMABufHeap: LocalHeap {
 
   private static let trial = DeadlyCall()
 
-  /// A dma-buf of the memfd's pages from `offset`; both numbers in whole pages. It pins them.
+  /// A dma-buf of the memfd's pages from its offset on; both numbers in whole pages. It pins them, as they are.
   ///
   /// The memfd has to be sealed against shrinking.
-  private static func create(
-    _ device: borrowing OwnedFD, _ memfd: SharedFD, offset: UInt64, byteCount: UInt64,
-    of key: BufferKey
+  static func create(
+    _ device: borrowing OwnedFD, _ pages: DMABufParent.Pages, byteCount: UInt64, of key: BufferKey
   ) throws(Errno) -> DMABufParent {
-    let (number, pages) = (device.rawValue, memfd.fd.rawValue)
+    let (number, memfd, offset) = (device.rawValue, pages.memfd.fd.rawValue, pages.offset)
     if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
     let descriptor = OwnedFD(
-      adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, offset, byteCount) })
-    return try DMABufParent(descriptor, of: key, pages: .init(memfd: memfd, offset: offset))
+      adopting: try call { CLinuxHeaps_udmabuf_create(number, memfd, offset, byteCount) })
+    return try DMABufParent(descriptor, of: key, pages: pages)
   }
 }

@@ -12,13 +12,16 @@ final class DMABufParent: Parent {
     let memfd: SharedFD
     /// Bytes from the memfd's start to the dma-buf's.
     let offset: UInt64
+    /// What is given back when the dma-buf is closed.
+    var part: HugePart?
   }
 
   let identity: VMOIdentity
   let kind = VMO.Kind.dmaBuf
   let watchedDescriptor: CInt? = nil
-  let pages: Pages?
+  // Before what goes with it: a class lets go of its properties in their order.
   private let fd: OwnedFD
+  let pages: Pages?
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
   ///

@@ -31,7 +31,8 @@ public struct VMO: ~Copyable, Sendable {
   /// Bytes; whole pages, at least one.
   public let byteCount: UInt64
   /// The name of the heap that served the allocation; nil for a handle that came from elsewhere, of which ``exporterName``
-  /// tells. Of a service's vmo it is the exporter's, which for the kernel's heaps is the same, or `memfd`.
+  /// tells. Of a service's vmo it is the exporter's, which for the kernel's heaps is the same, or `memfd`; `hugetlb` where a udmabuf
+  /// came for a request of contiguous memory.
   public let heapName: String?
 
   /// A second handle to the same range.
@@ -207,8 +208,12 @@ extension VMO {
     try self.init(adopting: descriptor, isServed: false)
   }
 
-  /// - Parameter isServed: Whether a heap in another process has just made it.
-  package init(adopting descriptor: consuming OwnedFD, isServed: Bool) throws(HeapError) {
+  /// - Parameters:
+  ///   - isServed: Whether a heap in another process has just made it.
+  ///   - isContiguous: For a request of contiguous memory: a service refuses what its heap has not.
+  package init(
+    adopting descriptor: consuming OwnedFD, isServed: Bool, isContiguous: Bool = false
+  ) throws(HeapError) {
     let number = descriptor.rawValue
     func refusal(_ code: HeapError.Code, _ cause: String) -> HeapError {
       HeapError(code, "adopt descriptor \(number)", cause: cause)
@@ -236,10 +241,11 @@ extension VMO {
           + "SIGBUS ends whoever reads it here",
         fix: "have its maker take a memfd that allows seals, and add F_SEAL_SHRINK (fcntl(2))")
     }
+    var heapName = isServed ? info?.exporter ?? kind.rawValue : nil
+    if isContiguous, heapName == UDMABufHeap.name { heapName = HugeHeap.name }
     self.init(
       fd: ChildFD(descriptor, of: ReclaimerCore.buffer(of: identity)), kind: kind,
-      identity: identity,
-      offset: 0, byteCount: size, heapName: isServed ? info?.exporter ?? kind.rawValue : nil)
+      identity: identity, offset: 0, byteCount: size, heapName: heapName)
   }
 
   /// What a descriptor is of, its size in whole pages, and of a dma-buf what fdinfo says; nil for neither a dma-buf nor a memfd.

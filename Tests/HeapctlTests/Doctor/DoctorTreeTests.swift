@@ -369,4 +369,29 @@ struct DoctorTreeTests {
     #expect(run.finding("heap.two-names")?.severity == "note")
     #expect(run.status == 0)
   }
+
+  @Test func `huge pages are advised where no heap is contiguous`() throws {
+    let tree = try MachineTree()
+    tree.remove("/dev/dma_heap/default_cma_region")
+    tree.remove("/sys/class/dma_heap/default_cma_region")
+    tree.remove("/sys/kernel/mm/cma")
+    try tree.configure("CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=y\nCONFIG_UDMABUF=y")
+    let pages = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+    try tree.file("\(pages)/nr_hugepages", "0\n")
+    let fix = try #require(try tree.run().finding("contiguous.not-built")?.fix)
+    #expect(fix.hasPrefix("echo 16 | sudo tee \(pages)/nr_hugepages  # "))
+    try tree.file("\(pages)/nr_hugepages", "16\n")
+    try tree.file("\(pages)/free_hugepages", "15\n")
+    let found = try #require(try tree.run().finding("contiguous.huge-pages"))
+    #expect(found.severity == "ok")
+    #expect(
+      found.seen
+        == "no heap, but huge pages (hugetlb): 32 MiB of 2 MiB each, of which 30 MiB are free")
+    try tree.file("\(pages)/free_hugepages", "0\n")
+    let full = try #require(try tree.run().finding("contiguous.huge-pages"))
+    #expect(full.severity == "warning" && full.fix == fix)
+    // Nobody could have a buffer of them.
+    tree.remove("/dev/udmabuf")
+    #expect(try tree.run().finding("contiguous.huge-pages") == nil)
+  }
 }

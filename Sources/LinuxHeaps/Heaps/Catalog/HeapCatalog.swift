@@ -102,6 +102,7 @@ public struct HeapCatalog: Sendable {
   /// - Parameter regions: Nil to look them up only where the table does not know.
   package func role(named name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
+    if name == HugeHeap.name { return .contiguous }
     return (regions ?? self.regions).contains(name) ? .contiguous : .other
   }
 

@@ -22,7 +22,7 @@ package struct NamedHeap: Sendable {
     nodes =
       switch names {
       case [MemfdHeap.name], [UDMABufHeap.name]: ["system"]
-      default: names.filter { !Self.builtIn.contains($0) }
+      default: names.filter { !Self.builtIn.contains($0) && $0 != HugeHeap.name }
       }
     reason = "the heap\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")), as asked"
   }
@@ -77,7 +77,8 @@ package struct NamedHeap: Sendable {
     return path.hasPrefix(nodes) ? String(path.dropFirst(nodes.count)) : word
   }
 
-  /// The built-in heap that cannot be in a list where it is. Udmabuf can be the last: devices take its buffers, too.
+  /// The built-in heap that cannot be in a list where it is. Udmabuf can be the last: devices take its buffers, too. Huge pages can be
+  /// anywhere.
   package static func misplaced(in names: [String]) -> String? {
     let alone = names.last == UDMABufHeap.name ? names.dropLast() : names[...]
     return names.count > 1 ? alone.first(where: builtIn.contains) : nil
@@ -108,6 +109,8 @@ package struct NamedHeap: Sendable {
       let operation = "\(verb) heap '\(name)'"
       if isBuiltIn || name == UDMABufHeap.name {
         if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
+      } else if name == HugeHeap.name {
+        try HugeHeap.check(operation)
       } else {
         let candidate = HeapCandidate(name, heaps.first { $0.name == name }, in: catalog)
         do throws(HeapError) { _ = try candidate.open(operation, among: heaps) } catch
