@@ -6,7 +6,7 @@ import sys
 
 page, logs = sys.argv[1], sys.argv[2:]
 ORDER = ["next", "lts", "stock", "stock-next", "arm64-4k", "arm64-16k", "arm64-64k", "stock-arm64"]
-HEAPS = ["system", "default_cma_region", "reserved", "udmabuf", "memfd", "opaque"]
+HEAPS = ["system", "default_cma_region", "reserved", "udmabuf", "hugetlb", "memfd", "opaque"]
 kernels, reasons = {}, {}
 for log in logs:
     with open(log, errors="replace") as lines:
