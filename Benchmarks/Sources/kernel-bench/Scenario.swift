@@ -18,6 +18,7 @@ enum Scenario: String, CaseIterable {
   case servedHolder = "e"
   case servedRest = "f"
   case calls = "g"
+  case memfds = "h"
   case interface = "i"
   case pool = "p"
   case fragments = "r"
@@ -31,6 +32,7 @@ enum Scenario: String, CaseIterable {
     case .servedHolder: "as c, of a service's buffers, \(Service.hears)"
     case .servedRest: "as d, of a service's buffers, \(Service.hears)"
     case .calls: "system calls a buffer, steady state"
+    case .memfds: "a buffer of udmabuf, and of huge pages, beside the system heap"
     case .interface: "a buffer by the C interface, allocated and closed, beside Swift"
     case .pool: "a swap chain by heapd with a pool, beside the ioctl"
     case .fragments: "random rounds on a contiguous heap, with a pool and without"
@@ -48,6 +50,7 @@ enum Scenario: String, CaseIterable {
     case .servedHolder: try servedHolder(holder)
     case .servedRest: try servedRest()
     case .calls: try calls()
+    case .memfds: try memfds()
     case .interface: try interface()
     case .pool: try swapChains()
     case .fragments: try randomRounds()
@@ -405,6 +408,48 @@ struct Program {
   func waitForAnswer() throws {
     guard output.fileHandleForReading.availableData.isEmpty else { return }
     throw Failure(description: "\(process.executableURL!.lastPathComponent) ended")
+  }
+}
+
+// MARK: h
+
+extension Scenario {
+  private func memfds() throws -> [Figure] {
+    let choice =
+      (try? String(
+        contentsOfFile: "/sys/kernel/mm/transparent_hugepage/shmem_enabled", encoding: .utf8))
+      ?? "[never]"
+    let isHuge = !choice.contains("[never]") && !choice.contains("[deny]")
+    let udmabuf = [
+      (UInt64(64) << 10, "64 KiB", 100), (8 << 20, "8 MiB", 4), (64 << 20, "64 MiB", 1),
+    ]
+    var figures = try udmabuf.map { size, text, count in
+      Figure(
+        "udmabuf, \(text), to system", try toSystem(UDMABufHeap(), size, count), .times,
+        target: isHuge && size >= 8 << 20 ? 1.3 : nil)
+    }
+    guard HugeHeap.isUsable else {
+      return figures + [Figure("huge pages to system", absent: "none are reserved")]
+    }
+    for (size, text, count) in [(UInt64(64) << 10, "64 KiB", 100), (2 << 20, "2 MiB", 10)] {
+      figures.append(
+        Figure(
+          "huge pages, \(text), to system", try toSystem(HugeHeap(), size, count), .times,
+          target: size == 2 << 20 ? 1.3 : nil))
+    }
+    return figures
+  }
+
+  private func toSystem(_ heap: some Heap, _ size: UInt64, _ count: Int) throws -> Double {
+    let system = DMABufHeap(heaps: ["system"])
+    var ratios: [Double] = []
+    for turn in 0..<16 {
+      let peer = try closingTime(system, size, count)
+      let own = try closingTime(heap, size, count)
+      // The first opens files.
+      if turn > 0 { ratios.append(own / peer) }
+    }
+    return median(ratios)
   }
 }
 
