@@ -34,7 +34,7 @@ struct MemorySource {
       let roles = Set(entries.map(\.role))
       let contiguous = MemorySource(heap: heap, settings: .contiguous)
       let any = MemorySource(heap: heap)
-      if !roles.contains(.contiguous) { return [any] }
+      if !roles.contains(.contiguous) && !HugeHeap.isUsable { return [any] }
       return roles.contains(.system) ? [any, contiguous] : [contiguous]
     }
   }
