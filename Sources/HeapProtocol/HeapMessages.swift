@@ -186,6 +186,71 @@ public struct OnReclaimedEvent: WireMessage, FlexibleMessage {
   }
 }
 
+/// `linuxheaps/Heap.AllocateVmoFrom`: asks for a buffer of memory that the client brings, and is charged for.
+///
+/// The reply is an ``AllocateVmoFromReply``.
+public struct AllocateVmoFromRequest: WireMessage, FlexibleMessage, WireTable {
+  /// Bytes, rounded up to whole pages by the server: the first of the memory.
+  public var size: UInt64 = 0
+  /// What is asked of the memory; absent in the message where it is empty.
+  public var settings = SingleBufferSettings()
+  /// Any two numbers.
+  public var key = BufferKey()
+  /// A memfd, open for reading and writing and sealed `SHRINK|GROW|SEAL`, whose pages are all there and were all written.
+  public var memory = HandleIndex.first
+
+  init() {}
+
+  public init(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64
+  ) {
+    self.size = size
+    self.settings = settings
+    key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+  }
+
+  /// Encodes as ``encode(transactionID:into:)`` does, and throws where the settings exceed a bound.
+  package func encodeChecked(
+    transactionID: UInt32, into buffer: inout [UInt8]
+  ) throws(WireError) {
+    try checkedEncode(transactionID: transactionID, into: &buffer)
+  }
+
+  static var ordinal: MessageOrdinal { .allocateVmoFrom }
+
+  mutating func fields(_ coder: inout WireCoder) throws(WireError) {
+    try coder.required(1, "size", &size)
+    var wanted = settings == SingleBufferSettings() ? nil : Optional(settings)
+    try coder.field(2, "settings", &wanted)
+    settings = wanted ?? SingleBufferSettings()
+    try coder.required(3, "buffer_collection_id", &key.bufferCollectionID)
+    try coder.required(4, "buffer_index", &key.bufferIndex)
+    try coder.required(5, "memory", &memory)
+  }
+}
+
+/// The reply to an ``AllocateVmoFromRequest``; a failure is a `zx.Status`.
+public struct AllocateVmoFromReply: WireMessage, FlexibleReply {
+  /// The buffer, or why there is none.
+  public var result: FlexibleResult<AllocatedVmo, Int32>
+
+  package init(_ result: FlexibleResult<AllocatedVmo, Int32>) { self.result = result }
+
+  static var ordinal: MessageOrdinal { .allocateVmoFrom }
+}
+
+/// A new buffer.
+public struct AllocatedVmo: Hashable, Sendable, WireTable {
+  /// A dma-buf.
+  public var vmo = HandleIndex.first
+
+  package init() {}
+
+  mutating func fields(_ coder: inout WireCoder) throws(WireError) {
+    try coder.required(1, "vmo", &vmo)
+  }
+}
+
 extension WireCoder {
   /// A key in line, as the Heap protocol's messages have it; in the observer's reply it is a table.
   @_lifetime(self: copy self)

@@ -73,6 +73,8 @@ public struct MessageOrdinal: RawRepresentable, Hashable, Sendable {
   public static let watchBuffers = MessageOrdinal(rawValue: 0x11df_be4f_e891_d39a)
   /// `linuxheaps/Heap.OnReclaimed`
   public static let onReclaimed = MessageOrdinal(rawValue: 0x5c9a_558e_2de4_15bf)
+  /// `linuxheaps/Heap.AllocateVmoFrom`
+  public static let allocateVmoFrom = MessageOrdinal(rawValue: 0x63bd_efe7_2dca_7eb0)
   /// `fuchsia.sysmem2/Allocator.GetVmoInfo`
   public static let getVmoInfo = MessageOrdinal(rawValue: 0x21a8_8112_0aa0_ddf9)
   /// `linuxheaps/Observer.AttachLifetimeTracking`
@@ -88,7 +90,8 @@ public struct MessageOrdinal: RawRepresentable, Hashable, Sendable {
 extension MessageOrdinal: CustomStringConvertible {
   private static let names: [Self: String] = [
     .allocateVmo: "AllocateVmo", .deleteVmo: "DeleteVmo", .onRegister: "OnRegister",
-    .watchBuffers: "WatchBuffers", .onReclaimed: "OnReclaimed", .getVmoInfo: "GetVmoInfo",
+    .watchBuffers: "WatchBuffers", .onReclaimed: "OnReclaimed",
+    .allocateVmoFrom: "AllocateVmoFrom", .getVmoInfo: "GetVmoInfo",
     .attachLifetimeTracking: "AttachLifetimeTracking", .awaitReclaimed: "AwaitReclaimed",
     .getStatus: "GetStatus", .epitaph: "epitaph",
   ]

@@ -30,6 +30,26 @@ import Testing
 
   @Test(
     arguments: [
+      ([5, .max, 0, 0, 8, 8, handle, 0x1122, 3], 1, "size"),
+      ([5, .max, 8, 0, 0, 8, handle, 8192, 3], 1, "buffer_collection_id"),
+      ([5, .max, 8, 0, 8, 0, handle, 8192, 0x1122], 1, "buffer_index"),
+      ([4, .max, 8, 0, 8, 8, 8192, 0x1122, 3], 0, "memory"),
+    ] as [([UInt64], Int, String)])
+  func `memory that a client brings is described as a whole`(
+    _ table: [UInt64], _ handles: Int, _ field: String
+  ) {
+    let bytes =
+      Array(Sample.allocateVmoFrom.bytes.prefix(16)) + table.flatMap { [UInt8]($0) }
+    let error = AllocateVmoFromRequest.refusal(bytes, handles: handles)
+    #expect(error?.fault == .absent)
+    #expect(error?.field == "body.\(field)" || error?.field == field, "\(error?.field ?? "none")")
+    #expect(error?.offset == 16)
+  }
+
+  private static let handle: UInt64 = 1 << 48 | 1 << 32 | 0xffff_ffff
+
+  @Test(
+    arguments: [
       // {1 id}, {2 index}, {}
       ([1, .max, 8, 7], 48, "buffer_index"), ([2, .max, 0, 8, 7], 56, "buffer_collection_id"),
       ([0, .max], 32, "buffer_collection_id"),

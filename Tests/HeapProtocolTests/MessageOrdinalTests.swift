@@ -9,6 +9,7 @@ import Testing
       ("fuchsia.hardware.sysmem/Heap.OnRegister", .onRegister),
       ("linuxheaps/Heap.WatchBuffers", .watchBuffers),
       ("linuxheaps/Heap.OnReclaimed", .onReclaimed),
+      ("linuxheaps/Heap.AllocateVmoFrom", .allocateVmoFrom),
       ("fuchsia.sysmem2/Allocator.GetVmoInfo", .getVmoInfo),
       ("linuxheaps/Observer.AttachLifetimeTracking", .attachLifetimeTracking),
       ("linuxheaps/Observer.AwaitReclaimed", .awaitReclaimed),

@@ -12,6 +12,10 @@ import Testing
     let bytes = request.encoded()
     #expect(bytes.count.isMultiple(of: 8))
     #expect(try AllocateVmoRequest(bytes, handles: 0) == request)
+    let other = AllocateVmoFromRequest(
+      size: request.size, settings: request.settings,
+      bufferCollectionID: request.key.bufferCollectionID, bufferIndex: request.key.bufferIndex)
+    #expect(try AllocateVmoFromRequest(other.encoded(), handles: 1) == other)
   }
 
   @Test(
@@ -53,6 +57,8 @@ import Testing
     try check(AttachLifetimeTrackingReply(.frameworkError(status)))
     try check(WatchBuffersReply(.failure(status)))
     try check(WatchBuffersReply(.frameworkError(status)))
+    try check(AllocateVmoFromReply(.failure(status)))
+    try check(AllocateVmoFromReply(.frameworkError(status)))
     try check(AwaitReclaimedReply(.failure(status)))
     try check(AwaitReclaimedReply(.frameworkError(status)))
     try check(GetStatusReply(.failure(status)))

@@ -85,6 +85,11 @@ import Testing
     try check(.awaitReclaimed, AwaitReclaimedRequest.self, [3, .max, known, 0, known], 2)
     try check(.getStatus, GetStatusRequest.self, [1, .max, known], 1)
     try check(
+      .allocateVmoFrom, AllocateVmoFromRequest.self,
+      [6, .max, 8, 0, 8, 8, known, 1 << 32 | 8, 8192, 0x1122, 3, 7], 2)
+    try check(
+      .allocatedVmoFrom, AllocateVmoFromReply.self, [1, 2 << 32 | 32, 2, .max, known, known], 2)
+    try check(
       .attach, AttachLifetimeTrackingRequest.self,
       [4, .max, known, Self.inlined | 2, 8, 2 << 32 | 8, 0x1122, 7], 3)
     try check(

@@ -8,7 +8,7 @@ package enum Decoders {
     OnReclaimedEvent.self, GetVmoInfoRequest.self, GetVmoInfoReply.self,
     AttachLifetimeTrackingRequest.self, AttachLifetimeTrackingReply.self,
     AwaitReclaimedRequest.self, AwaitReclaimedReply.self, GetStatusRequest.self,
-    GetStatusReply.self,
+    GetStatusReply.self, AllocateVmoFromRequest.self, AllocateVmoFromReply.self,
   ]
 
   /// Whatever is understood can be said, and is understood the same again.

@@ -8,7 +8,10 @@ extension Sample {
     .deletedVmo, .epitaph,
   ]
 
-  static let extensions: [Sample] = [.watchBuffers, .watching, .onReclaimed]
+  static let extensions: [Sample] = [
+    .watchBuffers, .watching, .onReclaimed, .allocateVmoFrom, .allocateVmoFromSettings,
+    .allocatedVmoFrom, .allocateVmoFromStatus,
+  ]
 
   static let onRegister = Sample(
     "OnRegister",
@@ -112,6 +115,46 @@ extension Sample {
     0,
     """
     0000000002008001bf15e42d8e559a5c22110000000000000300000000000000
+    """)
+
+  static let allocateVmoFrom = Sample(
+    "AllocateVmoFrom without settings",
+    AllocateVmoFromRequest(
+      size: 8192, settings: SingleBufferSettings(), bufferCollectionID: 0x1122, bufferIndex: 3),
+    4, handles: 1,
+    """
+    0400000002008001b07eca2de7efbd630500000000000000ffffffffffffffff0800000000000000
+    000000000000000008000000000000000800000000000000ffffffff010001000020000000000000
+    22110000000000000300000000000000
+    """)
+
+  static let allocateVmoFromSettings = Sample(
+    "AllocateVmoFrom with settings",
+    AllocateVmoFromRequest(
+      size: 8192, settings: .contiguous, bufferCollectionID: 0x1122, bufferIndex: 3),
+    4, handles: 1,
+    """
+    0400000002008001b07eca2de7efbd630500000000000000ffffffffffffffff0800000000000000
+    380000000000000008000000000000000800000000000000ffffffff010001000020000000000000
+    0100000000000000ffffffffffffffff20000000000000000200000000000000ffffffffffffffff
+    0000000000000000010000000000010022110000000000000300000000000000
+    """)
+
+  static let allocatedVmoFrom = Sample(
+    "AllocateVmoFrom's response",
+    AllocateVmoFromReply(.success(AllocatedVmo())),
+    4, handles: 1,
+    """
+    0400000002008001b07eca2de7efbd63010000000000000018000000010000000100000000000000
+    ffffffffffffffffffffffff01000100
+    """)
+
+  static let allocateVmoFromStatus = Sample(
+    "AllocateVmoFrom's error",
+    AllocateVmoFromReply(.failure(-20)),
+    4,
+    """
+    0400000002008001b07eca2de7efbd630200000000000000ecffffff00000100
     """)
 
   static let epitaph = Sample(

@@ -83,6 +83,14 @@ import Testing
       OnReclaimedEvent(key: BufferKey(bufferCollectionID: 0x1122, bufferIndex: 3))
         .encode(into: &$0)
     },
+    Vector("AllocateVmoFrom") {
+      AllocateVmoFromRequest(
+        size: 8192, settings: SingleBufferSettings(), bufferCollectionID: 0x1122, bufferIndex: 3
+      ).encode(transactionID: 4, into: &$0)
+    },
+    Vector("AllocateVmoFrom's answer") {
+      AllocateVmoFromReply(.success(AllocatedVmo())).encode(transactionID: 4, into: &$0)
+    },
     Vector("an epitaph") {
       Epitaph(status: HeapError.Code.peerClosed.rawValue).encode(into: &$0)
     },
@@ -110,11 +118,12 @@ import Testing
   @Test func `the page has the numbers of statuses and methods`() {
     let statuses: [HeapError.Code] = [
       .internal, .notSupported, .noResources, .noMemory, .invalidArgs, .outOfRange, .notFound,
-      .alreadyExists, .accessDenied,
+      .alreadyExists, .accessDenied, .wrongType, .badState,
     ]
     for status in statuses { #expect(page.contains("| \(status) | −\(-status.rawValue) |")) }
     for ordinal in [
-      MessageOrdinal.watchBuffers, .onReclaimed, .getVmoInfo, .attachLifetimeTracking,
+      MessageOrdinal.watchBuffers, .onReclaimed, .allocateVmoFrom, .getVmoInfo,
+      .attachLifetimeTracking,
       .awaitReclaimed, .getStatus,
     ] {
       var bytes: [UInt8] = []
