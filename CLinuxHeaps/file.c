@@ -1,11 +1,14 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 const unsigned int CLinuxHeaps_MFD_CLOEXEC = MFD_CLOEXEC;
 const unsigned int CLinuxHeaps_MFD_ALLOW_SEALING = MFD_ALLOW_SEALING;
@@ -28,6 +31,17 @@ int CLinuxHeaps_fallocate(int file, uint64_t size) { return fallocate(file, 0, 0
 int CLinuxHeaps_add_seals(int memfd, int seals) { return fcntl(memfd, F_ADD_SEALS, seals); }
 
 int CLinuxHeaps_get_seals(int memfd) { return fcntl(memfd, F_GET_SEALS); }
+
+bool CLinuxHeaps_is_shmem(int memfd) {
+    struct statfs status;
+    return fstatfs(memfd, &status) == 0 && status.f_type == TMPFS_MAGIC;
+}
+
+int64_t CLinuxHeaps_first_hole(int memfd) { return lseek(memfd, 0, SEEK_HOLE); }
+
+int CLinuxHeaps_punch_hole(int memfd, uint64_t size) {
+    return fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
+}
 
 int CLinuxHeaps_set_lease(int file, int type) { return fcntl(file, F_SETLEASE, type); }
 

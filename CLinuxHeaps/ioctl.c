@@ -1,6 +1,7 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/udmabuf.h>
 #include <signal.h>
 #include <string.h>
@@ -27,19 +28,24 @@ int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *data) 
     return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, data);
 }
 
-static bool kills(int device, unsigned long request, void *argument) {
+enum { UNKNOWN = -1, KILLED = -2 };
+
+// What comes of a call that a child makes: 0, its errno, or one of the above.
+static int outcome(int device, unsigned long request, void *argument) {
     // Without a signal at its end: the program that links this may wait for children of its own, and would get this one too.
     pid_t child = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-    if (child == 0) {
-        // Only system calls: another thread may have held a lock.
-        ioctl(device, request, argument);
-        _exit(0);
-    }
-    if (child < 0) return false;
+    // Only system calls: another thread may have held a lock.
+    if (child == 0) _exit(ioctl(device, request, argument) == 0 ? 0 : errno);
+    if (child < 0) return UNKNOWN;
     int status = 0;
     while (waitpid(child, &status, __WCLONE) < 0)
-        if (errno != EINTR) return false;
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+        if (errno != EINTR) return UNKNOWN;
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
+    return WTERMSIG(status) == SIGSYS ? KILLED : UNKNOWN;
+}
+
+static bool kills(int device, unsigned long request, void *argument) {
+    return outcome(device, request, argument) == KILLED;
 }
 
 bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
@@ -50,6 +56,20 @@ bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
 bool CLinuxHeaps_udmabuf_create_kills(int udmabuf) {
     struct udmabuf_create create = {.memfd = UINT32_MAX, .size = 1};
     return kills(udmabuf, UDMABUF_CREATE, &create);
+}
+
+// "[PATCH RFC 2/5] dma-heap: charge dma-buf memory via explicit memcg", A. Esteve, 2026-05-12; no kernel has it yet.
+struct charged_allocation {
+    struct dma_heap_allocation_data data;
+    uint32_t charge_fd;
+    uint32_t padding;
+};
+
+int CLinuxHeaps_dma_heap_knows_charge(int heap) {
+    // More than fs.nr_open can allow; 0 and -1 may stand for the caller.
+    struct charged_allocation request = {.data = {.len = 1, .fd_flags = O_RDWR | O_CLOEXEC}, .charge_fd = INT32_MAX};
+    int result = outcome(heap, _IOWR(DMA_HEAP_IOC_MAGIC, 0x0, struct charged_allocation), &request);
+    return result == EBADF ? 1 : result == 0 ? 0 : -1;
 }
 
 int CLinuxHeaps_dma_buf_sync(int buffer, uint64_t flags) {

@@ -174,11 +174,11 @@ final class Connection: Sendable {
 
   /// Sends what `encode` makes of a transaction's number, as a request.
   func send(
-    _ operation: @autoclosure () -> String,
+    passing handle: CInt? = nil, _ operation: @autoclosure () -> String,
     _ encode: (UInt32, inout [UInt8]) throws(WireError) -> Void
   ) throws(HeapError) -> PendingReply {
     let reply = PendingReply(deadline: deadline)
-    do throws(WireError) { _ = try send(reply, .thread, nil, encode) } catch {
+    do throws(WireError) { _ = try send(reply, .thread, handle, encode) } catch {
       throw unencodable(error, operation())
     }
     return reply
@@ -549,6 +549,11 @@ extension Connection {
       case .alreadyExists: ("a buffer of that collection and index is live", nil)
       case .invalidArgs: ("a buffer has at least 1 byte", "ask for 1 byte or more")
       case .outOfRange: ("rounded up to pages that is over 2^63 - 1", "ask for less")
+      case .accessDenied where isPatient:
+        (
+          "the service gives this user no memory of its own",
+          "bring it: RemoteHeap(charging: .client)"
+        )
       case .notSupported where isPatient && operation != Self.connecting:
         ("the service has no such memory", "\(info) tells what it serves")
       case .notSupported: ("the service has no such method", "use a service of the same version")

@@ -41,6 +41,20 @@ internal import SystemPackage
 /// the size that was asked for.
 public final class RemoteHeap: Heap {
   public let properties: HeapProperties
+  /// Whose control group is charged for a buffer's memory.
+  public enum Charging: Sendable {
+    /// The service's, where the kernel charges anybody for a heap's memory; the service's quotas count it.
+    case service
+    /// This process's. It makes the memory, a memfd that it fills with zeros, and the service a dma-buf of it (AllocateVmoFrom): of
+    /// single pages, by udmabuf. Allocations take until all pages are zeroed, also those that are `async`, and are held against what
+    /// the machine and the control group have left (`Admission`). The service's quotas count the number of buffers alone.
+    ///
+    /// Requests for contiguous or secure memory, or for a heap by its node, are refused (`HeapError.Code.notSupported`), as all are by
+    /// a service that may not open `/dev/udmabuf`.
+    case client
+  }
+
+  private let charging: Charging
   private let heap: Connection
   private let observerPath: String
   private let observer: Guarded<Connection?>
@@ -53,12 +67,14 @@ public final class RemoteHeap: Heap {
   ///   - socket: Where `heapd --socket` serves.
   ///   - observerSocket: Nil for the same path and `.observer`.
   ///   - deadline: How long the service may take for each answer; nil for any time.
+  ///   - charging: Who is charged for the memory of what is allocated.
   /// - Throws: `HeapError.Code.notFound` where nobody serves, `HeapError.Code.accessDenied` where this
   ///   user is not on the service's list, `HeapError.Code.notSupported` where the service is older than
   ///   this client, `HeapError.Code.wrongType` where a path is no socket of a service, `HeapError.Code.peerClosed` where
   ///   the connection is closed unanswered, `HeapError.Code.timedOut` at the deadline.
   public init(
-    socket: String, observerSocket: String? = nil, deadline: Duration? = nil
+    socket: String, observerSocket: String? = nil, deadline: Duration? = nil,
+    charging: Charging = .service
   ) throws(HeapError) {
     let buffers = RemoteBuffers()
     let greeting = Guarded<HeapProperties?>(nil)
@@ -101,6 +117,7 @@ public final class RemoteHeap: Heap {
     self.buffers = buffers
     self.observer = observer
     self.deadline = deadline
+    self.charging = charging
     observerPath = observerSocket ?? socket + ".observer"
   }
 
@@ -123,13 +140,13 @@ public final class RemoteHeap: Heap {
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
-    let request = AllocateVmoRequest(
-      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
-      bufferIndex: bufferIndex)
-    let reply = try heap.ask(Self.allocation(size)) { (transaction, message) throws(WireError) in
-      try request.encodeChecked(transactionID: transaction, into: &message)
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    let operation = Self.allocation(size)
+    let memory = try filledMemory(key, size, operation)
+    let reply = try withExtendedLifetime(memory) { () throws(HeapError) in
+      try heap.ask(passing: memory?.fd.rawValue, operation, encoder(key, size, settings))
     }
-    return try vmo(of: reply, request, cleanup)
+    return try vmo(of: reply, key, size, settings, cleanup)
   }
 
   /// Allocates as the call of the same name does, and blocks no thread until the service has answered.
@@ -139,33 +156,80 @@ public final class RemoteHeap: Heap {
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction] = []
   ) async throws(HeapError) -> VMO {
-    let request = AllocateVmoRequest(
-      size: size, settings: settings, bufferCollectionID: bufferCollectionID,
-      bufferIndex: bufferIndex)
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
     let operation = Self.allocation(size)
-    let sent = try heap.send(operation) { (transaction, message) throws(WireError) in
-      try request.encodeChecked(transactionID: transaction, into: &message)
+    let memory = try filledMemory(key, size, operation)
+    let sent = try withExtendedLifetime(memory) { () throws(HeapError) in
+      try heap.send(passing: memory?.fd.rawValue, operation, encoder(key, size, settings))
     }
-    return try vmo(of: await heap.answer(to: sent, operation), request, cleanup)
+    return try vmo(of: await heap.answer(to: sent, operation), key, size, cleanup)
+  }
+
+  /// Writes the request that asks for it.
+  private func encoder(
+    _ key: BufferKey, _ size: UInt64, _ settings: SingleBufferSettings
+  ) -> (UInt32, inout [UInt8]) throws(WireError) -> Void {
+    { [charging] (transaction, message) throws(WireError) in
+      let (collection, index) = (key.bufferCollectionID, key.bufferIndex)
+      if charging == .service {
+        let request = AllocateVmoRequest(
+          size: size, settings: settings, bufferCollectionID: collection, bufferIndex: index)
+        try request.encodeChecked(transactionID: transaction, into: &message)
+      } else {
+        let request = AllocateVmoFromRequest(
+          size: size, settings: settings, bufferCollectionID: collection, bufferIndex: index)
+        try request.encodeChecked(transactionID: transaction, into: &message)
+      }
+    }
+  }
+
+  /// Nil where the service makes it.
+  private func filledMemory(
+    _ key: BufferKey, _ size: UInt64, _ operation: String
+  ) throws(HeapError) -> SharedFD? {
+    if charging == .service { return nil }
+    let size = try size.checkedAsVmoSize()
+    let grant = try Admission.standard.admit(size, for: operation)
+    let memory = try attempt(operation) { () throws(Errno) in
+      let memory = SharedFD(try Memfd.create("\(key)", size: size))
+      let zeros = [UInt8](repeating: 0, count: 1 << 16)
+      var offset: UInt64 = 0
+      while offset < size {
+        let (number, count) = (memory.fd.rawValue, Int(min(size - offset, 1 << 16)))
+        // Not by a mapping, which would take page tables, and a signal in place of an error.
+        offset += UInt64(try call { unsafe pwrite(number, zeros, count, off_t(offset)) })
+      }
+      return memory
+    }
+    // The kernel's own figures tell from now on.
+    _ = consume grant
+    return memory
   }
 
   private static func allocation(_ size: UInt64) -> String { "allocate \(size.asByteCount)" }
 
   private func vmo(
-    of reply: consuming ReceivedMessage, _ request: AllocateVmoRequest, _ cleanup: [CleanupAction]
+    of reply: consuming ReceivedMessage, _ key: BufferKey, _ size: UInt64,
+    _ settings: SingleBufferSettings, _ cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
-    switch reply.decode(as: AllocateVmoResult.self) {
+    switch result(in: reply) {
     case .vmo(let index):
       let vmo = try VMO(
-        adopting: reply.takeHandle(index), isServed: true,
-        isContiguous: request.settings.asksForContiguous)
-      guard vmo.byteCount >= request.size else {
-        throw heap.malformed(Self.allocation(request.size))
-      }
-      buffers.insert(request.key, vmo.identity, cleanup)
+        adopting: reply.takeHandle(index), isServed: true, isContiguous: settings.asksForContiguous)
+      guard vmo.byteCount >= size else { throw heap.malformed(Self.allocation(size)) }
+      buffers.insert(key, vmo.identity, cleanup)
       return vmo
-    case .status(let status): throw heap.refusal(status, Self.allocation(request.size))
-    case nil: throw heap.malformed(Self.allocation(request.size))
+    case .status(let status): throw heap.refusal(status, Self.allocation(size))
+    case nil: throw heap.malformed(Self.allocation(size))
+    }
+  }
+
+  private func result(in reply: borrowing ReceivedMessage) -> AllocateVmoResult? {
+    if charging == .service { return reply.decode(as: AllocateVmoResult.self) }
+    return switch reply.decode(as: AllocateVmoFromReply.self)?.result {
+    case .success(let allocated): .vmo(allocated.vmo)
+    case .failure(let status), .frameworkError(let status): .status(status)
+    case nil: nil
     }
   }
 

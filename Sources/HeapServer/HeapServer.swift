@@ -1,3 +1,5 @@
+internal import CLinuxHeaps
+internal import Glibc
 internal import HeapSurvey
 public import LinuxHeaps
 public import Logging
@@ -42,6 +44,8 @@ public final class HeapServer: Sendable {
   private let mailbox: Mailbox
   /// Nil where dma-bufs' counts are read by the clock.
   private let closes: DMABufCloses?
+  /// Nil where it cannot be told.
+  private let kernelCharges: Bool?
 
   /// Loads BPF programs where it may (``Policy/hearsCloses``). A program that has CAP_BPF and CAP_PERFMON for this can drop
   /// both when this returns.
@@ -73,6 +77,19 @@ public final class HeapServer: Sendable {
     self.heap = heap
     mailbox = try attempt("start the server") { () throws(Errno) in try Mailbox() }
     closes = policy.hearsCloses ? Self.load(log) : nil
+    kernelCharges = Self.kernelCharges(nodes)
+  }
+
+  /// Whether a heap's ioctl takes whom to charge. Told by the status alone, for its form is not settled.
+  private static func kernelCharges(_ nodes: [String]) -> Bool? {
+    for node in nodes {
+      guard let device = try? OwnedFD.open("\(HeapCatalog.directory)/\(node)", O_RDONLY) else {
+        continue
+      }
+      let answer = CLinuxHeaps_dma_heap_knows_charge(device.rawValue)
+      return answer < 0 ? nil : answer == 1
+    }
+    return nil
   }
 
   /// Buffers' references are counted in /proc/self/fdinfo, and memfds opened anew in /proc/self/fd.
@@ -118,7 +135,7 @@ public final class HeapServer: Sendable {
       try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
         hasInherited: !inherited.isEmpty, signals: signals, closes: closes, heap: heap,
-        heapName: heapName, nodes: nodes)
+        heapName: heapName, nodes: nodes, kernelCharges: kernelCharges)
     }
     loop.takeOver(inherited)
     loop.run()

@@ -13,6 +13,7 @@ internal import SystemPackage
 final class ServerLoop {
   private let heapName: String
   private let nodes: [String]
+  private let kernelCharges: Bool?
   private let pool: PooledHeap?
   private let metricsPage: @Sendable () -> String
   private let manager: ServiceManager?
@@ -35,10 +36,11 @@ final class ServerLoop {
   init(
     sockets: HeapServer.Sockets, policy: Policy, manager: ServiceManager?, log: Logger,
     mailbox: Mailbox, hasInherited: Bool, signals: Signals?, closes: DMABufCloses?,
-    heap: any LocalHeap, heapName: String, nodes: [String]
+    heap: any LocalHeap, heapName: String, nodes: [String], kernelCharges: Bool?
   ) throws(Errno) {
     self.heapName = heapName
     self.nodes = nodes
+    self.kernelCharges = kernelCharges
     pool = heap as? PooledHeap
     self.manager = manager
     self.signals = signals
@@ -215,7 +217,8 @@ final class ServerLoop {
 
   private var status: Status {
     Status(
-      heap: heapName, nodes: nodes, limits: shared.accounts.limits,
+      heap: heapName, nodes: nodes, takesClientMemory: heapRequests.takesClientMemory,
+      kernelCharges: kernelCharges, limits: shared.accounts.limits,
       total: shared.accounts.all.usage, group: shared.accounts.group.usage,
       others: shared.accounts.others.usage,
       users: shared.accounts.users.map { ($0, $1.connections, $1.usage) },

@@ -168,6 +168,22 @@ extension WireClient {
     }
   }
 
+  /// The same of memory that the client brings.
+  @discardableResult
+  package func allocate(
+    from memory: SharedFD, _ index: UInt64 = 0, of collection: UInt64 = 7,
+    size: UInt64 = pageSize, settings: SingleBufferSettings = SingleBufferSettings()
+  ) throws -> SharedFD {
+    let request = AllocateVmoFromRequest(
+      size: size, settings: settings, bufferCollectionID: collection, bufferIndex: index)
+    let reply = try ask(memory) { request.encode(transactionID: $0, into: &$1) }
+    switch reply.decode(AllocateVmoFromReply.self)?.result {
+    case .success(let allocated): return reply.handles[allocated.vmo.rawValue]
+    case .failure(let status): throw Refusal(code: HeapError.Code(rawValue: status))
+    default: throw Unexpected("AllocateVmoFrom's answer", reply)
+    }
+  }
+
   /// The status of a refused allocation; nil where it was served. The new buffer is deleted.
   package func refusal(
     _ index: UInt64 = 0, of collection: UInt64 = 7, size: UInt64 = pageSize

@@ -14,7 +14,7 @@ final class Connection {
 
     func has(_ method: MessageOrdinal) -> Bool {
       switch method {
-      case .allocateVmo, .deleteVmo, .watchBuffers: self == .heap
+      case .allocateVmo, .deleteVmo, .watchBuffers, .allocateVmoFrom: self == .heap
       case .getVmoInfo, .attachLifetimeTracking, .awaitReclaimed, .getStatus: self == .observer
       default: false
       }

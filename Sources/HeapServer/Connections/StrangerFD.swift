@@ -22,6 +22,8 @@ struct StrangerFD: ~Copyable, Sendable {
   /// Which file it is; nil where that cannot be told, as of a file system that fails. Its file system is not asked.
   var identity: VMOIdentity? { try? VMOIdentity(of: BorrowedFD(number)) }
 
+  var borrowed: BorrowedFD { BorrowedFD(number) }
+
   /// One whose identity is that of a buffer here: a parent is open, so that no close of it is the last.
   consuming func asChild() -> OwnedFD {
     defer { number = -1 }

@@ -7,8 +7,10 @@ struct ServedBuffer {
   /// Whether the manager's store has a copy of its parent.
   enum Storing { case no, kept, dropping }
 
-  /// What it is charged.
+  /// Bytes of memory; 0 for a vmo without pages.
   let size: UInt64
+  /// As many as are on its user's account: none of memory that the client brought.
+  let charge: UInt64
   /// A report of GetStatus: to whoever keeps it it is a buffer, and to nobody else.
   let isReport: Bool
   let user: Accounts.User
@@ -29,10 +31,12 @@ struct ServedBuffer {
   var hasDeadline = false
 
   init(
-    _ size: UInt64, of user: Accounts.User, _ connection: Connection?, isReport: Bool = false
+    _ size: UInt64, charge: UInt64? = nil, of user: Accounts.User, _ connection: Connection?,
+    isReport: Bool = false
   ) {
     self.isReport = isReport
     self.size = size
+    self.charge = charge ?? size
     self.user = user
     self.connection = connection
   }

@@ -80,10 +80,13 @@ final class ServedBuffers {
 
   /// Puts a buffer, whose key is free, on its user's account.
   ///
+  /// - Parameter charge: As many bytes of it as count.
   /// - Returns: Its place, or which quota is used up.
-  func add(_ key: BufferKey, _ size: UInt64, for connection: Connection) -> Reservation {
-    if let refusal = shared.accounts.charge(size, to: connection) { return .refused(refusal) }
-    return .place(enter(key, ServedBuffer(size, of: connection.user, connection)))
+  func add(
+    _ key: BufferKey, _ size: UInt64, charge: UInt64, for connection: Connection
+  ) -> Reservation {
+    if let refusal = shared.accounts.charge(charge, to: connection) { return .refused(refusal) }
+    return .place(enter(key, ServedBuffer(size, charge: charge, of: connection.user, connection)))
   }
 
   enum Reservation {
@@ -513,10 +516,10 @@ final class ServedBuffers {
     var users: [uid_t: Usage] = [:]
     var owners: [UInt64: (usage: Usage, connection: Connection)] = [:]
     for (_, buffer) in all {
-      total.add(buffer.size)
-      users[buffer.user.id, default: Usage()].add(buffer.size)
+      total.add(buffer.charge)
+      users[buffer.user.id, default: Usage()].add(buffer.charge)
       guard let connection = buffer.connection else { continue }
-      owners[connection.id, default: (Usage(), connection)].usage.add(buffer.size)
+      owners[connection.id, default: (Usage(), connection)].usage.add(buffer.charge)
     }
     return total == shared.accounts.all.usage
       && users == shared.accounts.users.mapValues(\.usage).filter { $0.value.buffers > 0 }
@@ -544,12 +547,13 @@ final class ServedBuffers {
       return 0
     }
     do throws(HeapError) {
-      let (parent, size, charge) = try BufferMemory.inherited(descriptor, name.key)
+      let (parent, size, admitted) = try BufferMemory.inherited(descriptor, name.key)
       let bytes = parent.kind == .opaque ? 0 : size
-      let user = shared.accounts.takeOver(bytes, of: name.user)
-      let place = enter(name.key, ServedBuffer(bytes, of: user, nil))
+      let charge = name.heap == ClientMemory.heapName ? 0 : bytes
+      let user = shared.accounts.takeOver(charge, of: name.user)
+      let place = enter(name.key, ServedBuffer(bytes, charge: charge, of: user, nil))
       // Two of our own: this process's, and the manager's.
-      do throws(Errno) { try settle(place, parent, charge, copies: 1) } catch {
+      do throws(Errno) { try settle(place, parent, admitted, copies: 1) } catch {
         cancel(place)
         throw HeapError(error, "take over \(name.key)")
       }

@@ -18,6 +18,9 @@ struct Status: Sendable {
 
   let heap: String
   let nodes: [String]
+  let takesClientMemory: Bool
+  /// Whether the kernel's heaps take whom to charge; nil where that cannot be told.
+  let kernelCharges: Bool?
   let limits: Limits
   let total: Usage
   /// Of all who come by the group of a socket's file, and of all others.
@@ -43,6 +46,8 @@ struct Status: Sendable {
       "schemaVersion": .number(1),
       "heap": .string(heap),
       "nodes": .array(nodes.map { .string($0) }),
+      "clientMemory": .bool(takesClientMemory),
+      "kernelCharges": kernelCharges.map { .bool($0) } ?? .null,
       "quota": quota(total, of: limits.total),
       "groupQuota": quota(group, of: limits.group),
       "othersQuota": quota(others, of: limits.group),

@@ -124,8 +124,9 @@ final class Accounts {
   private func leavesHalf(_ size: UInt64, _ user: User) -> Bool {
     let (total, own, all) = (limits.total, user.usage, all.usage)
     return Limits.leavesHalf(of: total.buffers, 1, to: own.buffers, besides: all.buffers)
-      && Limits.leavesHalf(
-        of: total.bytes, size, to: own.bytes, besides: all.bytes, atLeast: pageSize)
+      && (size == 0
+        || Limits.leavesHalf(
+          of: total.bytes, size, to: own.bytes, besides: all.bytes, atLeast: pageSize))
   }
 
   /// Charges a buffer of the server before this one, within its user's limits or not: it exists.
@@ -138,12 +139,12 @@ final class Accounts {
 
   func refund(_ buffer: ServedBuffer) {
     if let connection = buffer.connection {
-      connection.usage.remove(buffer.size)
-      account(of: connection.peer.fileClass)?.usage.remove(buffer.size)
+      connection.usage.remove(buffer.charge)
+      account(of: connection.peer.fileClass)?.usage.remove(buffer.charge)
     }
-    buffer.user.usage.remove(buffer.size)
+    buffer.user.usage.remove(buffer.charge)
     if buffer.isReport { buffer.user.reports -= 1 }
-    all.usage.remove(buffer.size)
+    all.usage.remove(buffer.charge)
     forgetIfGone(buffer.user)
   }
 }

@@ -130,6 +130,8 @@ extension Policy {
       }
     },
     "stall-seconds": number { $0.limits.stall = UInt64($1) * 1000 },
+    "quota-users": list("users", UserDatabase.user) { $0.quotas.users = $1 },
+    "quota-groups": list("groups", UserDatabase.group) { $0.quotas.groups = $1 },
   ]
 
   /// `COUNT x SIZE [contiguous]`.

@@ -7,6 +7,8 @@ internal import SystemPackage
 public struct Policy: Hashable, Sendable {
   public var limits: Limits
   public var access = AccessList()
+  /// Who gets the heap's own memory, within the limits; all others bring theirs (AllocateVmoFrom).
+  public var quotas = AccessList()
   /// Whether the server hears by BPF when a dma-buf is closed somewhere, where the kernel and its rights allow: each
   /// close(2) on the machine then takes a third of a microsecond more while there are buffers. Else it reads the buffers'
   /// counts by the clock. Looked at when the server starts.

@@ -26,6 +26,9 @@ final class HeapRequests {
     self.connections = connections
   }
 
+  /// Whether AllocateVmoFrom can be served.
+  var takesClientMemory: Bool { hasMemory && UDMABufHeap.isUsable }
+
   func serve(
     _ connection: Connection, _ header: MessageHeader, _ message: RawSpan,
     _ handles: consuming StrangerFDs
@@ -34,7 +37,11 @@ final class HeapRequests {
       switch header.ordinal {
       case .allocateVmo:
         let request = try AllocateVmoRequest(decoding: message, handleCount: handles.count)
-        allocate(connection, header.transactionID, request)
+        allocate(connection, header, request.key, request.size, request.settings, from: nil)
+      case .allocateVmoFrom:
+        let request = try AllocateVmoFromRequest(decoding: message, handleCount: handles.count)
+        let memfd = handles.take(at: request.memory.rawValue)
+        allocate(connection, header, request.key, request.size, request.settings, from: memfd)
       case .deleteVmo:
         let request = try DeleteVmoRequest(decoding: message, handleCount: handles.count)
         let handle = handles.take(at: request.vmo.rawValue)
@@ -52,23 +59,26 @@ final class HeapRequests {
     }
   }
 
-  // MARK: AllocateVmo
+  // MARK: AllocateVmo and AllocateVmoFrom
 
+  /// - Parameter memfd: The client's, with AllocateVmoFrom.
   private func allocate(
-    _ connection: Connection, _ transaction: UInt32, _ request: AllocateVmoRequest
+    _ connection: Connection, _ header: MessageHeader, _ key: BufferKey, _ size: UInt64,
+    _ settings: SingleBufferSettings, from memfd: consuming StrangerFD?
   ) {
     do throws(HeapError) {
       let wanted = BufferRequest(
-        key: request.key, size: try request.size.checkedAsVmoSize(), settings: request.settings,
+        key: key, size: try size.checkedAsVmoSize(), settings: settings,
         owner: connection.peer.user)
-      switch reserve(wanted, connection) {
-      case .failure(let refusal): fail(connection, transaction, refusal.code)
-      case .success(let place) where store == nil && heap.allocatesAtOnce(wanted):
-        allocateHere(connection, transaction, place, wanted)
-      case .success(let place): allocateOnWorker(connection, transaction, place, wanted)
+      switch reserve(wanted, connection, header.bringsMemory) {
+      case .failure(let refusal): fail(connection, header, refusal.code)
+      case .success(let place)
+      where store == nil && !header.bringsMemory && heap.allocatesAtOnce(wanted):
+        allocateHere(connection, header, place, wanted)
+      case .success(let place): allocateOnWorker(connection, header, place, wanted, memfd)
       }
     } catch {
-      fail(connection, transaction, error.code)
+      fail(connection, header, error.code)
     }
   }
 
@@ -76,23 +86,29 @@ final class HeapRequests {
 
   /// Puts the buffer on its user's account.
   private func reserve(
-    _ request: borrowing BufferRequest, _ connection: Connection
+    _ request: borrowing BufferRequest, _ connection: Connection, _ bringsMemory: Bool
   ) -> Result<Int, Refusal> {
     if buffers.place(of: request.key) != nil { return .failure(Refusal(code: .alreadyExists)) }
-    // Vmos without pages are names: only their number counts.
+    // Vmos without pages are names: only their number counts. What a client brings its control group is charged for.
     let bytes = hasMemory ? request.size : 0
+    let charge = bringsMemory ? 0 : bytes
     let (code, reason): (HeapError.Code, StaticString)
-    if !heap.hasMemory(for: request.settings) {
+    let canServe =
+      bringsMemory
+      ? hasMemory && request.settings.takesAnyMemory : heap.hasMemory(for: request.settings)
+    if !canServe {
       (code, reason) = (.notSupported, "the heap has no contiguous or secure memory")
+    } else if !bringsMemory && !shared.accounts.policy.quotas.admits(connection.peer) {
+      (code, reason) = (.accessDenied, "the user has no quota, and brings no memory")
     } else if connection.requests >= shared.accounts.limits.requests {
       (code, reason) = (.noResources, "too many requests of the connection are under way")
     } else if !shared.hasDescriptors(for: connection.peer) {
       (code, reason) = (.noResources, "the server's descriptors are used up")
-    } else if bytes > shared.accounts.limits.total.bytes {
+    } else if charge > shared.accounts.limits.total.bytes {
       // No matter of quotas: nobody could have it.
       (code, reason) = (.noMemory, "it is more than the service has in all")
     } else {
-      switch buffers.add(request.key, bytes, for: connection) {
+      switch buffers.add(request.key, bytes, charge: charge, for: connection) {
       case .place(let place): return .success(place)
       case .refused(let quota):
         (code, reason) = (.noResources, quota)
@@ -107,24 +123,24 @@ final class HeapRequests {
   }
 
   private func allocateHere(
-    _ connection: Connection, _ transaction: UInt32, _ place: Int,
+    _ connection: Connection, _ header: MessageHeader, _ place: Int,
     _ request: borrowing BufferRequest
   ) {
     do throws(HeapError) {
-      settle(place, try heap.makeMemory(for: request), copies: 0, connection, transaction)
+      settle(place, try heap.makeMemory(for: request), copies: 0, connection, header)
     } catch {
-      fail(connection, transaction, place, error)
+      fail(connection, header, place, error)
     }
   }
 
   private func allocateOnWorker(
-    _ connection: Connection, _ transaction: UInt32, _ place: Int,
-    _ request: consuming BufferRequest
+    _ connection: Connection, _ header: MessageHeader, _ place: Int,
+    _ request: consuming BufferRequest, _ memfd: consuming StrangerFD?
   ) {
     connection.requests += 1
     running += 1
-    shared.descriptors.add()
-    let allocation = Allocation(connection.id, transaction, place, request)
+    shared.descriptors.add(header.bringsMemory ? 2 : 1)
+    let allocation = Allocation(connection.id, header, place, request, memfd)
     let (heap, store, mailbox, user) = (self.heap, self.store, shared.mailbox, connection.peer.user)
     shared.workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
       if let name = allocation.make(heap), let store {
@@ -138,39 +154,51 @@ final class HeapRequests {
   /// Where its connection is gone the buffer goes here and now.
   func finish(_ allocation: Allocation) {
     running -= 1
-    shared.descriptors.remove()
+    let (header, place) = (allocation.header, allocation.place)
+    shared.descriptors.remove(header.bringsMemory ? 2 : 1)
     let connection = connections[allocation.connection]
     connection?.requests -= 1
-    let (transaction, place) = (allocation.transaction, allocation.place)
     if let memory = allocation.takeMemory() {
-      settle(place, memory, copies: allocation.copies, connection, transaction)
+      settle(place, memory, copies: allocation.copies, connection, header)
     } else if let error = allocation.failure {
-      fail(connection, transaction, place, error)
+      fail(connection, header, place, error)
     }
   }
 
   private func settle(
     _ place: Int, _ memory: consuming BufferMemory, copies: Int, _ connection: Connection?,
-    _ transaction: UInt32
+    _ header: MessageHeader
   ) {
     do throws(Errno) {
       let child = try buffers.settle(place, memory, copies: copies)
       // Nothing follows an epitaph.
       if let connection, !connection.isEnding {
-        connections.send(
-          AllocateVmoResult.vmo(.first), transaction, to: connection, passing: child)
+        send(child, header.transactionID, to: connection, header.bringsMemory)
         buffers.sent(place)
       } else {
         _ = consume child
         buffers.look(place)
       }
     } catch {
-      fail(connection, transaction, place, HeapError(error, "keep \(buffers.key(at: place))"))
+      fail(connection, header, place, HeapError(error, "keep \(buffers.key(at: place))"))
+    }
+  }
+
+  private func send(
+    _ child: consuming PassedHandle, _ transaction: UInt32, to connection: Connection,
+    _ broughtMemory: Bool
+  ) {
+    if broughtMemory {
+      let reply = AllocateVmoFromReply(.success(AllocatedVmo()))
+      connections.send(reply, transaction, to: connection, passing: child)
+    } else {
+      connections.send(
+        AllocateVmoResult.vmo(.first), transaction, to: connection, passing: child)
     }
   }
 
   private func fail(
-    _ connection: Connection?, _ transaction: UInt32, _ place: Int, _ error: HeapError
+    _ connection: Connection?, _ header: MessageHeader, _ place: Int, _ error: HeapError
   ) {
     let key = buffers.key(at: place)
     buffers.cancel(place)
@@ -179,13 +207,19 @@ final class HeapRequests {
       connections.note(
         "allocation failed", connection, ["buffer": "\(key)", "error": "\(error)"])
     }
-    fail(connection, transaction, error.code)
+    fail(connection, header, error.code)
   }
 
-  private func fail(_ connection: Connection?, _ transaction: UInt32, _ status: HeapError.Code) {
+  private func fail(_ connection: Connection?, _ header: MessageHeader, _ status: HeapError.Code) {
     shared.metrics.failed(status)
     guard let connection else { return }
-    connections.send(AllocateVmoResult.status(status.rawValue), transaction, to: connection)
+    if header.bringsMemory {
+      let reply = AllocateVmoFromReply(.failure(status.rawValue))
+      connections.send(reply, header.transactionID, to: connection)
+    } else {
+      connections.send(
+        AllocateVmoResult.status(status.rawValue), header.transactionID, to: connection)
+    }
   }
 
   // MARK: DeleteVmo
@@ -212,29 +246,46 @@ final class HeapRequests {
   }
 }
 
+extension MessageHeader {
+  /// A request's, of the two that ask for a buffer.
+  fileprivate var bringsMemory: Bool { ordinal == .allocateVmoFrom }
+}
+
+extension SingleBufferSettings {
+  /// Whether single pages that nobody chose will do.
+  fileprivate var takesAnyMemory: Bool {
+    !asksForContiguous && bufferSettings?.isSecure != true && heapNode == nil
+  }
+}
+
 /// An allocation on its way: to a worker, to the manager's store where there is one, and to its client.
 ///
 /// Its memory has one owner at a time. Nobody else keeps its parent, which would stay open for as long.
 final class Allocation: Sendable {
   private struct State: ~Copyable {
+    /// The client's, until it is looked at.
+    var memfd: StrangerFD?
     var memory: BufferMemory?
     var failure: HeapError?
     var copies = 0
   }
 
   let connection: UInt64
-  let transaction: UInt32
+  /// Of its request.
+  let header: MessageHeader
   let place: Int
   private let request: BufferRequest
-  private let state = Guarded(State())
+  private let state: Guarded<State>
 
   init(
-    _ connection: UInt64, _ transaction: UInt32, _ place: Int, _ request: consuming BufferRequest
+    _ connection: UInt64, _ header: MessageHeader, _ place: Int,
+    _ request: consuming BufferRequest, _ memfd: consuming StrangerFD?
   ) {
     self.connection = connection
-    self.transaction = transaction
+    self.header = header
     self.place = place
     self.request = request
+    state = Guarded(State(memfd: memfd))
   }
 
   var key: BufferKey { request.key }
@@ -242,7 +293,7 @@ final class Allocation: Sendable {
   /// Makes the memory; nil where that fails. Answers the name of the heap that it is of.
   func make(_ heap: some LocalHeap) -> String? {
     do throws(HeapError) {
-      let memory = try heap.makeMemory(for: request)
+      let memory = try makeMemory(heap)
       let name = memory.heapName
       let box = Guarded<BufferMemory?>(memory)
       state.withLock { $0.memory = box.withLock { $0.take() } }
@@ -251,6 +302,13 @@ final class Allocation: Sendable {
       state.withLock { $0.failure = error }
       return nil
     }
+  }
+
+  private func makeMemory(_ heap: some LocalHeap) throws(HeapError) -> BufferMemory {
+    if let memfd = state.withLock({ $0.memfd.take() }) {
+      return try ClientMemory.make(request, of: memfd)
+    }
+    return try heap.makeMemory(for: request)
   }
 
   func takeMemory() -> BufferMemory? { state.withLock { $0.memory.take() } }

@@ -99,14 +99,17 @@ public final class Admission: Sendable {
     case unchargedPages
     /// Taken one by one when they are first written.
     case pagesAtFirstUse
+    /// There already, and charged to somebody else, who may take them away until they are pinned: those are made anew then.
+    case pagesOfOthers
     case region(CMARegion)
     /// There are none.
     case nothing
 
     fileprivate var isMovable: Bool { if case .pagesAtFirstUse = self { true } else { false } }
+    fileprivate var isOfOthers: Bool { if case .pagesOfOthers = self { true } else { false } }
     fileprivate var isCharged: Bool {
       switch self {
-      case .pages, .pagesAtFirstUse: true
+      case .pages, .pagesAtFirstUse, .pagesOfOthers: true
       case .unchargedPages, .region, .nothing: false
       }
     }
@@ -128,8 +131,9 @@ public final class Admission: Sendable {
           fix: "close buffers or raise the budget")
       }
       switch source {
-      case .pages, .unchargedPages, .pagesAtFirstUse:
-        if let shortage = try shortage(size, source, &state, operation()) {
+      case .pages, .unchargedPages, .pagesAtFirstUse, .pagesOfOthers:
+        // What somebody takes away is free for what is made in its place.
+        if !source.isOfOthers, let shortage = try shortage(size, source, &state, operation()) {
           throw refusal(shortage, fix: "close buffers, or ask for less")
         }
         if source.isCharged { try admitToGroup(size, &state, operation()) }

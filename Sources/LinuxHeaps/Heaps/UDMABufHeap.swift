@@ -48,6 +48,34 @@ public struct UDMABufHeap: LocalHeap {
     }
   }
 
+  /// A dma-buf of the first pages of somebody else's memfd, which stay charged to who filled it.
+  ///
+  /// The memfd is not kept, and what its owner can still do to it is for the caller to know. Pages that it lacks the kernel makes, and
+  /// charges to this process, whose control groups have to have room for all of them. The heap's name is the caller's.
+  package static func makeMemory(
+    for request: borrowing BufferRequest, of memfd: BorrowedFD, heapName: String
+  ) throws(HeapError) -> BufferMemory {
+    let device = try open(request.operation)
+    let size = request.size
+    let grant = try Admission.standard.admit(
+      size, from: .pagesOfOthers, request.operation, at: path)
+    if let sizeLimit, size > sizeLimit {
+      throw HeapError(
+        .noMemory, request.operation, at: path,
+        cause: "the driver makes buffers of at most \(sizeLimit.asByteCount)")
+    }
+    do throws(Errno) {
+      let (number, pages) = (device.rawValue, memfd.rawValue)
+      if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
+      let descriptor = OwnedFD(
+        adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, 0, size) })
+      return BufferMemory(
+        parent: try DMABufParent(descriptor, of: request.key), heapName: heapName, grant: grant)
+    } catch {
+      throw refusal(error, request.operation)
+    }
+  }
+
   /// A dma-buf of its own over a part of `vmo`'s pages: its holder can map no other.
   ///
   /// It is a child of the same buffer, counted, asked for and reclaimed with it.

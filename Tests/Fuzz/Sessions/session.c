@@ -79,6 +79,9 @@ static int epoll_of(int descriptor) {
 static int memory(size_t size) {
     int file = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file >= 0 && ftruncate(file, (off_t)size) != 0) replace(&file, -1);
+    // Every other one could be brought.
+    if (file >= 0 && size & 4096 && pwrite(file, "x", 1, 0) == 1)
+        fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     return file;
 }
 
@@ -130,12 +133,21 @@ static int descriptor(struct Session *session) {
 static const uint64_t ATTACH = 0x37cd24363f8063a4u;
 static const uint64_t STATUS = 0x03019d146e458521u;
 static const uint64_t WATCH = 0x11dfbe4fe891d39au;
+static const uint64_t ALLOCATE_FROM = 0x63bdefe72dca7eb0u;
 
 struct Attach {
     struct Wire_Header header;
     struct Wire_Sized table;
     struct Wire_Envelope fields[3];
     uint64_t collection;
+};
+
+struct AllocateFrom {
+    struct Wire_Header header;
+    struct Wire_Sized table;
+    struct Wire_Envelope fields[5];
+    uint64_t size;
+    struct Wire_Key key;
 };
 
 struct Empty {
@@ -160,11 +172,12 @@ static size_t good_message(struct Session *session, uint8_t *bytes) {
         struct Wire_Delete delete;
         struct Wire_Observe observe;
         struct Attach attach;
+        struct AllocateFrom from;
         struct Empty empty;
     } message;
     size_t length = sizeof message.empty;
     uint32_t transaction = ++session->transaction;
-    uint8_t kind = byte(session) % 10;
+    uint8_t kind = byte(session) % 11;
     memset(&message, 0, sizeof message);
     switch (kind) {
     case 0:
@@ -194,6 +207,18 @@ static size_t good_message(struct Session *session, uint8_t *bytes) {
                                                     {.value = 8}},
                                          .collection = key(session).collection};
         length = sizeof message.attach;
+        break;
+    }
+    case 10: {
+        struct Wire_Observe handle = Wire_observe(transaction, ALLOCATE_FROM);
+        uint64_t size = size_of_buffer(session);
+        message.from = (struct AllocateFrom){
+            .header = handle.header,
+            .table = {.count = 5, .presence = UINT64_MAX},
+            .fields = {{.value = 8}, {.value = 0}, {.value = 8}, {.value = 8}, handle.vmo},
+            .size = size,
+            .key = key(session)};
+        length = sizeof message.from;
         break;
     }
     default:

@@ -80,6 +80,9 @@ import Testing
       _ = try observer.info(#require(buffer))
       try heap.delete(1, &buffer)
     }
+    // By a worker, whatever it is.
+    #expect(throws: Refusal(code: .wrongType)) { try heap.allocate(from: odd.near) }
+    #expect(throws: Refusal(code: .badState)) { try heap.allocate(from: OddFile.memfd()) }
     _ = try observer.info(odd.near)
     #expect(try observer.awaitRefusal(odd.near) == .notFound)
     try heap.receiveDeleted(heap.sendDelete(5, odd.near))

@@ -11,7 +11,9 @@ import Testing
   @Test func `every setting of the example file is one`() throws {
     let example = try SmallFile.read(Daemon.repository + "/systemd/heapd.conf", limit: 64 << 10)
     let settings = example.split(separator: "\n").filter { $0.hasPrefix("#") && $0.contains(" = ") }
-      .map { $0.dropFirst() }.filter { !$0.hasPrefix(" ") && !$0.contains("allow") }
+      .map { $0.dropFirst() }.filter {
+        !$0.hasPrefix(" ") && !$0.contains("allow") && !$0.contains("quota-")
+      }
     #expect(settings.count >= 11)
     let policy = try Policy(parsing: settings.joined(separator: "\n"), from: "heapd.conf")
     // The example's lines are the defaults, but for those in bytes.
@@ -54,6 +56,13 @@ import Testing
   @Test(arguments: ["3 x", "x 8M", "0 x 8M", "3 x 8M secure", "3x8M", "257 x 4K"])
   func `a pool's stock is a number of sizes`(_ text: String) {
     #expect(throws: HeapError.self) { try Policy(parsing: "pool-ready = \(text)", from: "x") }
+  }
+
+  @Test func `users and groups with a quota are named as those that may connect`() throws {
+    let policy = try Policy(
+      parsing: "quota-users = root, 54321\nquota-groups = 0\n", from: "x")
+    #expect(policy.quotas.users == [0, 54_321] && policy.quotas.groups == [0])
+    #expect(policy.access == AccessList())
   }
 
   @Test func `comments, blank lines and units are taken`() throws {

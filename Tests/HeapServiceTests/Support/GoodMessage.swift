@@ -13,7 +13,7 @@ struct GoodMessage: Sendable, CustomTestStringConvertible {
     self.handles = handles
   }
 
-  static let heap = [allocate, allocateFull, delete, watchBuffers]
+  static let heap = [allocate, allocateFull, delete, watchBuffers, allocateFrom]
   static let observer = [getVmoInfo, attach, awaitReclaimed, getStatus]
 
   static let allocate = GoodMessage(
@@ -53,6 +53,14 @@ struct GoodMessage: Sendable, CustomTestStringConvertible {
     "WatchBuffers",
     """
     03000000020080019ad391e84fbedf110000000000000000ffffffffffffffff
+    """)
+
+  static let allocateFrom = GoodMessage(
+    "AllocateVmoFrom", handles: 1,
+    """
+    0400000002008001b07eca2de7efbd630500000000000000ffffffffffffffff0800000000000000
+    000000000000000008000000000000000800000000000000ffffffff010001000020000000000000
+    22110000000000000300000000000000
     """)
 
   static let getVmoInfo = GoodMessage(

@@ -24,7 +24,8 @@ struct Malformed: Sendable, CustomTestStringConvertible {
   }
 
   static let heap =
-    headers(of: .allocate) + headers(of: .delete) + headers(of: .watchBuffers) + bodies + settings
+    headers(of: .allocate) + headers(of: .delete) + headers(of: .watchBuffers)
+    + headers(of: .allocateFrom) + bodies + settings
   static let observer =
     headers(of: .getVmoInfo) + headers(of: .getStatus) + tables
 
