@@ -162,7 +162,7 @@ public final class RemoteHeap: Heap {
     let sent = try withExtendedLifetime(memory) { () throws(HeapError) in
       try heap.send(passing: memory?.fd.rawValue, operation, encoder(key, size, settings))
     }
-    return try vmo(of: await heap.answer(to: sent, operation), key, size, cleanup)
+    return try vmo(of: await heap.answer(to: sent, operation), key, size, settings, cleanup)
   }
 
   /// Writes the request that asks for it.
