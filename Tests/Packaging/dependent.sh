@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# dependent.sh: a package that depends on this one by URL and version builds and runs README's program and the
-# Examples, with the swift that is found. What it gets is HEAD, as 0.1.0.
+# dependent.sh [OPTION...]: a package that depends on this one by URL and version builds and runs README's program and the
+# Examples, with the swift that is found and SwiftPM's options. What it gets is HEAD, as 0.1.0.
 set -euo pipefail
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
@@ -72,7 +72,7 @@ child-by-mapping: passed([])'
 
 cd "$work/dependent"
 # Nothing of it stays in the caches of whoever runs this.
-swiftpm=(--disable-dependency-cache --cache-path "$work/cache" --security-path "$work/security")
+swiftpm=(--disable-dependency-cache --cache-path "$work/cache" --security-path "$work/security" "$@")
 swift build --build-tests "${swiftpm[@]}"
 programs=.build/debug
 # prints WHAT EXPECTED SEEN

@@ -13,8 +13,8 @@ if [ $# -gt 0 ]; then
   exit
 fi
 # Debian's package has the module that joins Testing and Foundation, but not its library.
-package=(--scratch-path /build/package --disable-automatic-resolution
-  -Xswiftc -Xfrontend -Xswiftc -disable-cross-import-overlays)
+without_overlays=(-Xswiftc -Xfrontend -Xswiftc -disable-cross-import-overlays)
+package=(--scratch-path /build/package --disable-automatic-resolution "${without_overlays[@]}")
 say "building with $(inside swift --version 2> /dev/null | head -n 1)"
 inside swift build --build-tests "${package[@]}"
 # A browser would be more than all the rest: the other compiler's run has it.
@@ -22,5 +22,5 @@ browser='BrowserTests|what is written can be read on its ground|all heaps pass, 
 say "testing, without what needs a browser"
 inside swift test --skip-build --no-parallel "${package[@]}" --skip "$browser"
 say "building what depends on the package"
-inside Tests/Packaging/dependent.sh
+inside Tests/Packaging/dependent.sh "${without_overlays[@]}"
 say "passed"
