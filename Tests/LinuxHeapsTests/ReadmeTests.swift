@@ -16,11 +16,11 @@ import Testing
     let isPainted = try vmo.withBytes { bytes in bytes[0] == 42 }
     let copy = try vmo.copyBytes(0..<16)  // where others can write: read once, then checked
 
-    // Both ends are here; two processes have MessageListener(at:) and MessageSocket(connectedTo:).
+    // Both ends are in this process; two processes use MessageListener(at:) and MessageSocket(connectedTo:).
     let sockets = try MessageSocket.Pair()
     try sockets.near.send(try vmo.slice(offset: 0, byteCount: pageSize))
     if let received = try sockets.far.receiveVMO() {
-      print(received.byteCount)  // closed with its scope, as each vmo is
+      print(received.byteCount)  // closed with its scope: delete() would wait for it
     }
 
     try await heap.delete(vmo)  // returns when the last handle, mapping and import is gone

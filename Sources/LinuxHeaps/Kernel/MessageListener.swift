@@ -24,6 +24,10 @@ public struct MessageListener: ~Copyable, Sendable {
         cause: UnixAddress.isSocket(path)
           ? "somebody listens there" : "there is a file, and it is no socket",
         errno: .addressInUse, fix: "choose another path")
+    } catch .noSuchFileOrDirectory {
+      throw HeapError(
+        .notFound, operation, at: path, cause: "there is no such folder",
+        errno: .noSuchFileOrDirectory, fix: "make the folder, or choose another path")
     } catch {
       throw HeapError(error, operation, at: path)
     }

@@ -130,10 +130,11 @@ extension Mapping {
 
   /// Copies bytes out, once each, so that what others write meanwhile changes nothing of what is looked at.
   ///
-  /// - Parameter range: From the mapping's start.
+  /// - Parameter range: From the mapping's start; all of it where none is given.
   /// - Throws: ``HeapError/Code/outOfRange`` for a range that leaves the mapping; what the exporter answers to
   ///   `DMA_BUF_IOCTL_SYNC`.
-  public borrowing func copyBytes(_ range: Range<Int>) throws(HeapError) -> [UInt8] {
+  public borrowing func copyBytes(_ range: Range<Int>? = nil) throws(HeapError) -> [UInt8] {
+    let range = range ?? 0..<Int(byteCount)
     guard range.lowerBound >= 0, range.upperBound <= byteCount else {
       throw HeapError(
         .outOfRange, "copy bytes \(range) of a mapping", cause: "it has \(byteCount) bytes",
@@ -200,9 +201,9 @@ extension VMO {
 
   /// Copies bytes out, once each: for memory that others can write.
   ///
-  /// - Parameter range: From the vmo's start.
+  /// - Parameter range: From the vmo's start; all of it where none is given.
   /// - Throws: What ``mapReadOnly()`` and ``Mapping/copyBytes(_:)`` throw.
-  public func copyBytes(_ range: Range<Int>) throws(HeapError) -> [UInt8] {
+  public func copyBytes(_ range: Range<Int>? = nil) throws(HeapError) -> [UInt8] {
     try mapReadOnly().copyBytes(range)
   }
 

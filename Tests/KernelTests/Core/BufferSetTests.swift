@@ -134,6 +134,14 @@ import Testing
     }
   }
 
+  @Test func `a folder that is not there is told`() {
+    let error = refusal { () throws(HeapError) in
+      _ = try MessageListener(at: "/nonexistent/socket")
+    }
+    #expect(error?.code == .notFound && error?.cause == "there is no such folder")
+    #expect(error?.fix == "make the folder, or choose another path")
+  }
+
   @Test func `two processes meet at a path, and its file goes with the listener`() throws {
     let path = Self.path + ".meet"
     do {
