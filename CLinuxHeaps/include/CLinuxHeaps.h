@@ -87,8 +87,8 @@ int CLinuxHeaps_set_lease_signal(int file, int signal);
 /// Whether a memfd is of single pages (tmpfs), and not of huge ones (hugetlbfs): fstatfs(2), whose struct Swift cannot see.
 bool CLinuxHeaps_is_shmem(int memfd);
 
-/// `SEEK_HOLE` from the start (lseek(2)): of tmpfs the first page that is not there, or that was never written, read or
-/// mapped since fallocate(2) made it, in bytes; the file's size where there is none.
+/// `SEEK_HOLE` from the start (lseek(2)): of tmpfs the first page that is not there, or that nobody has written or
+/// mapped, in bytes; the file's size where there is none.
 int64_t CLinuxHeaps_first_hole(int memfd);
 
 /// `FALLOC_FL_PUNCH_HOLE` (fallocate(2)) of the first `size` bytes: the file lets go of the pages.

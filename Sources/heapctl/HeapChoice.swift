@@ -89,7 +89,11 @@ extension VMO {
   /// a link to another.
   var isContiguous: Bool? {
     get throws(HeapError) {
-      if heapName == HugeHeap.name { return true }
+      if heapName == HugeHeap.name {
+        // Larger ones may lie in several pages.
+        let sizes = HugePageSize.all().filter { $0.total > 0 }.map(\.bytes)
+        return byteCount <= sizes.first ?? 0 ? true : byteCount > sizes.last ?? .max ? false : nil
+      }
       guard let exporter = try exporterName, exporter != UDMABufHeap.name else { return false }
       for name in [exporter, heapName ?? exporter] {
         switch HeapCatalog().role(named: name) {

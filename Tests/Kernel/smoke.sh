@@ -31,7 +31,7 @@ says 0 '^  loaded: [0-9]+ bytes of ' load "$heapctl"
 says 64 'size' alloc --size 12Q
 says 69 'no such' alloc --size 1M --heap no-such-heap
 says 1 'NO_MEMORY. To fix it: ' alloc --size 1024G --heap system
-if "$heapctl" list | grep ' contiguous ' > /dev/null; then
+if "$heapctl" list | grep ' contiguous .*/dev/dma_heap/' > /dev/null; then
   says 0 '"contiguous" : true|given back and reclaimed' alloc --size 4M --contiguous
   says 0 'ok' doctor --probe
 else

@@ -33,7 +33,7 @@ package enum ClientMemory {
     _ = try call { unsafe pwrite(file, zeros, zeros.count, 0) }
   }
 
-  /// All pages are there, and not cleared yet.
+  /// All pages are there, and nobody has written to them.
   package static func allocate(_ file: CInt, _ size: UInt64) throws(Errno) {
     let error = posix_fallocate(file, 0, off_t(size))
     if error != 0 { throw Errno(rawValue: error) }

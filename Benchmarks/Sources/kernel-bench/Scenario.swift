@@ -415,27 +415,18 @@ struct Program {
 
 extension Scenario {
   private func memfds() throws -> [Figure] {
-    let choice =
-      (try? String(
-        contentsOfFile: "/sys/kernel/mm/transparent_hugepage/shmem_enabled", encoding: .utf8))
-      ?? "[never]"
-    let isHuge = !choice.contains("[never]") && !choice.contains("[deny]")
-    let udmabuf = [
-      (UInt64(64) << 10, "64 KiB", 100), (8 << 20, "8 MiB", 4), (64 << 20, "64 MiB", 1),
-    ]
-    var figures = try udmabuf.map { size, text, count in
-      Figure(
-        "udmabuf, \(text), to system", try toSystem(UDMABufHeap(), size, count), .times,
-        target: isHuge && size >= 8 << 20 ? 1.3 : nil)
-    }
-    guard HugeHeap.isUsable else {
-      return figures + [Figure("huge pages to system", absent: "none are reserved")]
-    }
-    for (size, text, count) in [(UInt64(64) << 10, "64 KiB", 100), (2 << 20, "2 MiB", 10)] {
+    var figures: [Figure] = []
+    for (size, text, count) in [
+      (UInt64(64) << 10, "64 KiB", 100), (8 << 20, "8 MiB", 4), (32 << 20, "32 MiB", 1),
+    ] {
       figures.append(
-        Figure(
-          "huge pages, \(text), to system", try toSystem(HugeHeap(), size, count), .times,
-          target: size == 2 << 20 ? 1.3 : nil))
+        Figure("udmabuf, \(text), to system", try toSystem(UDMABufHeap(), size, count), .times))
+      figures.append(
+        HugeHeap.isUsable
+          ? Figure(
+            "hugetlb, \(text), to system", try toSystem(HugeHeap(), size, count), .times,
+            target: size < 8 << 20 ? nil : 1.3)
+          : Figure("hugetlb, \(text), to system", absent: "no huge pages are reserved"))
     }
     return figures
   }

@@ -6,9 +6,8 @@ internal import SystemPackage
 /// Memory that a client brings with AllocateVmoFrom: a memfd that it has filled becomes a dma-buf, and nothing of it is mapped,
 /// read or written here.
 ///
-/// A page is charged to whoever made it be there, until it is free. So all pages have to be there before the dma-buf pins them, and to have
-/// been written: those that fallocate(2) made are cleared when somebody first uses them, which a dma-buf is not (memfd_pin_folios, mm/gup.c). The client
-/// can punch holes meanwhile: what the kernel then makes in their place is charged here. That shows in the file's
+/// A page is charged to whoever made it be there, until it is free. So all pages have to have been written before the
+/// dma-buf pins them. The client can punch holes meanwhile: what the kernel then makes in their place is charged here. That shows in the file's
 /// time of change, which nobody can set, and the memfd is emptied.
 enum ClientMemory {
   /// What the status calls their heap, and the manager's store: a server after this one knows by it whom they are charged to.

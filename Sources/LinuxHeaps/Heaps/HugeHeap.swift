@@ -5,9 +5,8 @@ internal import SystemPackage
 /// Physically contiguous dma-bufs where there is no contiguous heap: parts of huge pages, by `/dev/udmabuf`.
 ///
 /// A buffer lies in one page of hugetlbfs, of the smallest size that holds it and of which one is free. Smaller buffers share a page,
-/// which goes back to the kernel with the last of them. Root reserves the pages: `heapctl doctor` tells how.
-///
-/// It has one kind of memory and, as the contract asks, looks at no settings. <doc:HugePages>
+/// which goes back to the kernel with the last of them. Where a buffer need not be contiguous (`is_physically_contiguous`), a larger
+/// one has several pages. Root reserves the pages: `heapctl doctor` tells how. <doc:HugePages>
 public struct HugeHeap: LocalHeap {
   /// The name that ``VMO/heapName`` shows.
   public static let name = "hugetlb"
@@ -112,12 +111,15 @@ final class HugePages: Sendable {
 
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     let (size, operation) = (request.size, request.operation)
+    let isContiguous = request.settings.asksForContiguous
     let device = try UDMABufHeap.open(operation)
     // For the budget: it is the kernel that counts huge pages, and it gives none that it promised to others.
     let grant = try admission.admit(size, from: .nothing, operation)
     try UDMABufHeap.checkLimit(request)
     do throws(Errno) {
-      let part = try pages.withLock { (pages) throws(Errno) in try Self.part(size, of: &pages) }
+      let part = try pages.withLock { (pages) throws(Errno) in
+        try Self.part(size, isContiguous, of: &pages)
+      }
       try part.clear()
       let parent = try UDMABufHeap.create(
         device, .init(memfd: part.memfd, offset: part.offset, part: part), byteCount: size,
@@ -126,7 +128,9 @@ final class HugePages: Sendable {
     } catch .noSpace {
       throw HeapError(
         .noMemory, operation, at: HugePageSize.directory,
-        cause: "it has to lie in one huge page, and none that holds it is free",
+        cause: isContiguous
+          ? "it has to lie in one huge page, and none that holds it is free"
+          : "so many huge pages are not free",
         fix: "close buffers, ask for less, or reserve pages: \(HugePageSize.advice())")
     } catch  where error.rawValue == EBADFD {
       throw HeapError(
@@ -137,15 +141,20 @@ final class HugePages: Sendable {
     }
   }
 
-  private static func part(_ size: UInt64, of pages: inout [Entry]) throws(Errno) -> HugePart {
+  private static func part(
+    _ size: UInt64, _ isContiguous: Bool, of pages: inout [Entry]
+  ) throws(Errno) -> HugePart {
     for entry in pages {
       if let part = entry.page?.part(size) { return part }
     }
     pages.removeAll { $0.page == nil }
-    for kind in HugePageSize.all() where kind.bytes >= size {
+    for kind in HugePageSize.all() where kind.bytes >= size || !isContiguous {
+      let byteCount = (size + kind.bytes - 1) / kind.bytes * kind.bytes
+      if byteCount > kind.available { continue }
       do throws(Errno) {
-        let page = try HugePage(kind.bytes)
-        pages.append(Entry(page: page))
+        let page = try HugePage(byteCount, of: kind.bytes)
+        // What is left of several is for nobody: a part could lie in two.
+        if byteCount == kind.bytes { pages.append(Entry(page: page)) }
         return page.part(size)!
       } catch  where error == .noSpace || error == .noMemory {}
     }
@@ -153,20 +162,19 @@ final class HugePages: Sendable {
   }
 }
 
-/// A huge page in a memfd of its own, and which of its bytes are buffers.
+/// A huge page in a memfd of its own, and which of its bytes are buffers; or several, for one buffer.
 final class HugePage: Sendable {
   fileprivate let memfd: SharedFD
   private let byteCount: UInt64
   private let parts: Guarded<HugePageParts>
 
-  /// - Throws: `noSpace` where none of that size is free.
-  fileprivate init(_ byteCount: UInt64) throws(Errno) {
+  /// - Throws: `noSpace` where too few of that size are free.
+  fileprivate init(_ byteCount: UInt64, of pageSize: UInt64) throws(Errno) {
     memfd = SharedFD(
-      try Memfd.create("lh:\(HugeHeap.name)", size: byteCount, hugePageSize: byteCount))
+      try Memfd.create("lh:\(HugeHeap.name)", size: byteCount, hugePageSize: pageSize))
     self.byteCount = byteCount
     parts = Guarded(HugePageParts(byteCount: byteCount))
-    // Clears the page (hugetlbfs_fallocate, fs/hugetlbfs/inode.c). One that UDMABUF_CREATE has to take itself has what others left
-    // in it before Linux 6.18 (memfd_alloc_folio, mm/memfd.c).
+    // Clears the pages (hugetlbfs_fallocate, fs/hugetlbfs/inode.c).
     let number = memfd.fd.rawValue
     _ = try call { CLinuxHeaps_fallocate(number, byteCount) }
   }

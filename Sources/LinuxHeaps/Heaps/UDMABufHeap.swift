@@ -38,7 +38,7 @@ public struct UDMABufHeap: LocalHeap {
     try Self.checkLimit(request)
     do throws(Errno) {
       let memfd = SharedFD(try Memfd.create(request.name, size: size))
-      try Memfd.fill(memfd.fd, size: size)
+      Memfd.takeHugePages(memfd.fd, size: size)
       let parent = try Self.create(
         device, .init(memfd: memfd, offset: 0), byteCount: size, of: request.key)
       return BufferMemory(

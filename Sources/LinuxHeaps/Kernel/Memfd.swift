@@ -28,47 +28,23 @@ package enum Memfd {
     return file
   }
 
-  /// Gives a file all its pages, and each of them zeros.
+  /// Gives a file huge pages, where the machine has such for memfds (`shmem_enabled`, Documentation/admin-guide/mm/transhuge.rst).
   ///
-  /// UDMABUF_CREATE takes pages as they are (memfd_pin_folios, mm/gup.c): those that fallocate(2) gave have what others left in them
-  /// until somebody touches them in the file (shmem_fallocate, mm/shmem.c). Those that are not there it makes one by one.
-  static func fill(_ file: borrowing OwnedFD, size: UInt64) throws(Errno) {
-    let number = file.rawValue
-    // Without a mapping: a fault for each page takes three times as long.
-    var offset = fillHugePages(number, size)
-    let length = Int(pageSize)
-    let page = UnsafeMutableRawPointer.allocate(byteCount: length, alignment: 64)
-    unsafe memset(page, 0, length)
-    defer { unsafe page.deallocate() }
-    let most = min(1024, (size - offset) / pageSize)  // UIO_MAXIOV
-    let pages = unsafe [iovec](
-      repeating: iovec(iov_base: page, iov_len: length), count: Int(most))
-    while offset < size {
-      let count = CInt(min(most, (size - offset) / pageSize))
-      let start = off_t(offset)
-      let written = try call { unsafe pwritev(number, pages, count, start) }
-      offset += UInt64(written) / pageSize * pageSize
-    }
-  }
-
-  /// Where the machine has huge pages for memfds (`shmem_enabled`, Documentation/admin-guide/mm/transhuge.rst), which take a fifth of
-  /// the time.
-  ///
-  /// - Returns: Bytes from the file's start that have pages, and zeros.
-  private static func fillHugePages(_ number: CInt, _ size: UInt64) -> UInt64 {
+  /// By a fault for each, which clears it. Those that are not there UDMABUF_CREATE makes itself, one by one, and zero
+  /// (memfd_pin_folios, mm/gup.c).
+  static func takeHugePages(_ file: borrowing OwnedFD, size: UInt64) {
     let directory = "/sys/kernel/mm/transparent_hugepage"
     // Of a kernel without: as if there were none so large.
     let hugePage = SmallFile.number("\(directory)/hpage_pmd_size") ?? .max
     guard size >= hugePage, let choice = try? SmallFile.read("\(directory)/shmem_enabled"),
       !choice.holds("[never]"), !choice.holds("[deny]")
-    else { return 0 }
+    else { return }
     let length = Int(size / hugePage * hugePage)
-    let bytes = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, number, 0)
-    guard let bytes = unsafe bytes, unsafe bytes != MAP_FAILED else { return 0 }
-    defer { unsafe munmap(bytes, length) }
+    let bytes = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.rawValue, 0)
+    guard let bytes = unsafe bytes, unsafe bytes != MAP_FAILED else { return }
     unsafe madvise(bytes, length, 14)  // MADV_HUGEPAGE
-    // MADV_POPULATE_WRITE, Linux 5.14. A fault gives zeros; where one fails, some pages are written twice.
-    return unsafe madvise(bytes, length, 23) == 0 ? UInt64(length) : 0
+    unsafe madvise(bytes, length, 23)  // MADV_POPULATE_WRITE, Linux 5.14
+    unsafe munmap(bytes, length)
   }
 
   /// The name in the link of a descriptor or mapping, "/memfd:NAME (deleted)" (proc(5)); nil for a link to

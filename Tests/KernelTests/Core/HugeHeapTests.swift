@@ -92,13 +92,28 @@ struct HugeHeapTests {
     unsafe munmap(bytes, Int(size))
   }
 
-  @Test func `what does not fit in one page is refused, and the next of a list serves`() throws {
-    let size = HugePageSize.all().filter { $0.available > 0 }.last!.bytes + 1
-    let error = refusal { () throws(HeapError) in try HugeHeap().allocate(.fresh(), size: size) }
+  @Test func `contiguous memory lies in one page, and other memory may have several`() throws {
+    let heap = HugeHeap()
+    let sizes = HugePageSize.all().filter { $0.available > 0 }
+    let size = sizes.last!.bytes + 1
+    let error = refusal { () throws(HeapError) in
+      try heap.allocate(byteCount: size, contiguous: true)
+    }
     #expect(error?.code == .noMemory)
     let list = DMABufHeap(heaps: [HugeHeap.name, UDMABufHeap.name])
-    #expect(try list.allocate(.fresh(), size: size).heapName == UDMABufHeap.name)
     #expect(try list.allocate(.fresh()).heapName == HugeHeap.name)
+    let (before, page) = (Self.freePages, Self.page.bytes)
+    let several = try list.allocate(.fresh(), size: 2 * page + 1)
+    #expect(several.heapName == HugeHeap.name && Self.freePages == before - 3)
+    #expect(try several.isZero)
+    // What they have left is in none of them alone.
+    let other = try list.allocate(.fresh(), size: page / 2)
+    #expect(Self.freePages == before - 3 || Self.freePages == before - 4)
+    close(other)
+    close(several)
+    #expect(eventually { list.liveBufferCount == 0 })
+    #expect(
+      try list.allocate(.fresh(), size: Self.page.total + page).heapName == UDMABufHeap.name)
   }
 
   @Test func `contiguous memory is of huge pages where no heap has any left`()

@@ -5,7 +5,7 @@ import Testing
 @testable import HeapTestKit
 @testable import LinuxHeaps
 
-/// UDMABUF_CREATE takes a memfd's pages as they are: those that fallocate(2) alone gave show what was in the machine's memory.
+/// A udmabuf's pages come from a memfd, and have to be as zero as those of other heaps.
 @Suite(.serialized, .enabled(if: UDMABufHeap.isUsable, "needs udmabuf"))
 struct UDMABufPageTests {
   @Test(arguments: [1, 16, 2049])

@@ -84,17 +84,6 @@ import Testing
     }
   }
 
-  @Test(arguments: [1, 1023, 1024, 1025, 3000])
-  func `a memfd that is filled has all its pages, and they are zero`(_ pages: UInt64) throws {
-    let size = pages * pageSize
-    let file = try Memfd.create("fill", size: size)
-    try Memfd.fill(file, size: size)
-    #expect(try file.status().st_blocks == size / 512)
-    let bytes = unsafe mmap(nil, Int(size), PROT_READ, MAP_SHARED, file.rawValue, 0)!
-    defer { unsafe munmap(bytes, Int(size)) }
-    #expect(unsafe memcmp(bytes, bytes + 1, Int(size) - 1) == 0 && bytes.load(as: UInt8.self) == 0)
-  }
-
   @Test func `huge pages can be anywhere in a list of heaps, and are contiguous memory`() throws {
     #expect(NamedHeap.misplaced(in: ["hugetlb", "system", "udmabuf"]) == nil)
     #expect(NamedHeap.misplaced(in: ["udmabuf", "hugetlb"]) == "udmabuf")
