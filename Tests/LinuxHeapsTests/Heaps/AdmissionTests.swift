@@ -207,6 +207,16 @@ import Testing
     #expect(passed <= 16)
   }
 
+  /// The machine has them already; those that are taken away meanwhile are made anew for the group's account.
+  @Test func `pages of others need room in the group, and none in the machine`() throws {
+    let admission = Admission(
+      floor: 0, budget: nil, group: { () throws(Errno) in Self.limit(64, used: 0) },
+      memory: { () throws(Errno) in .of(available: 1) })
+    #expect(Self.refusal(admission, 32 * mebibyte, from: .pagesOfOthers) == nil)
+    #expect(Self.refusal(admission, 64 * mebibyte, from: .pagesOfOthers)?.code == .noMemory)
+    #expect(admission.liveBytes == 0)
+  }
+
   @Test func `a group that cannot be read is an error`() {
     let admission = Admission(
       floor: 0, budget: nil, group: { () throws(Errno) in throw .tooManyOpenFiles },
