@@ -146,6 +146,11 @@ esac
 hash=
 [ -z "$options" ] || hash=-$(sha256sum "$options" | cut -c1-12)
 target=$cache/kernels/$kernel-$version$hash
+# Who comes while another makes it waits, and finds it made.
+if [ ! -d "$target" ]; then
+  exec 9> "$cache/kernels/.$kernel.lock"
+  flock 9
+fi
 if [ ! -d "$target" ]; then
   if [ -n "$version" ] && [ "$version" != "(none)" ]; then
     make=unpack_stock
