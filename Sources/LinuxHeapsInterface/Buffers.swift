@@ -26,20 +26,20 @@ extension lheap_settings {
 private func allocate(
   _ heap: OpaquePointer?, _ byteCount: UInt64, _ settings: UnsafePointer<lheap_settings>?
 ) throws(HeapError) -> VMO {
-  let operation = "allocate \(byteCount.asByteCount)"
+  func operation() -> String { "allocate \(byteCount.asByteCount)" }
   let settings = try unsafe settings.map { settings throws(HeapError) in
-    try unsafe read(settings, lheap_settings(), operation)
+    try unsafe read(settings, lheap_settings(), operation())
   }
   let flags = unsafe settings?.flags ?? 0
   guard flags & ~(LHEAP_CONTIGUOUS.rawValue | LHEAP_NAMED.rawValue) == 0 else {
-    throw HeapError(.invalidArgs, operation, cause: "flags \(flags) are not known")
+    throw HeapError(.invalidArgs, operation(), cause: "flags \(flags) are not known")
   }
   let key =
     flags & LHEAP_NAMED.rawValue == 0
     ? nil
     : unsafe BufferKey(
       bufferCollectionID: settings!.collection, bufferIndex: settings!.index)
-  return try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+  return try unsafe withObject(heap, operation()) { (heap: borrowing CHeap) throws(HeapError) in
     try heap.heap.allocate(
       key, byteCount: byteCount, contiguous: flags & LHEAP_CONTIGUOUS.rawValue != 0,
       cleanup: unsafe settings?.actions ?? [])

@@ -92,9 +92,11 @@ int64_t Peers_interface(const char *library, const char *heap, uint64_t size, in
     FUNCTION(lheap_close);
     lheap *memory;
     if (own_lheap_open(heap, 0, &memory, NULL) != LHEAP_OK) return -ENXIO;
-    int64_t begin = now();
-    for (int i = 0; i < rounds; i++) {
+    int64_t begin = 0;
+    // The first opens the heap's files, as the other heap did in the turn that does not count.
+    for (int i = -1; i < rounds; i++) {
         lheap_vmo *vmo;
+        if (i == 0) begin = now();
         if (own_lheap_allocate(memory, size, NULL, &vmo, NULL) != LHEAP_OK) return -ENOMEM;
         own_lheap_vmo_close(vmo);
     }
