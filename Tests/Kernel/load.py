@@ -61,7 +61,7 @@ def memfd():
 
 def udmabuf():
     file, device = memfd(), os.open("/dev/udmabuf", os.O_RDWR)
-    buffer = fcntl.ioctl(device, UDMABUF_CREATE, struct.pack("IIQQ", file, 1, 0, PAGES * PAGE))
+    buffer = fcntl.ioctl(device, UDMABUF_CREATE, bytearray(struct.pack("IIQQ", file, 1, 0, PAGES * PAGE)))
     os.close(file)
     os.close(device)
     return buffer
