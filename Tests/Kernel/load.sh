@@ -18,7 +18,9 @@ fi
 
 . "$here/programs.sh"
 disk=$(mktemp -d)
-mount /dev/vda "$disk"
+# ext4 keeps a journal of a file's data (chattr +j) only without delayed allocation.
+mount -o nodelalloc /dev/vda "$disk"
+echo 32 > /proc/sys/vm/nr_hugepages
 export LINUXHEAPS_HEAPS="system default_cma_region udmabuf memfd" SWIFT_BACKTRACE=enable=no
 log=$(mktemp)
 TMPDIR=$disk "$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel \

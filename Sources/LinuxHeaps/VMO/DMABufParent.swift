@@ -66,7 +66,8 @@ final class DMABufParent: Parent {
 }
 
 extension VMO {
-  /// The memfd under a udmabuf that this process made, with the vmo's first byte in it; nil for other memory.
+  /// The memfd under a udmabuf that this process made, with the vmo's first byte in it; nil for other memory, and for
+  /// huge pages, which are mapped whole.
   ///
   /// A device can be made to write to a mapping of the memfd, whose pages are ordinary ones. To one of the dma-buf it cannot
   /// (VM_PFNMAP: EFAULT).
@@ -76,6 +77,7 @@ extension VMO {
     let parent: DMABufParent? = ReclaimerCore.buffer(of: identity)?.core.withTable { table in
       table.place(of: identity).flatMap { table[$0].family.parent(identity) as? DMABufParent }
     }
-    return (parent?.pages).map { ($0.memfd, $0.offset + offset) }
+    guard let pages = parent?.pages, pages.part == nil else { return nil }
+    return (pages.memfd, pages.offset + offset)
   }
 }

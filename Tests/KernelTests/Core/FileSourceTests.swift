@@ -36,6 +36,20 @@ import Testing
 
   // MARK: Contents
 
+  /// Their memfds are mapped by whole huge pages alone, and a buffer is a part of one.
+  @Test(.enabled(if: HugeHeap.isUsable, "needs udmabuf and huge pages"))
+  func `a part of a huge page gets a copy`() throws {
+    let bytes = Self.bytes(3 * Int(pageSize))
+    let path = try file(bytes)
+    let heap = HugeHeap()
+    let neighbour = try heap.allocate(byteCount: pageSize)
+    let vmo = try heap.allocate(byteCount: 4 * pageSize)
+    #expect(
+      try FileSource(path).load(into: vmo, at: pageSize).way == way(into: HugeHeap.name, path))
+    #expect(try vmo.copyBytes() == [UInt8](repeating: 0, count: Int(pageSize)) + bytes)
+    #expect(try neighbour.copyBytes() == [UInt8](repeating: 0, count: Int(pageSize)))
+  }
+
   /// The last is copied in three parts where it is copied.
   private static let sizes = [1, 511, 512, Int(pageSize), Int(pageSize) + 1, (2 << 20) + 777]
 
