@@ -146,13 +146,7 @@ private struct Daemon {
     return times
   }
 
-  private func ready() throws -> Int {
-    let status = try heap.status()
-    guard let name = status.range(of: #""ready":"#),
-      let number = Int(status[name.upperBound...].drop { $0 == " " }.prefix { $0.isNumber })
-    else { throw Failure(description: "no pool in \(status)") }
-    return number
-  }
+  private func ready() throws -> Int { try heap.statusNumber("ready") }
 }
 
 // MARK: r

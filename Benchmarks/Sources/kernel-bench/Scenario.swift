@@ -245,11 +245,16 @@ private final class Service {
   }
 
   /// Turns of the reclaimer.
-  func wakeUps() throws -> Int {
-    let status = try heap.status()
-    guard let name = status.range(of: #""wakeups":"#),
-      let number = Int(status[name.upperBound...].drop { $0 == " " }.prefix { $0.isNumber })
-    else { throw Failure(description: "no wake-ups in \(status)") }
+  func wakeUps() throws -> Int { try heap.statusNumber("wakeups") }
+}
+
+extension RemoteHeap {
+  /// The first number of that name in the service's status.
+  func statusNumber(_ name: String) throws -> Int {
+    let status = try status()
+    guard let found = status.range(of: "\"\(name)\":"),
+      let number = Int(status[found.upperBound...].drop { $0 == " " }.prefix { $0.isNumber })
+    else { throw Failure(description: "no \(name) in \(status)") }
     return number
   }
 }

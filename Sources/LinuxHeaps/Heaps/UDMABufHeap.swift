@@ -59,16 +59,9 @@ public struct UDMABufHeap: LocalHeap {
     let size = request.size
     let grant = try Admission.standard.admit(
       size, from: .pagesOfOthers, request.operation, at: path)
-    if let sizeLimit, size > sizeLimit {
-      throw HeapError(
-        .noMemory, request.operation, at: path,
-        cause: "the driver makes buffers of at most \(sizeLimit.asByteCount)")
-    }
+    try checkLimit(request)
     do throws(Errno) {
-      let (number, pages) = (device.rawValue, memfd.rawValue)
-      if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
-      let descriptor = OwnedFD(
-        adopting: try call { CLinuxHeaps_udmabuf_create(number, pages, 0, size) })
+      let descriptor = try create(device, memfd.rawValue, offset: 0, byteCount: size)
       return BufferMemory(
         parent: try DMABufParent(descriptor, of: request.key), heapName: heapName, grant: grant)
     } catch {
@@ -89,15 +82,10 @@ public struct UDMABufHeap: LocalHeap {
     let operation = "make a dma-buf of \(byteCount.asByteCount) of a vmo"
     let (key, buffer) = try buffers.live(vmo, operation)
     let device = try Self.open(operation)
-    let identity = vmo.identity
-    // The vmo keeps the buffer.
-    let whole: DMABufParent? = buffers.core.withTable { table in
-      table.place(of: buffer).flatMap { table[$0].family.parent(identity) as? DMABufParent }
-    }
-    guard let pages = whole?.pages else {
+    guard let pages = vmo.pages else {
       throw HeapError(.badState, operation, cause: "the buffer is being reclaimed")
     }
-    let start = pages.offset + vmo.offset + offset
+    let start = pages.offset + offset
     do throws(Errno) {
       let parent = try Self.create(
         device, .init(memfd: pages.memfd, offset: start), byteCount: byteCount, of: key)
@@ -179,10 +167,17 @@ public struct UDMABufHeap: LocalHeap {
   static func create(
     _ device: borrowing OwnedFD, _ pages: DMABufParent.Pages, byteCount: UInt64, of key: BufferKey
   ) throws(Errno) -> DMABufParent {
-    let (number, memfd, offset) = (device.rawValue, pages.memfd.fd.rawValue, pages.offset)
-    if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
-    let descriptor = OwnedFD(
-      adopting: try call { CLinuxHeaps_udmabuf_create(number, memfd, offset, byteCount) })
+    let descriptor = try create(
+      device, pages.memfd.fd.rawValue, offset: pages.offset, byteCount: byteCount)
     return try DMABufParent(descriptor, of: key, pages: pages)
+  }
+
+  private static func create(
+    _ device: borrowing OwnedFD, _ memfd: CInt, offset: UInt64, byteCount: UInt64
+  ) throws(Errno) -> OwnedFD {
+    let number = device.rawValue
+    if trial.isDeadly({ CLinuxHeaps_udmabuf_create_kills(number) }) { throw .noFunction }
+    return OwnedFD(
+      adopting: try call { CLinuxHeaps_udmabuf_create(number, memfd, offset, byteCount) })
   }
 }

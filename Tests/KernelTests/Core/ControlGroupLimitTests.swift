@@ -7,7 +7,7 @@ import Testing
 
 /// In a real control group, and in a process of its own: beyond a limit the kernel ends it.
 @Suite(
-  .enabled(if: LimitedGroup.canBeMade, "needs root in the root group of version 2"))
+  .enabled(if: ChargedGroup.canBeMade, "needs root in the root group of version 2"))
 struct ControlGroupLimitTests {
   @Test func `beyond the limit of a group above, a request is refused and the process lives`() async
   {
@@ -77,34 +77,20 @@ private func touch(_ vmo: borrowing VMO) throws {
 
 /// A group with a limit, and this process in one below it, without one of its own.
 private struct LimitedGroup {
-  private static let root = (try? ControlGroup().directories().last) ?? ""
-
-  /// Only the root group may have both processes and groups with the memory controller, and it has no type.
-  static var canBeMade: Bool {
-    let controllers = (try? SmallFile.read("\(root)/cgroup.controllers")) ?? ""
-    let isRoot = unsafe access("\(root)/cgroup.type", F_OK) != 0
-    return geteuid() == 0 && isRoot
-      && controllers.split { $0.isWhitespace }.contains("memory")
-  }
-
-  let directory = "\(root)/limited-\(getpid())"
+  let directory = "\(ChargedGroup.root)/limited-\(getpid())"
   private var own: String { "\(directory)/own" }
 
   init(memory: UInt64) throws(Errno) {
-    for (path, parent) in [(directory, Self.root), (own, directory)] {
-      try Self.write("+memory", to: "\(parent)/cgroup.subtree_control")
+    for (path, parent) in [(directory, ChargedGroup.root), (own, directory)] {
+      try ChargedGroup.write("+memory", to: "\(parent)/cgroup.subtree_control")
       _ = try call { unsafe mkdir(path, 0o755) }
     }
-    try Self.write("\(memory)", to: "\(directory)/memory.max")
-    try Self.write("\(getpid())", to: "\(own)/cgroup.procs")
+    try ChargedGroup.write("\(memory)", to: "\(directory)/memory.max")
+    try ChargedGroup.write("\(getpid())", to: "\(own)/cgroup.procs")
   }
 
   func leave() throws(Errno) {
-    try Self.write("\(getpid())", to: "\(Self.root)/cgroup.procs")
+    try ChargedGroup.write("\(getpid())", to: "\(ChargedGroup.root)/cgroup.procs")
     for path in [own, directory] { _ = try call { unsafe rmdir(path) } }
-  }
-
-  private static func write(_ text: String, to path: String) throws(Errno) {
-    try OwnedFD.open(path, O_WRONLY).write(Array(text.utf8))
   }
 }

@@ -5,7 +5,7 @@ import SystemPackage
 
 /// A control group of its own for a process, whose memory the kernel counts.
 struct ChargedGroup {
-  private static let root = (try? ControlGroup().directories().last) ?? ""
+  static let root = (try? ControlGroup().directories().last) ?? ""
 
   /// Only the root group may have both processes and groups with the memory controller, and it has no type.
   static var canBeMade: Bool {
@@ -42,7 +42,7 @@ struct ChargedGroup {
     for _ in 0..<10_000 where unsafe rmdir(directory) != 0 { usleep(1_000) }
   }
 
-  private static func write(_ text: String, to path: String) throws(Errno) {
+  static func write(_ text: String, to path: String) throws(Errno) {
     try OwnedFD.open(path, O_WRONLY).write(Array(text.utf8))
   }
 }
