@@ -16,8 +16,8 @@ for module in udmabuf vgem vkms vivid vim2m; do modprobe -q "$module" || true; d
 udevadm settle 2>/dev/null || true
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 
-# Contiguous memory besides the region; not on the stock kernel, whose doctor is to miss it.
-[ "$kernel" = stock ] || echo 32 > /proc/sys/vm/nr_hugepages
+# Contiguous memory besides the region. Drivers of 6.12 cannot map it.
+[ "$kernel" != next ] || echo 32 > /proc/sys/vm/nr_hugepages
 
 case $kernel in
 next) LINUXHEAPS_HEAPS="system default_cma_region reserved udmabuf memfd opaque" ;;

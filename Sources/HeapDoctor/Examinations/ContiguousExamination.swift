@@ -41,6 +41,7 @@ enum ContiguousExamination {
   private static func takesHugePages(_ machine: Machine) -> Bool {
     machine.files.exists(UDMABufHeap.path)
       && UDMABufHeap.refusal(in: machine.surroundings) == nil
+      && UDMABufHeap.mapsHugePages(machine.files)
       && !HugePageSize.all(machine.files).isEmpty
   }
 

@@ -151,7 +151,11 @@ struct ImportTrial {
         _ = try device.importBuffer(buffer)
         return .taken("\(path) (\(device.driver))")
       } catch {
-        return .finding(refused("\(path) (\(device.driver))", "\(error)"))
+        return .finding(
+          refused("\(path) (\(device.driver))", "\(error)", pageSize) {
+            do throws(Errno) { _ = try device.importBuffer($0) } catch { return false }
+            return true
+          })
       }
     } catch {
       return .finding(failed(path, error))
@@ -181,7 +185,11 @@ struct ImportTrial {
         try queue.enqueue(buffer)
         return .taken(name)
       } catch {
-        return .finding(refused(name, error.cause))
+        return .finding(
+          refused(name, error.cause, queue.format.byteCount) {
+            do throws(HeapError) { try queue.enqueue($0) } catch { return false }
+            return true
+          })
       }
     } catch  where error.errno == .resourceBusy {
       return .finding(
@@ -195,13 +203,24 @@ struct ImportTrial {
 
   // MARK: Findings
 
-  private func refused(_ device: String, _ error: String) -> Finding {
+  /// - Parameter isTaken: Whether the device takes another buffer of the size.
+  private func refused(
+    _ device: String, _ error: String, _ size: UInt64, isTaken: (consuming VMO) -> Bool
+  ) -> Finding {
     guard heap?.entry?.role == .contiguous else {
+      let seen = "\(device) refuses a buffer of \(source): \(error)"
+      // No heap of a node, and contiguous all the same.
+      if let vmo = try? HugeHeap().allocate(byteCount: size, contiguous: true), isTaken(vmo) {
+        return Finding(
+          .note, .importers, "import.contiguous-only",
+          seen: "\(seen); it takes one of \(HugeHeap.name)",
+          why: "the device needs contiguous memory, which huge pages are",
+          fix: "heapctl alloc --contiguous --size \(size)  # such a buffer, of \(HugeHeap.name)")
+      }
       return Finding(
-        .warning, .importers, "import.needs-contiguous",
-        seen: "\(device) refuses a buffer of \(source): \(error)",
+        .warning, .importers, "import.needs-contiguous", seen: seen,
         why: "the device may need contiguous memory, and no contiguous heap could be used to try",
-        fix: "heapctl alloc --contiguous --size 1M  # says what contiguous memory lacks")
+        fix: "heapctl alloc --contiguous --size \(size)  # says what contiguous memory lacks")
     }
     return Finding(
       .warning, .importers, "import.refused",

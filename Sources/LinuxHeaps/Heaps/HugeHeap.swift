@@ -27,8 +27,10 @@ public struct HugeHeap: LocalHeap {
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
 
-  /// Whether this process may open `/dev/udmabuf`, and pages are reserved.
-  public static var isUsable: Bool { UDMABufHeap.isUsable && HugePageSize.areReserved() }
+  /// Whether this process may open `/dev/udmabuf`, Linux is 6.17 or later, and pages are reserved. <doc:HugePages>
+  public static var isUsable: Bool {
+    UDMABufHeap.mapsHugePages && UDMABufHeap.isUsable && HugePageSize.areReserved()
+  }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     try pages.makeMemory(for: request)
@@ -37,11 +39,21 @@ public struct HugeHeap: LocalHeap {
   /// - Throws: Why this process can make none.
   package static func check(_ operation: String) throws(HeapError) {
     try UDMABufHeap.check(operation)
+    try checkKernel(operation)
     guard HugePageSize.areReserved() else {
       throw HeapError(
         .notSupported, operation, at: HugePageSize.directory, cause: "no huge page is reserved",
         fix: HugePageSize.advice())
     }
+  }
+
+  fileprivate static func checkKernel(_ operation: String) throws(HeapError) {
+    if UDMABufHeap.mapsHugePages { return }
+    throw HeapError(
+      .notSupported, operation, at: UDMABufHeap.path,
+      cause:
+        "drivers of Linux \(kernelRelease) map other pages than a buffer's where those are huge",
+      fix: "use Linux 6.17 or later")
   }
 }
 
@@ -113,6 +125,7 @@ final class HugePages: Sendable {
     let (size, operation) = (request.size, request.operation)
     let isContiguous = request.settings.asksForContiguous
     let device = try UDMABufHeap.open(operation)
+    try HugeHeap.checkKernel(operation)
     // For the budget: it is the kernel that counts huge pages, and it gives none that it promised to others.
     let grant = try admission.admit(size, from: .nothing, operation)
     try UDMABufHeap.checkLimit(request)
@@ -132,10 +145,6 @@ final class HugePages: Sendable {
           ? "it has to lie in one huge page, and none that holds it is free"
           : "so many huge pages are not free",
         fix: "close buffers, ask for less, or reserve pages: \(HugePageSize.advice())")
-    } catch  where error.rawValue == EBADFD {
-      throw HeapError(
-        .noMemory, operation, at: UDMABufHeap.path,
-        cause: "this kernel's driver takes no huge pages", fix: "use Linux 6.11 or later")
     } catch {
       throw UDMABufHeap.refusal(error, operation)
     }

@@ -38,7 +38,7 @@ public struct UDMABufHeap: LocalHeap {
     try Self.checkLimit(request)
     do throws(Errno) {
       let memfd = SharedFD(try Memfd.create(request.name, size: size))
-      Memfd.takeHugePages(memfd.fd, size: size)
+      if Self.mapsHugePages { Memfd.takeHugePages(memfd.fd, size: size) }
       let parent = try Self.create(
         device, .init(memfd: memfd, offset: 0), byteCount: size, of: request.key)
       return BufferMemory(
@@ -97,6 +97,16 @@ public struct UDMABufHeap: LocalHeap {
     } catch {
       throw Self.refusal(error, operation)
     }
+  }
+
+  /// Whether drivers that map a udmabuf for themselves find its pages where those are parts of huge ones.
+  ///
+  /// Before Linux 6.17 (a26fd92b7223, in 6.16.1, too) `dma_buf_vmap` shows them the first 4 KiB of each huge page again and again, or
+  /// fails: what a camera of such a driver writes is not where the buffer's holders read.
+  static let mapsHugePages = mapsHugePages(MachineFiles())
+
+  package static func mapsHugePages(_ files: MachineFiles) -> Bool {
+    !KernelVersion(files).isBefore(6, 17)
   }
 
   static func refusal(_ error: Errno, _ operation: String) -> HeapError {

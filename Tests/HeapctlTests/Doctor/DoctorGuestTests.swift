@@ -201,23 +201,21 @@ struct DoctorGuestTests {
   }
 
   @Test(.enabled(if: Guest.hasRegion, "needs a contiguous region"))
-  func `no contiguous region`() throws {
-    // What a kernel shows that was booted with cma=0.
+  func `no contiguous region, and no huge pages`() throws {
     try expect(
       ["contiguous.no-region"],
-      Self.freshNodes + """
-        make system
-        IFS=: read -r major minor < /sys/class/dma_heap/system/dev
-        mount -t tmpfs tmpfs /sys/class/dma_heap
-        mkdir /sys/class/dma_heap/system
-        echo "$major:$minor" > /sys/class/dma_heap/system/dev
-        if [ -d /sys/kernel/mm/cma ]; then mount -t tmpfs tmpfs /sys/kernel/mm/cma; fi
-        folder=$(mktemp -d)
-        sed 's/^Cma.*/CmaTotal: 0 kB/' /proc/meminfo > "$folder/meminfo"
-        mount --bind "$folder/meminfo" /proc/meminfo
-        echo cma=0 > "$folder/cmdline"
-        mount --bind "$folder/cmdline" /proc/cmdline
-        """)
+      Self.withoutRegion + "mount -t tmpfs tmpfs /sys/kernel/mm/hugepages")
+  }
+
+  @Test func `huge pages where there is no contiguous region`() throws {
+    let run = try expect([], Self.withoutRegion)
+    #expect(run.finding("contiguous.huge-pages")?.severity == "ok")
+    // The camera that takes contiguous memory alone (boot.sh).
+    let camera = try #require(run.finding("import.contiguous-only"))
+    #expect(camera.seen.hasSuffix("it takes one of hugetlb"))
+    let fix = try #require(camera.fix?.prefix { $0 != "#" })
+    let alloc = try Run.heapctl(fix.split(separator: " ").dropFirst().map(String.init))
+    #expect(alloc.status == 0)
   }
 
   @Test func `few descriptors`() throws {
@@ -373,6 +371,22 @@ struct DoctorGuestTests {
 
   // MARK: Parts
 
+  /// What a kernel shows that was booted with cma=0.
+  private static let withoutRegion =
+    freshNodes + """
+      make system
+      IFS=: read -r major minor < /sys/class/dma_heap/system/dev
+      mount -t tmpfs tmpfs /sys/class/dma_heap
+      mkdir /sys/class/dma_heap/system
+      echo "$major:$minor" > /sys/class/dma_heap/system/dev
+      if [ -d /sys/kernel/mm/cma ]; then mount -t tmpfs tmpfs /sys/kernel/mm/cma; fi
+      folder=$(mktemp -d)
+      sed 's/^Cma.*/CmaTotal: 0 kB/' /proc/meminfo > "$folder/meminfo"
+      mount --bind "$folder/meminfo" /proc/meminfo
+      echo cma=0 > "$folder/cmdline"
+      mount --bind "$folder/cmdline" /proc/cmdline
+
+      """
   private static let withoutRules = """
     for folder in /etc/udev/rules.d /run/udev/rules.d; do
       if [ -d "$folder" ]; then mount -t tmpfs tmpfs "$folder"; fi

@@ -390,7 +390,11 @@ struct DoctorTreeTests {
     try tree.file("\(pages)/free_hugepages", "0\n")
     let full = try #require(try tree.run().finding("contiguous.huge-pages"))
     #expect(full.severity == "warning" && full.fix == fix)
-    // Nobody could have a buffer of them.
+    // Nobody could have a buffer of them, or use one.
+    try tree.file("/proc/sys/kernel/osrelease", "6.16.12\n")
+    #expect(try tree.run().finding("contiguous.huge-pages") == nil)
+    try tree.file("/proc/sys/kernel/osrelease", "6.17.0\n")
+    #expect(try tree.run().finding("contiguous.huge-pages") != nil)
     tree.remove("/dev/udmabuf")
     #expect(try tree.run().finding("contiguous.huge-pages") == nil)
   }
