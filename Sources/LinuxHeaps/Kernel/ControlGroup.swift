@@ -85,14 +85,14 @@ package final class ControlGroup: Sendable {
     var lowest: (file: String, bytes: UInt64)?
     for file in files {
       // Version 2 writes no limit as `max`, and version 1 as a number near 2^63. The root has no such file.
-      if let text = try text("\(level.directory)/\(file)"), let bytes = Self.number(text[...]),
+      if let text = try text("\(level.directory)/\(file)"), let bytes = text[...].leadingNumber,
         bytes < lowest?.bytes ?? 1 << 62
       {
         lowest = (file, bytes)
       }
     }
     guard let lowest else { return nil }
-    let used = try text("\(level.directory)/\(usage)").flatMap { Self.number($0[...]) } ?? 0
+    let used = try text("\(level.directory)/\(usage)").flatMap { $0[...].leadingNumber } ?? 0
     let droppable = Self.droppable(try text("\(level.directory)/memory.stat") ?? "", prefix)
     return Limit(
       directory: level.directory, file: lowest.file, bytes: lowest.bytes,
@@ -104,7 +104,7 @@ package final class ControlGroup: Sendable {
     var (cached, unwritten): (UInt64, UInt64) = (0, 0)
     for line in statistics.split(separator: "\n") where line.hasPrefix(prefix) {
       guard let space = line.firstIndex(of: " ") else { continue }
-      func bytes() -> UInt64 { number(line[line.index(after: space)...]) ?? 0 }
+      func bytes() -> UInt64 { line[line.index(after: space)...].leadingNumber ?? 0 }
       switch line[..<space].dropFirst(prefix.utf8.count) {
       case "active_file", "inactive_file": cached += bytes()
       case "file_dirty", "file_writeback", "dirty", "writeback": unwritten += bytes()
@@ -112,10 +112,6 @@ package final class ControlGroup: Sendable {
       }
     }
     return cached.less(unwritten)
-  }
-
-  private static func number(_ text: Substring) -> UInt64? {
-    UInt64(text.prefix { $0.isNumber })
   }
 
   /// Nil where the kernel does not tell.

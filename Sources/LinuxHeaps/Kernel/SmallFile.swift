@@ -29,7 +29,7 @@ package enum SmallFile {
   /// The number that a file of one decimal number holds, or nil.
   static func number(_ path: String) -> UInt64? {
     guard let text = try? read(path) else { return nil }
-    return UInt64(text.prefix { $0.isNumber })
+    return text[...].leadingNumber
   }
 
   /// The number that an open file of one decimal number holds now, or nil. Such a file of /sys is made anew at each read from
@@ -108,6 +108,14 @@ package enum SmallFile {
     }
     if let failure { throw failure }
     return text
+  }
+}
+
+extension Substring {
+  /// The decimal number that it begins with, up to 2^64 - 1; nil where there is none. By bytes: what is a number among characters
+  /// is looked up in tables of thousands.
+  package var leadingNumber: UInt64? {
+    UInt64(Substring(utf8.prefix { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }))
   }
 }
 
