@@ -27,21 +27,17 @@ final class Pool: Sendable {
 
   // MARK: From outside
 
-  func begin() { state.withLock { callThread(&$0) } }
+  func begin() { callThread() }
 
   func change(_ settings: PoolSettings) {
-    state.withLock { state in
-      state.settings = settings
-      callThread(&state)
-    }
+    state.withLock { $0.settings = settings }
+    callThread()
   }
 
   /// All of it goes; what is handed out goes when it has ended.
   func close() {
-    state.withLock { state in
-      state.isClosed = true
-      callThread(&state)
-    }
+    state.withLock { $0.isClosed = true }
+    callThread()
   }
 
   /// Whether ``take(_:_:)`` is likely to find one.
@@ -66,12 +62,10 @@ final class Pool: Sendable {
   }
 
   private func takeEntry(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
-    state.withLock { state in
-      let entry = state.take(kind, owner)
-      // One that nobody had is made again, and one that was missed, too.
-      if entry?.memory.isNew != false { callThread(&state) }
-      return entry
-    }
+    let entry = state.withLock { $0.take(kind, owner) }
+    // One that nobody had is made again, and one that was missed, too.
+    if entry?.memory.isNew != false { callThread() }
+    return entry
   }
 
   /// What is made has its end here.
@@ -101,11 +95,8 @@ final class Pool: Sendable {
   func giveBack(_ memory: PoolMemory) {
     guard events != nil else { return }
     let entry = PoolEntry(memory, heap.admission.take(memory.kind.byteCount))
-    let dropped = state.withLock { state in
-      let dropped = state.giveBack(entry)
-      callThread(&state)
-      return dropped
-    }
+    let dropped = state.withLock { $0.giveBack(entry) }
+    callThread()
     for entry in dropped { entry.end() }
   }
 
@@ -121,16 +112,22 @@ final class Pool: Sendable {
 
   // MARK: The thread
 
-  private func callThread(_ state: inout PoolState) {
+  /// Has the thread look at the state. It is woken when the lock is free: on one processor it would run at once, and wait for it.
+  private func callThread() {
     guard let events else { return }
-    if state.hasThread { return events.wakeUp.signal() }
-    if state.isClosed && state.isEmpty { return }
-    state.hasThread = true
+    let starts: Bool? = state.withLock { state in
+      if state.hasThread { return false }
+      if state.isClosed && state.isEmpty { return nil }
+      state.hasThread = true
+      return true
+    }
+    guard let starts else { return }
+    if !starts { return events.wakeUp.signal() }
     do throws(Errno) {
       try KernelThread.start("heap-pool") { [self] in work(events) }
     } catch {
       // The next call tries again.
-      state.hasThread = false
+      state.withLock { $0.hasThread = false }
     }
   }
 
