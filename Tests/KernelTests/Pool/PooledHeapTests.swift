@@ -81,6 +81,33 @@ struct PooledHeapTests {
   }
 
   @Test(arguments: Pooled.all)
+  func `all of a buffer is zeroed, at a rate near memset's`(_ pooled: Pooled) throws {
+    let size = 8 << 20
+    let vmo = try pooled.make(keeping).buffer(UInt64(size), pooled)
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4096)
+    defer { unsafe memory.deallocate() }
+    let clock = ContinuousClock()
+    var (ofBuffer, ofMemory): ([Duration], [Duration]) = ([], [])
+    for byte in UInt8(1)...9 {
+      try vmo.withMutableBytes { bytes in
+        for index in stride(from: Int(byte), to: size, by: 4096) { bytes[index] = byte }
+      }
+      ofBuffer.append(
+        try vmo.withDescriptor { descriptor in
+          try clock.measure { try Zeroing.zero(descriptor, UInt64(size)) }
+        })
+      ofMemory.append(clock.measure { unsafe memset(memory, CInt(byte), size) })
+      let isZero = try vmo.withBytes { bytes in
+        stride(from: Int(byte), to: size, by: 4096).allSatisfy { bytes[$0] == 0 }
+      }
+      #expect(isZero)
+    }
+    // The first memset takes the memory's pages.
+    let ratio = ofBuffer.sorted()[4] / ofMemory.sorted()[4]
+    print("\(pooled.name): zeroing takes \(ofBuffer.sorted()[4]), \(ratio) times memset")
+  }
+
+  @Test(arguments: Pooled.all)
   func `another size or kind is not served by it`(_ pooled: Pooled) throws {
     let heap = pooled.make(keeping)
     let before = try heap.endOne(1 << 20, pooled, filledWith: 1)
@@ -230,7 +257,9 @@ struct PooledHeapTests {
       pooled.make(
         PoolSettings(byteCount: 64 << 20, idleTime: .milliseconds(300), learns: true))
     }
-    return HeapCheck.all(for: heap).filter { !["descriptors", "same-region"].contains($0.name) }
+    // What is open, and what is left of a region, the pool's thread changes at any time.
+    let others = ["descriptors", "same-region", "slice-bounds"]
+    return HeapCheck.all(for: heap).filter { !others.contains($0.name) }
       .map { Case(heap: heap, check: $0) }
   }
 
