@@ -65,6 +65,9 @@ package final class FuzzedServer: Sendable {
   deinit {
     server.stop()
     // The server removes its sockets as it ends.
-    for _ in 0..<1_000 where unsafe rmdir(folder) != 0 { usleep(1_000) }
+    for _ in 0..<1_000 {
+      if unsafe rmdir(folder) == 0 { return }
+      usleep(1_000)
+    }
   }
 }

@@ -53,7 +53,12 @@ import Testing
           HeapCheck.all(for: heap, orderedBy: 78).map { [heap.name, $0.name] }
         })
     #expect(report.latencies.count == 4 * heaps.count)
-    #expect(report.latencies.allSatisfy { $0.nanoseconds.count == 50 && $0.reason == nil })
+    for latency in report.latencies {
+      // No buffer of huge pages is larger than one, 2 MiB on the machine of the test kernels.
+      let isTooLarge = latency.heap == HugeHeap.name && latency.sizeBytes > 2 << 20
+      #expect(latency.nanoseconds.count == (isTooLarge ? 0 : 50))
+      #expect((latency.reason == nil) != isTooLarge)
+    }
 
     let tests = try KTAP(report.ktap).tests
     #expect(tests.map(\.name) == heaps.map(\.name))
@@ -107,7 +112,7 @@ extension Report {
 extension String {
   fileprivate var withoutTimes: String {
     [
-      #"time="[0-9.]+""#, #"timestamp="[^"]+""#, #"value="[^"]+ available""#,
+      #"time="[0-9.]+""#, #"timestamp="[^"]+""#, #"value="[^"]+ (available|free)""#,
       #" *<property name="noise"[^>]*>\n"#,
     ].reduce(self) {
       $0.replacingOccurrences(of: $1, with: "", options: .regularExpression)

@@ -39,7 +39,11 @@ struct ChargedGroup {
   func leave() throws(Errno) {
     try Self.write("\(getpid())", to: "\(Self.root)/cgroup.procs")
     // The processes that were there may be on their way out.
-    for _ in 0..<10_000 where unsafe rmdir(directory) != 0 { usleep(1_000) }
+    for _ in 0..<10_000 {
+      if unsafe rmdir(directory) == 0 { return }
+      usleep(1_000)
+    }
+    throw Errno(rawValue: errno)
   }
 
   static func write(_ text: String, to path: String) throws(Errno) {
