@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,17 +138,42 @@ void Peers_pin(void) {
     sched_setaffinity(0, sizeof first, &first);
 }
 
+// A message of `length` bytes, with a descriptor unless it is -1. 0, or minus an errno.
+static int pass(int socket, void *bytes, size_t length, int descriptor) {
+    char control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec vector = {bytes, length};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    if (descriptor >= 0) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+// A message's length, or -1; its descriptor, or -1.
+static ssize_t take(int socket, void *bytes, size_t length, int *descriptor) {
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec vector = {bytes, length};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    *descriptor = -1;
+    struct cmsghdr *rights = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (rights) memcpy(descriptor, CMSG_DATA(rights), sizeof *descriptor);
+    return count;
+}
+
 static void hold(int socket) {
     prctl(PR_SET_PDEATHSIG, 9);
     for (;;) {
         int64_t time;
-        char control[CMSG_SPACE(sizeof(int))];
-        struct iovec bytes = {&time, sizeof time};
-        struct msghdr message = {
-            .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-        if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != sizeof time) _exit(0);
         int descriptor;
-        memcpy(&descriptor, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof descriptor);
+        if (take(socket, &time, sizeof time, &descriptor) != sizeof time) _exit(0);
         struct timespec pause = {time / 1000000000, time % 1000000000};
         nanosleep(&pause, NULL);
         time = now();
@@ -172,16 +199,49 @@ int Peers_start_holder(void) {
 }
 
 int Peers_hold(int holder, int descriptor, int64_t time) {
-    char control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec bytes = {&time, sizeof time};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
-    return sendmsg(holder, &message, 0) < 0 ? -errno : 0;
+    return pass(holder, &time, sizeof time, descriptor);
+}
+
+static void answer(int socket) {
+    prctl(PR_SET_PDEATHSIG, 9);
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, socket, &event) != 0) _exit(1);
+    for (;;) {
+        char bytes[64];
+        int none;
+        epoll_wait(poller, &event, 1, -1);
+        if (take(socket, bytes, sizeof bytes, &none) <= 0) _exit(0);
+        int descriptor = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+        if (pass(socket, bytes, 32, descriptor) != 0) _exit(1);
+        close(descriptor);
+    }
+}
+
+int Peers_round_trips(int64_t *times, int rounds) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
+    pid_t child = fork();
+    if (child < 0) return -errno;
+    if (child == 0) {
+        close(ends[0]);
+        answer(ends[1]);
+    }
+    close(ends[1]);
+    int result = 0;
+    for (int i = 0; i < rounds && result == 0; i++) {
+        // As long as AllocateVmo and its answer.
+        char bytes[64] = {0};
+        int descriptor;
+        int64_t begin = now();
+        result = pass(ends[0], bytes, 56, -1);
+        if (result == 0 && take(ends[0], bytes, sizeof bytes, &descriptor) != 32) result = -EPIPE;
+        times[i] = now() - begin;
+        if (result == 0) close(descriptor);
+    }
+    close(ends[0]);
+    waitpid(child, NULL, 0);
+    return result;
 }
 
 int64_t Peers_closed(int holder) {

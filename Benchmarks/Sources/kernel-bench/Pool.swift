@@ -10,7 +10,14 @@ internal import Peers
 
 extension Scenario {
   func swapChains() throws -> [Figure] {
-    var figures: [Figure] = []
+    var roundTrips = [Int64](repeating: 0, count: 300)
+    _ = unsafe try Failure.check(
+      Int64(Peers_round_trips(&roundTrips, CInt(roundTrips.count))), "a socket's round trip")
+    roundTrips.sort()
+    // What nothing behind a socket undercuts.
+    var figures = [
+      Figure("a C process answers a C process, p50", Double(roundTrips[150]) / 1000, .microseconds)
+    ]
     for (role, settings) in [(HeapRole.system, settings), (.contiguous, .contiguous)] {
       guard let name = HeapCatalog().heaps().first(where: { $0.role == role })?.name else {
         figures.append(Figure("\(role.rawValue)", absent: "this kernel has no such heap"))

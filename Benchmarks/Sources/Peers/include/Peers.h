@@ -21,6 +21,10 @@ int64_t Peers_interface(const char *library, const char *heap, uint64_t size, in
 /// A second descriptor and its close.
 int64_t Peers_dup(int descriptor, int rounds);
 
+/// The nanoseconds of each of `rounds` questions to a process in C that waits by epoll, and answers with a descriptor: 0, or minus an
+/// errno.
+int Peers_round_trips(int64_t *times, int rounds);
+
 /// A descriptor from which the number of system calls can be read that a thread, and those that it starts, make from now on
 /// (64 bits), or minus an errno.
 int Peers_count_calls(int thread);
