@@ -106,7 +106,8 @@ sanitize: export SWIFT_BACKTRACE := enable=no
 # the call has, which LeakSanitizer takes for leaks.
 sanitize: export LINUXHEAPS_PROGRAMS := $(CURDIR)/.build-ship/dynamic
 sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.txt:print_suppressions=0
-sanitize: setup-test ship
+# Where they are named they are there: make test-all's other steps run them meanwhile.
+sanitize: setup-test $(if $(LINUXHEAPS_PROGRAMS),,ship)
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	swift build --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan --product linuxheaps

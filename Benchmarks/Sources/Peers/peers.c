@@ -168,6 +168,20 @@ static ssize_t take(int socket, void *bytes, size_t length, int *descriptor) {
     return count;
 }
 
+// A process that runs `serve` with its end of a socket. The other end, or minus an errno.
+static int start(void (*serve)(int), pid_t *child) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
+    *child = fork();
+    if (*child < 0) return -errno;
+    if (*child == 0) {
+        close(ends[0]);
+        serve(ends[1]);
+    }
+    close(ends[1]);
+    return ends[0];
+}
+
 static void hold(int socket) {
     prctl(PR_SET_PDEATHSIG, 9);
     for (;;) {
@@ -186,16 +200,8 @@ static void hold(int socket) {
 }
 
 int Peers_start_holder(void) {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
-    pid_t child = fork();
-    if (child < 0) return -errno;
-    if (child == 0) {
-        close(ends[0]);
-        hold(ends[1]);
-    }
-    close(ends[1]);
-    return ends[0];
+    pid_t child;
+    return start(hold, &child);
 }
 
 int Peers_hold(int holder, int descriptor, int64_t time) {
@@ -219,27 +225,21 @@ static void answer(int socket) {
 }
 
 int Peers_round_trips(int64_t *times, int rounds) {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
-    pid_t child = fork();
-    if (child < 0) return -errno;
-    if (child == 0) {
-        close(ends[0]);
-        answer(ends[1]);
-    }
-    close(ends[1]);
+    pid_t child;
+    int socket = start(answer, &child);
+    if (socket < 0) return socket;
     int result = 0;
     for (int i = 0; i < rounds && result == 0; i++) {
         // As long as AllocateVmo and its answer.
         char bytes[64] = {0};
         int descriptor;
         int64_t begin = now();
-        result = pass(ends[0], bytes, 56, -1);
-        if (result == 0 && take(ends[0], bytes, sizeof bytes, &descriptor) != 32) result = -EPIPE;
+        result = pass(socket, bytes, 56, -1);
+        if (result == 0 && take(socket, bytes, sizeof bytes, &descriptor) != 32) result = -EPIPE;
         times[i] = now() - begin;
         if (result == 0) close(descriptor);
     }
-    close(ends[0]);
+    close(socket);
     waitpid(child, NULL, 0);
     return result;
 }

@@ -4,7 +4,7 @@ package struct KernelVersion: Sendable {
   private let major: Int
   private let minor: Int
 
-  package init(_ files: MachineFiles = MachineFiles()) {
+  package init(_ files: MachineFiles) {
     text = files.line("/proc/sys/kernel/osrelease") ?? ""
     let numbers = text.split { !$0.isNumber }.prefix(2).map { Int($0) ?? 0 }
     major = numbers.first ?? 0
