@@ -55,6 +55,7 @@ test-all)
     for kernel in arm64-4k arm64-16k stock-arm64; do step "$kernel" $K/test.sh "$kernel"; done
     # Four of one kernel: what several processors do to one another.
     LINUXHEAPS_PROCESSORS=4 step arm64-64k $K/test.sh arm64-64k
+    LINUXHEAPS_PROCESSORS=4 LINUXHEAPS_BOOT_LIMIT=1800 step concurrency-arm64 $K/arm64.sh arm64-16k concurrency
     step interface-arm64 $K/arm64.sh arm64-16k interface
     step sanitize make --no-print-directory sanitize
   }

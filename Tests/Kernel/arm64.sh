@@ -19,8 +19,8 @@ arm64-64k) page=65536 ;;
 *) page=4096 ;;
 esac
 
-# Beside the programs: a shell, and Python for a client of another hand than this package's. Of its library `mmap` alone is no part
-# of the smallest Python.
+# Beside the programs: a shell, setpriv, which takes a user's number, as the shell's own does not, and Python for a client of another
+# hand than this package's. Of its library `mmap` alone is no part of the smallest Python.
 make_userland() {
   local target=$1 python
   prepare_arm64_apt
@@ -28,9 +28,11 @@ make_userland() {
   mkdir -p "$work/debs" "$work/userland/usr/bin" "$work/userland/usr/lib"
   ln -s usr/bin usr/lib "$work/userland/"
   (cd "$work/debs" && arm64_apt apt-get download busybox-static:arm64 libc6:arm64 zlib1g:arm64 libexpat1:arm64 \
-    {"$python-minimal","lib$python-minimal","lib$python-stdlib"}:arm64) > "$target.log" 2>&1 || die "cannot download; see $target.log"
+    util-linux:arm64 libcap-ng0:arm64 {"$python-minimal","lib$python-minimal","lib$python-stdlib"}:arm64) > "$target.log" 2>&1 ||
+    die "cannot download; see $target.log"
   dpkg-deb --fsys-tarfile "$work/debs/lib$python-stdlib"_* | tar -x -C "$work/userland" --wildcards '*/lib-dynload/mmap.*'
-  rm "$work/debs/lib$python-stdlib"_*
+  dpkg-deb --fsys-tarfile "$work"/debs/util-linux_* | tar -x -C "$work/userland" ./usr/bin/setpriv
+  rm "$work"/debs/{"lib$python-stdlib",util-linux}_*
   for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/userland"; done
   ln -s "$python" "$work/userland/usr/bin/python3"
   ln -s busybox "$work/userland/usr/bin/sh"
@@ -74,6 +76,7 @@ if [ -d "$image/lib" ]; then
     sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
 fi
 if [ "$tests" = interface ]; then "$here/../Interface/arm64.sh" "$root/interface"; fi
+if [ "$tests" = concurrency ]; then "$here/../Toolchains/arm64-tests.sh" "$root/bundle"; fi
 # Debian's kernel of 4 KiB pages runs programs of 32 bits.
 if [ "$kernel" = arm64-4k ]; then "$here/../Toolchains/armhf.sh" "$root/armhf"; fi
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) > "$work/initramfs"
@@ -89,3 +92,5 @@ machine=
 say "kernel $kernel took $((SECONDS - begin)) s"
 grep -q "$kernel: ended with 0" "$work/console" || die "$kernel: FAILED"
 say "$kernel: passed"
+# The tests' own summary, where they are run.
+sed -n 's/.*\(Test run with .*\)/\1/p' "$work/console"

@@ -7,9 +7,10 @@
 
 # Run on this machine; make, flex, bison and bc are for kernels (Tests/Kernel/image.sh).
 tools=(binutils-aarch64-linux-gnu gcc-aarch64-linux-gnu make flex bison bc)
-# Linked to. Of the C library the stable release's, which a program that is linked to it asks for: sid's would be too new for boards.
+# Linked to; beside them swiftlang and libswiftlang, Swift's libraries. Of the C library the stable release's, which a program that is
+# linked to it asks for: sid's would be too new for boards.
 libraries=(libc6:arm64/trixie libc6-dev:arm64/trixie linux-libc-dev libgcc-s1:arm64 libdrm2:arm64 libdrm-dev:arm64 zlib1g:arm64
-  zlib1g-dev:arm64)
+  zlib1g-dev:arm64 libstdc++6:arm64 libxml2-16:arm64)
 
 # unpack TARGET DEB...
 unpack() {
@@ -35,16 +36,17 @@ make_layer() {
   arm64_apt apt-get -o "Dir::State::Status=$root/var/lib/dpkg/status" -o "Dir::Cache::Archives=$work/tools" \
     -o Debug::NoLocking=true --no-install-recommends --download-only -y install "${tools[@]}" > "$log" 2>&1 ||
     die "cannot download ${tools[*]}; see $log"
-  (cd "$work/debs" && arm64_apt apt-get download "${libraries[@]}" "swiftlang:arm64=$newest") >> "$log" 2>&1 ||
+  (cd "$work/debs" && arm64_apt apt-get download "${libraries[@]}" {swiftlang,libswiftlang}":arm64=$newest") >> "$log" 2>&1 ||
     die "cannot download ${libraries[*]}; see $log"
   unpack "$work/layer" "$work"/tools/*.deb
-  # Of the compiler the libraries alone, the static ones.
-  dpkg-deb --fsys-tarfile "$work"/debs/swiftlang_*.deb | tar -x -C "$work/layer/arm64" \
-    ./usr/libexec/swift/lib/swift_static ./usr/libexec/swift/lib/clang
+  # Of the compiler the libraries alone, but those for machines without a system. The tests' is a shared one alone.
+  dpkg-deb --fsys-tarfile "$work"/debs/swiftlang_*.deb |
+    tar -x -C "$work/layer/arm64" --exclude=./usr/libexec/swift/lib/swift/{embedded,host,pm} \
+      ./usr/libexec/swift/lib/{swift,swift_static,clang}
   rm "$work"/debs/swiftlang_*.deb
   # The C library's linker scripts name /lib, and the compiler looks for what begins a program where Swift is at home.
   ln -s usr/lib "$work/layer/arm64/lib"
-  ln -s ../libexec/swift/lib/swift_static "$work/layer/arm64/usr/lib/swift_static"
+  ln -s ../libexec/swift/lib/swift{,_static} "$work/layer/arm64/usr/lib/"
   unpack "$work/layer/arm64" "$work"/debs/*.deb
   write_sdk "$work/layer/arm64/sdks/arm64.artifactbundle"
   mv -T "$work/layer" "$target"
@@ -52,21 +54,30 @@ make_layer() {
   say "what compiles for arm64 is ready: $(du -sh "$target" | cut -f1)"
 }
 
-# write_sdk FOLDER: by Swift Evolution's proposal 387. Debian's compiler is built with assertions: it stops where its own intermediate code is not
-# as it should be for its checks, on code that the released ones compile.
+# write_sdk FOLDER: `arm64`, which links to the static libraries, and `arm64-shared`, by Swift Evolution's proposal 387. Debian's compiler is
+# built with assertions: it stops where its own intermediate code is not as it should be for its checks, on code that the released ones
+# compile.
 write_sdk() {
-  mkdir -p "$1/sdk"
-  echo '{"schemaVersion": "1.0", "swiftCompiler": {"extraCLIOptions": ["-Xfrontend", "-sil-verify-none"]}}' > "$1/sdk/toolset.json"
+  local name libraries
+  mkdir -p "$1"
   cat > "$1/info.json" << 'END'
-{"schemaVersion": "1.0", "artifacts": {"arm64": {"type": "swiftSDK", "version": "1", "variants": [{"path": "sdk"}]}}}
+{"schemaVersion": "1.0", "artifacts": {
+  "arm64": {"type": "swiftSDK", "version": "1", "variants": [{"path": "arm64"}]},
+  "arm64-shared": {"type": "swiftSDK", "version": "1", "variants": [{"path": "arm64-shared"}]}}}
 END
-  cat > "$1/sdk/swift-sdk.json" << 'END'
+  for name in arm64 arm64-shared; do
+    libraries=swift
+    [ "$name" = arm64-shared ] || libraries=swift_static
+    mkdir "$1/$name"
+    echo '{"schemaVersion": "1.0", "swiftCompiler": {"extraCLIOptions": ["-Xfrontend", "-sil-verify-none"]}}' > "$1/$name/toolset.json"
+    cat > "$1/$name/swift-sdk.json" << END
 {"schemaVersion": "4.0", "targetTriples": {"aarch64-unknown-linux-gnu": {
   "sdkRootPath": "/arm64",
   "toolsetPaths": ["toolset.json"],
-  "swiftResourcesPath": "/arm64/usr/libexec/swift/lib/swift_static",
+  "swiftResourcesPath": "/arm64/usr/libexec/swift/lib/$libraries",
   "swiftStaticResourcesPath": "/arm64/usr/libexec/swift/lib/swift_static"}}}
 END
+  done
 }
 
 build=$(realpath -m "${LINUXHEAPS_BUILD:-$tree/.build-ship/arm64}")

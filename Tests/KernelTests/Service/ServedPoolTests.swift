@@ -61,7 +61,8 @@ struct ServedPoolTests {
       ["alloc", "--socket", daemon.socket, "--size", "1M", "--json"] + contiguous,
       through: ["/usr/bin/setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"])
     #expect(run.status == 0, "\(run.error)")
-    #expect(!run.output.contains("\(inode)"))
+    let buffer = try #require(try run.json["buffer"] as? [String: Any])
+    #expect(try #require(buffer["inode"] as? UInt64) != inode)
     #expect(try ServerStatus(of: heap).pool?.hits == 0)
     #expect(daemon.stop() == 0)
   }
