@@ -80,6 +80,8 @@ let package = Package(
   ],
   targets: [
     .target(name: "CLinuxHeaps", path: "CLinuxHeaps", cSettings: cSettings),
+    // glibc or musl, which no other target names.
+    .target(name: "CLibrary", dependencies: ["CLinuxHeaps"], swiftSettings: settings),
     .target(
       name: "CBuildFacts",
       cSettings: cSettings + [.define("BUILD_FACTS_COMMIT", to: "\"\(commit)\"")]),
@@ -87,7 +89,7 @@ let package = Package(
     .target(
       name: "LinuxHeaps",
       dependencies: [
-        "CLinuxHeaps",
+        "CLibrary", "CLinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -96,21 +98,24 @@ let package = Package(
     .target(
       name: "HeapPool",
       dependencies: [
-        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CLibrary", "CLinuxHeaps", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     // Files' bytes in buffers. Apart for the same reason.
     .target(
       name: "HeapFiles",
       dependencies: [
-        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CLibrary", "CLinuxHeaps", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
     // Who holds which buffer of the machine: /proc, debugfs, and a BPF iterator.
     .target(
       name: "HeapSurvey",
       dependencies: [
-        "CLinuxHeaps", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CLibrary", "CLinuxHeaps", "LinuxHeaps",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
 
@@ -120,7 +125,7 @@ let package = Package(
     .target(
       name: "HeapServer",
       dependencies: [
-        "CLinuxHeaps", "HeapPool", "HeapProtocol", "HeapSurvey", "LinuxHeaps",
+        "CLibrary", "CLinuxHeaps", "HeapPool", "HeapProtocol", "HeapSurvey", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -129,7 +134,7 @@ let package = Package(
     .target(
       name: "HeapClient",
       dependencies: [
-        "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
+        "CLibrary", "CLinuxHeaps", "HeapProtocol", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
@@ -139,7 +144,7 @@ let package = Package(
     .target(
       name: "LinuxHeapsInterface",
       dependencies: [
-        "BuildFacts", "CLinuxHeaps", "CLinuxHeapsInterface", "HeapClient", "LinuxHeaps",
+        "BuildFacts", "CLibrary", "CLinuxHeaps", "CLinuxHeapsInterface", "HeapClient", "LinuxHeaps",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings, linkerSettings: libraryLinkerSettings),
@@ -153,7 +158,7 @@ let package = Package(
     .executableTarget(
       name: "heapd",
       dependencies: [
-        "BuildFacts", "CLinuxHeaps", "HeapPool", "HeapServer", "LinuxHeaps",
+        "BuildFacts", "CLibrary", "CLinuxHeaps", "HeapPool", "HeapServer", "LinuxHeaps",
         .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "Logging", package: "swift-log"),
@@ -166,7 +171,7 @@ let package = Package(
     .target(
       name: "LinuxHeapsDRM",
       dependencies: [
-        "CDRM", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CDRM", "CLibrary", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
 
@@ -175,7 +180,7 @@ let package = Package(
     .target(
       name: "LinuxHeapsV4L2",
       dependencies: [
-        "CV4L2", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
+        "CLibrary", "CV4L2", "LinuxHeaps", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
 
@@ -183,8 +188,8 @@ let package = Package(
     .target(
       name: "HeapTestKit",
       dependencies: [
-        "CHeapPeer", "CLinuxHeaps", "HeapClient", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM",
-        "LinuxHeapsV4L2", .product(name: "SystemPackage", package: "swift-system"),
+        "CHeapPeer", "CLibrary", "CLinuxHeaps", "HeapClient", "HeapSurvey", "LinuxHeaps",
+        "LinuxHeapsDRM", "LinuxHeapsV4L2", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
 
@@ -193,20 +198,20 @@ let package = Package(
     .target(
       name: "HeapDoctor",
       dependencies: [
-        "CZlib", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "CLibrary", "CZlib", "HeapSurvey", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: smallSettings),
 
     // What a run of checks found, in every format; nothing is read or run here.
-    .target(name: "HeapReport", dependencies: ["LinuxHeaps"], swiftSettings: smallSettings),
+    .target(
+      name: "HeapReport", dependencies: ["CLibrary", "LinuxHeaps"], swiftSettings: smallSettings),
 
     .executableTarget(
       name: "heapctl",
       dependencies: [
-        "BuildFacts", "CZlib", "HeapClient", "HeapDoctor", "HeapFiles", "HeapReport", "HeapSurvey",
-        "HeapTestKit",
-        "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
+        "BuildFacts", "CLibrary", "CZlib", "HeapClient", "HeapDoctor", "HeapFiles", "HeapReport",
+        "HeapSurvey", "HeapTestKit", "LinuxHeaps", "LinuxHeapsDRM", "LinuxHeapsV4L2",
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -8,6 +8,15 @@
 
 void CLinuxHeaps_name_this_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
+int CLinuxHeaps_start_thread(void *(*run)(void *), void *argument) {
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, run, argument);
+    if (error == 0) pthread_detach(thread);
+    return error;
+}
+
+uintptr_t CLinuxHeaps_this_thread(void) { return (uintptr_t)pthread_self(); }
+
 void CLinuxHeaps_unmap_large_memory(void) {
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);

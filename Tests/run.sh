@@ -66,6 +66,7 @@ test-all)
     step model Tests/Model/check.sh
     step faults Tests/Hostile/calls.py .build-ship/dynamic/heapd
     step swift-6.2 Tests/Toolchains/swift-6.2.sh
+    step musl Tests/Toolchains/musl.sh
     step dependent make --no-print-directory dependent-test
     step lts $K/test.sh --all lts
     step stock $K/test.sh --all stock

@@ -212,6 +212,12 @@ char *_Nonnull *_Nullable CLinuxHeaps_arguments(int *_Nonnull count);
 /// `pthread_setname_np(3)`, hidden behind `_GNU_SOURCE`, for the calling thread; at most 15 bytes.
 void CLinuxHeaps_name_this_thread(const char *_Nonnull name);
 
+/// Has a thread of its own, detached, run `run(argument)`, and returns 0, or the error of pthread_create(3).
+int CLinuxHeaps_start_thread(void *_Nullable (*_Nonnull run)(void *_Nullable), void *_Nonnull argument);
+
+/// `pthread_self(3)` to compare; of a thread that ended another one may have it.
+uintptr_t CLinuxHeaps_this_thread(void);
+
 /// Has each large block of malloc(3) mapped, and unmapped when it is freed. glibc raises the size from which it does so with
 /// each such block that is freed (mallopt(3), `M_MMAP_THRESHOLD`): what arrays leave behind as they grow would stay.
 void CLinuxHeaps_unmap_large_memory(void);

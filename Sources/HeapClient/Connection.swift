@@ -1,6 +1,6 @@
+internal import CLibrary
 internal import CLinuxHeaps
 internal import Dispatch
-internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import SystemPackage
@@ -49,7 +49,7 @@ final class Connection: Sendable {
   private let state = Guarded(State())
   private let input = Guarded(ReceiveBuffer(capacity: WireLimits.maxBytes))
   /// Nil where it was not started.
-  private let thread = Guarded<pthread_t?>(nil)
+  private let thread = Guarded<UInt?>(nil)
   private let threadEnd = DispatchSemaphore(value: 0)
 
   /// - Parameters:
@@ -108,7 +108,7 @@ final class Connection: Sendable {
       }
     }
     _ = unsafe try UnixAddress.use(path) { address, length in
-      unsafe Glibc.connect(number, address, length)
+      unsafe CLibrary.connect(number, address, length)
     }.get()
     if isPatient { _ = try call { fcntl(number, F_SETFL, O_NONBLOCK) } }
     return socket
@@ -371,8 +371,8 @@ final class Connection: Sendable {
   /// From now on what arrives is received, whether or not somebody waits for it.
   func start() throws(HeapError) {
     try attempt(Self.connecting, at: path) { () throws(Errno) in
-      try watch(socket.rawValue, EPOLLIN.rawValue)
-      try watch(wakeUp.descriptor, EPOLLIN.rawValue)
+      try watch(socket.rawValue, bits(EPOLLIN))
+      try watch(wakeUp.descriptor, bits(EPOLLIN))
       // Holds the connection as long as it runs, and not until it has ended: whoever joined it shall be the
       // last who does.
       let (end, connection) = (threadEnd, Guarded<Connection?>(self))
@@ -385,15 +385,17 @@ final class Connection: Sendable {
 
   /// Waits until the thread is over, as it soon is after the connection; not where the caller is the thread.
   func join() {
-    if let thread = thread.withLock({ $0 }), thread != pthread_self() { threadEnd.wait() }
+    if let thread = thread.withLock({ $0 }), thread != CLinuxHeaps_this_thread() {
+      threadEnd.wait()
+    }
   }
 
   private func run() {
-    thread.withLock { $0 = pthread_self() }
+    thread.withLock { $0 = CLinuxHeaps_this_thread() }
     while true {
       let events = waitForEvents(until: nextDeadline())
-      if events & EPOLLOUT.rawValue != 0 { flush() }
-      if events & ~EPOLLOUT.rawValue != 0 && !receiveForAll() { return }
+      if events & bits(EPOLLOUT) != 0 { flush() }
+      if events & ~bits(EPOLLOUT) != 0 && !receiveForAll() { return }
     }
   }
 
@@ -448,8 +450,8 @@ final class Connection: Sendable {
   /// What wakes the thread. It is not woken for messages that a caller receives.
   private func setInterest(_ state: State) {
     // A hang-up is reported whatever is asked for, and with EPOLLET only once.
-    let reading = state.receiver == .caller ? EPOLLET.rawValue : EPOLLIN.rawValue
-    let writing = state.hasUnsent ? EPOLLOUT.rawValue : 0
+    let reading = state.receiver == .caller ? bits(EPOLLET) : bits(EPOLLIN)
+    let writing = state.hasUnsent ? bits(EPOLLOUT) : 0
     // Fails only where the thread does not run yet.
     _ = try? watch(socket.rawValue, reading | writing, EPOLL_CTL_MOD)
   }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 /// What the machine's udev rules do to heap nodes.

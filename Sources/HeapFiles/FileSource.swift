@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 public import LinuxHeaps
 public import SystemPackage
 
@@ -58,7 +58,9 @@ public struct FileSource: Sendable {
     init?(_ path: FilePath) throws(Errno) {
       let place = OwnedFD(
         adopting: try call {
-          unsafe path.withPlatformString { unsafe Glibc.open($0, CLinuxHeaps_O_PATH | O_CLOEXEC) }
+          unsafe path.withPlatformString {
+            unsafe CLibrary.open($0, CLinuxHeaps_O_PATH | O_CLOEXEC)
+          }
         })
       let status = try place.status()
       let kind = status.st_mode & S_IFMT

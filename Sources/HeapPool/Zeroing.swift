@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -8,7 +8,7 @@ enum Zeroing {
   /// Whether no fence is left that a device or a former holder put on it: poll(2) for writing waits for all of them.
   static func isUnused(_ descriptor: CInt) throws(Errno) -> Bool {
     var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-    let count = try call { unsafe Glibc.poll(&poll, 1, 0) }
+    let count = try call { unsafe CLibrary.poll(&poll, 1, 0) }
     return count == 1 && poll.revents == Int16(POLLOUT)
   }
 

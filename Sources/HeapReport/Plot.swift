@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 /// Nanoseconds from left to right, each decade as wide as the next.
 struct LogAxis {

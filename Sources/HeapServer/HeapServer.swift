@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import HeapSurvey
 public import LinuxHeaps
 public import Logging

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import HeapPool
 internal import HeapProtocol
 internal import HeapSurvey

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -100,7 +100,9 @@ enum BPF {
     var piece = [UInt8](repeating: 0, count: 64 << 10)
     while true {
       let count = try retrying {
-        unsafe piece.withUnsafeMutableBytes { unsafe Glibc.read(number, $0.baseAddress!, $0.count) }
+        unsafe piece.withUnsafeMutableBytes {
+          unsafe CLibrary.read(number, $0.baseAddress!, $0.count)
+        }
       }
       if count == 0 { return bytes }
       bytes += piece.prefix(count)

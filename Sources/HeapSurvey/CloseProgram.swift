@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 /// The program that the kernel runs where somebody has let go of an open file: where it is a dma-buf that is watched,

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage

@@ -1,4 +1,4 @@
-package import Glibc
+package import CLibrary
 internal import LinuxHeaps
 
 /// A device that imported buffers, and who has it open: an import lasts at most as long as the open file of the device that it

@@ -1,4 +1,4 @@
-package import Glibc
+package import CLibrary
 package import LinuxHeaps
 internal import SystemPackage
 

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 // Bytes of a buffer, each time in a bracket of its own. The loops are the C library's: those of an

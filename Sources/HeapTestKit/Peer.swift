@@ -1,5 +1,5 @@
 internal import CHeapPeer
-internal import Glibc
+internal import CLibrary
 package import LinuxHeaps
 internal import SystemPackage
 
@@ -47,7 +47,7 @@ struct Peer: ~Copyable {
 
   var process: pid_t { get throws(HeapError) { pid_t(try socket.order(CHeapPeer_PID)) } }
 
-  func kill() throws(HeapError) { Glibc.kill(try process, SIGKILL) }
+  func kill() throws(HeapError) { CLibrary.kill(try process, SIGKILL) }
 }
 
 /// The process that forks peers. It is started once, before any buffer could be inherited, and ends

@@ -1,5 +1,5 @@
 internal import CDRM
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
 

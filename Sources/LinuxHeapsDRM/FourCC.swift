@@ -1,5 +1,5 @@
 internal import CDRM
-internal import Glibc
+internal import CLibrary
 public import LinuxHeaps
 
 /// A pixel format by its four letters, as drm_fourcc.h numbers them.

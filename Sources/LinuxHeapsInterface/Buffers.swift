@@ -1,6 +1,6 @@
+internal import CLibrary
 internal import CLinuxHeaps
 public import CLinuxHeapsInterface
-internal import Glibc
 internal import HeapClient
 internal import LinuxHeaps
 internal import SystemPackage

@@ -1,5 +1,5 @@
+internal import CLibrary
 public import CLinuxHeapsInterface
-internal import Glibc
 internal import LinuxHeaps
 
 // A `lheap_vmo` is a VMO.

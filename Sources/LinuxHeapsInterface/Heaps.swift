@@ -1,6 +1,6 @@
 internal import BuildFacts
+internal import CLibrary
 public import CLinuxHeapsInterface
-internal import Glibc
 internal import HeapClient
 internal import LinuxHeaps
 

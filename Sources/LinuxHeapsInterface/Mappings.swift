@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeapsInterface
-internal import Glibc
 internal import LinuxHeaps
 
 /// A `lheap_mapping`.

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeapsInterface
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -65,7 +65,7 @@ func text(
 
   init(_ text: String?) { unsafe pointer = text.flatMap { unsafe strdup($0) } }
 
-  deinit { unsafe Glibc.free(pointer) }
+  deinit { unsafe CLibrary.free(pointer) }
 
   var bytes: UnsafePointer<CChar>? { unsafe UnsafePointer(pointer) }
 }

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeapsInterface
-internal import Glibc
 internal import LinuxHeaps
 
 // Structures begin with their size, by which an older caller's are read and written no further than they go.

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CV4L2
-internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 

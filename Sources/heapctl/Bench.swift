@@ -1,6 +1,6 @@
 internal import ArgumentParser
+internal import CLibrary
 internal import FoundationEssentials
-internal import Glibc
 internal import HeapReport
 internal import LinuxHeaps
 

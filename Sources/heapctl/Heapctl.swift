@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import BuildFacts
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -44,7 +44,7 @@ struct Heapctl: AsyncParsableCommand {
     Task(executorPreference: thisThread) {
       let status = await run()
       let isIncomplete = status == .success && StandardStream.isIncomplete
-      Glibc.exit((isIncomplete ? ExitCode(.failure) : status).rawValue)
+      CLibrary.exit((isIncomplete ? ExitCode(.failure) : status).rawValue)
     }
     thisThread.run()
   }

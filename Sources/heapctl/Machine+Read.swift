@@ -1,5 +1,5 @@
 internal import BuildFacts
-internal import Glibc
+internal import CLibrary
 internal import HeapDoctor
 internal import HeapReport
 internal import LinuxHeaps

@@ -1,6 +1,6 @@
 internal import ArgumentParser
+internal import CLibrary
 internal import FoundationEssentials
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -22,7 +22,7 @@ private func write(_ text: String, to descriptor: CInt) {
   var bytes = ArraySlice(text.utf8)
   while !bytes.isEmpty {
     let count = unsafe bytes.withUnsafeBytes {
-      unsafe Glibc.write(descriptor, $0.baseAddress!, $0.count)
+      unsafe CLibrary.write(descriptor, $0.baseAddress!, $0.count)
     }
     switch count < 0 ? errno : 0 {
     case 0: bytes = bytes.dropFirst(count)

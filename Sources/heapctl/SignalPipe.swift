@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
@@ -35,7 +35,7 @@ struct SignalPipe {
   /// From now on the signal does nothing but arrive.
   private func watch(for signal: CInt) {
     var action = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = { signal in
+    action.handler = { signal in
       var byte = UInt8(truncatingIfNeeded: signal)
       let before = errno
       unsafe write(SignalPipe.writer.load(ordering: .acquiring), &byte, 1)
@@ -55,7 +55,7 @@ struct SignalPipe {
   /// Does what the signal does by default, e.g. stop this process, and returns where that lets it live.
   func obey(_ signal: CInt) {
     var action = sigaction()
-    unsafe action.__sigaction_handler.sa_handler = SIG_DFL
+    action.handler = SIG_DFL
     unsafe sigaction(signal, &action, nil)
     raise(signal)
     watch(for: signal)

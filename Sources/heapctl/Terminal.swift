@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -97,7 +97,7 @@ struct Terminal: ~Copyable {
   private static func write(_ bytes: ArraySlice<UInt8>, to output: borrowing OwnedFD) -> Int {
     let number = output.rawValue
     return unsafe bytes.withUnsafeBytes {
-      max(0, unsafe Glibc.write(number, $0.baseAddress, $0.count))
+      max(0, unsafe CLibrary.write(number, $0.baseAddress, $0.count))
     }
   }
 

@@ -1,7 +1,7 @@
 internal import BuildFacts
+internal import CLibrary
 internal import CLinuxHeaps
 internal import CoreMetrics
-internal import Glibc
 internal import HeapPool
 internal import HeapServer
 internal import LinuxHeaps

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -64,7 +64,7 @@ final class LogLines: TextOutputStream, Sendable {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = unsafe rest.withUnsafeBytes {
-        unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count)
+        unsafe CLibrary.write(STDERR_FILENO, $0.baseAddress, $0.count)
       }
       if count < 0 && errno == EINTR { continue }
       // Its reader is gone, or its disk is full: the line is lost.

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 /// heapd, which allocates for users that may not open the heaps.

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CoreMetrics
-internal import Glibc
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging

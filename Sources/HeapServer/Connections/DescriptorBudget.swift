@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
@@ -16,10 +16,10 @@ final class DescriptorBudget: Sendable {
   /// Raises the limit as far as this process may.
   init() throws(Errno) {
     var limits = rlimit()
-    _ = try call { unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits) }
+    _ = try call { unsafe getrlimit(number(RLIMIT_NOFILE), &limits) }
     if limits.rlim_cur < limits.rlim_max {
       var wanted = rlimit(rlim_cur: limits.rlim_max, rlim_max: limits.rlim_max)
-      if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &wanted) == 0 {
+      if unsafe setrlimit(number(RLIMIT_NOFILE), &wanted) == 0 {
         limits = wanted
       }
     }

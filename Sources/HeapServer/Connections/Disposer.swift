@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
@@ -35,7 +35,7 @@ final class Disposer: Sendable {
     let count = numbers.count
     add(user, count)
     files.run(in: Workers.Lane(0, of: .user(user))) { [self] in
-      for number in numbers { _ = Glibc.close(number) }
+      for number in numbers { _ = CLibrary.close(number) }
       remove(user, count)
     }
   }

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 
@@ -74,7 +74,7 @@ public final class Listener: Sendable {
   public enum Kind: Sendable {
     case messages, stream
 
-    var socketType: __socket_type { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
+    var socketType: SocketType { self == .messages ? SOCK_SEQPACKET : SOCK_STREAM }
   }
 
   /// Of a socket that this process made. Once: a successor's file can have the number that this one had.
@@ -157,7 +157,7 @@ public final class Listener: Sendable {
       unsafe unlink(path)
       _ = try call { fchmod(number, 0) }
       _ = unsafe try UnixAddress.use(path) { address, length in
-        unsafe Glibc.bind(number, address, length)
+        unsafe CLibrary.bind(number, address, length)
       }.get()
       do throws(Errno) { return try identity(of: path) } catch {
         // Made this moment.

@@ -1,4 +1,5 @@
-internal import Glibc
+internal import CLibrary
+internal import CLinuxHeaps
 internal import LinuxHeaps
 internal import Synchronization
 internal import SystemPackage
@@ -24,7 +25,7 @@ enum Message: Sendable {
 final class Mailbox: Sendable {
   private struct State {
     var messages: [Message] = []
-    var reader: pthread_t?
+    var reader: UInt?
     var isClosed = false
   }
 
@@ -38,14 +39,14 @@ final class Mailbox: Sendable {
   var descriptor: CInt { wakeUp.descriptor }
 
   /// Names the reader: what it posts itself it need not be woken for.
-  func isReadHere() { state.withLock { $0.reader = pthread_self() } }
+  func isReadHere() { state.withLock { $0.reader = CLinuxHeaps_this_thread() } }
 
   func post(_ message: Message) {
     let wakes = state.withLock { state in
       if state.isClosed { return false }
       state.messages.append(message)
       isFull.store(true, ordering: .releasing)
-      return state.messages.count == 1 && state.reader != pthread_self()
+      return state.messages.count == 1 && state.reader != CLinuxHeaps_this_thread()
     }
     if wakes { wakeUp.signal() }
   }

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -26,14 +26,14 @@ internal import SystemPackage
   ///   something to read.
   func add(_ descriptor: CInt, _ source: EventSource, onChange: Bool = false) throws(Errno) {
     try control(
-      EPOLL_CTL_ADD, descriptor, source, EPOLLIN.rawValue | (onChange ? EPOLLET.rawValue : 0))
+      EPOLL_CTL_ADD, descriptor, source, bits(EPOLLIN) | (onChange ? bits(EPOLLET) : 0))
   }
 
   func change(_ descriptor: CInt, _ source: EventSource, reading: Bool, writing: Bool) {
     // It was added before, so there is nothing that could fail.
     try? control(
       EPOLL_CTL_MOD, descriptor, source,
-      (reading ? EPOLLIN.rawValue : 0) | (writing ? EPOLLOUT.rawValue : 0))
+      (reading ? bits(EPOLLIN) : 0) | (writing ? bits(EPOLLOUT) : 0))
   }
 
   func remove(_ descriptor: CInt) {
@@ -63,9 +63,9 @@ internal import SystemPackage
     let flags = unsafe event.events
     return Event(
       source: EventSource(rawValue: unsafe event.data.u64),
-      isReadable: flags & EPOLLIN.rawValue != 0,
-      isWritable: flags & EPOLLOUT.rawValue != 0,
-      isHungUp: flags & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0)
+      isReadable: flags & bits(EPOLLIN) != 0,
+      isWritable: flags & bits(EPOLLOUT) != 0,
+      isHungUp: flags & (bits(EPOLLHUP) | bits(EPOLLERR)) != 0)
   }
 }
 

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 public import LinuxHeaps
 internal import SystemPackage
 

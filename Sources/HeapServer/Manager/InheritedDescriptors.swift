@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
 
@@ -72,6 +72,6 @@ extension Listener.Kind {
       return unsafe getsockopt(number, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
     return option(SO_ACCEPTCONN) == 1 && option(SO_DOMAIN) == AF_UNIX
-      && option(SO_TYPE) == CInt(socketType.rawValue)
+      && option(SO_TYPE) == CLibrary.number(socketType)
   }
 }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 /// The policy, and who has what of that which it limits. A buffer stays on its user's account until it is

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 public import HeapPool
 public import LinuxHeaps
 internal import SystemPackage

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import HeapProtocol
 internal import LinuxHeaps
 internal import Logging

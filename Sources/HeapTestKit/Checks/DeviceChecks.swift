@@ -1,5 +1,5 @@
 internal import CHeapPeer
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import LinuxHeapsDRM
 internal import SystemPackage

@@ -1,6 +1,6 @@
 internal import CHeapPeer
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import LinuxHeaps
 internal import SystemPackage
 

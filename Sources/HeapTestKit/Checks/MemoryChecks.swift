@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 
 extension HeapCheck {
@@ -73,17 +73,17 @@ extension HeapCheck {
       let mapping = try vmo.map()
       // A handler without SA_RESTART, so that a wait in the kernel ends with EINTR.
       var action = sigaction()
-      unsafe action.__sigaction_handler.sa_handler = { _ in }
+      action.handler = { _ in }
       var former = sigaction()
       unsafe sigaction(SIGALRM, &action, &former)
       var timer = itimerval(
         it_interval: timeval(tv_sec: 0, tv_usec: 500), it_value: timeval(tv_sec: 0, tv_usec: 500))
-      unsafe setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &timer, nil)
+      unsafe setitimer(number(ITIMER_REAL), &timer, nil)
       defer {
         timer = itimerval()
-        unsafe setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &timer, nil)
+        unsafe setitimer(number(ITIMER_REAL), &timer, nil)
         // To ignore a signal discards the one that may still be on its way to some thread.
-        unsafe action.__sigaction_handler.sa_handler = SIG_IGN
+        action.handler = SIG_IGN
         unsafe sigaction(SIGALRM, &action, nil)
         unsafe sigaction(SIGALRM, &former, nil)
       }

@@ -1,5 +1,5 @@
 internal import CHeapPeer
-internal import Glibc
+internal import CLibrary
 internal import LinuxHeaps
 internal import LinuxHeapsDRM
 internal import SystemPackage
@@ -378,7 +378,7 @@ final class StressEvents: Sendable {
   private static func poll(_ descriptor: CInt, for time: Duration) -> Bool {
     let milliseconds = MonotonicTime.now.advanced(by: time).millisecondsFromNow
     var waited = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    return unsafe Glibc.poll(&waited, 1, milliseconds) > 0
+    return unsafe CLibrary.poll(&waited, 1, milliseconds) > 0
   }
 }
 

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import SystemPackage
 
 /// Physically contiguous dma-bufs where there is no contiguous heap: parts of huge pages, by `/dev/udmabuf`.

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import SystemPackage
 
 /// True dma-bufs of memfd pages, where the kernel has `/dev/udmabuf` (Documentation/driver-api/dma-buf.rst).

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 /// The size of a page of this kernel: 4, 16 or 64 KiB. Every size and offset of a vmo is a multiple.
 public let pageSize = UInt64(sysconf(CInt(_SC_PAGESIZE)))

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import SystemPackage
 
 /// Reports the close of open files, by inode (inotify(7)).
@@ -51,7 +51,7 @@ package struct CloseEvents: ~Copyable, Sendable {
     unsafe withUnsafeTemporaryAllocation(of: inotify_event.self, capacity: 64) { events in
       let capacity = events.count * MemoryLayout<inotify_event>.stride
       while true {
-        let length = unsafe Glibc.read(number, events.baseAddress!, capacity)
+        let length = unsafe CLibrary.read(number, events.baseAddress!, capacity)
         if length <= 0 {
           // What it took from its queue and could not give is gone.
           if length < 0 && errno != EAGAIN { lost = true }

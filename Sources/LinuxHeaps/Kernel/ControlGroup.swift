@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 package import SystemPackage
 
 /// The memory limits of this process's control groups, from its own up to the root (cgroups(7)): version 2, and the memory

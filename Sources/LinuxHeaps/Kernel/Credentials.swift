@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 /// Who asks: the credentials of this process, as /proc/self/status tells them (proc(5)).
 package struct Credentials: Sendable {

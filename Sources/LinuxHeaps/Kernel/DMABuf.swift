@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import SystemPackage
 
 /// The ioctls of a dma-buf descriptor (linux/dma-buf.h).

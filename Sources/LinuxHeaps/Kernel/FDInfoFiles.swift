@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import SystemPackage
 
 /// Files of `/proc/self/fdinfo` that stay open: one pread(2) reads a dma-buf's count, where opening anew takes three calls and
@@ -15,7 +15,7 @@ package final class FDInfoFiles: Sendable {
   /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
   package init() {
     var limit = rlimit()
-    unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    unsafe getrlimit(number(RLIMIT_NOFILE), &limit)
     most = min(1024, Int(clamping: limit.rlim_cur) / 8)
   }
 

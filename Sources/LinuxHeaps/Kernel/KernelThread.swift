@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import SystemPackage
 
 /// A detached thread that takes no signals: those are the program's affair, and shall interrupt its own
@@ -22,9 +22,7 @@ package enum KernelThread {
         unsafe CLinuxHeaps_name_this_thread(name)
         body()
       })
-    var thread = pthread_t()
-    let error = unsafe pthread_create(
-      &thread, nil,
+    let error = unsafe CLinuxHeaps_start_thread(
       { argument in
         unsafe Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue().run()
         return nil
@@ -33,6 +31,5 @@ package enum KernelThread {
       unsafe start.release()
       throw Errno(rawValue: error)
     }
-    pthread_detach(thread)
   }
 }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 package import SystemPackage
 
 /// The files of a machine, under a root directory.

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 package import SystemPackage
 
 /// The figures of `/proc/meminfo` (proc(5)) that admission needs, in bytes.

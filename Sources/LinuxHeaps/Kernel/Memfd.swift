@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import SystemPackage
 
 /// Makes memory files (memfd_create(2)).

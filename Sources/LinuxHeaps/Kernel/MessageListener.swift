@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 
 internal import struct SystemPackage.Errno
 
@@ -78,7 +78,7 @@ public struct MessageListener: ~Copyable, Sendable {
 
   private static func bind(_ socket: CInt, _ path: String) throws(Errno) {
     _ = unsafe try UnixAddress.use(path) { address, length in
-      unsafe Glibc.bind(socket, address, length)
+      unsafe CLibrary.bind(socket, address, length)
     }.get()
   }
 

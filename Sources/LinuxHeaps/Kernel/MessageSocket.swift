@@ -1,5 +1,5 @@
+package import CLibrary
 internal import CLinuxHeaps
-package import Glibc
 
 package import struct SystemPackage.Errno
 
@@ -33,7 +33,7 @@ public struct MessageSocket: ~Copyable, Sendable {
         try call {
           unsafe withUnsafeMutableBytes(of: &numbers) { bytes in
             unsafe socketpair(
-              AF_UNIX, CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0,
+              AF_UNIX, number(SOCK_SEQPACKET) | number(SOCK_CLOEXEC), 0,
               bytes.assumingMemoryBound(to: CInt.self).baseAddress!)
           }
         }
@@ -69,14 +69,14 @@ public struct MessageSocket: ~Copyable, Sendable {
   ///   - type: Of both sockets; with any but `SOCK_SEQPACKET` and `SOCK_DGRAM` messages run together.
   ///   - isBlocking: Whether its calls wait (not `SOCK_NONBLOCK`).
   package init(
-    connectedTo path: String, type: __socket_type, isBlocking: Bool = true
+    connectedTo path: String, type: SocketType, isBlocking: Bool = true
   ) throws(Errno) {
     fd = try Self.connected(to: path, type: type, isBlocking: isBlocking)
     self.path = path
   }
 
   private static func connected(
-    to path: String, type: __socket_type, isBlocking: Bool
+    to path: String, type: SocketType, isBlocking: Bool
   ) throws(Errno) -> OwnedFD {
     let socket = try OwnedFD.unixSocket(type, isBlocking: isBlocking)
     let number = socket.rawValue
@@ -293,10 +293,10 @@ package struct ReceiveBuffer {
 extension OwnedFD {
   /// A Unix socket, close-on-exec.
   package static func unixSocket(
-    _ type: __socket_type, isBlocking: Bool
+    _ type: SocketType, isBlocking: Bool
   ) throws(Errno) -> OwnedFD {
-    let flags = SOCK_CLOEXEC.rawValue | (isBlocking ? 0 : SOCK_NONBLOCK.rawValue)
-    return OwnedFD(adopting: try call { socket(AF_UNIX, CInt(type.rawValue | flags), 0) })
+    let flags = number(SOCK_CLOEXEC) | (isBlocking ? 0 : number(SOCK_NONBLOCK))
+    return OwnedFD(adopting: try call { socket(AF_UNIX, number(type) | flags, 0) })
   }
 }
 
@@ -344,7 +344,7 @@ extension BorrowedFD {
 
   /// Tells the connection's end from a message without bytes, for which recvmsg(2) answers 0 as well.
   fileprivate var isOver: Bool {
-    var event = pollfd(fd: rawValue, events: Int16(EPOLLRDHUP.rawValue), revents: 0)
+    var event = pollfd(fd: rawValue, events: Int16(bits(EPOLLRDHUP)), revents: 0)
     return unsafe poll(&event, 1, 0) == 1
   }
 }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 /// Nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)).
 package struct MonotonicTime: Hashable, Comparable, Sendable {

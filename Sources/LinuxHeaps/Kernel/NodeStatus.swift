@@ -1,4 +1,4 @@
-package import Glibc
+package import CLibrary
 internal import SystemPackage
 
 /// Who may open a device node.

@@ -1,5 +1,5 @@
+package import CLibrary
 internal import CLinuxHeaps
-package import Glibc
 
 public import struct SystemPackage.Errno
 
@@ -29,7 +29,7 @@ public struct OwnedFD: ~Copyable, Sendable {
     self.rawValue = rawValue
   }
 
-  deinit { _ = Glibc.close(rawValue) }
+  deinit { _ = CLibrary.close(rawValue) }
 
   /// A second descriptor of the same open file, close-on-exec (`F_DUPFD_CLOEXEC`, fcntl(2)).
   public func duplicate() throws(Errno) -> OwnedFD {
@@ -48,7 +48,7 @@ public struct OwnedFD: ~Copyable, Sendable {
 extension OwnedFD {
   /// Opens `path` close-on-exec (open(2)).
   package static func open(_ path: String, _ flags: CInt) throws(Errno) -> OwnedFD {
-    OwnedFD(adopting: try call { unsafe Glibc.open(path, flags | O_CLOEXEC) })
+    OwnedFD(adopting: try call { unsafe CLibrary.open(path, flags | O_CLOEXEC) })
   }
 
   /// A new open file of the same inode with other rights: `/proc/self/fd/N` followed, not duplicated.
@@ -65,7 +65,7 @@ extension OwnedFD {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = try call {
-        unsafe rest.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress!, $0.count) }
+        unsafe rest.withUnsafeBytes { unsafe CLibrary.write(number, $0.baseAddress!, $0.count) }
       }
       rest = rest.dropFirst(count)
     }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 package import SystemPackage
 
 /// Reads files of /proc and /sys, which are made anew by the kernel at each read.
@@ -96,7 +96,7 @@ package enum SmallFile {
         while filled < limit {
           let offset = filled
           let count = try call {
-            unsafe Glibc.read(number, buffer.baseAddress! + offset, limit - offset)
+            unsafe CLibrary.read(number, buffer.baseAddress! + offset, limit - offset)
           }
           if count == 0 { break }
           filled += count

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 // By strstr(3), so in texts without a NUL: the standard library's search for a text brings all of its regular expressions into a
 // static program, 1.1 MB.

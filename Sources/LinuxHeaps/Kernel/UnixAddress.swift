@@ -1,4 +1,4 @@
-package import Glibc
+package import CLibrary
 package import SystemPackage
 
 /// The address of a Unix socket (unix(7)); a leading `@` stands for the abstract namespace.

@@ -1,4 +1,4 @@
-package import Glibc
+package import CLibrary
 
 /// What the machine's user database says of users and groups (getpwnam(3), getgrnam(3)).
 package enum UserDatabase {
@@ -17,8 +17,8 @@ package enum UserDatabase {
 
   /// A group's name, or the number where it has none.
   package static func name(ofGroup id: gid_t) -> String {
-    var entry = unsafe Glibc.group()
-    var result: UnsafeMutablePointer<Glibc.group>?
+    var entry = unsafe CLibrary.group()
+    var result: UnsafeMutablePointer<CLibrary.group>?
     return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: longest) { buffer in
       unsafe getgrgid_r(id, &entry, buffer.baseAddress!, buffer.count, &result)
       return unsafe result == nil ? "\(id)" : String(cString: entry.gr_name)
@@ -38,8 +38,8 @@ package enum UserDatabase {
   /// The group of this name, or of this number, whether it has a name or not; nil where there is none.
   package static func group(_ name: String) -> gid_t? {
     if let number = gid_t(name) { return number }
-    var entry = unsafe Glibc.group()
-    var result: UnsafeMutablePointer<Glibc.group>?
+    var entry = unsafe CLibrary.group()
+    var result: UnsafeMutablePointer<CLibrary.group>?
     var buffer = [CChar](repeating: 0, count: longest)
     unsafe getgrnam_r(name, &entry, &buffer, longest, &result)
     return unsafe result == nil ? nil : entry.gr_gid

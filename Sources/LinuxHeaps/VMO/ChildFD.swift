@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import SystemPackage
 
 /// A child's descriptor; its close is told to the buffer at once.
@@ -18,7 +18,7 @@ struct ChildFD: ~Copyable, Sendable {
   }
 
   deinit {
-    _ = Glibc.close(rawValue)
+    _ = CLibrary.close(rawValue)
     reference.end()
   }
 

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 public import SystemPackage
 
 /// A point in time that a device will reach: an owned sync_file
@@ -47,7 +47,7 @@ public struct Fence: ~Copyable, Sendable {
     milliseconds: CInt, _ operation: String
   ) throws(HeapError) -> Bool {
     var entry = pollfd(fd: fd.rawValue, events: Int16(POLLIN), revents: 0)
-    let count = unsafe Glibc.poll(&entry, 1, milliseconds)
+    let count = unsafe CLibrary.poll(&entry, 1, milliseconds)
     // A signal ends the turn, not the wait: the caller counts the rest anew.
     guard count >= 0 || errno == EINTR else { throw HeapError(Errno(rawValue: errno), operation) }
     return count > 0

@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 internal import SystemPackage
 
 public import struct Swift.Duration
@@ -115,7 +115,7 @@ final class ReclaimerLoop: Sendable {
     let poller = OwnedFD(adopting: try call { epoll_create1(CInt(EPOLL_CLOEXEC)) })
     let number = poller.rawValue
     for descriptor in [events.wakeUp.descriptor, events.closes.descriptor, timer.rawValue] {
-      var event = unsafe epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t())
+      var event = unsafe epoll_event(events: bits(EPOLLIN), data: epoll_data_t())
       _ = try call { unsafe epoll_ctl(number, EPOLL_CTL_ADD, descriptor, &event) }
     }
     self.events = events

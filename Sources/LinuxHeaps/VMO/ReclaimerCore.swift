@@ -1,4 +1,5 @@
-internal import Glibc
+internal import CLibrary
+internal import CLinuxHeaps
 internal import Logging
 internal import SystemPackage
 
@@ -9,7 +10,7 @@ final class ReclaimerCore: Sendable {
     /// Nil while there is no thread.
     var events: ReclaimerEvents?
     /// The thread that waits for `events`.
-    var waiter: pthread_t?
+    var waiter: UInt?
     /// When the waiter looks again if nobody calls; nil for never.
     var sleepsUntil: MonotonicTime?
     /// The waiter was called and has not looked yet: no need to call it again.
@@ -173,7 +174,9 @@ extension ReclaimerCore {
 
   /// Not needed where the waiter itself asks: it looks for the next due time at its turn's end.
   private func call(_ state: inout State) {
-    guard let events = state.events, !state.called, state.waiter != pthread_self() else { return }
+    guard let events = state.events, !state.called, state.waiter != CLinuxHeaps_this_thread() else {
+      return
+    }
     state.called = true
     events.wakeUp.signal()
   }
@@ -192,7 +195,7 @@ extension ReclaimerCore {
       let now = MonotonicTime.now
       state.counters.wakeups += 1
       guard let events = state.events else { return (now, [], false) }
-      state.waiter = pthread_self()
+      state.waiter = CLinuxHeaps_this_thread()
       if state.called { events.wakeUp.clear() }
       state.called = false
       if let closed = (try? events.closes.read()) ?? nil {

@@ -1,5 +1,5 @@
+package import CLibrary
 internal import CLinuxHeaps
-package import Glibc
 
 package import struct SystemPackage.Errno
 

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 package import SystemPackage
 
 /// Why this process cannot use a device node, or a socket's file, by the one cause that stands behind it: what ``HeapError``,

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 public import SystemPackage
 
 /// Which dma-buf heaps this machine has.

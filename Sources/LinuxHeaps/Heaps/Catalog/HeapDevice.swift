@@ -1,5 +1,5 @@
+internal import CLibrary
 internal import CLinuxHeaps
-internal import Glibc
 package import SystemPackage
 
 /// A heap's character device, `/dev/dma_heap/NAME` (linux/dma-heap.h).

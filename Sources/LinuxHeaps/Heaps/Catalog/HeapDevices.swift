@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import SystemPackage
 
 /// The heaps that one ``DMABufHeap`` may allocate from, with their devices, kept open between requests.

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 internal import SystemPackage
 
 /// Who asks, and where: what decides which nodes a process is given, and who can give it more.

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CLibrary
 
 /// Who is to hear that a collection's buffers are gone.
 package final class LifetimeTracker: Sendable {
