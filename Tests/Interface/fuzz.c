@@ -16,7 +16,8 @@
     } \
   } while (0)
 
-enum { MOST = 24 };
+/* LOOKS of 5 ms are a minute, which only a failure takes. */
+enum { MOST = 24, LOOKS = 12000 };
 
 static unsigned long step;
 static uint64_t state;
@@ -283,7 +284,7 @@ int main(int count, char **words) {
     if (loose[index].buffer) close(loose[index].fd);
     if (index < 4 && trackers[index] >= 0) close(trackers[index]);
   }
-  for (int wait = 0; heap && wait < 1000 && lheap_live_count(heap) > 0; wait++) {
+  for (int wait = 0; heap && wait < LOOKS && lheap_live_count(heap) > 0; wait++) {
     lheap_dispatch(heap);
     usleep(5000);
   }
@@ -291,12 +292,12 @@ int main(int count, char **words) {
   lheap_close(heap);
   for (struct buffer *buffer = buffers, *next; buffer; buffer = next) {
     next = buffer->next;
-    for (int wait = 0; wait < 1000 && buffer->ends < buffer->cleans; wait++) usleep(5000);
+    for (int wait = 0; wait < LOOKS && buffer->ends < buffer->cleans; wait++) usleep(5000);
     CHECK(buffer->ends == buffer->cleans);
     free(buffer);
   }
   int left = 0;
-  for (int wait = 0; wait < 1000 && (left = descriptors()) > before + 3; wait++) usleep(5000);
+  for (int wait = 0; wait < LOOKS && (left = descriptors()) > before + 3; wait++) usleep(5000);
   CHECK(left <= before + 3);
   printf("%s: %lu steps from seed %s: nothing is left\n", words[1], steps, words[3]);
 }
