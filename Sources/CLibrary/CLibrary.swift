@@ -1,7 +1,6 @@
 // The C library of whatever this is built for: glibc, or musl, with which Swift's static Linux SDK links. No other file of the
 // libraries and programs names either; where the two differ in how Swift sees them, what is below has one shape for both
-// (Tests/Toolchains/musl.sh).
-// epoll(7), which Swift's module of the C library leaves out.
+// (Tests/Toolchains/musl.sh). CLinuxHeaps has epoll(7), which Swift's module of the C library leaves out.
 package import CLinuxHeaps
 
 #if canImport(Glibc)

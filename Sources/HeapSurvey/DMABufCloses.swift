@@ -7,9 +7,10 @@ internal import SystemPackage
 /// Hears when references to dma-bufs fall, in whichever process, by a BPF program on the way of each close.
 ///
 /// An event is a hint, and the buffer's count decides. An event may be of another buffer whose number ends in the same 15
-/// bits. Events can be lost, and ``read()`` says so. Now and then there is none: the kernel does not run a program that a
-/// task which was preempted or interrupted on that processor is in (`__bpf_prog_enter_recur`, kernel/bpf/trampoline.c),
-/// and says so only when asked, ``missed()``. So whoever relies on it still has to look, but seldom.
+/// bits. Events can be lost, and ``read()`` and ``missed()`` say so. Now and then there is none: the kernel does not run
+/// a program that a task which was preempted or interrupted on that processor is in (`__bpf_prog_enter_recur`,
+/// kernel/bpf/trampoline.c), and says so only when asked, ``missed()``. So whoever relies on it still has to look, but
+/// seldom.
 ///
 /// Loading it takes BTF, CAP_BPF and CAP_PERFMON, and nothing that follows takes a right: the kernel links a program for
 /// whoever has its descriptor, reads what is watched from memory that this process writes, and writes the events into

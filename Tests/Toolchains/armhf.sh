@@ -6,8 +6,7 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
 libraries=(libc6-dev-armhf-cross linux-libc-dev-armhf-cross)
-swift=$(command -v swift || true)
-clang=$(dirname "$(readlink -f "${swift:-/}")")/clang
+clang=$(swift_folder)/clang
 if [ ! -x "$clang" ]; then
   say "no clang beside swift"
   exit 77

@@ -8,8 +8,7 @@
 tree=$(cd "$here/../.." && pwd)
 libraries=(musl-dev:amd64/sid linux-libc-dev/sid libdrm-dev:amd64/sid zlib1g-dev:amd64/sid)
 target=x86_64-swift-linux-musl
-swift=$(command -v swift || true)
-toolchain=$(dirname "$(readlink -f "${swift:-/}")")
+toolchain=$(swift_folder)
 resources=$toolchain/../lib/swift
 interface=x86_64-unknown-linux-gnu.swiftinterface
 if [ ! -e "$resources/linux/Swift.swiftmodule/$interface" ]; then
@@ -76,11 +75,8 @@ public struct DispatchTime: Sendable {
 }
 END
 cat > "$out/FoundationEssentials.swift" << 'END'
-public struct Data: Sequence {
+public struct Data: Collection {
   public init(_ bytes: some Sequence<UInt8>) {}
-  public func makeIterator() -> AnyIterator<UInt8> { AnyIterator { nil } }
-}
-extension Data: Collection {
   public var startIndex: Int { 0 }
   public var endIndex: Int { 0 }
   public func index(after i: Int) -> Int { i + 1 }

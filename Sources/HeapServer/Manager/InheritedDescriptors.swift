@@ -72,6 +72,6 @@ extension Listener.Kind {
       return unsafe getsockopt(number, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
     return option(SO_ACCEPTCONN) == 1 && option(SO_DOMAIN) == AF_UNIX
-      && option(SO_TYPE) == CLibrary.number(socketType)
+      && option(SO_TYPE) == number(socketType)
   }
 }
