@@ -132,9 +132,10 @@ void CLinuxHeaps_close_connection(int socket) {
     bool interrupted = interrupt_this_thread(&timer);
     // Without room for descriptors: the kernel lets go of the files as recvmsg(2) returns. Only the last close of a file
     // waits then, and not the flush that close(2) of a descriptor begins with, which no signal ends.
+    // A stream gives as many bytes at a time as there is room for.
+    char bytes[8192];
     for (int messages = 0; messages < 16; messages++) {
-        char byte;
-        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+        struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
         ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT);
         // Also an error that the socket had to tell once, before what is in it.

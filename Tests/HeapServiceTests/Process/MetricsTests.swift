@@ -58,6 +58,24 @@ import Testing
     withExtendedLifetime(orphan) {}
   }
 
+  /// A stream that is closed with bytes unread ends with ECONNRESET for its peer.
+  @Test(arguments: [18, 8192, 20_000])
+  func `a reader that is slow finds the page's end`(_ length: Int) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/metrics.sock"
+    let daemon = try Daemon(arguments: ["--metrics-socket", path])
+    let before = try daemon.settledDescriptorCount()
+    let reader = SharedFD(try SocketFile.connected(path, SOCK_STREAM))
+    let request = Array("GET / HTTP/1.0".utf8) + Array(repeating: 32, count: length - 18)
+    try WireClient.send(on: reader.fd.rawValue, request + [13, 10, 13, 10], [])
+    var event = pollfd(fd: reader.fd.rawValue, events: Int16(POLLIN), revents: 0)
+    #expect(unsafe poll(&event, 1, 60_000) == 1)
+    let isClosed = try eventually { try daemon.descriptorCount <= before }
+    #expect(isClosed)
+    let page = try FileHandle(fileDescriptor: reader.fd.rawValue).readToEnd()
+    #expect(try #require(page).starts(with: Array("HTTP/1.0 200 OK\r\n".utf8)))
+  }
+
   /// Silent, and without a descriptor for who comes after it.
   @Test(arguments: ["", "GET / HTTP/1.0"])
   func `a reader whose request does not end is dropped, and makes room`(_ request: String) throws {
