@@ -146,7 +146,7 @@ package struct BufferTable: ~Copyable {
   private var hintedDevice: UInt64?
   /// Records that have memory, and of which nothing tells.
   private var unwatched = 0
-  /// What one look costs, with its part of the waking up: nanoseconds, as measured lately.
+  /// What one look costs, with its part of the waking up: nanoseconds, the least that was measured lately.
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
 
@@ -285,7 +285,11 @@ package struct BufferTable: ~Copyable {
     case (.making, false), (.deleting, false), (.going, _), (.gone, _): return .unknown
     }
     guard records[place].family.parent(identity) != nil else { return .wrongHandle }
-    if records[place].state == .live { step(place, to: .deleting) }
+    if records[place].state == .live {
+      step(place, to: .deleting)
+      // Somebody waits for its end from now on, and other handles are mostly closed soon.
+      records[place].schedule.hasten(to: limits.first)
+    }
     if let end { records[place].deletions.append(end) }
     return .begun
   }
@@ -501,11 +505,11 @@ package struct BufferTable: ~Copyable {
     }
   }
 
-  /// By the clock on the wall, which costs no system call: a turn that another thread interrupted says
-  /// too much, so that no sample counts for more than twice what was known.
+  /// By the clock on the wall, which costs no system call: a turn that another thread or the machine under this one interrupted
+  /// says too much, by a thousand times and for the first one too. So the least of late counts.
   package mutating func learn(_ time: UInt64, for looks: Int) {
     let sample = time / UInt64(looks)
-    lookCost = lookCost == 0 ? sample : (lookCost * 7 + min(sample, lookCost * 2)) / 8
+    lookCost = lookCost == 0 ? sample : min(sample, lookCost + lookCost / 8 + 1)
   }
 }
 

@@ -2,6 +2,8 @@
 struct RecheckLimits: Sendable {
   let first: UInt64
   let longest: UInt64
+  /// However many buffers there are: 64 s. What looks cost is measured, and may be measured wrong.
+  static let mostSeldom: UInt64 = 64_000_000_000
 
   init(_ recheck: Reclaimer.Recheck) {
     first = UInt64(recheck.first.attoseconds / 1_000_000_000)
@@ -25,13 +27,16 @@ struct RecheckSchedule: Sendable {
     due = now
   }
 
+  /// Where it is due is unchanged; what is waited from then on begins with the interval, nanoseconds.
+  mutating func hasten(to interval: UInt64) { self.interval = interval }
+
   /// Waits for the interval, and then twice as long. Answers until when.
   ///
   /// The moment is a whole multiple of the interval, so that all buffers that wait equally long are
   /// asked about in one wake-up.
   ///
   /// - Parameter round: What it costs to ask about all buffers once, nanoseconds. The longest wait is at
-  ///   least 128 times that, which keeps all the asking below one percent of a processor.
+  ///   least 128 times that, which keeps all the asking below one percent of a processor, up to 64 s.
   mutating func backOff(
     from now: MonotonicTime, _ limits: RecheckLimits, round: UInt64 = 0
   ) -> MonotonicTime {
@@ -41,9 +46,9 @@ struct RecheckSchedule: Sendable {
     // Doubled only, so that those who wait equally long go on to do so.
     if interval < limits.longest {
       interval = min(interval * 2, limits.longest)
-    } else if interval / 128 < round {
+    } else if interval / 128 < round, interval < RecheckLimits.mostSeldom {
       // At once: on the way there by doubling, ten thousand buffers would take a tenth of a processor for minutes.
-      repeat { interval *= 2 } while interval / 128 < round
+      repeat { interval *= 2 } while interval / 128 < round && interval < RecheckLimits.mostSeldom
     } else if interval > limits.longest, interval / 256 >= round {
       interval = max(interval / 2, limits.longest)
     }

@@ -76,6 +76,50 @@ extension BufferTable {
     #expect(table.takeDue(at: .now, atMost: 64) == [])
   }
 
+  /// The moments of looks that all find a child, from 0 on.
+  private static func looks(_ count: Int, at place: Int, of table: inout BufferTable) -> [UInt64] {
+    var now = MonotonicTime(nanoseconds: 0)
+    return (0..<count).map { _ in
+      _ = table.beginLook(place)
+      if case .wait(let next?) = table.endLook(place, .some, at: now) { now = next }
+      return now.nanoseconds / 1_000_000
+    }
+  }
+
+  /// A processor that was taken away meanwhile, by a hypervisor or another thread.
+  @Test func `a look that was interrupted does not put off the next for long`() {
+    var table = BufferTable(.init())
+    let places = (0..<32 as Range<UInt64>).map { index in
+      let place = table.reserve(BufferKey(bufferCollectionID: 0, bufferIndex: index), in: .next())!
+      table.settle(place, NamedParent(index), nil, nil)
+      return place
+    }
+    // Of 200 ms, and then of 10 µs.
+    for time: UInt64 in [200_000_000, 10_000, 10_000] { table.learn(time, for: 1) }
+    #expect(Self.looks(9, at: places[0], of: &table) == [1, 2, 4, 8, 16, 32, 64, 128, 192])
+    table.learn(200_000_000, for: 1)
+    #expect(Self.looks(2, at: places[0], of: &table) == [64, 128])
+    // What all looks cost counts in the end.
+    for _ in 0..<50 { table.learn(800_000, for: 1) }
+    #expect(Self.looks(2, at: places[0], of: &table) == [64, 4096])
+  }
+
+  @Test func `a deletion has a buffer looked at again soon`() {
+    var table = BufferTable(.init())
+    let place = table.reserve(Self.key, in: .next())!
+    table.settle(place, NamedParent(7), nil, nil)
+    _ = Self.looks(12, at: place, of: &table)
+    let identity = NamedParent(7).identity
+    guard case .begun = table.beginDeletion(place, identity, nil) else {
+      Issue.record("not deleted")
+      return
+    }
+    #expect(Self.looks(3, at: place, of: &table) == [1, 2, 4])
+    // One that was asked for before hastens nothing.
+    _ = table.beginDeletion(place, identity, nil)
+    #expect(Self.looks(2, at: place, of: &table) == [8, 16])
+  }
+
   @Test func `what could not be asked is asked again, also where a report is awaited`() {
     var table = BufferTable(.init())
     let place = table.reserve(Self.key, in: .next())!

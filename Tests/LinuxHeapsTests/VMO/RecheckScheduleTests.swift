@@ -112,6 +112,17 @@ import Testing
     #expect(Double(round) / Double(milliseconds * Self.millisecond) <= 0.01)
   }
 
+  @Test func `no buffer waits for longer than 64 seconds, whatever looks seem to cost`() {
+    var schedule = Paced(Reclaimer.Recheck())
+    let waits = (0..<20).map { _ in schedule.backOff(from: Self.time(0), round: 1 << 40).nanoseconds
+    }
+    #expect(waits.max()! <= 66_000_000_000)
+    // Where a caller asks for more, that.
+    var slow = Paced(.init(first: .seconds(100), longest: .seconds(100)))
+    let times = (0..<3).map { _ in slow.backOff(from: Self.time(0), round: 1 << 40).nanoseconds }
+    #expect(times == [100_000_000_000, 100_000_000_000, 100_000_000_000])
+  }
+
   @Test func `the longest wait shrinks again when most buffers are gone`() {
     var schedule = Paced(Reclaimer.Recheck())
     for _ in 0..<20 { _ = schedule.backOff(from: Self.time(0), round: 20_000_000) }
