@@ -9,8 +9,9 @@ internal import SystemPackage
 /// An event is a hint, and the buffer's count decides. An event may be of another buffer whose number ends in the same 15
 /// bits. Events can be lost, and ``read()`` and ``missed()`` say so. Now and then there is none: the kernel does not run
 /// a program that a task which was preempted or interrupted on that processor is in (`__bpf_prog_enter_recur`,
-/// kernel/bpf/trampoline.c), and says so only when asked, ``missed()``. So whoever relies on it still has to look, but
-/// seldom.
+/// kernel/bpf/trampoline.c), and says so only when asked, ``missed()``; and where another program comes or goes on the same
+/// function, calls that are under way end without any, and nobody is told (`bpf_tramp_image_put`). So whoever relies on it still
+/// has to look, but seldom.
 ///
 /// Loading it takes BTF, CAP_BPF and CAP_PERFMON, and nothing that follows takes a right: the kernel links a program for
 /// whoever has its descriptor, reads what is watched from memory that this process writes, and writes the events into
@@ -113,8 +114,8 @@ package final class DMABufCloses: Sendable {
     }
   }
 
-  /// How many closes the program did not see since it was loaded, of any file, and how many events were lost. Where it is the
-  /// same as before, nothing was missed meanwhile.
+  /// How many closes the program did not see since it was loaded, of any file, and how many events were lost, as far as that is
+  /// counted.
   ///
   /// A lost event need not wake the reader: the ring's lock can be refused as well as room in it, when whoever has it is not
   /// let on for a quarter of a second (`raw_res_spin_lock_irqsave`, kernel/bpf/ringbuf.c since Linux 6.15).

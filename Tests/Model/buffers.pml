@@ -79,7 +79,7 @@ bit parent;             /* the server's own */
 bit stored;             /* the manager's copy */
 bit closing;            /* a close is under way elsewhere, and counted still */
 bit event;              /* inotify's report or BPF's, not read yet */
-bit missed;             /* BPF missed a close since it was asked */
+bit missed;             /* a close went unheard since the last round */
 bit isLinked = (STAGE == on);          /* BPF is on the way of closes */
 
 /* The server. */

@@ -7,6 +7,11 @@ internal import SystemPackage
 /// closing, where it may (``DMABufCloses``). Else, and where a report was lost, it looks by the clock.
 ///
 /// A report decides nothing: the buffer is looked at.
+///
+/// Some closes of dma-bufs go unheard, and not all of those are counted: a call that is under way while another program comes or
+/// goes on the same function ends without any (`bpf_tramp_image_put`, kernel/bpf/trampoline.c). The kernel takes the programs of a
+/// server that ended away some time later, from beside those of the next. So all that are heard are looked at in rounds, after 1 s
+/// and then after twice as long each time up to 64 s; after 1 s again where the kernel's count of missed closes rose.
 final class CloseReports {
   /// Whether the closes of dma-bufs are heard. To attach and to detach takes long enough to be done on a worker.
   private enum Stage {
@@ -22,17 +27,17 @@ final class CloseReports {
   private let events: CloseEvents
   private let closes: DMABufCloses?
   private var stage = Stage.off
-  /// What went unheard by the last count.
+  /// What went unheard by the kernel's last count.
   private var missed: UInt64 = 0
-  /// When to ask again for that count; nil while not attached.
-  private var missedCheck: MonotonicTime?
-  private var missedInterval = CloseReports.firstInterval
+  /// When to look at all that are heard; nil while not attached.
+  private var nextRound: MonotonicTime?
+  private var roundInterval = CloseReports.firstInterval
   /// When to detach, if no buffer comes until then; nil while there are some.
   private var idleCheck: MonotonicTime?
   private let shared: Shared
 
   private static let firstInterval: UInt64 = 1_000_000_000
-  /// Sixty-four seconds: the one wake-up of a server at rest.
+  /// Sixty-four seconds: the one wake-up of a server whose buffers are at rest.
   private static let longestInterval = firstInterval << 6
 
   init(_ shared: Shared, _ closes: DMABufCloses?) throws(Errno) {
@@ -45,7 +50,7 @@ final class CloseReports {
   }
 
   /// When to check.
-  var nextCheck: MonotonicTime? { MonotonicTime.earlier(missedCheck, idleCheck) }
+  var nextCheck: MonotonicTime? { MonotonicTime.earlier(nextRound, idleCheck) }
 
   // MARK: What is watched
 
@@ -114,7 +119,7 @@ final class CloseReports {
     stage = .on
     let now = MonotonicTime.now
     missed = (try? closes.missed()) ?? 0
-    askForMissed(after: Self.firstInterval, from: now)
+    setNextRound(after: Self.firstInterval, from: now, table)
     if table.isEmpty { emptied() }
     // What went before was not heard.
     for place in table.unhinted {
@@ -130,7 +135,7 @@ final class CloseReports {
 
   private func detach(_ closes: DMABufCloses) {
     stage = .detaching
-    (missedCheck, idleCheck) = (nil, nil)
+    (nextRound, idleCheck) = (nil, nil)
     let mailbox = shared.mailbox
     shared.workers.run(in: Workers.Lane(1, of: .server)) {
       closes.detach()
@@ -170,23 +175,27 @@ final class CloseReports {
   /// What is due by ``nextCheck``.
   func check(_ table: inout BufferTable, at now: MonotonicTime) {
     guard stage == .on, let closes else { return }
-    if hasMissed(closes, at: now) { table.startAllOver(at: now) }
+    if let nextRound, nextRound <= now {
+      table.startHeardOver(at: now)
+      let next = hasMissed(closes) ? Self.firstInterval : roundInterval * 2
+      setNextRound(after: min(next, Self.longestInterval), from: now, table)
+    }
     if let idleCheck, idleCheck <= now { detach(closes) }
   }
 
-  /// Whether closes went unheard since it was last asked, where it is time to ask. One that cannot be asked says yes.
-  private func hasMissed(_ closes: DMABufCloses, at now: MonotonicTime) -> Bool {
-    guard let missedCheck, missedCheck <= now else { return false }
+  /// Whether the kernel counted closes that went unheard since it was last asked. One that cannot be asked says yes.
+  private func hasMissed(_ closes: DMABufCloses) -> Bool {
     let missed = try? closes.missed()
-    let isSame = missed == self.missed
-    self.missed = missed ?? 0
-    askForMissed(
-      after: isSame ? min(missedInterval * 2, Self.longestInterval) : Self.firstInterval, from: now)
-    return !isSame
+    defer { self.missed = missed ?? 0 }
+    return missed != self.missed
   }
 
-  private func askForMissed(after interval: UInt64, from now: MonotonicTime) {
-    missedInterval = interval
-    missedCheck = MonotonicTime(nanoseconds: now.nanoseconds + interval)
+  /// Not so soon that rounds would take more than one percent of a processor.
+  private func setNextRound(
+    after interval: UInt64, from now: MonotonicTime, _ table: borrowing BufferTable
+  ) {
+    roundInterval = interval
+    let least = min(128 * table.roundOfHeard, Self.longestInterval)
+    nextRound = MonotonicTime(nanoseconds: now.nanoseconds + max(interval, least))
   }
 }

@@ -146,6 +146,8 @@ package struct BufferTable: ~Copyable {
   private var hintedDevice: UInt64?
   /// Records that have memory, and of which nothing tells.
   private var unwatched = 0
+  /// Records of which hints tell.
+  private var hinted = 0
   /// What one look costs, with its part of the waking up: nanoseconds, the least that was measured lately.
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
@@ -364,6 +366,7 @@ package struct BufferTable: ~Copyable {
     if records[place].isHinted == isHinted { return }
     records[place].isHinted = isHinted
     unwatched += isHinted ? -1 : 1
+    hinted += isHinted ? 1 : -1
   }
 
   package mutating func heardHint(_ inode: UInt64, at now: MonotonicTime) {
@@ -434,7 +437,9 @@ package struct BufferTable: ~Copyable {
     step(place, to: .going)
     if let watch = records[place].watch {
       watches.remove(UInt32(bitPattern: watch.number), place)
-    } else if !records[place].isHinted {
+    } else if records[place].isHinted {
+      hinted -= 1
+    } else {
       unwatched -= 1
     }
     let going = Going(place, &records[place])
@@ -466,6 +471,9 @@ package struct BufferTable: ~Copyable {
   /// What it takes to look at all buffers once that nothing else tells of, nanoseconds.
   package var round: UInt64 { UInt64(unwatched) * lookCost }
 
+  /// The same of those that hints tell of.
+  package var roundOfHeard: UInt64 { UInt64(hinted) * lookCost }
+
   package mutating func startOver(_ place: Int, at now: MonotonicTime) {
     // What is due is in the queue already.
     if !records[place].schedule.isDue(at: now) { queue.addNow(place) }
@@ -474,6 +482,11 @@ package struct BufferTable: ~Copyable {
 
   package mutating func startAllOver(at now: MonotonicTime) {
     for place in records.indices where records[place].state.hasMemory { startOver(place, at: now) }
+  }
+
+  /// Of those that hints tell of.
+  package mutating func startHeardOver(at now: MonotonicTime) {
+    for place in records.indices where records[place].isHinted { startOver(place, at: now) }
   }
 
   /// The first look after a moment, and not at once.
