@@ -4,7 +4,7 @@ another beside them, or those that are named.
 
 A round has three windows: a quiet one; one in which four processes of four other users attack another heapd, so that the machine is as
 busy; and one in which they attack this one, each of SECONDS (5), the quiet one of half. It prints for each attack how long an honest client
-waited for a buffer and its end in each, at p99, and what was tried, refused and lost. After each round heapd's resident memory and
+waited for a buffer and its end in each, at p99, what was tried, refused and lost, and how long a new connection waited for its greeting. After each round heapd's resident memory and
 descriptors are read in a quiet moment; at half time it is killed and started anew. soak.svg, in the folder where it is run, or else what
 is printed, shows them and the p99 over time. Fails where an honest client was refused or left waiting, where a buffer or descriptor is
 left, or where memory has grown by more than a tenth in either half, once each attack was there. As root: users are real.
@@ -246,13 +246,20 @@ class Honest:
         far.close()
 
     def work(self, user, path, report):
-        number = 0
+        number, begin = 0, 0.0
+
+        def lost(step, error):
+            report.send(f"lost: {step} after {time.monotonic() - begin:.1f} s, {error}".encode())
+
         while True:
+            begin, step = time.monotonic(), "a connection"
             try:
                 heap, observer = connect_in_turn(path), connect_in_turn(path + ".observer")
+                step = "the greeting"
                 is_refused = receive(heap)[0][8:16] == ALL
-            except OSError:
-                report.send(b"lost")
+                report.send(b"in %f" % (1000 * (time.monotonic() - begin)))
+            except OSError as error:
+                lost(step, error)
                 continue
             with heap, observer:
                 if is_refused:
@@ -262,19 +269,21 @@ class Honest:
                 for _ in range(100):
                     number += 1
                     key = (user, number)
-                    begin = time.monotonic()
+                    begin, step = time.monotonic(), "a buffer"
                     try:
                         handle = buffer(heap, key, 65536)
                         if handle is None:
                             report.send(b"refused")
                             continue
+                        step = "whose it is"
                         send(observer, header(5, INFO) + table(HANDLE), [handle])
                         receive(observer)
+                        step = "its end"
                         send(heap, delete(2, key), [handle])
                         os.close(handle)
                         receive(heap)
-                    except OSError:
-                        report.send(b"lost")
+                    except OSError as error:
+                        lost(step, error)
                         break
                     report.send(b"%f" % (1000 * (time.monotonic() - begin)))
                     time.sleep(0.002)
@@ -284,9 +293,22 @@ class Honest:
         told = []
         try:
             while True:
-                told.append(self.inbox.recv(64, socket.MSG_DONTWAIT))
+                told.append(self.inbox.recv(256, socket.MSG_DONTWAIT))
         except BlockingIOError:
             return told
+
+
+class Told:
+    """What honest clients told of a window: milliseconds for a buffer and its end, and until a new connection was greeted."""
+
+    def __init__(self, times=(), waits=(), refused=0, lost=()):
+        self.times, self.waits, self.refused, self.lost = list(times), list(waits), refused, list(lost)
+
+    def add(self, other):
+        self.times += other.times
+        self.waits += other.waits
+        self.refused += other.refused
+        self.lost += other.lost
 
 
 def p99(values):
@@ -301,7 +323,8 @@ def window(seconds, honest):
         time.sleep(0.05)
         for client in honest:
             told += client.take()
-    return ([float(word) for word in told if word[:1].isdigit()], told.count(b"refused"), told.count(b"lost"))
+    return Told([float(word) for word in told if word[:1].isdigit()], [float(word[3:]) for word in told if word.startswith(b"in ")],
+                told.count(b"refused"), [word.decode() for word in told if word.startswith(b"lost")])
 
 
 def report(path):
@@ -400,7 +423,7 @@ def main():
     if len(attacks) < len(sys.argv[5:]):
         sys.exit(f"soak.py: the attacks are {' '.join(attack.__name__ for attack in ATTACKS)}")
     server, other = Server(heapd, heap), Server(heapd, heap)
-    results = {attack.__name__: [[], [], [], 0, 0] for attack in attacks}
+    results = {attack.__name__: [Told(), Told(), Told()] for attack in attacks}
     halves, faults, begin = [[], []], [], time.monotonic()
     try:
         while (now := time.monotonic() - begin) < 60 * minutes:
@@ -416,31 +439,31 @@ def main():
             end([client.child for client in honest])
             for client in honest:
                 client.inbox.close()
-            row = results[attack.__name__]
-            for place, (times, refused, lost) in enumerate(windows):
-                row[place] += times
-                row[3] += refused
-                row[4] += lost
+            for row, told in zip(results[attack.__name__], windows):
+                row.add(told)
             if server.process.poll() is not None:
                 faults.append(f"heapd ended with status {server.process.returncode} in {attack.__name__}")
                 break
             resident, open_files, left = at_rest(server.process, server.path)
             if any(left):
                 faults.append(f"{left} buffers, connections, descriptors and bytes of the pool are left after {attack.__name__}")
-            rounds.append((time.monotonic() - begin, resident, open_files, p99(windows[2][0])))
+            rounds.append((time.monotonic() - begin, resident, open_files, p99(windows[2].times)))
     finally:
         server.stop(signal.SIGTERM)
         other.stop(signal.SIGTERM)
-    print("| Attack by four users | tried | refused | lost | p99, ms: quiet | attack on another | attack | to quiet | to another |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name, (quiet, busy, during, refused, lost) in results.items():
-        if not during:
+    print("| Attack by four users | tried | refused | lost | p99, ms: quiet | attack on another | attack | to quiet | to another "
+          "| greeted, p99, ms: attack on another | attack |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name, windows in results.items():
+        if not windows[2].times:
             continue
-        one, two, three = map(p99, (quiet, busy, during))
-        tried = len(quiet) + len(busy) + len(during) + refused + lost
-        print(f"| {name.replace('_', ' ')} | {tried} | {refused} | {lost} | {one:.2f} | {two:.2f} | {three:.2f} | {three / one:.1f} | {three / two:.1f} |")
+        one, two, three = (p99(told.times) for told in windows)
+        refused, lost = sum(told.refused for told in windows), sum((told.lost for told in windows), [])
+        tried = sum(len(told.times) for told in windows) + refused + len(lost)
+        print(f"| {name.replace('_', ' ')} | {tried} | {refused} | {len(lost)} | {one:.2f} | {two:.2f} | {three:.2f} | {three / one:.1f} | {three / two:.1f} "
+              f"| {p99(windows[1].waits):.1f} | {p99(windows[2].waits):.1f} |")
         if refused or lost:
-            faults.append(f"{refused} requests of honest clients were refused and {lost} lost beside {name}")
+            faults.append(f"{refused} requests of honest clients were refused and {len(lost)} lost beside {name} {lost[:3]}")
     for half in halves:
         # Each attack needs memory of its own when it first comes.
         warm = half[min(max(len(half) // 4, len(attacks) - 1), len(half) // 2):]

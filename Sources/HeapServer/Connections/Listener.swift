@@ -195,9 +195,9 @@ public final class Listener: Sendable {
     }
     try attempt(operation, at: path) { () throws(Errno) in
       _ = try call { unsafe chmod(path, mode) }
-      // As many as the kernel lets wait (somaxconn), as the service manager has it too: a crowd that fills the queue has those who do
-      // not wait refused with EAGAIN.
-      _ = try call { listen(number, SOMAXCONN) }
+      // The kernel's queue is first come, first served, and who is in it may be gone: four processes that connect and hang up fill
+      // any queue, and whoever comes next waits for all of it. Those who find it full wait in turn, in connect(2).
+      _ = try call { listen(number, 128) }
     }
   }
 }
