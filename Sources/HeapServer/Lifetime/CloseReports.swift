@@ -8,10 +8,10 @@ internal import SystemPackage
 ///
 /// A report decides nothing: the buffer is looked at.
 ///
-/// Some closes of dma-bufs go unheard, and not all of those are counted: a call that is under way while another program comes or
-/// goes on the same function ends without any (`bpf_tramp_image_put`, kernel/bpf/trampoline.c). The kernel takes the programs of a
-/// server that ended away some time later, from beside those of the next. So all that are heard are looked at in rounds, after 1 s
-/// and then after twice as long each time up to 64 s; after 1 s again where the kernel's count of missed closes rose.
+/// Some closes of dma-bufs go unheard, and not all of those are counted: a call that is under way while another program, a tracer's,
+/// comes or goes on the same function ends without any (`bpf_tramp_image_put`, kernel/bpf/trampoline.c). So all that are heard are
+/// looked at in rounds, after 1 s and then after twice as long each time up to 64 s; after 1 s again where the kernel's count of missed
+/// closes rose.
 final class CloseReports {
   /// Whether the closes of dma-bufs are heard. To attach and to detach takes long enough to be done on a worker.
   private enum Stage {
