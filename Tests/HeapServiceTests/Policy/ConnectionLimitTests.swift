@@ -28,7 +28,7 @@ import Testing
   }
 
   /// Who is in it may be gone, and whoever comes next waits for all of it.
-  @Test func `few find a place in the queue of a busy server, and the others wait for one`() throws {
+  @Test func `few find a place in the queue of a busy server, and others wait for one`() throws {
     let daemon = try Daemon()
     let type = __socket_type(rawValue: SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
     daemon.pause()
