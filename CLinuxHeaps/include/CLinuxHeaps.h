@@ -107,9 +107,9 @@ ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
 ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count, int *_Nonnull fault);
 
-/// Closes the socket of a connection that has ended, a Unix socket that does not block. What is unread is taken out
-/// before, up to 16 messages or 128 KiB of a stream: a socket that is closed with some answers ECONNRESET to a peer that has yet to read
-/// what was sent to it. What waits in the close of their files, e.g. for a TCP socket that lingers, is interrupted.
+/// Closes the socket of a connection that has ended, a Unix socket that does not block. What is unread is taken out before, up to
+/// 16 messages or 128 KiB of a stream: a socket that is closed with some answers ECONNRESET to a peer that has yet to read what was
+/// sent to it. What waits in the close of their files, e.g. for a TCP socket that lingers, is interrupted.
 void CLinuxHeaps_close_connection(int socket);
 
 /// Ends a connection, and closes its socket where nothing is in it, so that the close waits for nobody.

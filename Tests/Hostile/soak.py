@@ -4,10 +4,11 @@ another beside them, or those that are named.
 
 A round has three windows: a quiet one; one in which four processes of four other users attack another heapd, so that the machine is as
 busy; and one in which they attack this one, each of SECONDS (5), the quiet one of half. It prints for each attack how long an honest client
-waited for a buffer and its end in each, at p99, what was tried, refused and lost, and how long a new connection waited for its greeting. After each round heapd's resident memory and
-descriptors are read in a quiet moment; at half time it is killed and started anew. soak.svg, in the folder where it is run, or else what
-is printed, shows them and the p99 over time. Fails where an honest client was refused or left waiting, where a buffer or descriptor is
-left, or where memory has grown by more than a tenth in either half, once each attack was there. As root: users are real.
+waited for a buffer and its end in each, at p99, what was tried, refused and lost, and how long a new connection waited for its greeting.
+After each round heapd's resident memory and descriptors are read in a quiet moment; at half time it is killed and started anew. soak.svg,
+in the folder where it is run, or else what is printed, shows them and the p99 over time. Fails where an honest client was refused or left
+waiting, where a buffer or descriptor is left, or where memory has grown by more than a tenth in either half, once each attack was there.
+As root: users are real.
 
 POOL=SIZE in the environment gives heapd a pool of that many bytes, from which what nobody asks for goes after a second.
 """
@@ -257,7 +258,6 @@ class Honest:
                 heap, observer = connect_in_turn(path), connect_in_turn(path + ".observer")
                 step = "the greeting"
                 is_refused = receive(heap)[0][8:16] == ALL
-                report.send(b"in %f" % (1000 * (time.monotonic() - begin)))
             except OSError as error:
                 lost(step, error)
                 continue
@@ -266,6 +266,7 @@ class Honest:
                     report.send(b"refused")
                     time.sleep(0.01)
                     continue
+                report.send(b"in %f" % (1000 * (time.monotonic() - begin)))
                 for _ in range(100):
                     number += 1
                     key = (user, number)

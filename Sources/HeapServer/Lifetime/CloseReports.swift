@@ -37,8 +37,8 @@ final class CloseReports {
   private let shared: Shared
 
   private static let firstInterval: UInt64 = 1_000_000_000
-  /// Sixty-four seconds: the one wake-up of a server whose buffers are at rest.
-  private static let longestInterval = firstInterval << 6
+  /// The one wake-up of a server whose buffers are at rest.
+  private static let longestInterval = RecheckLimits.mostSeldom
 
   init(_ shared: Shared, _ closes: DMABufCloses?) throws(Errno) {
     self.shared = shared

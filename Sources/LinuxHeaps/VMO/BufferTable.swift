@@ -146,8 +146,6 @@ package struct BufferTable: ~Copyable {
   private var hintedDevice: UInt64?
   /// Records that have memory, and of which nothing tells.
   private var unwatched = 0
-  /// Records of which hints tell.
-  private var hinted = 0
   /// What one look costs, with its part of the waking up: nanoseconds, the least that was measured lately.
   private var lookCost: UInt64 = 0
   private var lifetimes: [CollectionID: CollectionLifetime] = [:]
@@ -366,7 +364,6 @@ package struct BufferTable: ~Copyable {
     if records[place].isHinted == isHinted { return }
     records[place].isHinted = isHinted
     unwatched += isHinted ? -1 : 1
-    hinted += isHinted ? 1 : -1
   }
 
   package mutating func heardHint(_ inode: UInt64, at now: MonotonicTime) {
@@ -437,9 +434,7 @@ package struct BufferTable: ~Copyable {
     step(place, to: .going)
     if let watch = records[place].watch {
       watches.remove(UInt32(bitPattern: watch.number), place)
-    } else if records[place].isHinted {
-      hinted -= 1
-    } else {
+    } else if !records[place].isHinted {
       unwatched -= 1
     }
     let going = Going(place, &records[place])
@@ -472,7 +467,7 @@ package struct BufferTable: ~Copyable {
   package var round: UInt64 { UInt64(unwatched) * lookCost }
 
   /// The same of those that hints tell of.
-  package var roundOfHeard: UInt64 { UInt64(hinted) * lookCost }
+  package var roundOfHeard: UInt64 { UInt64(records.count { $0.isHinted }) * lookCost }
 
   package mutating func startOver(_ place: Int, at now: MonotonicTime) {
     // What is due is in the queue already.

@@ -1,9 +1,9 @@
 /// The shortest wait of a table's buffers and, where asking about all of them takes little, the longest: nanoseconds.
-struct RecheckLimits: Sendable {
+package struct RecheckLimits: Sendable {
   let first: UInt64
   let longest: UInt64
   /// However many buffers there are: 64 s. What looks cost is measured, and may be measured wrong.
-  static let mostSeldom: UInt64 = 64_000_000_000
+  package static let mostSeldom: UInt64 = 64_000_000_000
 
   init(_ recheck: Reclaimer.Recheck) {
     first = UInt64(recheck.first.attoseconds / 1_000_000_000)
@@ -27,7 +27,7 @@ struct RecheckSchedule: Sendable {
     due = now
   }
 
-  /// Where it is due is unchanged; what is waited from then on begins with the interval, nanoseconds.
+  /// When it is due is unchanged; what is waited from then on begins with the interval, nanoseconds.
   mutating func hasten(to interval: UInt64) { self.interval = interval }
 
   /// Waits for the interval, and then twice as long. Answers until when.
