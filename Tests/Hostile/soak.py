@@ -22,22 +22,12 @@ PATIENCE = 10
 
 
 def connect(path, kind=socket.SOCK_SEQPACKET):
+    """As RemoteHeap does it: who finds the queue full waits in turn. With a timeout of Python's it is EAGAIN at once (unix(7))."""
     one = socket.socket(socket.AF_UNIX, kind)
-    one.settimeout(PATIENCE)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
     one.connect(path)
+    one.settimeout(PATIENCE)
     return one
-
-
-def connect_in_turn(path):
-    """With a timeout a full queue is EAGAIN at once (unix(7))."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return connect(path)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.001)
 
 
 def send(one, message, handles=()):
@@ -255,7 +245,7 @@ class Honest:
         while True:
             begin, step = time.monotonic(), "a connection"
             try:
-                heap, observer = connect_in_turn(path), connect_in_turn(path + ".observer")
+                heap, observer = connect(path), connect(path + ".observer")
                 step = "the greeting"
                 is_refused = receive(heap)[0][8:16] == ALL
             except OSError as error:
@@ -329,7 +319,7 @@ def window(seconds, honest):
 
 
 def report(path):
-    with connect_in_turn(path + ".observer") as one:
+    with connect(path + ".observer") as one:
         send(one, header(6, STATUS) + table())
         handles = receive(one)[1]
         text = os.pread(handles[0], 1 << 24, 0)

@@ -6,7 +6,8 @@ internal import SystemPackage
 
 /// Lets clients in, or turns them away.
 final class Acceptor {
-  private let greeting: OnRegisterEvent
+  /// OnRegister, encoded.
+  private let greeting: [UInt8]
   private let shared: Shared
   private let entrance: Entrance
   private let connections: Connections
@@ -17,7 +18,9 @@ final class Acceptor {
     self.shared = shared
     self.entrance = entrance
     self.connections = connections
-    greeting = OnRegisterEvent(properties: properties)
+    var greeting: [UInt8] = []
+    OnRegisterEvent(properties: properties).encode(transactionID: 0, into: &greeting)
+    self.greeting = greeting
   }
 
   func accept(_ interface: Connection.Interface) {
@@ -35,14 +38,20 @@ final class Acceptor {
     guard shared.accounts.hasRoomForConnection(of: peer), shared.hasDescriptors(for: peer) else {
       return refuse(socket, of: peer, .noResources, "client refused: too many connections")
     }
+    // Who has hung up costs no more than this: four processes that connect and hang up would hold up whoever comes next.
+    guard interface == .observer || greet(socket) else { return }
     do throws(Errno) {
       let process = peer.processDescriptor(socket.borrowed)
-      let connection = try connections.add(socket, interface, peer, process: process)
-      if interface == .heap { connections.send(greeting, to: connection) }
+      try connections.add(socket, interface, peer, process: process)
     } catch {
       shared.clientLog.note(
         "client turned away", of: peer.user, at: .error, ["error": "\(error)"])
     }
+  }
+
+  /// False where nobody is there any more. A new socket has room for it.
+  private func greet(_ socket: ClientSocket) -> Bool {
+    socket.borrowed.sendOnce(greeting, nil) == .sent
   }
 
   private func refuse(

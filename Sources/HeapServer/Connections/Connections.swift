@@ -31,7 +31,7 @@ final class Connections {
   /// - Throws: What epoll_ctl(2) says; nothing is left of it then.
   func add(
     _ socket: ClientSocket, _ interface: Connection.Interface, _ peer: Peer, process: SharedFD?
-  ) throws(Errno) -> Connection {
+  ) throws(Errno) {
     lastID += 1
     try shared.poller.add(socket.borrowed.rawValue, EventSource(.connection, lastID))
     if let process {
@@ -48,7 +48,6 @@ final class Connections {
       shared.descriptors)
     all[lastID] = connection
     shared.log.debug("client connected", metadata: connection.metadata)
-    return connection
   }
 
   /// Frees nothing: buffers live until their last child goes.

@@ -17,6 +17,8 @@ final class Entrance {
     listeners[.metricsListener] = sockets.metrics
     self.listeners = listeners
     for (kind, listener) in listeners {
+      // An allocation is waited for, and whoever asks the observer does not wait to be accepted: `RemoteHeap` asks under a lock.
+      try listener.keepWaiting(kind == .heapListener ? 8 : 128)
       try shared.poller.add(listener.fd.rawValue, EventSource(kind))
     }
   }

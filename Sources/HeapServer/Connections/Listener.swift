@@ -102,6 +102,15 @@ public final class Listener: Sendable {
   /// Of a socket whose file cannot be found.
   private static var nobody: FileOwner { FileOwner(user: .max, group: .max) }
 
+  /// How many may wait to be accepted, also where the service manager had it otherwise.
+  ///
+  /// The kernel's queue is first come, first served, and who is in it may be gone: four processes that connect and hang up fill any
+  /// queue, and whoever comes next waits for all of it. Who finds it full waits in connect(2), in turn, or is told EAGAIN (unix(7)).
+  func keepWaiting(_ count: CInt) throws(Errno) {
+    let number = fd.rawValue
+    _ = try call { listen(number, count) }
+  }
+
   /// The next client; nil where none waits.
   func accept(_ disposer: Disposer) throws(Errno) -> ClientSocket? {
     let number = fd.rawValue
@@ -195,9 +204,7 @@ public final class Listener: Sendable {
     }
     try attempt(operation, at: path) { () throws(Errno) in
       _ = try call { unsafe chmod(path, mode) }
-      // The kernel's queue is first come, first served, and who is in it may be gone: four processes that connect and hang up fill
-      // any queue, and whoever comes next waits for all of it. Those who find it full wait in turn, in connect(2).
-      _ = try call { listen(number, 128) }
+      _ = try call { listen(number, SOMAXCONN) }
     }
   }
 }

@@ -70,7 +70,9 @@ final class ClientSocket: Sendable {
   }
 
   deinit {
-    if !CLinuxHeaps_end_connection(number) { disposer.close(connection: number, of: user) }
+    var isAwaited = false
+    let isClosed = unsafe CLinuxHeaps_end_connection(number, &isAwaited)
+    if !isClosed { disposer.close(connection: number, of: user, isAwaited: isAwaited) }
   }
 
   /// Whose account it is on; one that nobody has where that is unknown.

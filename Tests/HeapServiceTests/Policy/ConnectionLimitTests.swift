@@ -30,16 +30,35 @@ import Testing
   /// Who is in it may be gone, and whoever comes next waits for all of it.
   @Test func `few find a place in the queue of a busy server, and others wait for one`() throws {
     let daemon = try Daemon()
-    let type = __socket_type(rawValue: SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
     daemon.pause()
+    let (heap, observer) = (try Self.fill(daemon.socket), try Self.fill(daemon.observer))
+    daemon.resume()
+    #expect(heap == 9)
+    #expect(observer == 129)
+    #expect(try WireClient.heap(daemon).refusal() == nil)
+  }
+
+  @Test func `a service manager's queue is made as short`() throws {
+    let manager = try StandInManager(heap: "memfd")
+    try manager.start()
+    let process = try #require(manager.process)
+    kill(process, SIGSTOP)
+    let heap = try Self.fill(manager.socket)
+    kill(process, SIGCONT)
+    #expect(heap == 9)
+    #expect(try WireClient(to: manager.socket).epitaph() == nil)
+  }
+
+  /// Clients that hang up at once, as many as are let in without waiting: one more than the queue is said to hold (unix_recvq_full,
+  /// net/unix/af_unix.c).
+  private static func fill(_ path: String) throws -> Int {
+    let type = __socket_type(rawValue: SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
     var gone = 0
-    while let client = try? SocketFile.connected(daemon.socket, type) {
+    while let client = try? SocketFile.connected(path, type) {
       _ = consume client
       gone += 1
     }
-    daemon.resume()
-    #expect(gone == 129)
-    #expect(try WireClient.heap(daemon).refusal() == nil)
+    return gone
   }
 
   @Test func `connections of all`() throws {
