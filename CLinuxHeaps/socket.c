@@ -127,14 +127,14 @@ static bool interrupt_this_thread(timer_t *timer) {
     return false;
 }
 
-void CLinuxHeaps_close_connection(int socket, bool is_awaited) {
+void CLinuxHeaps_close_connection(int socket, bool has_reader) {
     timer_t timer;
     bool interrupted = interrupt_this_thread(&timer);
     // Without room for descriptors: the kernel lets go of the files as recvmsg(2) returns. Only the last close of a file
     // waits then, and not the flush that close(2) of a descriptor begins with, which no signal ends.
     // A stream gives as many bytes at a time as there is room for.
     char bytes[8192];
-    for (int messages = 0; is_awaited && messages < 16; messages++) {
+    for (int messages = 0; has_reader && messages < 16; messages++) {
         struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
         ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT);
@@ -146,10 +146,11 @@ void CLinuxHeaps_close_connection(int socket, bool is_awaited) {
     if (interrupted) timer_delete(timer);
 }
 
-bool CLinuxHeaps_end_connection(int socket, bool *is_awaited) {
-    // Before the shutdown, after which it says of any socket that it is hung up.
+bool CLinuxHeaps_end_connection(int socket, bool *has_reader) {
+    // Before the shutdown, after which any socket is hung up. So is one whose peer shut both directions down, and may read what it was
+    // sent; of a closed one nothing is left (unix_release_sock, net/unix/af_unix.c).
     struct pollfd state = {.fd = socket};
-    *is_awaited = poll(&state, 1, 0) == 0;
+    *has_reader = poll(&state, 1, 0) != 1 || CLinuxHeaps_unread(socket) != 0;
     shutdown(socket, SHUT_RDWR);
     int type = 0, on = 1;
     socklen_t size = sizeof type;

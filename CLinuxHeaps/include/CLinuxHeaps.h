@@ -107,19 +107,20 @@ ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
 ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count, int *_Nonnull fault);
 
-/// Closes the socket of a connection that has ended, a Unix socket that does not block. Where it is awaited what is unread is taken out
-/// before, up to 16 messages or 128 KiB of a stream: a socket that is closed with some answers ECONNRESET to a peer that has yet to read
-/// what was sent to it. What waits in the close of their files, e.g. for a TCP socket that lingers, is interrupted.
-void CLinuxHeaps_close_connection(int socket, bool is_awaited);
+/// Closes the socket of a connection that has ended, a Unix socket that does not block. What waits in the close of files in it, e.g. for
+/// a TCP socket that lingers, is interrupted.
+/// - Parameter has_reader: Whether the peer may still read. What is unread here is taken out then, up to 16 messages or 128 KiB of a
+///   stream: a socket that is closed with some answers ECONNRESET to a peer that has yet to read what was sent to it.
+void CLinuxHeaps_close_connection(int socket, bool has_reader);
 
 /// Ends a connection, and closes its socket where nothing is in it, so that the close waits for nobody.
 ///
 /// After shutdown(2) nothing more comes (unix_dgram_sendmsg, net/unix/af_unix.c). Files that are in flight on each other only
 /// are closed by a work of the kernel's (unix_gc, net/unix/garbage.c, Linux 6.9); where that is not so, whoever closes
 /// a socket next does it, whatever is in its own.
-/// - Parameter is_awaited: Set to whether the peer may read its end: it has neither closed it nor shut it down.
+/// - Parameter has_reader: Set to whether the peer may still read, for `CLinuxHeaps_close_connection`.
 /// - Returns: Whether it is closed. Otherwise something may be in it, or it is a stream.
-bool CLinuxHeaps_end_connection(int socket, bool *_Nonnull is_awaited);
+bool CLinuxHeaps_end_connection(int socket, bool *_Nonnull has_reader);
 
 /// recv(2) with `MSG_PEEK`: the bytes of a stream's next messages, which stay in it with what came along.
 ssize_t CLinuxHeaps_peek(int socket, void *_Nonnull bytes, size_t length);

@@ -12,7 +12,7 @@ As root: users are real.
 
 POOL=SIZE in the environment gives heapd a pool of that many bytes, from which what nobody asks for goes after a second.
 """
-import ctypes, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
+import ctypes, errno, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
 
 from wire import ALL, HANDLE, INFO, STATUS, allocate, attach, delete, header, table
 
@@ -22,7 +22,7 @@ PATIENCE = 10
 
 
 def connect(path, kind=socket.SOCK_SEQPACKET):
-    """As RemoteHeap does it: who finds the queue full waits in turn. With a timeout of Python's it is EAGAIN at once (unix(7))."""
+    """Waits where the queue is full. With a timeout of Python's that would be EAGAIN at once (unix(7))."""
     one = socket.socket(socket.AF_UNIX, kind)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
     one.connect(path)
@@ -110,6 +110,14 @@ def connections(path):
             one.close()
 
 
+def crowding(path):
+    """A socket that does not wait takes each place in the queue that comes free, before who was woken for it."""
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as one:
+            while one.connect_ex(path) == errno.EAGAIN:
+                pass
+
+
 def metrics_readers(path):
     kept = [connect(path + ".metrics", socket.SOCK_STREAM) for _ in range(20)]
     ends = os.pipe()
@@ -195,7 +203,7 @@ def memory_pressure(path):
     taken.close()
 
 
-ATTACKS = [slow_closes, slow_in_flight, many_descriptors, connections, metrics_readers, cycles, kept_reports, unread_answers, bad_messages,
+ATTACKS = [slow_closes, slow_in_flight, many_descriptors, connections, crowding, metrics_readers, cycles, kept_reports, unread_answers, bad_messages,
            all_of_the_quota, hang_ups, memory_pressure]
 
 

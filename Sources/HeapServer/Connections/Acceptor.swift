@@ -25,7 +25,7 @@ final class Acceptor {
 
   func accept(_ interface: Connection.Interface) {
     let listener: EventSource.Kind = interface == .heap ? .heapListener : .observerListener
-    if let socket = entrance.accept(at: listener) { admit(socket, interface) }
+    entrance.accept(at: listener) { admit($0, interface) }
   }
 
   private func admit(_ socket: ClientSocket, _ interface: Connection.Interface) {
@@ -38,7 +38,8 @@ final class Acceptor {
     guard shared.accounts.hasRoomForConnection(of: peer), shared.hasDescriptors(for: peer) else {
       return refuse(socket, of: peer, .noResources, "client refused: too many connections")
     }
-    // Who has hung up costs no more than this: four processes that connect and hang up would hold up whoever comes next.
+    // Nothing else is made for who has hung up already: with more, four processes that do it again and again would hold up whoever
+    // comes next.
     guard interface == .observer || greet(socket) else { return }
     do throws(Errno) {
       let process = peer.processDescriptor(socket.borrowed)

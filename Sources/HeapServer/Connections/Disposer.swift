@@ -42,12 +42,12 @@ final class Disposer: Sendable {
 
   /// A connection's socket.
   ///
-  /// - Parameter isAwaited: Whether its client may still read what was sent to it.
-  func close(connection number: CInt, of user: uid_t, isAwaited: Bool) {
+  /// - Parameter hasReader: Whether its client may still read what was sent to it.
+  func close(connection number: CInt, of user: uid_t, hasReader: Bool) {
     add(user, 1)
     openSockets.add(1, ordering: .relaxed)
     sockets.run(in: Workers.Lane(0, of: .user(user))) { [self] in
-      CLinuxHeaps_close_connection(number, isAwaited)
+      CLinuxHeaps_close_connection(number, hasReader)
       openSockets.subtract(1, ordering: .relaxed)
       remove(user, 1)
     }

@@ -17,19 +17,26 @@ final class Entrance {
     listeners[.metricsListener] = sockets.metrics
     self.listeners = listeners
     for (kind, listener) in listeners {
-      // An allocation is waited for, and whoever asks the observer does not wait to be accepted: `RemoteHeap` asks under a lock.
-      try listener.keepWaiting(kind == .heapListener ? 8 : 128)
+      // Clients of the heap wait in connect(2). `RemoteHeap` asks the observer under a lock, and does not wait; no more does who reads
+      // metrics.
+      listener.setBacklog(kind == .heapListener ? 8 : 128)
       try shared.poller.add(listener.fd.rawValue, EventSource(kind))
     }
   }
 
-  /// The next that waits at one of them; nil where nobody does any more, or nobody can come in now.
-  func accept(at kind: EventSource.Kind) -> ClientSocket? {
-    do throws(Errno) {
-      let socket = try listeners[kind]?.accept(shared.disposer)
-      if shared.disposer.hasTooManySockets { pause() }
-      return socket
-    } catch {
+  /// The next that wait at one of them: a few, because one in a turn waits for all that other clients ask in it, and because who waits in
+  /// connect(2) for a place in the queue finds one sooner where several come free at once.
+  func accept(at kind: EventSource.Kind, _ admit: (ClientSocket) -> Void) {
+    for _ in 0..<4 {
+      guard let socket = next(at: kind) else { return }
+      admit(socket)
+      if shared.disposer.hasTooManySockets { return pause() }
+    }
+  }
+
+  /// Nil where nobody waits any more, or nobody can come in now.
+  private func next(at kind: EventSource.Kind) -> ClientSocket? {
+    do throws(Errno) { return try listeners[kind]?.accept(shared.disposer) } catch {
       // It stays in the queue, and the event would come for ever.
       pause()
       if error == .tooManyOpenFiles || error == .tooManyOpenFilesInSystem {

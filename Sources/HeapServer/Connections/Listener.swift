@@ -102,14 +102,12 @@ public final class Listener: Sendable {
   /// Of a socket whose file cannot be found.
   private static var nobody: FileOwner { FileOwner(user: .max, group: .max) }
 
-  /// How many may wait to be accepted, also where the service manager had it otherwise.
+  /// Sets how many may wait to be accepted, also where the service manager had it otherwise; one more finds room (unix_recvq_full,
+  /// net/unix/af_unix.c). Where the kernel refuses, it stays as it was.
   ///
   /// The kernel's queue is first come, first served, and who is in it may be gone: four processes that connect and hang up fill any
-  /// queue, and whoever comes next waits for all of it. Who finds it full waits in connect(2), in turn, or is told EAGAIN (unix(7)).
-  func keepWaiting(_ count: CInt) throws(Errno) {
-    let number = fd.rawValue
-    _ = try call { listen(number, count) }
-  }
+  /// queue, and whoever comes next waits for all of it. Who finds it full waits in connect(2), or is told EAGAIN (unix(7)).
+  func setBacklog(_ count: CInt) { _ = listen(fd.rawValue, count) }
 
   /// The next client; nil where none waits.
   func accept(_ disposer: Disposer) throws(Errno) -> ClientSocket? {

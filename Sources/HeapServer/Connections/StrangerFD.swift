@@ -70,9 +70,9 @@ final class ClientSocket: Sendable {
   }
 
   deinit {
-    var isAwaited = false
-    let isClosed = unsafe CLinuxHeaps_end_connection(number, &isAwaited)
-    if !isClosed { disposer.close(connection: number, of: user, isAwaited: isAwaited) }
+    var hasReader = false
+    let isClosed = unsafe CLinuxHeaps_end_connection(number, &hasReader)
+    if !isClosed { disposer.close(connection: number, of: user, hasReader: hasReader) }
   }
 
   /// Whose account it is on; one that nobody has where that is unknown.

@@ -19,8 +19,9 @@ final class MetricsReaders {
     self.entrance = entrance
   }
 
-  func accept() {
-    guard let accepted = entrance.accept(at: .metricsListener) else { return }
+  func accept() { entrance.accept(at: .metricsListener) { admit($0) } }
+
+  private func admit(_ accepted: ClientSocket) {
     lastID += 1
     let reader = MetricsReader(lastID, accepted)
     guard readers.count < Self.most, let peer = accepted.peer, shared.hasDescriptors(for: peer),

@@ -1,4 +1,6 @@
+import Foundation
 import Glibc
+import HeapProtocol
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -47,6 +49,39 @@ import Testing
     kill(process, SIGCONT)
     #expect(heap == 9)
     #expect(try WireClient(to: manager.socket).epitaph() == nil)
+  }
+
+  @Test func `nothing is made for who has hung up before it is let in`() throws {
+    let daemon = try Daemon(arguments: ["--log-level", "debug"])
+    daemon.pause()
+    // Whoever looked whether the server answers was.
+    let before = daemon.log.components(separatedBy: "client connected").count
+    let gone = try Self.fill(daemon.socket)
+    daemon.resume()
+    #expect(try WireClient.heap(daemon).refusal() == nil)
+    #expect(gone == 9)
+    #expect(daemon.log.components(separatedBy: "client connected").count == before + 1)
+  }
+
+  /// Its socket is closed with what it sent unread, which answers ECONNRESET before what was sent to it (unix_release_sock,
+  /// net/unix/af_unix.c).
+  @Test(arguments: [SHUT_WR, SHUT_RDWR])
+  func `who hangs up reads what was sent before`(_ direction: Int) throws {
+    let daemon = try Daemon()
+    let client = try WireClient(to: daemon.socket)
+    #expect(client.hasNews(within: 10_000))
+    daemon.pause()
+    for _ in 0..<5 { try client.send([1]) }
+    shutdown(client.descriptor, CInt(direction))
+    daemon.resume()
+    let observer = try WireClient.observer(daemon)
+    let isGone = try eventually { try observer.status().connections.count == 1 }
+    #expect(isGone)
+    // Its socket is closed by another thread.
+    usleep(50_000)
+    #expect(client.pendingError == 0)
+    #expect(try client.receive()?.decode(OnRegisterEvent.self) != nil)
+    if direction == SHUT_WR { #expect(try client.epitaph() == .invalidArgs) }
   }
 
   /// Clients that hang up at once, as many as are let in without waiting: one more than the queue is said to hold (unix_recvq_full,
