@@ -1,5 +1,6 @@
 #ifdef __linux__
 #include <CLinuxHeaps.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -71,6 +72,11 @@ int CLinuxHeaps_watch_closes(int inotify, int file) {
 
 int CLinuxHeaps_identity(int file, uint64_t *device, uint64_t *inode) {
     struct statx status;
+    int flags = fcntl(file, F_GETFL);
+    if (flags < 0 || flags & O_PATH) {
+        errno = EBADF;
+        return -1;
+    }
     if (statx(file, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &status) != 0) return -1;
     *device = makedev(status.stx_dev_major, status.stx_dev_minor);
     *inode = status.stx_ino;

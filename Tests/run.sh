@@ -74,7 +74,7 @@ test-all)
     step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
     step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
-    step interface env FUZZ_STEPS=500000 Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
+    step interface env FUZZ_CALLS=500000 Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
     step static $K/static.sh .build-ship/static
     step static-stock $K/static.sh .build-ship/static stock
     step applications Tests/Applications/test.sh

@@ -170,7 +170,8 @@ int CLinuxHeaps_pipe(int ends[_Nonnull 2]);
 int CLinuxHeaps_watch_closes(int inotify, int file);
 
 /// `st_dev` and `st_ino` as the kernel knows them already (`AT_STATX_DONT_SYNC`, statx(2)): a file of a
-/// file system in user space, or of a network, does not make the caller wait.
+/// file system in user space, or of a network, does not make the caller wait. EBADF for a descriptor that was opened with `O_PATH`, which
+/// is no reference to the file: it would answer for whatever the memory is of next.
 int CLinuxHeaps_identity(int file, uint64_t *_Nonnull device, uint64_t *_Nonnull inode);
 
 /// Blocks SIGTERM, SIGINT and SIGHUP in this thread and those that it starts; a descriptor that is

@@ -40,12 +40,6 @@ final class Pool: Sendable {
     callThread()
   }
 
-  /// Whether ``take(_:_:)`` is likely to find one.
-  func isReady(for request: borrowing BufferRequest) -> Bool {
-    guard let kind = PoolKind(request) else { return false }
-    return state.withLock { [owner = request.owner] in $0.isReady(kind, owner) }
-  }
-
   /// Memory for the request that nobody else refers to, under its name; nil where none lies ready.
   func take(_ kind: PoolKind, _ request: borrowing BufferRequest) -> BufferMemory? {
     while let entry = takeEntry(kind, request.owner) {
@@ -63,16 +57,18 @@ final class Pool: Sendable {
 
   private func takeEntry(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
     let entry = state.withLock { $0.take(kind, owner) }
-    // One that nobody had is made again, and one that was missed, too.
-    if entry?.memory.isNew != false { callThread() }
+    // One that nobody had is made again.
+    if entry?.memory.isNew == true { callThread() }
     return entry
   }
 
-  /// What is made has its end here.
+  /// What was made because none lay ready has its end here.
   func wrap(
     _ memory: consuming BufferMemory, _ kind: PoolKind, _ owner: UInt32?
   ) -> BufferMemory {
     guard memory.isPooled else { return memory }
+    state.withLock { $0.missed(kind) }
+    callThread()
     let heapName = memory.heapName
     return memory.wrapping {
       PooledParent(
@@ -91,13 +87,14 @@ final class Pool: Sendable {
       parent: PooledParent(memory, self), heapName: memory.heapName, grant: grant)
   }
 
-  /// Takes a buffer's memory back, if there is room for it.
+  /// Takes a buffer's memory back, if there is room for it. Nothing of others is closed here: whoever ends a small buffer does not wait
+  /// for the pages of a large one.
   func giveBack(_ memory: PoolMemory) {
     guard events != nil else { return }
     let entry = PoolEntry(memory, heap.admission.take(memory.kind.byteCount))
-    let dropped = state.withLock { $0.giveBack(entry) }
+    let stays = state.withLock { $0.giveBack(entry) }
     callThread()
-    for entry in dropped { entry.end() }
+    if !stays { entry.end() }
   }
 
   /// Lets all go that lies here. False where that was nothing.
@@ -127,7 +124,11 @@ final class Pool: Sendable {
       try KernelThread.start("heap-pool") { [self] in work(events) }
     } catch {
       // The next call tries again.
-      state.withLock { $0.hasThread = false }
+      let going = state.withLock { state in
+        state.hasThread = false
+        return state.takeGoing()
+      }
+      for entry in going { entry.end() }
     }
   }
 
@@ -191,5 +192,8 @@ final class Pool: Sendable {
 }
 
 extension BufferMemory {
-  fileprivate var isPooled: Bool { parent.kind == .dmaBuf && heapName != UDMABufHeap.name }
+  /// Huge pages are reserved, and few: they go back at once.
+  fileprivate var isPooled: Bool {
+    parent.kind == .dmaBuf && heapName != UDMABufHeap.name && heapName != HugeHeap.name
+  }
 }

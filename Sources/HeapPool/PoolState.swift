@@ -39,10 +39,14 @@ struct PoolState {
   /// Of all that lies here, and of what the thread has in hand.
   private var bytes: UInt64 = 0
   private var buffers = 0
-  /// Requests that found nothing, and when the last of them came.
+  /// What went to make room, for the thread to close.
+  private var going: [PoolEntry] = []
+  /// Buffers that had to be made for a request, and when the last of them was.
   private var misses: [PoolKind: (count: Int, last: MonotonicTime)] = [:]
   /// None is made ahead before that: there was no memory.
   private var pausesUntil = MonotonicTime(nanoseconds: 0)
+  /// None of the kind, one of the settings', is: it could not be made.
+  private var failures: [PoolKind: MonotonicTime] = [:]
   private var counted = PoolFigures()
 
   init(settings: PoolSettings) { self.settings = settings }
@@ -72,10 +76,6 @@ struct PoolState {
 
   // MARK: Out of the pool
 
-  func isReady(_ kind: PoolKind, _ owner: UInt32?) -> Bool {
-    ready[kind]?.contains { $0.memory.suits(owner) } ?? false
-  }
-
   /// One that suits the user; its own first, because others can take what is new.
   mutating func take(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
     if isClosed || settings.byteCount == 0 { return nil }
@@ -83,18 +83,21 @@ struct PoolState {
     let index =
       entries.lastIndex { !$0.memory.isNew && $0.memory.suits(owner) }
       ?? entries.lastIndex { $0.memory.isNew }
-    guard let index else {
-      counted.misses += 1
-      if settings.learns {
-        misses[kind] = (min((misses[kind]?.count ?? 0) + 1, Self.mostLearned), .now)
-      }
-      return nil
-    }
+    guard let index else { return nil }
     counted.hits += 1
     return remove(kind, at: index)
   }
 
+  /// A request found none, and one was made for it: a kind that cannot be made, or that nobody may have, is never learned.
+  mutating func missed(_ kind: PoolKind) {
+    counted.misses += 1
+    guard settings.learns, misses[kind] != nil || misses.count < Self.mostKinds else { return }
+    misses[kind] = (min((misses[kind]?.count ?? 0) + 1, Self.mostLearned), .now)
+  }
+
   private static let mostLearned = 16
+  /// Sizes are the clients' choice.
+  private static let mostKinds = 64
 
   private mutating func remove(_ kind: PoolKind, at index: Int) -> PoolEntry {
     let entry = ready[kind]!.remove(at: index)
@@ -109,27 +112,31 @@ struct PoolState {
     returned = []
     ready = [:]
     for entry in all { leave(entry.byteCount) }
-    return all
+    return all + takeGoing()
+  }
+
+  mutating func takeGoing() -> [PoolEntry] {
+    defer { going = [] }
+    return going
   }
 
   // MARK: Into the pool
 
-  /// - Returns: What goes: itself, where there is no room for it, or what was here longest.
-  mutating func giveBack(_ entry: PoolEntry) -> [PoolEntry] {
-    guard !isClosed, entry.byteCount <= settings.byteCount else {
-      counted.refused += 1
-      return [entry]
+  /// What was here longest makes room for it; the thread closes that.
+  ///
+  /// - Returns: Whether it stays.
+  mutating func giveBack(_ entry: PoolEntry) -> Bool {
+    if !isClosed && entry.byteCount <= settings.byteCount {
+      while !hasRoom(for: entry.byteCount), let oldest = takeOldest() { going.append(oldest) }
     }
-    var gone: [PoolEntry] = []
-    while !hasRoom(for: entry.byteCount), let oldest = takeOldest() { gone.append(oldest) }
-    guard hasRoom(for: entry.byteCount) else {
-      // The thread has the rest in hand.
+    // Otherwise the thread has the rest in hand.
+    guard !isClosed, hasRoom(for: entry.byteCount) else {
       counted.refused += 1
-      return gone + [entry]
+      return false
     }
     enter(entry.byteCount)
     returned.append(entry)
-    return gone
+    return true
   }
 
   private mutating func takeOldest() -> PoolEntry? {
@@ -172,7 +179,12 @@ struct PoolState {
   /// - Returns: Whether it goes.
   mutating func settle(_ kind: PoolKind, _ entry: PoolEntry?, at now: MonotonicTime) -> Bool {
     guard let entry, !isClosed, bytes <= settings.byteCount else {
-      if entry == nil { pause(at: now) }
+      if entry == nil {
+        misses[kind] = nil
+        if settings.stock.contains(where: { PoolKind($0) == kind }) {
+          failures[kind] = now.advanced(by: settings.idleTime)
+        }
+      }
       leave(kind.byteCount)
       return true
     }
@@ -199,6 +211,7 @@ struct PoolState {
   }
 
   mutating func next(at now: MonotonicTime) -> Step {
+    if !going.isEmpty { return .drop(takeGoing()) }
     if isClosed {
       if buffers > 0 { return .drop(takeAll()) }
       hasThread = false
@@ -211,6 +224,7 @@ struct PoolState {
       return .zero(returned.remove(at: index))
     }
     misses = misses.filter { now < $0.value.last.advanced(by: settings.idleTime) }
+    failures = failures.filter { now < $0.value }
     if now >= pausesUntil, let kind = missing() {
       enter(kind.byteCount)
       return .make(kind)
@@ -232,7 +246,8 @@ struct PoolState {
 
   private func missing() -> PoolKind? {
     wanted.first { kind, count in
-      hasRoom(for: kind.byteCount) && (ready[kind]?.count { $0.memory.isNew } ?? 0) < count
+      failures[kind] == nil && hasRoom(for: kind.byteCount)
+        && (ready[kind]?.count { $0.memory.isNew } ?? 0) < count
     }?.kind
   }
 
@@ -260,6 +275,7 @@ struct PoolState {
       moment = .earlier(moment, miss.last.advanced(by: settings.idleTime))
     }
     if now < pausesUntil, !settings.stock.isEmpty { moment = .earlier(moment, pausesUntil) }
+    for end in failures.values { moment = .earlier(moment, end) }
     if moment == nil, buffers == 0, settings.stock.isEmpty {
       hasThread = false
       return .end

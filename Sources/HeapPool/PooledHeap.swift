@@ -7,8 +7,8 @@ public import LinuxHeaps
 /// handle, no tracker, and not its bytes. Its inode is the same: a former holder that sees it again can tell that it is. So what
 /// one user had is for that user alone (`HeapServer` says which user asks); what nobody had is for everybody.
 ///
-/// Protected memory, udmabufs and memfds are not pooled: the processor cannot zero the first, and the kernel makes the others as
-/// fast as they could be zeroed.
+/// Protected memory, udmabufs, huge pages and memfds are not pooled: the processor cannot zero the first, the kernel makes udmabufs and
+/// memfds as fast as they could be zeroed, and huge pages are reserved, and few.
 public struct PooledHeap: LocalHeap {
   public var properties: HeapProperties { heap.properties }
   public var buffers: LiveBuffers { heap.buffers }
@@ -46,8 +46,18 @@ public struct PooledHeap: LocalHeap {
     heap.hasMemory(for: settings)
   }
 
-  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
-    pool.isReady(for: request) || heap.allocatesAtOnce(request)
+  public func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory? {
+    guard let kind = PoolKind(request) else { return try heap.makeMemoryAtOnce(for: request) }
+    if let memory = pool.take(kind, request) { return memory }
+    do throws(HeapError) {
+      guard let memory = try heap.makeMemoryAtOnce(for: request) else { return nil }
+      return pool.wrap(memory, kind, request.owner)
+    } catch {
+      // Who may wait asks again, and has the pool let go.
+      return nil
+    }
   }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
@@ -56,8 +66,10 @@ public struct PooledHeap: LocalHeap {
     do throws(HeapError) {
       return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
     } catch {
-      // Before it is told that there is no memory.
-      guard error.code == .noMemory, pool.release() else { throw error }
+      // Before it is told that there is no memory, or no descriptor.
+      guard error.code == .noMemory || error.code == .noResources, pool.release() else {
+        throw error
+      }
       return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
     }
   }

@@ -76,32 +76,30 @@ public func heapDelete(
   let operation = "delete a vmo"
   return unsafe answer(error) { () throws(HeapError) in
     try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
-      let key = try unsafe withObject(vmo, operation) { (vmo: borrowing VMO) throws(HeapError) in
-        try heap.heap.info(of: vmo)
+      guard let vmo = unsafe vmo else {
+        throw HeapError(.invalidArgs, operation, cause: "an object is NULL")
       }
-      let place = unsafe UnsafeMutablePointer<VMO>(vmo!)
-      do throws(HeapError) {
-        switch heap.source {
-        case .local(let heap):
-          try heap.deleteVmo(
-            bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex,
-            vmo: unsafe place.move())
-        case .remote(let heap):
-          try heap.deleteVmo(
-            bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex,
-            vmo: unsafe place.move())
-        }
-      } catch {
-        // A service that ended meanwhile gives nothing back; then the vmo is of nothing any more.
-        guard let returned = error.returnedVMO?.take() else {
-          unsafe place.deallocate()
-          throw error
-        }
-        unsafe place.initialize(to: returned)
-        throw error
-      }
-      unsafe place.deallocate()
+      try delete(unsafe taken(vmo, as: VMO.self), from: heap)
     }
+  }
+}
+
+private func delete(_ vmo: consuming VMO, from heap: borrowing CHeap) throws(HeapError) {
+  do throws(HeapError) {
+    let key = try heap.heap.info(of: vmo)
+    switch heap.source {
+    case .local(let heap):
+      try heap.deleteVmo(
+        bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+    case .remote(let heap):
+      try heap.deleteVmo(
+        bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, vmo: vmo)
+    }
+  } catch {
+    // A heap gives back what it refused; a service that ended meanwhile cannot. C has one rule for both, and no handle waits in the
+    // error.
+    _ = error.returnedVMO?.take()
+    throw error
   }
 }
 

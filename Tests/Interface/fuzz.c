@@ -1,4 +1,4 @@
-/* fuzz.c HEAP STEPS SEED: random calls in random order, with what they take and with what they do not. A model knows which buffers have
+/* fuzz.c HEAP CALLS SEED: random calls in random order, with what they take and with what they do not. A model knows which buffers have
  * a child; at the end nothing is left. */
 #define _GNU_SOURCE
 #include <linuxheaps.h>
@@ -19,7 +19,8 @@
 /* LOOKS of 5 ms are a minute, which only a failure takes. */
 enum { MOST = 24, LOOKS = 12000 };
 
-static unsigned long step;
+/* Steps find what they need in use, or not there: calls are counted that can be refused. */
+static unsigned long step, calls;
 static uint64_t state;
 
 static uint64_t any(uint64_t bound) {
@@ -66,9 +67,13 @@ static lheap_error *error;
 
 /* A refusal says why. */
 static int result(int code) {
+  calls++;
   CHECK((code == LHEAP_OK) == (error == NULL) && code <= 0);
   if (error != NULL) {
     CHECK(lheap_error_code(error) == code && strlen(lheap_error_message(error)) > 10);
+    CHECK(lheap_error_errno(error) >= 0 && strlen(lheap_error_operation(error)) > 3 && strlen(lheap_error_cause(error)) > 3);
+    const char *words[] = {lheap_error_path(error), lheap_error_fix(error)};
+    for (int index = 0; index < 2; index++) CHECK(!words[index] || strstr(lheap_error_message(error), words[index]));
     lheap_error_free(error);
     error = NULL;
   }
@@ -134,7 +139,7 @@ static void turn(lheap *heap) {
   struct piece *piece = &pieces[any(MOST)];
   struct loose *fd = &loose[any(MOST)];
   lheap_vmo *made = NULL;
-  switch (any(20)) {
+  switch (any(23)) {
   case 0: case 1: case 2:
     if (!handle->vmo) allocate(heap, handle);
     break;
@@ -217,9 +222,10 @@ static void turn(lheap *heap) {
   case 14:
     /* Waits for others, so it has none. */
     if (handle->vmo && handle->buffer->children == 1) {
-      if (result(lheap_delete(heap, handle->vmo, &error)) != LHEAP_OK) break;
+      /* Of a heap that was closed, or of this. */
+      int code = result(lheap_delete(heap, handle->vmo, &error));
       handle->buffer->children--;
-      CHECK(handle->buffer->ends == handle->buffer->cleans);
+      CHECK(code == LHEAP_NOT_FOUND || (code == LHEAP_OK && handle->buffer->ends == handle->buffer->cleans));
       *handle = (struct handle){NULL, NULL};
     } else {
       CHECK(result(lheap_delete(heap, NULL, &error)) == LHEAP_INVALID_ARGS);
@@ -236,7 +242,10 @@ static void turn(lheap *heap) {
     int fence = -1;
     if (result(lheap_vmo_export_fence(handle->vmo, (int)any(5), &fence, &error)) != LHEAP_OK) break;
     CHECK(result(lheap_fence_wait(fence, (int64_t)any(1000), &error)) == LHEAP_OK);
-    if (other->vmo) result(lheap_vmo_import_fence(other->vmo, fence, (int)any(5), &error));
+    int merged = -1;
+    CHECK(result(lheap_fence_merge(fence, fence, &merged, &error)) == LHEAP_OK);
+    if (other->vmo) result(lheap_vmo_import_fence(other->vmo, any(2) ? fence : merged, (int)any(5), &error));
+    close(merged);
     close(fence);
     break;
   }
@@ -254,6 +263,31 @@ static void turn(lheap *heap) {
     lheap_dispatch(heap);
     break;
   }
+  case 20:
+    if (handle->vmo) {
+      const char *name = lheap_vmo_heap_name(handle->vmo);
+      CHECK(lheap_vmo_lend_fd(handle->vmo) >= 0 && lheap_vmo_byte_count(handle->vmo) > 0 && (!name || *name));
+      CHECK(lheap_vmo_offset(handle->vmo) % page == 0 && (unsigned)lheap_vmo_kind(handle->vmo) <= LHEAP_OPAQUE);
+    }
+    break;
+  case 21: {
+    lheap_list *list = NULL;
+    if (any(64) || result(lheap_list_read(&list, &error)) != LHEAP_OK) break;
+    size_t count = lheap_list_count(list);
+    for (size_t index = 0; index < count; index++) CHECK(*lheap_list_at(list, index)->name);
+    CHECK(lheap_list_at(list, count + any(9)) == NULL);
+    lheap_list_free(list);
+    break;
+  }
+  case 22: {
+    lheap *another = NULL;
+    const char *names[] = {any(2) ? "no-such-heap" : NULL, "memfd"};
+    if (any(64)) break;
+    if (result(lheap_open_first_of(names, any(3), (unsigned)any(3), &another, &error)) == LHEAP_OK) lheap_close(another);
+    CHECK(result(lheap_connect(any(2) ? "/nowhere/heap.sock" : NULL, &another, &error)) != LHEAP_OK);
+    CHECK(*lheap_version());
+    break;
+  }
   }
 }
 
@@ -261,14 +295,14 @@ static void turn(lheap *heap) {
 
 int main(int count, char **words) {
   if (count < 4) return 64;
-  unsigned long steps = strtoul(words[2], NULL, 0);
+  unsigned long most = strtoul(words[2], NULL, 0);
   state = strtoull(words[3], NULL, 0) | 1;
   page = (size_t)sysconf(_SC_PAGESIZE);
   int before = descriptors();
   lheap *heap = NULL;
   /* Half of the runs have a thread. */
   unsigned flags = any(2) ? LHEAP_OWN_LOOP : 0;
-  for (step = 0; step < steps; step++) {
+  for (step = 0; calls < most; step++) {
     if (heap == NULL) CHECK(result(lheap_open(words[1], flags, &heap, &error)) == LHEAP_OK);
     turn(heap);
     /* Buffers outlive their heap; what is of another is refused. */
@@ -299,5 +333,5 @@ int main(int count, char **words) {
   int left = 0;
   for (int wait = 0; wait < LOOKS && (left = descriptors()) > before + 3; wait++) usleep(5000);
   CHECK(left <= before + 3);
-  printf("%s: %lu steps from seed %s: nothing is left\n", words[1], steps, words[3]);
+  printf("%s: %lu calls from seed %s: nothing is left\n", words[1], calls, words[3]);
 }

@@ -7,6 +7,7 @@
 #include <linuxheaps.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,8 +219,8 @@ static void handles(lheap *heap, const char *name) {
   CHECK(fcntl(foreign, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
   DO(lheap_vmo_adopt_take(foreign, &adopted, &error));
   REFUSED(LHEAP_NOT_FOUND, lheap_buffer_of(heap, adopted, &collection, &index, &error));
+  REFUSED(LHEAP_INVALID_ARGS, lheap_delete(NULL, adopted, &error));
   REFUSED(LHEAP_NOT_FOUND, lheap_delete(heap, adopted, &error));
-  lheap_vmo_close(adopted);
   CHECK(!is_open(foreign));
 
   lheap_vmo_close(vmo);
@@ -417,6 +418,22 @@ static void closing(const char *name, unsigned flags) {
   CHECK(cleanups == 1);
 }
 
+/* The vmo is given away, and its service cannot give it back. */
+static void service_ends(lheap *heap, pid_t service) {
+  lheap_vmo *vmo = allocated(heap, 4096), *copy = NULL;
+  DO(lheap_vmo_duplicate(vmo, &copy, &error));
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    usleep(200000);
+    kill(service, SIGKILL);
+    _exit(0);
+  }
+  REFUSED(LHEAP_PEER_CLOSED, lheap_delete(heap, vmo, &error));
+  lheap_vmo_close(copy);
+  CHECK(waitpid(child, NULL, 0) == child);
+}
+
 static void run(const char *name, const char *what, lheap *heap, bool own_loop, bool is_service) {
   printf("%s: %s\n", name, what);
   part = what;
@@ -461,6 +478,7 @@ int main(int count, char **words) {
   if (count > 2) {
     DO(lheap_connect(words[2], &heap, &error));
     run(name, "of a service", heap, false, true);
+    if (count > 3) service_ends(heap, (pid_t)atoi(words[3]));
     lheap_close(heap);
   }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# sanitize.sh FOLDER [STEPS]: the programs in C with the library in FOLDER, both with AddressSanitizer, on memfd.
+# sanitize.sh FOLDER [CALLS]: the programs in C with the library in FOLDER, both with AddressSanitizer, on memfd.
 set -euo pipefail
-built=$(realpath "${1:?usage: sanitize.sh FOLDER [STEPS]}")
-steps=${2:-100000}
+built=$(realpath "${1:?usage: sanitize.sh FOLDER [CALLS]}")
+calls=${2:-100000}
 cd "$(dirname "${BASH_SOURCE[0]}")"
 programs=$(mktemp -d)
 trap 'rm -rf "$programs"' EXIT
@@ -14,5 +14,5 @@ for name in interface dmabufheap fuzz; do
 done
 "$programs/interface" memfd
 "$programs/dmabufheap" memfd
-for seed in 4 5; do "$programs/fuzz" memfd "$steps" "$seed"; done
+for seed in 4 5; do "$programs/fuzz" memfd "$calls" "$seed"; done
 echo "the C interface with AddressSanitizer: passed"

@@ -39,21 +39,22 @@ serve() {
   return 1
 }
 
+# It may have been ended by a test.
 stop() {
-  kill "$server"
+  kill "$server" 2> /dev/null || true
   wait "$server" || true
   server=
 }
 
 for heap in "${heaps[@]:-memfd}"; do
   serve "$heap"
-  "$programs/interface" "$heap" "$work/heap.sock"
+  "$programs/interface" "$heap" "$work/heap.sock" "$server"
   stop
   "$programs/interface-static" "$heap"
   "$programs/interface-cpp" "$heap"
   "$programs/dmabufheap" "$heap"
-  "$programs/fuzz" "$heap" "${FUZZ_STEPS:-20000}" 1
-  "$programs/fuzz" "$heap" "${FUZZ_STEPS:-20000}" 2
+  "$programs/fuzz" "$heap" "${FUZZ_CALLS:-20000}" 1
+  "$programs/fuzz" "$heap" "${FUZZ_CALLS:-20000}" 2
 done
 # The examples: README's program, and a client of both services.
 [ "$("$programs/readme" | grep -c 'of memfd$')" = 1 ]
@@ -68,7 +69,7 @@ done
 if [ ${#heaps[@]} = 0 ]; then
   check=(valgrind --quiet --child-silent-after-fork=yes --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect --fair-sched=yes)
   serve memfd
-  "${check[@]}" "$programs/interface" memfd "$work/heap.sock"
+  "${check[@]}" "$programs/interface" memfd "$work/heap.sock" "$server"
   stop
   "${check[@]}" "$programs/dmabufheap" memfd
   "${check[@]}" "$programs/fuzz" memfd 3000 3

@@ -245,7 +245,8 @@ def faults():
     yield Fault(f"a {kind} that is root's alone", node.format("root", 600), stranger, new_session(), doctor="import.closed",
                 device=device, verbs=verbs, works=False)
   yield Fault("a link to no device", "ln -sf nothing /dev/video77", doctor="import.open-failed", verbs=(by_doctor,), works=False)
-  for limit, doctor in (("-Sn 24", "limits.descriptors"), ("-Sv 4000000", "limits.address-space")):
+  for limit, doctor in (("-Sn 24", "limits.descriptors"), ("-Sv 4000000", "limits.address-space"),
+                        ("-n 24", "limits.descriptors"), ("-v 4000000", "limits.address-space")):
     yield Fault(f"a limit: ulimit {limit}", "", f"ulimit {limit};", doctor=doctor, verbs=(by_doctor,), same_shell=True)
   group = "/sys/fs/cgroup/fixes"
   join = f"echo $BASHPID > {group}/cgroup.procs;"

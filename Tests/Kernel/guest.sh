@@ -121,7 +121,7 @@ if [ "$kernel" = next ]; then
   Tests/Preload/guest.sh "$build" .build/preload > "$log" 2>&1 || fail "programs that open the heaps themselves"
   grep -v '^pass' "$log"
   echo "== $kernel: the C interface"
-  FUZZ_STEPS=3000 Tests/Interface/test.sh "$build" .build/interface system default_cma_region udmabuf > "$log" 2>&1 || fail "the C interface: $(cat "$log")"
+  FUZZ_CALLS=3000 Tests/Interface/test.sh "$build" .build/interface system default_cma_region udmabuf > "$log" 2>&1 || fail "the C interface: $(cat "$log")"
 fi
 
 echo "== $kernel: what is left"

@@ -76,11 +76,10 @@ impl Heap {
         Vmo::make(|vmo, error| unsafe { sys::lheap_allocate(heap, byte_count, settings, vmo, error) })
     }
 
-    /// Returns when all of the buffer is gone: what others hold, and this process's mappings.
+    /// Returns when all of the buffer is gone: what others hold, and this process's mappings. The handle is closed, also by an error.
     pub fn delete(&self, vmo: Vmo) -> Result<(), Error> {
-        done(|error| unsafe { sys::lheap_delete(self.0.as_ptr(), vmo.0.as_ptr(), error) })?;
-        std::mem::forget(vmo);
-        Ok(())
+        let vmo = std::mem::ManuallyDrop::new(vmo);
+        done(|error| unsafe { sys::lheap_delete(self.0.as_ptr(), vmo.0.as_ptr(), error) })
     }
 }
 

@@ -211,7 +211,8 @@ int lheap_allocate(lheap *heap, uint64_t byte_count, const lheap_settings *setti
 /** The same for who needs the descriptor alone: the buffer ends with the last of its descriptors, mappings and imports. */
 int lheap_allocate_fd(lheap *heap, uint64_t byte_count, const lheap_settings *settings, int *fd, lheap_error **error);
 /** Takes the last handle back, and returns when all of the buffer is gone (DeleteVmo). It waits for other holders, this process's own
- * mappings among them, however long. The vmo is freed, unless this fails: LHEAP_NOT_FOUND for a vmo that is none of this heap's. */
+ * mappings among them, however long. The vmo is freed, and its handle closed, also where this fails: LHEAP_NOT_FOUND for a vmo that is
+ * none of this heap's, LHEAP_PEER_CLOSED where the service ended meanwhile. With LHEAP_INVALID_ARGS, for NULL, nothing is done. */
 int lheap_delete(lheap *heap, lheap_vmo *vmo, lheap_error **error);
 /** Which buffer a handle is of, whatever way it came (GetVmoInfo). LHEAP_NOT_FOUND where it is none of this heap's. */
 int lheap_buffer_of(lheap *heap, const lheap_vmo *vmo, uint64_t *collection, uint64_t *index, lheap_error **error);

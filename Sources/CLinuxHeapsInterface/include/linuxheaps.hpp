@@ -233,11 +233,10 @@ class heap {
     return made;
   }
 
-  // Returns when all of the buffer is gone. Where it throws, the vmo is what it was.
+  // Returns when all of the buffer is gone. The handle is closed, also where it throws.
   void remove(vmo &&last) {
-    lheap_vmo *object = last.object_.get();
+    lheap_vmo *object = last.object_.release();
     detail::check([&](lheap_error **error) { return lheap_delete(get(), object, error); });
-    last.object_.release();
   }
 
   buffer_key key_of(const vmo &vmo) {

@@ -20,7 +20,7 @@ enum ImporterExamination {
           seen: "there is no DRM or V4L2 device (/dev/dri, /dev/video*)",
           why: "no device can take a buffer: what was allocated can be used by processes only",
           fix: machine.configuration?["CONFIG_DRM_VGEM"] == .off
-            ? Fix.kernelOptions(["DRM_VGEM"])
+            ? Fix.kernelOptions(["DRM", "DRM_VGEM"])
             : "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
       ]
     }

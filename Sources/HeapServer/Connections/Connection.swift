@@ -74,9 +74,14 @@ final class Connection {
   /// Closes it. Answers that nobody will read may hold children.
   func takeSocket() -> ClientSocket? {
     guard let socket = socket.take() else { return nil }
-    descriptors.remove(1 + unsent.count { $0.handle != nil })
-    unsent = []
+    descriptors.remove()
+    forgetUnsent()
     return socket
+  }
+
+  func forgetUnsent() {
+    descriptors.remove(unsent.count { $0.handle != nil })
+    unsent = []
   }
 
   func takeProcess() -> SharedFD? {
@@ -146,7 +151,11 @@ enum PassedHandle: ~Copyable {
 }
 
 /// What became of one attempt to send a message.
-enum Sending { case sent, full, broken }
+enum Sending {
+  case sent, full, broken
+  /// The client takes no descriptors: it has turned `SO_PASSRIGHTS` off (Linux 6.16).
+  case refused
+}
 
 extension BorrowedFD {
   /// Sends a message on a socket that does not block.
@@ -156,6 +165,8 @@ extension BorrowedFD {
       return .sent
     } catch .resourceTemporarilyUnavailable {
       return .full
+    } catch .notPermitted where handle != nil {
+      return .refused
     } catch .init(rawValue: ETOOMANYREFS) {
       // Too many descriptors of this user are in flight: as long as others do not read.
       return .full

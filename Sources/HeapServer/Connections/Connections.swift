@@ -172,7 +172,13 @@ final class Connections {
       shared.deadlines.set(.stall(connection: connection.id), after: shared.accounts.limits.stall)
       listen(to: connection)
     case .broken: close(connection)
+    case .refused: refuseWithoutRights(connection)
     }
+  }
+
+  private func refuseWithoutRights(_ connection: Connection) {
+    connection.forgetUnsent()
+    refuse(connection, .accessDenied, "the client takes no descriptors: SO_PASSRIGHTS is off")
   }
 
   func flush(_ connection: Connection) {
@@ -182,6 +188,7 @@ final class Connections {
         shared.deadlines.set(.stall(connection: connection.id), after: shared.accounts.limits.stall)
       case .full: return
       case .broken: return close(connection)
+      case .refused: return refuseWithoutRights(connection)
       }
     }
     shared.deadlines.cancel(.stall(connection: connection.id))

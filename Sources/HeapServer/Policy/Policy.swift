@@ -63,7 +63,7 @@ public struct Limits: Hashable, Sendable {
     do throws(Errno) { memory = try MachineMemory.read(file) } catch {
       throw HeapError(
         error, operation, at: file,
-        fix: error == .tooManyOpenFiles ? nil : "mount -t proc proc /proc")
+        fix: error == .noSuchFileOrDirectory ? "mount -t proc proc /proc" : nil)
     }
     guard memory.total > 0 else {
       throw HeapError(

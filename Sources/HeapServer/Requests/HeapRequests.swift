@@ -72,10 +72,11 @@ final class HeapRequests {
         owner: connection.peer.user)
       switch reserve(wanted, connection, header.bringsMemory) {
       case .failure(let refusal): fail(connection, header, refusal.code)
-      case .success(let place)
-      where store == nil && !header.bringsMemory && heap.allocatesAtOnce(wanted):
-        allocateHere(connection, header, place, wanted)
-      case .success(let place): allocateOnWorker(connection, header, place, wanted, memfd)
+      case .success(let place):
+        let isDone =
+          store == nil && !header.bringsMemory
+          && allocateHere(connection, header, place, wanted)
+        if !isDone { allocateOnWorker(connection, header, place, wanted, memfd) }
       }
     } catch {
       fail(connection, header, error.code)
@@ -122,15 +123,18 @@ final class HeapRequests {
     return .failure(Refusal(code: code))
   }
 
+  /// False where it takes longer than the loop has.
   private func allocateHere(
     _ connection: Connection, _ header: MessageHeader, _ place: Int,
     _ request: borrowing BufferRequest
-  ) {
+  ) -> Bool {
     do throws(HeapError) {
-      settle(place, try heap.makeMemory(for: request), copies: 0, connection, header)
+      guard let memory = try heap.makeMemoryAtOnce(for: request) else { return false }
+      settle(place, memory, copies: 0, connection, header)
     } catch {
       fail(connection, header, place, error)
     }
+    return true
   }
 
   private func allocateOnWorker(

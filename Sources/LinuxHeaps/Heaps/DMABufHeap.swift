@@ -89,11 +89,15 @@ public struct DMABufHeap: LocalHeap {
 
   /// A few pages of the system heap: the kernel moves no others for them, and reclaims for them as little or much as for
   /// those that it takes to run the caller (`LOW_ORDER_GFP`, drivers/dma-buf/heaps/system_heap.c).
-  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool {
+  public func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory? {
     guard request.size <= 64 << 10, keepsToSystemRole, HeapRole(askedFor: request) == .system
-    else { return false }
-    guard let node = request.settings.heapNode else { return true }
-    return devices.candidates(.system).contains { $0.name == node }
+    else { return nil }
+    if let node = request.settings.heapNode {
+      guard devices.candidates(.system).contains(where: { $0.name == node }) else { return nil }
+    }
+    return try makeMemory(for: request)
   }
 
   private func allocate(

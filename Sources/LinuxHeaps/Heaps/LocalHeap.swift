@@ -15,9 +15,14 @@ public protocol LocalHeap: Heap {
   ///   heap does not have; whatever else keeps it from making it.
   func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory
 
-  /// Whether ``makeMemory(for:)`` is for this request a few system calls that wait for no more than a page fault does, so
-  /// that a server asks for it in its event loop. By default it is not: the kernel clears pages, or moves others out of the way.
-  func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool
+  /// Makes memory where that takes a few system calls that wait for no more than a page fault does, so that a server asks for it
+  /// in its event loop. Nil where it takes longer, as by default: the kernel clears pages, or moves others out of the way. Then
+  /// ``makeMemory(for:)`` is asked, on another thread.
+  ///
+  /// - Throws: What ``makeMemory(for:)`` does.
+  func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory?
 
   /// Whether the heap may have the memory that a request's settings ask for: physically contiguous, or secure. True by
   /// default.
@@ -31,7 +36,9 @@ public protocol LocalHeap: Heap {
 }
 
 extension LocalHeap {
-  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { false }
+  public func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory? { nil }
 
   public func hasMemory(for settings: SingleBufferSettings) -> Bool { true }
 

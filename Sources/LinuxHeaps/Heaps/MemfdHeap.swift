@@ -17,13 +17,16 @@ public struct MemfdHeap: LocalHeap {
   public func hasMemory(for settings: SingleBufferSettings) -> Bool {
     !settings.asksForContiguous && settings.bufferSettings?.isSecure != true
   }
-  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
     self.admission = admission
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
+
+  public func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory? { try makeMemory(for: request) }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     try BufferMemory(memfdOf: .memfd, request, admission)

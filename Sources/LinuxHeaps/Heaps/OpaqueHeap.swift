@@ -13,13 +13,16 @@ public struct OpaqueHeap: LocalHeap {
       cpuSupported: false, ramSupported: false, inaccessibleSupported: true))
   public let buffers: LiveBuffers
   public func hasMemory(for settings: SingleBufferSettings) -> Bool { !settings.asksForContiguous }
-  public func allocatesAtOnce(_ request: borrowing BufferRequest) -> Bool { true }
   private let admission: Admission
 
   public init(admission: Admission = .standard, reclaimer: Reclaimer = .shared) {
     self.admission = admission
     buffers = LiveBuffers(reclaimer: reclaimer)
   }
+
+  public func makeMemoryAtOnce(
+    for request: borrowing BufferRequest
+  ) throws(HeapError) -> BufferMemory? { try makeMemory(for: request) }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     try BufferMemory(memfdOf: .opaque, request, admission)

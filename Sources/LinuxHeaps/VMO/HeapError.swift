@@ -64,7 +64,8 @@ extension HeapError {
   static func usualFix(_ errno: Errno) -> String? {
     switch errno {
     case .tooManyOpenFiles: "close descriptors, or raise this process's limit: ulimit -n"
-    case .tooManyOpenFilesInSystem: "raise the machine's limit: sysctl fs.file-max"
+    case .tooManyOpenFilesInSystem:
+      "raise the machine's limit: sudo sysctl fs.file-max=$((2 * $(sysctl -n fs.file-max)))"
     case .fileTooLarge: "raise the limit of files' sizes, a memfd's too: ulimit -f"
     // pthread_create(3)
     case .resourceTemporarilyUnavailable:

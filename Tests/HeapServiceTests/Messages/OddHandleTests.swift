@@ -25,6 +25,37 @@ import Testing
     }
   }
 
+  /// `SO_PASSRIGHTS` (Linux 6.16) is on for every socket that was not asked; the C library's headers may be older.
+  private static let passRights: CInt = 83
+
+  private static func takesNone(_ client: WireClient) -> Bool {
+    var off: CInt = 0
+    return unsafe setsockopt(
+      client.descriptor, SOL_SOCKET, passRights, &off, socklen_t(MemoryLayout<CInt>.size)) == 0
+  }
+
+  private static let isThere: Bool = {
+    guard let pair = try? OddFile.socketPair() else { return false }
+    var on: CInt = 1
+    return unsafe setsockopt(
+      pair.near.fd.rawValue, SOL_SOCKET, passRights, &on, socklen_t(MemoryLayout<CInt>.size)) == 0
+  }()
+
+  @Test(.enabled(if: isThere, "needs SO_PASSRIGHTS (Linux 6.16)"))
+  func `who takes no descriptors is told`() throws {
+    let scene = try Scene()
+    do {
+      let client = try WireClient.heap(scene.daemon)
+      #expect(Self.takesNone(client))
+      let request = AllocateVmoRequest(
+        size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 1)
+      try client.request { request.encode(transactionID: $0, into: &$1) }
+      #expect(try client.epitaph() == .accessDenied)
+      try scene.daemon.expectLog("SO_PASSRIGHTS is off")
+    }
+    try scene.expectUnharmed()
+  }
+
   @Test(arguments: Kind.allCases)
   func `a handle that is none of the buffer's touches nothing`(_ kind: Kind) throws {
     let scene = try Scene()

@@ -143,7 +143,11 @@ struct PooledHeapTests {
       _ = slice.take()
       _ = handle.take()
       #expect(heap.becomes(ready: 1), "\(holder)")
-      #expect(try heap.buffer(size, pooled).identity == identity)
+      let again = try heap.buffer(size, pooled)
+      #expect(again.identity == identity)
+      let isZero = try again.withBytes { bytes in bytes.indices.allSatisfy { bytes[$0] == 0 } }
+      #expect(isZero, "\(holder)")
+      close(again)
       close(other)
       #expect(eventually { heap.liveBufferCount == 0 })
       heap.change(PoolSettings(byteCount: 0))

@@ -26,6 +26,10 @@ struct ServedPoolTests {
     let heap = try RemoteHeap(socket: daemon.socket)
     let first = try allocate(heap, name, 0)
     let identity = first.identity
+    // Other than a handle it keeps nobody from having the memory again.
+    let path = try first.withDescriptor { number in
+      try OddFile.open("/proc/self/fd/\(number)", OddFile.pathOnly)
+    }
     try first.withMutableBytes { bytes in
       for index in bytes.indices { bytes[index] = 0x5a }
     }
@@ -35,6 +39,7 @@ struct ServedPoolTests {
     #expect(second.identity == identity)
     let key = try await heap.info(of: second)
     #expect(key == BufferKey(bufferCollectionID: 5, bufferIndex: 1))
+    #expect(try WireClient.observer(daemon).info(path) == nil)
     let isZero = try second.withBytes { bytes in bytes.indices.allSatisfy { bytes[$0] == 0 } }
     #expect(isZero)
     let status = try ServerStatus(of: heap)

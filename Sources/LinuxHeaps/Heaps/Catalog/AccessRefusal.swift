@@ -251,10 +251,15 @@ extension Surroundings {
 
   private func closed(_ directory: String, _ seen: String, _ act: String) -> AccessRefusal {
     let status = NodeStatus(files.path(directory)).map { "\($0)" } ?? "closed"
+    // A folder of devices, or heapd's own, is there for others. What else is closed is somebody's, and stays so: /root.
+    let isForAll =
+      directory == "/dev" || directory.hasPrefix("/dev/") || directory == "/run/heapd"
     return AccessRefusal(
       .directoryClosed, "\(seen)\(status), and \(identity.name) may not \(act) it",
       why: "a file's own mode does not matter in a closed directory",
-      fix: "sudo chmod 755 \(directory.shellWord)")
+      fix: isForAll
+        ? "sudo chmod 755 \(directory.shellWord)"
+        : "use a path that \(identity.name) may reach, outside \(directory.shellWord)")
   }
 
   /// A node that the kernel has a device for, and that is not there.
