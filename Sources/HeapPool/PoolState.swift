@@ -90,6 +90,7 @@ struct PoolState {
 
   /// A request found none, and one was made for it: a kind that cannot be made, or that nobody may have, is never learned.
   mutating func missed(_ kind: PoolKind) {
+    if isClosed || settings.byteCount == 0 { return }
     counted.misses += 1
     guard settings.learns, misses[kind] != nil || misses.count < Self.mostKinds else { return }
     misses[kind] = (min((misses[kind]?.count ?? 0) + 1, Self.mostLearned), .now)

@@ -76,10 +76,7 @@ public func heapDelete(
   let operation = "delete a vmo"
   return unsafe answer(error) { () throws(HeapError) in
     try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
-      guard let vmo = unsafe vmo else {
-        throw HeapError(.invalidArgs, operation, cause: "an object is NULL")
-      }
-      try delete(unsafe taken(vmo, as: VMO.self), from: heap)
+      try delete(unsafe taken(object(vmo, operation), as: VMO.self), from: heap)
     }
   }
 }

@@ -25,6 +25,18 @@ func free<Value: ~Copyable>(_ pointer: OpaquePointer?, as type: Value.Type) {
   if let pointer = unsafe pointer { _ = unsafe taken(pointer, as: Value.self) }
 }
 
+/// What leads to a value.
+///
+/// - Throws: ``HeapError/Code/invalidArgs`` for NULL.
+func object(
+  _ pointer: OpaquePointer?, _ operation: @autoclosure () -> String
+) throws(HeapError) -> OpaquePointer {
+  guard let pointer = unsafe pointer else {
+    throw HeapError(.invalidArgs, operation(), cause: "an object is NULL")
+  }
+  return unsafe pointer
+}
+
 /// Lends what a pointer leads to.
 ///
 /// - Throws: ``HeapError/Code/invalidArgs`` for NULL.
@@ -32,9 +44,7 @@ func withObject<Value: ~Copyable, Result: ~Copyable>(
   _ pointer: OpaquePointer?, _ operation: @autoclosure () -> String,
   _ body: (borrowing Value) throws(HeapError) -> Result
 ) throws(HeapError) -> Result {
-  guard let pointer = unsafe pointer else {
-    throw HeapError(.invalidArgs, operation(), cause: "an object is NULL")
-  }
+  let pointer = try unsafe object(pointer, operation())
   return try body(unsafe UnsafeMutablePointer<Value>(pointer).pointee)
 }
 

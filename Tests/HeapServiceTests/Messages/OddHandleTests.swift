@@ -28,25 +28,21 @@ import Testing
   /// `SO_PASSRIGHTS` (Linux 6.16) is on for every socket that was not asked; the C library's headers may be older.
   private static let passRights: CInt = 83
 
-  private static func takesNone(_ client: WireClient) -> Bool {
+  private static func refuseDescriptors(_ socket: CInt) -> Bool {
     var off: CInt = 0
     return unsafe setsockopt(
-      client.descriptor, SOL_SOCKET, passRights, &off, socklen_t(MemoryLayout<CInt>.size)) == 0
+      socket, SOL_SOCKET, passRights, &off, socklen_t(MemoryLayout<CInt>.size)) == 0
   }
 
-  private static let isThere: Bool = {
-    guard let pair = try? OddFile.socketPair() else { return false }
-    var on: CInt = 1
-    return unsafe setsockopt(
-      pair.near.fd.rawValue, SOL_SOCKET, passRights, &on, socklen_t(MemoryLayout<CInt>.size)) == 0
-  }()
+  private static let canBeRefused =
+    (try? OddFile.unixSocket()).map { refuseDescriptors($0.fd.rawValue) } == true
 
-  @Test(.enabled(if: isThere, "needs SO_PASSRIGHTS (Linux 6.16)"))
+  @Test(.enabled(if: canBeRefused, "needs SO_PASSRIGHTS (Linux 6.16)"))
   func `who takes no descriptors is told`() throws {
     let scene = try Scene()
     do {
       let client = try WireClient.heap(scene.daemon)
-      #expect(Self.takesNone(client))
+      #expect(Self.refuseDescriptors(client.descriptor))
       let request = AllocateVmoRequest(
         size: pageSize, settings: SingleBufferSettings(), bufferCollectionID: 1, bufferIndex: 1)
       try client.request { request.encode(transactionID: $0, into: &$1) }

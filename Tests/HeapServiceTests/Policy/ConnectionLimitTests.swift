@@ -75,10 +75,8 @@ import Testing
     shutdown(client.descriptor, CInt(direction))
     daemon.resume()
     let observer = try WireClient.observer(daemon)
-    let isGone = try eventually { try observer.status().connections.count == 1 }
+    let isGone = try eventually { try observer.status().isAlone(1) }
     #expect(isGone)
-    // Its socket is closed by another thread.
-    usleep(50_000)
     #expect(client.pendingError == 0)
     #expect(try client.receive()?.decode(OnRegisterEvent.self) != nil)
     if direction == SHUT_WR { #expect(try client.epitaph() == .invalidArgs) }

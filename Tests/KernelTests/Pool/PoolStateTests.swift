@@ -38,6 +38,17 @@ import Testing
     #expect(state.figures.misses == 1000)
   }
 
+  @Test mutating func `a pool without bytes learns nothing`() {
+    state.settings.byteCount = 0
+    state.missed(kind(pages: 1))
+    #expect(state.figures.misses == 0)
+    state.settings.byteCount = 64 << 20
+    guard case .end = state.next(at: now) else {
+      Issue.record("there is something to do")
+      return
+    }
+  }
+
   @Test mutating func `what cannot be made is no reason to make nothing else`() throws {
     state.settings.stock = [
       PoolSettings.Stock(byteCount: pageSize, count: 1),
