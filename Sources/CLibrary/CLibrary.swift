@@ -10,6 +10,9 @@ package import CLinuxHeaps
   package typealias SocketType = __socket_type
 
   package func number(_ type: SocketType) -> CInt { CInt(bitPattern: type.rawValue) }
+  /// A macro there, which Swift does not see.
+  package var RLIMIT_NPROC: __rlimit_resource { __RLIMIT_NPROC }
+
   package func number(_ resource: __rlimit_resource) -> __rlimit_resource_t {
     __rlimit_resource_t(resource.rawValue)
   }

@@ -18,9 +18,11 @@ struct BootParameter {
   }
 
   /// - Returns: What puts it there in place of every one that is there: the kernel goes by the last.
-  static func fix(_ word: String, _ files: MachineFiles) -> String {
-    let parameter = BootParameter(word, files)
-    return parameter.edit().map { $0 + "  # then reboot" } ?? parameter.advice()
+  static func fix(_ word: String, _ machine: Machine) -> String {
+    let parameter = BootParameter(word, machine.files)
+    // A container has no boot loader, whatever files its image has.
+    let edit = machine.container == nil ? parameter.edit() : nil
+    return Fix.ofKernel(edit.map { $0 + "  # then reboot" } ?? parameter.advice(), machine)
   }
 
   private static let edit = "sudo sed -E -i -e"

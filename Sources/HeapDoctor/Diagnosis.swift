@@ -92,9 +92,34 @@ package enum Area: String, CaseIterable, Sendable, Encodable {
 
 /// Commands that several findings give.
 enum Fix {
-  static func kernelOptions(_ names: [String]) -> String {
-    "scripts/config " + names.map { "-e \($0)" }.joined(separator: " ")
-      + "  # in the kernel's source tree; then build, install and boot it"
+  static func kernelOptions(_ names: [String], _ machine: Machine) -> String {
+    ofKernel(
+      "scripts/config " + names.map { "-e \($0)" }.joined(separator: " ")
+        + "  # in the kernel's source tree; then build, install and boot it", machine)
+  }
+
+  /// Loads a module now, and whenever the machine starts (modules-load.d(5)).
+  static func load(_ module: KernelModule, _ machine: Machine, note: String = "") -> String {
+    let folder = "/etc/modules-load.d"
+    // A container has no list of its host's modules.
+    let fix =
+      machine.container != nil || module.isInstalled(on: machine.files)
+      ? "sudo modprobe \(module.name) && "
+        + (machine.files.exists(folder) ? "" : "sudo mkdir -p \(folder) && ")
+        + "echo \(module.name) | sudo tee \(folder)/\(module.name).conf"
+      : module.fix(on: machine.files)
+    return ofKernel(note.isEmpty ? fix : "\(fix)  # \(note)", machine)
+  }
+
+  static func hugePages(_ machine: Machine) -> String {
+    ofKernel(HugePageSize.advice(machine.files), machine)
+  }
+
+  /// What is done to the kernel: a container has its host's.
+  static func ofKernel(_ fix: String, _ machine: Machine) -> String {
+    guard machine.container != nil else { return fix }
+    let (command, comment) = fix.parted(at: "  # ") ?? (fix, "")
+    return "\(command)  # on the host" + (comment.isEmpty ? "" : ": \(comment)")
   }
 
   /// Several in one line, each once: what follows a comment would be none of it.

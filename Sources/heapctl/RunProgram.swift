@@ -61,15 +61,20 @@ struct RunProgram: ParsableCommand {
       folder.appending(library),
       folder.removingLastComponent().appending("lib/linux-heaps/\(library)"),
     ]
-    for place in places where unsafe access(place.string, R_OK) == 0 {
-      // The dynamic linker reads a list.
-      if !place.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") })
-      {
-        return place.string
-      }
+    let (operation, there) = ("run a program", places.first { unsafe access($0.string, R_OK) == 0 })
+    guard let place = there else {
+      throw HeapError(
+        .notFound, operation, at: places[1].string, cause: "the library is not there",
+        fix: "install linux-heaps whole: its package, or make install")
     }
-    throw HeapError(
-      .notFound, "run a program", at: places[1].string,
-      cause: "the library is not there, or its path has a space or a colon", fix: "make install")
+    // The dynamic linker reads a list (ld.so(8)).
+    guard !place.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") })
+    else {
+      throw HeapError(
+        .notSupported, operation, at: place.string,
+        cause: "a path with a space or a colon cannot be in LD_PRELOAD",
+        fix: "install linux-heaps in a folder that has none in its path")
+    }
+    return place.string
   }
 }

@@ -112,8 +112,7 @@ import Testing
       #expect(run.output == "")
       #expect(run.error.contains("(\(path)): Too many open files [errno 24]; NO_RESOURCES."))
       #expect(
-        run.error.hasSuffix(
-          "To fix it: close descriptors, or raise this process's limit: ulimit -n\n"))
+        run.error.contains("To fix it: close descriptors, or raise this process's limit: "))
     }
   }
 

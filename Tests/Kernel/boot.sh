@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # boot.sh next|lts|stock|stock-next COMMAND...: boots the kernel over this machine's own file system, which the
 # guest sees copy-on-write, runs the command in this folder and ends with its exit status.
-# QEMU_OPTIONS in the environment gives the machine more devices.
+# QEMU_OPTIONS in the environment gives the machine more devices, PARAMETERS its kernel more words, MEMORY another size than 2G.
 # Two processors, or LINUXHEAPS_PROCESSORS. Where no hardware virtualisation works, times inside are those of an
 # emulated processor.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -32,8 +32,8 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 status=0
 # Through a pipe: virtme-ng truncates and overwrites a regular file.
-PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory 2G --cwd "$PWD" \
-  --append "loglevel=3" --append "$guest_parameters" --append "$root" --append "$cameras $accounting" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
+PATH=$cache/venv/bin:$PATH "$vng" --run "$image/vmlinuz" $virtualisation --force-9p --cpus "${LINUXHEAPS_PROCESSORS:-2}" --memory "${MEMORY:-2G}" --cwd "$PWD" \
+  --append "loglevel=3" --append "$guest_parameters" --append "$root" --append "$cameras $accounting ${PARAMETERS:-}" ${QEMU_OPTIONS:+--qemu-opts="$QEMU_OPTIONS"} \
   --exec "echo 'the guest is up'; PATH=$PATH $(printf '%q ' "$@")" < /dev/null 2>&1 | tee "$output" || status=$?
 grep -q '^the guest is up' "$output" || die "the guest did not come as far as its command; QEMU or virtme-ng ended with $status"
 exit "$status"

@@ -4,9 +4,11 @@ it, carries it out as it is printed, and asks again: the fault has to be gone. E
 
 `list`, `alloc` and `doctor` are asked, in as far as they know of the fault, and each fix that they tell is carried out.
 What a fix has somebody else do (docker, podman) is done by a program of that name here, which gives the process what that option gives."""
-import ctypes, json, os, re, shutil, subprocess, sys, tempfile
+import ctypes, glob, json, os, re, shutil, subprocess, sys, tempfile
 
 HEAPCTL = sys.argv[1]
+HEAPD = os.path.join(os.path.dirname(HEAPCTL), "heapd")
+SERVICE = "/run/heapd/heap.sock"
 ONLY = sys.argv[2:]
 USER, GROUP, NUMBER = "boardowner", "boardheaps", 3999
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
@@ -38,6 +40,10 @@ def new_session():
 
 
 # MARK: What the fix is, by each of the verbs
+
+# Ended by SIGTERM, which is no failure of heapd's.
+STARTS = f"timeout --preserve-status 2 {HEAPD} --heap memfd --socket $(mktemp -u)"
+
 
 def after_fix(text):
   found = re.search(r"To fix it: (.*)$", text or "", re.M)
@@ -77,31 +83,52 @@ def by_camera(fault):
   return after_fix(heapctl(fault.who, f"camera --device {fault.device} --frames 1", fault.env).stderr)
 
 
+def by_info(fault):
+  return after_fix(heapctl(fault.who, "info", fault.env).stderr)
+
+
+def by_heapd(fault):
+  return after_fix(shell(f"{fault.who} {STARTS}", check=False, env=fault.env).stderr)
+
+
 class Fault:
   """Something that is wrong with a machine.
 
-  `script` makes it so, `who` is told of it, and `then` is who has to be able to go on once it is mended, or a command that has to
-  succeed. A verb that is to tell nothing any more is asked by `then`, too."""
+  `script` makes it so, `who` is told of it, and `then` is who has to be able to go on once it is mended. What has to go on is an
+  allocation, or `question`; where the fix changes the shell itself, in one that began with `same_shell`. `command` takes out of a sentence what a shell is
+  given. `end` comes after all. A verb that is to tell nothing any more is asked by `then`, too."""
 
   def __init__(self, name, script, who="", then="", *, verbs=(by_list, by_alloc, by_doctor), doctor="", heap="system",
-               size="1M", device="", env=None, works=True, stdin=False, same_shell=False):
+               size="1M", device="", env=None, works=True, stdin=False, same_shell=False, question=None, command=None, end=""):
     self.name, self.script, self.who, self.then, self.verbs = name, script, who, then, verbs
     self.doctor, self.heap, self.size, self.device, self.env = doctor, heap, size, device, env
-    self.works, self.stdin, self.same_shell = works, stdin, same_shell
+    self.works, self.stdin, self.same_shell, self.command, self.end = works, stdin, same_shell, command, end
+    self.question = question or f"{HEAPCTL} alloc --heap {heap} --size {size}"
 
   def told(self):
     """What each of the verbs says."""
     shell(self.script)
-    return [(verb.__name__.replace("_", " "), verb(self)) for verb in self.verbs]
+    try:
+      return [(verb.__name__.replace("_", " "), verb(self)) for verb in self.verbs]
+    finally:
+      shell(self.end)
 
   def mend(self, fix):
     """What went wrong; nothing where all is well."""
     shell(self.script)
-    question = f"{self.then} {HEAPCTL} alloc --heap {self.heap} --size {self.size}".strip()
+    try:
+      return self.carry_out(re.search(self.command, fix).group(1) if self.command else fix)
+    finally:
+      shell(self.end)
+
+  def carry_out(self, fix):
+    question = f"{self.then} {self.question}".strip()
     if self.same_shell:
-      # What changes the shell itself (ulimit): what it starts is asked.
-      done = shell(f"{self.who} \n{fix}\n{HEAPCTL} doctor --json", check=False, env=self.env)
-      return f"{self.doctor} is still told" if self.doctor in bad(done.stdout) else None
+      lines = "\n".join([self.same_shell, fix, self.question])
+      done = shell(f"{self.then} bash -c {quoted(lines)}", check=False, env=self.env)
+      if self.doctor and self.doctor in bad(done.stdout):
+        return f"{self.doctor} is still told"
+      return f"it does not work yet: {done.stdout}{done.stderr}" if done.returncode and not self.doctor else None
     if self.stdin:
       # A new shell that the fix starts, in which a person would go on.
       done = shell(f"{self.who} sh -c {quoted(fix)}", check=False, env=self.env, stdin=f"exec {question}\n")
@@ -123,6 +150,24 @@ class Fault:
     return f"it is still told: {left}" if any(left) else None
 
 
+class Holder(Fault):
+  """A device that another program has: what the fix tells has that program in it, and goes on once it is ended."""
+
+  def __init__(self, name, holds, *, device, **rest):
+    self.pid = tempfile.mktemp()
+    super().__init__(name, f"{holds} > /dev/null 2>&1 & echo $! > {self.pid}; sleep 2", device=device, end=f"kill $(cat {self.pid}) 2> /dev/null || true", **rest)
+
+  def carry_out(self, fix):
+    done = shell(fix, check=False)
+    with open(self.pid) as file:
+      holder = file.read().strip()
+    if holder not in (done.stdout + done.stderr).split():
+      return f"{holder} is not told: {done.stdout}{done.stderr}"
+    shell(f"kill {holder}; sleep 1")
+    done = shell(self.question, check=False)
+    return f"it does not work yet: {done.stderr}" if done.returncode else None
+
+
 def bad(report):
   return [f["id"] for f in json.loads(report)["doctor"]["findings"] if f["severity"] in ("broken", "warning")]
 
@@ -133,7 +178,6 @@ def quoted(text):
 
 # MARK: The machine
 
-SUDO = '#!/bin/sh\nexec "$@"\n'
 # What the options of a container give to its process, and nothing else; then the question is asked there.
 CONTAINER = r'''#!/bin/bash
 [ "$1" = run ] || exit 64
@@ -185,6 +229,15 @@ USERS = ("t=$(mktemp -d); mount -t tmpfs none $t; mkdir $t/new $t/work\n"
 # As if udevd did not run: it would look at the nodes of its own namespace.
 NO_UDEV = "mount -t tmpfs none /run/udev\n"
 MINE = NODES + NO_UDEV
+
+
+NONE = "for module in {}; do modprobe -rq $module || true; done"
+
+
+def cameras():
+  """That take a picture by themselves."""
+  names = sorted(glob.glob("/sys/class/video4linux/video*/name"))
+  return [f"/dev/{name.split('/')[4]}" for name in names if "vid-cap" in open(name).read()]
 
 
 def faults():
@@ -247,7 +300,13 @@ def faults():
   yield Fault("a link to no device", "ln -sf nothing /dev/video77", doctor="import.open-failed", verbs=(by_doctor,), works=False)
   for limit, doctor in (("-Sn 24", "limits.descriptors"), ("-Sv 4000000", "limits.address-space"),
                         ("-n 24", "limits.descriptors"), ("-v 4000000", "limits.address-space")):
-    yield Fault(f"a limit: ulimit {limit}", "", f"ulimit {limit};", doctor=doctor, verbs=(by_doctor,), same_shell=True)
+    yield Fault(f"a limit: ulimit {limit}", "", f"ulimit {limit};", doctor=doctor, verbs=(by_doctor,), same_shell=f"ulimit {limit}",
+                question=f"{HEAPCTL} doctor --json")
+  for limit in ("-Sn 6", "-n 6", "-Sf 8", "-f 8"):
+    yield Fault(f"a limit that an error tells: ulimit {limit}", "", f"ulimit {limit};", heap="memfd", verbs=(by_alloc,),
+                command="(?:limit|too): (.*)", same_shell=f"ulimit {limit}")
+  yield Fault("a limit that an error tells: ulimit -Su 1", "", f"{stranger} prlimit --nproc=1:", heap="memfd", verbs=(by_alloc,),
+              command="limit: (.*)", same_shell="ulimit -Su 1", then=stranger)
   group = "/sys/fs/cgroup/fixes"
   join = f"echo $BASHPID > {group}/cgroup.procs;"
   yield Fault("a limit of the control group",
@@ -255,12 +314,32 @@ def faults():
 echo +memory > /sys/fs/cgroup/cgroup.subtree_control; mkdir -p {group}; echo 64M > {group}/memory.max""",
               join, join, doctor="cgroup.memory-limit", verbs=(by_doctor,))
   yield Fault("no /proc", "mount -t tmpfs none /proc", verbs=(by_alloc,))
+  yield Fault("no /proc, to heapd", "mount -t tmpfs none /proc", verbs=(by_heapd,), question=STARTS)
+  yield Fault("a /proc of processes alone", "mount -t proc -o subset=pid proc /proc", doctor="memory.unknown",
+              verbs=(by_doctor, by_heapd), question=STARTS)
+  yield Fault("no service manager", "", verbs=(by_heapd,), env={"NOTIFY_SOCKET": "/run/nobody"}, question=STARTS,
+              same_shell=":")
+  yield Fault("no debugfs", "umount /sys/kernel/debug", doctor="memory.holders-unknown", verbs=(by_doctor,))
+  yield Fault("not root", "", member, doctor="memory.holders-unknown", verbs=(by_doctor,))
+  ended = tempfile.mktemp()
+  yield Fault("a socket that is root's alone",
+              USERS + f"""mount -t tmpfs none /run; mkdir -m 755 /run/heapd
+{HEAPD} --heap memfd --mode 0600 --socket {SERVICE} > /dev/null 2>&1 & echo $! > {ended}
+until [ -S {SERVICE}.observer ]; do sleep 0.1; done; sleep 0.5""", stranger, new_session(), doctor="service.closed",
+              verbs=(by_info, by_doctor), question=f"{HEAPCTL} info", end=f"kill $(cat {ended})")
+  # The first may need contiguous memory.
+  for camera in cameras()[-1:]:
+    yield Holder("a camera that is in use", f"{HEAPCTL} camera --device {camera} --frames 100000", device=camera,
+                 doctor="import.camera-busy", verbs=(by_doctor, by_camera), command="(fuser .*)",
+                 question=f"{HEAPCTL} camera --device {camera} --frames 1")
   if os.path.exists("/proc/config.gz") or os.path.exists(f"/boot/config-{os.uname().release}"):
     yield Fault("no /sys", "mount -t tmpfs none /sys; mount -t tmpfs none /dev/dma_heap", doctor="kernel.no-sysfs",
                 verbs=(by_doctor,), works=False)
   # Of a kernel whose drivers are modules.
   if os.path.exists("/sys/module/vgem/initstate"):
-    yield Fault("no device that imports", "for module in vivid vim2m vgem vkms; do modprobe -rq $module || true; done", doctor="import.no-device", verbs=(by_doctor,))
+    yield Fault("no camera", NONE.format("vivid vim2m"), verbs=(by_camera,), device="/dev/video0", command="or (modprobe .*)",
+                question=f"{HEAPCTL} camera --device {cameras()[-1]} --frames 1")
+    yield Fault("no device that imports", NONE.format("vivid vim2m vgem vkms"), doctor="import.no-device", verbs=(by_doctor,))
 
 
 # MARK: Running
@@ -271,7 +350,10 @@ def prepare(folder):
   # Copied: a file may be mounted there, which nothing can take the place of.
   shell("t=$(mktemp -d); mount -t tmpfs none $t; cp -a /etc/. $t; mount --move $t /etc")
   shell(f"groupadd -rf {GROUP}; useradd --create-home --shell /bin/bash {USER}")
-  for name, text in (("sudo", SUDO), ("docker", CONTAINER), ("podman", CONTAINER)):
+  os.symlink(os.path.realpath(HEAPCTL), f"{folder}/heapctl")
+  # No script: a shell opens one as descriptor 10, which a limit may forbid.
+  os.symlink("/usr/bin/env", f"{folder}/sudo")
+  for name, text in (("docker", CONTAINER), ("podman", CONTAINER)):
     with open(f"{folder}/{name}", "w") as file:
       file.write(text)
     os.chmod(f"{folder}/{name}", 0o755)

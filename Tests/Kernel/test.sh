@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh [--all] KERNEL...: boots each kernel with guest.sh, stock-next with iterator.sh, those for arm64 by arm64.sh, and arm64-16k
-# by devicetree.sh too. With --all whole storms, and on `next` every test that can run there.
+# by devicetree.sh too, next by parameters.sh. With --all whole storms, and on `next` every test that can run there.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 mode=
@@ -20,10 +20,10 @@ for kernel in "$@"; do
   esac
   begin=$SECONDS
   guest=(Tests/Kernel/as-host.sh Tests/Kernel/guest.sh "$kernel" $mode)
-  # 6.12 patches its own code, as attached BPF programs need it, in a way that several emulated processors do not bear: one of them
-  # meets the breakpoint when the kernel has forgotten it ("Oops: int3", fput+0x5).
+  # Debian's kernels have BTF, so that heapd attaches BPF programs, and a kernel patches its own code for them in a way that several
+  # emulated processors do not bear: one of them meets the breakpoint when the kernel has forgotten it ("Oops: int3", fput+0x5).
   processors=${LINUXHEAPS_PROCESSORS:-2}
-  [ "$kernel" != stock ] || processors=1
+  case $kernel in stock*) processors=1 ;; esac
   [ "$kernel" != stock-next ] || guest=(Tests/Kernel/iterator.sh)
   # What a guest would compile for minutes.
   if [ "$kernel" = next ]; then
@@ -32,6 +32,7 @@ for kernel in "$@"; do
     cp "$("$here/selftest.sh")" .build/preload/
   fi
   LINUXHEAPS_PROCESSORS=$processors "$here/boot.sh" "$kernel" "${guest[@]}" || failed=1
+  [ "$kernel" != next ] || "$here/parameters.sh" || failed=1
   say "kernel $kernel took $((SECONDS - begin)) s"
 done
 exit "$failed"

@@ -133,6 +133,11 @@ carry_out heap.wrong-mode
 who=()
 expect "the rule that keeps the group out is overruled" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
 rm /run/udev/rules.d/50-board.rules /etc/udev/rules.d/zz-linux-heaps-local.rules
+echo 'SUBSYSTEM=="dma_heap", GROUP="dmaheap", MODE="0666"' > /run/udev/rules.d/50-board.rules
+rules
+carry_out heap.open-to-all
+expect "the rule that lets everybody in is overruled" "$(stat -c %G:%a /dev/dma_heap/system)" dmaheap:660
+rm /run/udev/rules.d/50-board.rules /etc/udev/rules.d/zz-linux-heaps-local.rules
 gpasswd --delete nobody dmaheap > /dev/null
 if [ -n "$contiguous" ]; then
   echo 'SUBSYSTEM=="dma_heap", KERNEL=="system", GROUP="dmaheap"' > /run/udev/rules.d/50-board.rules

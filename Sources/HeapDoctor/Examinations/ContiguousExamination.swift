@@ -35,7 +35,7 @@ enum ContiguousExamination {
         }.joined(separator: ", "),
       why: isFull
         ? "requests with --contiguous fail" : "a buffer has to lie in one, and is no larger",
-      fix: isFull ? HugePageSize.advice(machine.files) : nil)
+      fix: isFull ? Fix.hugePages(machine) : nil)
   }
 
   private static func takesHugePages(_ machine: Machine) -> Bool {
@@ -83,8 +83,8 @@ enum ContiguousExamination {
             : "; no word on its command line helps, only another kernel, or the device's own buffers")
           + (takesHugePages(machine) ? "; huge pages would serve, one for each buffer" : ""),
         fix: takesHugePages(machine)
-          ? HugePageSize.advice(machine.files)
-          : Fix.kernelOptions(["CMA", "DMA_CMA", "DMABUF_HEAPS_CMA"]))
+          ? Fix.hugePages(machine)
+          : Fix.kernelOptions(["CMA", "DMA_CMA", "DMABUF_HEAPS_CMA"], machine))
     }
     if choice == .module, total > 0 {
       return Finding(
@@ -92,7 +92,7 @@ enum ContiguousExamination {
         seen:
           "\(total.asByteCount) are set aside, and cma_heap (CONFIG_DMABUF_HEAPS_CMA=m) is not loaded",
         why: why,
-        fix: "sudo modprobe cma_heap && echo cma_heap | sudo tee /etc/modules-load.d/cma_heap.conf")
+        fix: Fix.load(.contiguousHeap, machine))
     }
     if total > 0 {
       // Before, only the default region has one.
@@ -103,12 +103,13 @@ enum ContiguousExamination {
           "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them",
         why: why + (needsDefault ? "; this kernel serves only from its default region" : ""),
         fix: needsDefault
-          ? BootParameter.fix("cma=64M", machine.files) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"]))
+          ? BootParameter.fix("cma=64M", machine) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"], machine)
+      )
     }
     return Finding(
       choice == nil ? .warning : .broken, .contiguous, "contiguous.no-region",
       seen: "no memory is set aside for contiguous buffers" + cause(machine), why: why,
-      fix: BootParameter.fix("cma=64M", machine.files))
+      fix: BootParameter.fix("cma=64M", machine))
   }
 
   private static func parameter(_ machine: Machine) -> String? {
@@ -188,7 +189,7 @@ enum ContiguousExamination {
         parameter(machine) == nil && machine.files.exists("\(regions)/\($0)/linux,cma-default")
       }
     guard let node else {
-      return BootParameter.fix("cma=\(size >> 20)M", machine.files)
+      return BootParameter.fix("cma=\(size >> 20)M", machine)
     }
     let overlays = "/boot/firmware/config.txt"
     if size <= 512 << 20,

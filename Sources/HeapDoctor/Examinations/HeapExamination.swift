@@ -78,8 +78,23 @@ enum HeapExamination {
         .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
         why:
           "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
-        fix: "sudo chmod o-rwx \(open.map(\.path.shellWord).joined(separator: " "))"))
+        fix: closing(open, machine)))
     return findings
+  }
+
+  /// What a rule gives to all, udevd would give again.
+  private static func closing(_ open: [HeapNode], _ machine: Machine) -> String? {
+    let isRuled = { (heap: HeapNode) in
+      machine.rules.isApplied && (machine.rules.outcome(for: heap.name)?.mode ?? 0) & 0o007 != 0
+    }
+    let (ruled, others) = (open.filter(isRuled), open.filter { !isRuled($0) })
+    var fixes =
+      others.isEmpty
+      ? [] : ["sudo chmod o-rwx \(others.map(\.path.shellWord).joined(separator: " "))"]
+    if let status = ruled.first?.status {
+      fixes.append(UdevExamination.overrule(ruled.map(\.name), status, machine))
+    }
+    return Fix.joined(fixes)
   }
 
   private static func names(_ machine: Machine) -> [Finding] {

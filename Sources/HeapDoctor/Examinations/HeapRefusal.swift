@@ -21,7 +21,7 @@ enum HeapRefusal {
       return Finding(
         .broken, .heaps, found.id, seen: refusal.seen,
         why: "\(wanted.files.joined(separator: ", ")) sets this mode",
-        fix: UdevExamination.overrule(heap.name, status, machine))
+        fix: UdevExamination.overrule([heap.name], status, machine))
     }
     guard status.groupID == 0, machine.rules.isApplied else { return found }
     return Finding(

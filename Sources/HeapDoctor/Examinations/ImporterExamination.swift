@@ -20,8 +20,9 @@ enum ImporterExamination {
           seen: "there is no DRM or V4L2 device (/dev/dri, /dev/video*)",
           why: "no device can take a buffer: what was allocated can be used by processes only",
           fix: machine.configuration?["CONFIG_DRM_VGEM"] == .off
-            ? Fix.kernelOptions(["DRM", "DRM_VGEM"])
-            : "sudo modprobe vgem  # a virtual one, to try imports with; yours needs its driver")
+            ? Fix.kernelOptions(["DRM", "DRM_VGEM"], machine)
+            : Fix.load(
+              .vgem, machine, note: "a virtual one, to try imports with; yours needs its driver"))
       ]
     }
     var findings =

@@ -28,20 +28,22 @@ enum KernelExamination {
     if machine.closedDirectory == nil,
       !machine.heaps.contains(where: { $0.entry?.role == .system || $0.name == "system" })
     {
-      findings.append(withoutSystemHeap(configuration))
+      findings.append(withoutSystemHeap(configuration, machine))
     }
     return findings
   }
 
-  private static func withoutSystemHeap(_ configuration: KernelConfiguration) -> Finding {
+  private static func withoutSystemHeap(
+    _ configuration: KernelConfiguration, _ machine: Machine
+  ) -> Finding {
     let why = "buffers that need not be contiguous have no heap of their own"
     switch configuration["CONFIG_DMABUF_HEAPS_SYSTEM"] {
     case .off:
       return Finding(
         .warning, .kernel, "kernel.no-system-heap",
         seen: "the kernel was built without CONFIG_DMABUF_HEAPS_SYSTEM", why: why,
-        fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM"]))
-    case .module: return moduleMissing("system_heap", "CONFIG_DMABUF_HEAPS_SYSTEM", why: why)
+        fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM"], machine))
+    case .module: return moduleMissing(.systemHeap, machine, why: why)
     case .builtIn:
       return Finding(
         .warning, .kernel, "kernel.no-system-heap",
@@ -65,33 +67,33 @@ enum KernelExamination {
       return Finding(
         .broken, .kernel, "kernel.too-old",
         seen: "Linux \(release) has no heaps: they came with Linux 5.6\(host)", why: serves,
-        fix: "sudo apt install linux-image-amd64  # or your board's newer kernel; then reboot")
+        fix: "boot Linux 5.6 or later: a newer kernel of the distribution or of the board's vendor")
     }
     guard let configuration = machine.configuration else {
       return Finding(
         .broken, .kernel, "kernel.no-heap",
         seen: "Linux \(release) has no heap, and shows its options nowhere\(host)", why: serves,
-        fix: Fix.kernelOptions(["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+        fix: Fix.kernelOptions(
+          ["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
     }
-    let options = [
-      ("CONFIG_DMABUF_HEAPS_SYSTEM", "system_heap"), ("CONFIG_DMABUF_HEAPS_CMA", "cma_heap"),
-    ]
+    let modules = [KernelModule.systemHeap, .contiguousHeap]
     if configuration["CONFIG_DMABUF_HEAPS"] == .off {
       return Finding(
         .broken, .kernel, "kernel.heaps-off",
         seen:
           "Linux \(release) was built without CONFIG_DMABUF_HEAPS (\(configuration.path))\(host)",
         why: serves,
-        fix: Fix.kernelOptions(["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+        fix: Fix.kernelOptions(
+          ["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
     }
-    if options.allSatisfy({ configuration[$0.0] == .off }) {
+    if modules.allSatisfy({ configuration[$0.option] == .off }) {
       return Finding(
         .broken, .kernel, "kernel.no-heap-option",
         seen: "CONFIG_DMABUF_HEAPS is on, and no kind of heap is (\(configuration.path))\(host)",
-        why: serves, fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"]))
+        why: serves, fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
     }
-    if let module = options.first(where: { configuration[$0.0] == .module }) {
-      return moduleMissing(module.1, module.0, why: serves)
+    if let module = modules.first(where: { configuration[$0.option] == .module }) {
+      return moduleMissing(module, machine, why: serves)
     }
     if !machine.files.exists("/sys/class") {
       return Finding(
@@ -106,11 +108,12 @@ enum KernelExamination {
       fix: "sudo dmesg | grep -iE 'heap|cma'  # what the kernel said when it started")
   }
 
-  private static func moduleMissing(_ module: String, _ option: String, why: String) -> Finding {
+  private static func moduleMissing(
+    _ module: KernelModule, _ machine: Machine, why: String
+  ) -> Finding {
     Finding(
       .broken, .kernel, "kernel.module-not-loaded",
-      seen: "the heap is a module (\(option)=m), and \(module) is not loaded", why: why,
-      fix: "sudo modprobe \(module) && echo \(module) | sudo tee /etc/modules-load.d/\(module).conf"
-    )
+      seen: "the heap is a module (\(module.option)=m), and \(module.name) is not loaded",
+      why: why, fix: Fix.load(module, machine))
   }
 }

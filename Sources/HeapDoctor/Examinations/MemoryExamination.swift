@@ -53,7 +53,7 @@ enum MemoryExamination {
       why:
         "any process that may open a heap can exhaust memory, and the out-of-memory killer ends others; heapd has quotas",
       fix: machine.files.exists("/sys/module/dma_heap/parameters/mem_accounting")
-        ? BootParameter.fix("dma_heap.mem_accounting=1", machine.files) : nil)
+        ? BootParameter.fix("dma_heap.mem_accounting=1", machine) : nil)
   }
 
   private static func limit(_ machine: Machine, _ groups: ControlGroup) -> Finding? {

@@ -35,7 +35,7 @@ enum UDMABufExamination {
     case .off:
       return Finding(
         .note, .udmabuf, "udmabuf.not-built", seen: "the kernel was built without CONFIG_UDMABUF",
-        why: why, fix: Fix.kernelOptions(["UDMABUF"]))
+        why: why, fix: Fix.kernelOptions(["UDMABUF"], machine))
     case .builtIn:
       return Finding(
         .note, .udmabuf, "udmabuf.no-device",
@@ -44,7 +44,7 @@ enum UDMABufExamination {
     case .module, nil:
       return Finding(
         .note, .udmabuf, "udmabuf.not-loaded", seen: "\(path) is not there", why: why,
-        fix: "sudo modprobe udmabuf && echo udmabuf | sudo tee /etc/modules-load.d/udmabuf.conf")
+        fix: Fix.load(.udmabuf, machine))
     }
   }
 }

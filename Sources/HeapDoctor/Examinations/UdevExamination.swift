@@ -109,15 +109,16 @@ enum UdevExamination {
   private static let trigger = Surroundings.trigger + " --subsystem-match=dma_heap"
   private static let reload = "sudo udevadm control --reload && \(trigger)"
 
-  /// A rule that has the last word, against one that keeps a node's group out.
-  static func overrule(_ heap: String, _ status: NodeStatus, _ machine: Machine) -> String {
+  /// A rule that has the last word, against one that keeps a node's group out, or lets everybody in.
+  static func overrule(_ heaps: [String], _ status: NodeStatus, _ machine: Machine) -> String {
     let group = "dmaheap"
     let isAlone = status.groupID == 0
     let change =
       (isAlone ? "sudo groupadd -rf \(group) && " : "")
-      + "echo 'SUBSYSTEM==\"dma_heap\", KERNEL==\"\(heap)\",\(isAlone ? " GROUP=\"\(group)\"," : "") MODE=\"0660\"'"
+      + "echo 'SUBSYSTEM==\"dma_heap\", KERNEL==\"\(heaps.joined(separator: "|"))\",\(isAlone ? " GROUP=\"\(group)\"," : "") MODE=\"0660\"'"
       + " | sudo tee -a /etc/udev/rules.d/zz-linux-heaps-local.rules && \(reload)"
-    if !isAlone, machine.identity.groups.contains(status.groupID) { return change }
+    let identity = machine.identity
+    if !isAlone, identity.user == 0 || identity.groups.contains(status.groupID) { return change }
     let surroundings = machine.surroundings
     return "\(change) && "
       + (isAlone ? surroundings.join(named: group) : surroundings.join(status.groupID))

@@ -23,7 +23,7 @@ public final class ServiceManager: Sendable {
   public init?(keepsDescriptors: Bool = false) throws(HeapError) {
     guard let path = Self.environment("NOTIFY_SOCKET"), !path.isEmpty else { return nil }
     do throws(Errno) { socket = try MessageSocket(connectedTo: path, type: SOCK_DGRAM) } catch {
-      let fix = "unset NOTIFY_SOCKET where no manager listens"
+      let fix = "unset NOTIFY_SOCKET  # where no manager listens"
       throw UnixAddress.refusal(
         error, "reach the service manager", at: path, start: fix, other: fix)
     }

@@ -4,23 +4,31 @@ package struct KernelModule: Sendable {
   package static let vgem = KernelModule(name: "vgem", option: "CONFIG_DRM_VGEM")
   package static let vivid = KernelModule(name: "vivid", option: "CONFIG_VIDEO_VIVID")
   package static let vkms = KernelModule(name: "vkms", option: "CONFIG_DRM_VKMS")
+  package static let systemHeap = KernelModule(
+    name: "system_heap", option: "CONFIG_DMABUF_HEAPS_SYSTEM")
+  package static let contiguousHeap = KernelModule(
+    name: "cma_heap", option: "CONFIG_DMABUF_HEAPS_CMA")
 
-  let name: String
+  package let name: String
   /// The kernel's, with which it is built.
-  let option: String
+  package let option: String
 
   /// What brings it to the running machine.
   package var fix: String { fix(on: MachineFiles()) }
 
+  package func fix(on machine: MachineFiles) -> String {
+    isInstalled(on: machine)
+      ? "modprobe \(name)"
+      : "install the module \(name) for this kernel, or use a kernel that has \(option)"
+  }
+
   /// modprobe(8) finds a module in the list that depmod(8) made of those that are installed, by lines like
   /// `kernel/drivers/dma-buf/udmabuf.ko.xz:`. A distribution may have it in a package of its own (linux-modules-extra), and a
   /// container has no list.
-  func fix(on machine: MachineFiles) -> String {
+  package func isInstalled(on machine: MachineFiles) -> Bool {
     let release = machine.line("/proc/sys/kernel/osrelease") ?? ""
     // Of a distribution's kernel with all of its drivers it is 600 KB long.
     let installed = machine.text("/lib/modules/\(release)/modules.dep", limit: 4 << 20) ?? ""
     return installed.holds("/\(name).ko")
-      ? "modprobe \(name)"
-      : "install the module \(name) for this kernel, or use a kernel that has \(option)"
   }
 }

@@ -127,7 +127,7 @@ public struct MessageSocket: ~Copyable, Sendable {
         case .tooManyReferences:
           (
             "too many descriptors of this user are in messages that nobody has received",
-            "have them received, or raise the limit: ulimit -n"
+            "have them received, or raise the limit: \(HeapError.moreDescriptors)"
           )
         case .badFileDescriptor: ("a descriptor that is to go along is not open", nil)
         default: (nil, nil)

@@ -63,15 +63,23 @@ extension HeapError {
   /// What helps wherever it happens.
   static func usualFix(_ errno: Errno) -> String? {
     switch errno {
-    case .tooManyOpenFiles: "close descriptors, or raise this process's limit: ulimit -n"
+    case .tooManyOpenFiles: "close descriptors, or raise this process's limit: \(moreDescriptors)"
     case .tooManyOpenFilesInSystem:
       "raise the machine's limit: sudo sysctl fs.file-max=$((2 * $(sysctl -n fs.file-max)))"
-    case .fileTooLarge: "raise the limit of files' sizes, a memfd's too: ulimit -f"
+    case .fileTooLarge:
+      "raise the limit of files' sizes, a memfd's too: \(ResourceLimit(.fileSize).raised())"
     // pthread_create(3)
     case .resourceTemporarilyUnavailable:
-      "try again; if it was a thread, raise the limit: ulimit -u, or pids.max of the control group"
+      "try again; if it was a thread, raise pids.max of the control group, or this user's limit: "
+        + ResourceLimit(.processes).raisedWhole()
     default: nil
     }
+  }
+
+  /// What a shell is told that starts this program anew.
+  static var moreDescriptors: String {
+    let limit = ResourceLimit(.openFiles)
+    return limit.raised(to: max(4096, 2 * min(limit.soft, 1 << 19)))
   }
 }
 

@@ -113,7 +113,7 @@ import Testing
     try Self.expectEnd(
       """
       heapd: reach the service manager (/nowhere/notify): No such file or directory [errno 2]; \
-      NOT_FOUND. To fix it: unset NOTIFY_SOCKET where no manager listens
+      NOT_FOUND. To fix it: unset NOTIFY_SOCKET  # where no manager listens
       """,
       through: ["/usr/bin/env", "NOTIFY_SOCKET=/nowhere/notify"])
   }

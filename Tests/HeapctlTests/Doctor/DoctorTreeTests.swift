@@ -98,6 +98,57 @@ struct DoctorTreeTests {
     #expect(found.fix?.hasPrefix("podman run --group-add keep-groups") == true)
   }
 
+  private static let load =
+    "sudo modprobe system_heap && sudo mkdir -p /etc/modules-load.d && echo system_heap | sudo tee /etc/modules-load.d/system_heap.conf"
+
+  @Test(arguments: [
+    (["/lib/modules/7.3.4/modules.dep"], load),
+    (
+      ["/lib/modules/7.3.4/modules.dep", "/etc/modules-load.d/other.conf"],
+      "sudo modprobe system_heap && echo system_heap | sudo tee /etc/modules-load.d/system_heap.conf"
+    ),
+    (
+      [],
+      "install the module system_heap for this kernel, or use a kernel that has CONFIG_DMABUF_HEAPS_SYSTEM"
+    ),
+    (["/.dockerenv"], "\(load)  # on the host"),
+  ])
+  func `a module is loaded where it is installed`(_ files: [String], _ fix: String) throws {
+    let tree = try MachineTree()
+    try tree.configure("CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=m")
+    tree.remove("/dev/dma_heap")
+    tree.remove("/sys/class/dma_heap")
+    for file in files { try tree.file(file, "kernel/drivers/dma-buf/heaps/system_heap.ko:\n") }
+    #expect(try tree.run().finding("kernel.module-not-loaded")?.fix == fix)
+  }
+
+  @Test func `a container's kernel is its host's, whatever its image has`() throws {
+    let tree = try MachineTree()
+    try tree.file("/etc/default/grub", "GRUB_CMDLINE_LINUX=\"quiet\"\n")
+    func fix() throws -> String? { try tree.run().finding("memory.uncharged")?.fix }
+    #expect(try fix()?.hasPrefix("sudo sed ") == true)
+    try tree.file("/.dockerenv", "")
+    #expect(
+      try fix()
+        == "cat /proc/cmdline  # on the host: in your boot loader's settings add dma_heap.mem_accounting=1 to it, then reboot"
+    )
+  }
+
+  @Test func `nodes that a rule opens to all are closed by a rule`() throws {
+    let tree = try MachineTree()
+    tree.mode("/dev/dma_heap/system", 0o666)
+    func fix() throws -> String? { try tree.run().finding("heap.open-to-all")?.fix }
+    #expect(try fix() == "sudo chmod o-rwx /dev/dma_heap/system")
+    try tree.file(
+      "/etc/udev/rules.d/60-dma-heap.rules",
+      "SUBSYSTEM==\"dma_heap\", GROUP=\"video\", MODE=\"0666\"\n")
+    tree.mode("/dev/dma_heap/default_cma_region", 0o666)
+    #expect(
+      try fix()?.hasPrefix(
+        "echo 'SUBSYSTEM==\"dma_heap\", KERNEL==\"system|default_cma_region\", MODE=\"0660\"' | sudo tee -a "
+      ) == true)
+  }
+
   @Test func `a private dev has no node made in it`() throws {
     let tree = try MachineTree()
     tree.remove("/dev/dma_heap")

@@ -38,7 +38,7 @@ class Unit:
 
 
 def told(report, cause):
-  return next((f["fix"] for f in json.loads(report)["doctor"]["findings"] if f["id"] == cause), None)
+  return next((f["fix"] for f in json.loads(report)["doctor"]["findings"] if f["id"] == cause and "fix" in f), None)
 
 
 def doctor(cause, user=None):
@@ -73,6 +73,8 @@ def units():
     ("heap.device-cgroup", "DevicePolicy=closed"),
     ("import.device-cgroup", "DevicePolicy=closed", "DeviceAllow=char-dma_heap rw"),
     ("heap.allocation-refused", "SystemCallFilter=~ioctl", "SystemCallErrorNumber=EPERM"),
+    ("cgroup.memory-limit", "MemoryMax=256M"),
+    ("limits.descriptors", "LimitNOFILE=64"),
     # A user without a name, whom systemd itself does not take.
     ("heap.not-in-group",),
   ):
@@ -81,7 +83,8 @@ def units():
     check(f"{cause} is told", fix is not None)
     # One for displays, and then one for cameras.
     for _ in range(2):
-      found = fix and re.match(r"sudo systemctl edit UNIT  # of the unit that runs this: \[Service\] ([^;]*)", fix)
+      found = fix and (re.match(r"sudo systemctl edit UNIT  # of the unit that runs this: \[Service\] ([^;]*)", fix)
+                       or re.search(r"  # or (\S+) in the unit", fix))
       if found:
         print(f"      {fix}")
         unit.edit(found.group(1))

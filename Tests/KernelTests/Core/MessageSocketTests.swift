@@ -149,7 +149,7 @@ import Testing
       precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
       for error in errors {
         precondition(error?.code == .noResources, "\(error?.description ?? "")")
-        precondition(error?.fix?.hasSuffix("ulimit -n") == true)
+        precondition(error?.fix?.hasPrefix("close descriptors, or raise") == true)
       }
       precondition(errors[0]?.cause.hasPrefix("this process has no room for") == true)
       precondition(eventually { heap.liveBufferCount == 0 })

@@ -225,6 +225,15 @@ extension Surroundings {
 
   private static let socket = "socket"
 
+  private func ofSocket(_ path: String, _ status: NodeStatus) -> String {
+    let access = giveAccess(
+      to: path, status, Self.socket,
+      with: ["\(path).observer"].filter { files.exists($0) && NodeStatus(files.path($0)) == status }
+    )
+    return access + (access.holds("  # ") ? "; " : "  # ")
+      + "heapd keeps it by --group and --mode, its unit by SocketGroup= and SocketMode="
+  }
+
   /// Why a socket's file does not let this process connect; nil where there is none.
   package func refusal(connectingTo path: String) -> AccessRefusal? {
     closedDirectory(of: path)
@@ -326,10 +335,7 @@ extension Surroundings {
         : "is \(status), which does not let its group \(status.group) \(act)",
       why: groupMayOpen
         ? "who joins that group may change much else" : "this mode lets no more than its owner in",
-      fix: isSocket
-        ? "have its owner give it a group that may write to it: chgrp and chmod 660; "
-          + "heapd has --group and --mode, its unit SocketGroup= and SocketMode="
-        : giveAccess(to: path, status, kind))
+      fix: isSocket ? ofSocket(path, status) : giveAccess(to: path, status, kind))
   }
 
   /// Ids that a user namespace does not map are shown as the overflow ids, which are nobody's: neither they nor the

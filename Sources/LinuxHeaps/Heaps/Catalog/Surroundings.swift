@@ -64,9 +64,12 @@ package struct Surroundings: Sendable {
       : "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SupplementaryGroups=\(group)"
   }
 
-  /// Lets this user open a node whose mode keeps its group out.
-  func giveAccess(to path: String, _ node: NodeStatus, _ kind: String) -> String {
-    let (isAlone, word) = (node.groupID == 0, path.shellWord)
+  /// Lets this user open a node, or connect to a socket, whose mode keeps its group out.
+  func giveAccess(
+    to path: String, _ node: NodeStatus, _ kind: String, with others: [String] = []
+  ) -> String {
+    let isAlone = node.groupID == 0
+    let word = ([path] + others).map(\.shellWord).joined(separator: " ")
     let group = isAlone ? usualGroup(path, kind) : node.group
     let number = isAlone ? UserDatabase.group(group) : node.groupID
     let change =
@@ -80,11 +83,12 @@ package struct Surroundings: Sendable {
     return "\(change) && " + (number.map { join($0) } ?? join(named: group))
   }
 
-  /// Whose group nodes of a kind are by systemd's rules, and heaps by this package's.
+  /// Whose group nodes of a kind are by systemd's rules, and heaps and heapd's sockets by this package's.
   private func usualGroup(_ path: String, _ kind: String) -> String {
     switch kind {
     case "misc": "kvm"
     case "drm" where path.holds("renderD"): "render"
+    case "socket": "heapd-clients"
     case "dma_heap": UserDatabase.group("dmaheap") == nil ? "video" : "dmaheap"
     default: "video"
     }
