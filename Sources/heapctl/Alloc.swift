@@ -63,9 +63,7 @@ struct BufferChoice: ParsableArguments {
 
   func validate() throws {
     try service.validate(against: choice)
-    if let name = NamedHeap.misplaced(in: choice.names) {
-      throw ValidationError("the built-in heap '\(name)' cannot be combined with other heaps")
-    }
+    if let fault = NamedHeap.misplacement(in: choice.names) { throw ValidationError(fault) }
   }
 
   func run(_ size: UInt64, of heap: any Heap, loading source: FileSource? = nil) async throws {

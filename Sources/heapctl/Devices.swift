@@ -32,7 +32,9 @@ struct Devices: AsyncParsableCommand {
     let lines = report.drm.flatMap(\.lines) + report.video.flatMap(\.lines)
     lines.forEach(show)
     if lines.isEmpty {
-      heapctl.tell("there is no DRM or V4L2 device (/dev/dri, /dev/video*): load its driver")
+      heapctl.tell(
+        "there is no DRM or V4L2 device (/dev/dri, /dev/video*); heapctl doctor tells how to have a virtual one"
+      )
     }
   }
 }

@@ -51,7 +51,7 @@ struct List: ParsableCommand {
     if let absence = catalog.absence(), absence.cause == .directoryClosed {
       tell("\(HeapCatalog.directory) \(absence.words)")
     } else if !rows.contains(where: { $0.path != nil }) {
-      tell("\(HeapCatalog.directory) has no heap: heapctl doctor tells why")
+      tell("there is no heap in \(HeapCatalog.directory): heapctl doctor tells why")
     }
   }
 

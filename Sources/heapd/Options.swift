@@ -84,10 +84,10 @@ struct Options {
       throw Fault(
         description: "--socket, --observer-socket and --metrics-socket require different paths")
     }
-    let auto = heaps.count > 1 ? heaps.first { $0 == "auto" } : nil
-    if let alone = auto ?? NamedHeap.misplaced(in: heaps) {
-      throw Fault(description: "--heap \(alone) cannot be combined with other heaps")
+    if heaps.count > 1, heaps.contains("auto") {
+      throw Fault(description: "--heap auto cannot be combined with other heaps")
     }
+    if let fault = NamedHeap.misplacement(in: heaps) { throw Fault(description: fault) }
   }
 
   /// Takes a value, or throws what it expects.

@@ -86,7 +86,7 @@ import Testing
       run.error
         == reasons.joined()
         + (HeapCatalog().heaps().isEmpty
-          ? "/dev/dma_heap has no heap: heapctl doctor tells why\n" : ""))
+          ? "there is no heap in /dev/dma_heap: heapctl doctor tells why\n" : ""))
     #expect(run.status == 0)
   }
 

@@ -99,7 +99,9 @@ extension MessageSocket {
     guard var message = try receiveRanges() else { return nil }
     guard message.descriptors.count == 1 else {
       throw HeapError(
-        .invalidArgs, "receive a vmo", cause: "the message brings \(message.descriptors.count)")
+        .invalidArgs, "receive a vmo",
+        cause: "the message brings \(message.descriptors.count) vmos",
+        fix: "receive them with receiveBuffers()")
     }
     return try Self.takeVMO(0, &message)
   }

@@ -159,7 +159,7 @@ public struct DMABufHeap: LocalHeap {
       if let chosen {
         "none of the heaps given is: \(chosen.joined(separator: " "))"
       } else if names.isEmpty {
-        "\(catalog.directory) has no heap"
+        "there is none in \(catalog.directory)"
       } else {
         "this machine has \(names.joined(separator: " "))"
       }

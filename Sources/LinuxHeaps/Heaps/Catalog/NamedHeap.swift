@@ -84,6 +84,14 @@ package struct NamedHeap: Sendable {
     return names.count > 1 ? alone.first(where: builtIn.contains) : nil
   }
 
+  /// What is said of that to who gave `--heap`.
+  package static func misplacement(in names: [String]) -> String? {
+    misplaced(in: names).map { name in
+      "--heap \(name) "
+        + (name == UDMABufHeap.name ? "has to be the last" : "cannot be combined with other heaps")
+    }
+  }
+
   package var isBuiltIn: Bool { names.count == 1 && Self.builtIn.contains(names[0]) }
 
   package func make(reclaimer: Reclaimer = .shared) -> any LocalHeap {
