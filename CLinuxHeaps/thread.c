@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,18 @@ int CLinuxHeaps_start_thread(void *(*run)(void *), void *argument) {
     int error = pthread_create(&thread, NULL, run, argument);
     if (error == 0) pthread_detach(thread);
     return error;
+}
+
+static atomic_uint forks;
+
+static void count_fork(void) { forks++; }
+
+static void count_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
+
+unsigned CLinuxHeaps_fork_count(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, count_forks);
+    return forks;
 }
 
 uintptr_t CLinuxHeaps_this_thread(void) { return (uintptr_t)pthread_self(); }

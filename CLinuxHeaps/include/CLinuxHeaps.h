@@ -221,6 +221,10 @@ int CLinuxHeaps_start_thread(void *_Nullable (*_Nonnull run)(void *_Nullable), v
 /// `pthread_self(3)` to compare; of a thread that ended another one may have it.
 uintptr_t CLinuxHeaps_this_thread(void);
 
+/// How many forks are between this process and the one that called this first. What was made under another number is a parent's: its
+/// threads are not here, and its locks may be held by them for ever.
+unsigned CLinuxHeaps_fork_count(void);
+
 /// Has each large block of malloc(3) mapped, and unmapped when it is freed. glibc raises the size from which it does so with
 /// each such block that is freed (mallopt(3), `M_MMAP_THRESHOLD`): what arrays leave behind as they grow would stay.
 void CLinuxHeaps_unmap_large_memory(void);

@@ -48,7 +48,7 @@ final class Connection: Sendable {
   private let outlet = Guarded(Outlet())
   private let state = Guarded(State())
   private let input = Guarded(ReceiveBuffer(capacity: WireLimits.maxBytes))
-  /// Nil where it was not started.
+  /// Nil where it was not started, 0 until it runs.
   private let thread = Guarded<UInt?>(nil)
   private let threadEnd = DispatchSemaphore(value: 0)
 
@@ -376,6 +376,7 @@ final class Connection: Sendable {
       // Holds the connection as long as it runs, and not until it has ended: whoever joined it shall be the
       // last who does.
       let (end, connection) = (threadEnd, Guarded<Connection?>(self))
+      thread.withLock { $0 = 0 }
       try KernelThread.start("heap-client") {
         connection.withLock { $0.take() }?.run()
         end.signal()

@@ -1,5 +1,6 @@
 internal import BuildFacts
 internal import CLibrary
+internal import CLinuxHeaps
 public import CLinuxHeapsInterface
 internal import HeapClient
 internal import LinuxHeaps
@@ -14,6 +15,10 @@ struct CHeap: ~Copyable {
   let source: Source
   /// Of a heap without a thread.
   let reclaimer: Reclaimer?
+  private let forkCount = CLinuxHeaps_fork_count()
+
+  /// Whether it is the parent's of this process.
+  var isInherited: Bool { forkCount != CLinuxHeaps_fork_count() }
 
   var heap: any Heap {
     switch source {
@@ -99,7 +104,11 @@ public func heapConnect(
 }
 
 @_cdecl("lheap_close")
-public func heapClose(_ heap: OpaquePointer?) { unsafe free(heap, as: CHeap.self) }
+public func heapClose(_ heap: OpaquePointer?) {
+  // A parent's is left as it is: its locks may be held by threads that are not here, and a connection is the parent's, too.
+  if let heap = unsafe heap, unsafe UnsafeMutablePointer<CHeap>(heap).pointee.isInherited { return }
+  unsafe free(heap, as: CHeap.self)
+}
 
 @_cdecl("lheap_get_properties")
 public func heapProperties(

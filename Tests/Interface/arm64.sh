@@ -11,7 +11,7 @@ LINUXHEAPS_BUILD=$folder Tests/Toolchains/arm64.sh bash -c '
   set -e
   ln -sf liblinuxheaps.so.0 /build/liblinuxheaps.so
   cp /arm64/usr/lib/aarch64-linux-gnu/libgcc_s.so.1 /build
-  for name in interface dmabufheap fuzz; do
+  for name in interface threads dmabufheap fuzz; do
     aarch64-linux-gnu-gcc --sysroot=/arm64 -std=gnu11 -O1 -g -Wall -Wextra -Werror -ISources/CLinuxHeapsInterface/include \
       Tests/Interface/$name.c -o /build/$name -L/build -llinuxheaps -pthread 2> /tmp/said
     # The linker says that something is wrong with a library, and ends with 0.

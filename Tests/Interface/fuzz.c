@@ -1,12 +1,16 @@
-/* fuzz.c HEAP CALLS SEED: random calls in random order, with what they take and with what they do not. A model knows which buffers have
- * a child; at the end nothing is left. */
+/* fuzz.c HEAP CALLS SEED: random calls of both headers in random order, with what they take and with what they do not. HEAP is a heap's
+ * name or a service's socket. A model knows which buffers have a child; at the end nothing is left. */
 #define _GNU_SOURCE
+#include <dmabufheap.h>
 #include <linuxheaps.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "heaps.h"
 
 #define CHECK(condition) \
   do { \
@@ -34,8 +38,10 @@ static uint64_t any(uint64_t bound) {
 struct buffer {
   struct buffer *next;
   int children;
-  int ends;
+  atomic_int ends;
   bool cleans;
+  /* Through which of the heaps that were opened one after another it was allocated. */
+  unsigned long heap;
 };
 struct handle {
   lheap_vmo *vmo;
@@ -57,10 +63,13 @@ static struct loose loose[MOST];
 static struct buffer *buffers;
 static int trackers[4] = {-1, -1, -1, -1};
 static size_t page;
+static const char *heap_name;
+static unsigned long heaps;
+static BufferAllocator *allocator;
 
 static void ended(void *data) {
   struct buffer *buffer = data;
-  buffer->ends++;
+  atomic_fetch_add(&buffer->ends, 1);
 }
 
 static lheap_error *error;
@@ -100,8 +109,19 @@ static void keep(struct buffer *buffer) {
   buffers = buffer;
 }
 
+/* In place of one that is closed for it. */
+static void keep_fd(int fd, struct buffer *buffer) {
+  struct loose *place = &loose[any(MOST)];
+  if (place->buffer) {
+    let_go(place->buffer);
+    close(place->fd);
+  }
+  *place = (struct loose){fd, buffer};
+}
+
 static void allocate(lheap *heap, struct handle *handle) {
   struct buffer *buffer = calloc(1, sizeof *buffer);
+  buffer->heap = heaps;
   lheap_settings settings = {.size = sizeof settings, .cleanup = ended, .data = buffer};
   if (any(8) == 0) settings.flags = LHEAP_NAMED, settings.collection = any(3), settings.index = any(4);
   if (any(64) == 0) settings.flags |= (unsigned)any(UINT32_MAX);
@@ -114,12 +134,7 @@ static void allocate(lheap *heap, struct handle *handle) {
     if (result(lheap_allocate_fd(heap, bytes(), &settings, &fd, &error)) == LHEAP_OK) {
       buffer->children = 1;
       keep(buffer);
-      struct loose *place = &loose[any(MOST)];
-      if (place->buffer) {
-        let_go(place->buffer);
-        close(place->fd);
-      }
-      *place = (struct loose){fd, buffer};
+      keep_fd(fd, buffer);
       return;
     }
     CHECK(fd == -1);
@@ -133,13 +148,36 @@ static void allocate(lheap *heap, struct handle *handle) {
   free(buffer);
 }
 
+/* A descriptor or 0, or what stood against it. */
+static int number(int result) {
+  calls++;
+  CHECK(result > -4096);
+  return result;
+}
+
+/* By libdmabufheap's names, which tell nobody of a buffer's end. */
+static void allocate_by_name(void) {
+  const char *names[] = {heap_name, "memfd", "no-such-heap", NULL};
+  BufferAllocator *here = any(16) ? allocator : NULL;
+  const char *name = names[any(4)];
+  unsigned flags = any(16) == 0;
+  int fd = any(4) ? number(DmabufHeapAlloc(here, name, bytes(), flags, any(2) * page))
+                  : number(DmabufHeapAllocSystem(here, any(2), bytes(), flags, 0));
+  if (fd < 0) return;
+  CHECK(here && !flags);
+  struct buffer *buffer = calloc(1, sizeof *buffer);
+  buffer->children = 1;
+  keep(buffer);
+  keep_fd(fd, buffer);
+}
+
 /* One random call, on random objects. */
 static void turn(lheap *heap) {
   struct handle *handle = &handles[any(MOST)], *other = &handles[any(MOST)];
   struct piece *piece = &pieces[any(MOST)];
   struct loose *fd = &loose[any(MOST)];
   lheap_vmo *made = NULL;
-  switch (any(23)) {
+  switch (any(26)) {
   case 0: case 1: case 2:
     if (!handle->vmo) allocate(heap, handle);
     break;
@@ -222,10 +260,12 @@ static void turn(lheap *heap) {
   case 14:
     /* Waits for others, so it has none. */
     if (handle->vmo && handle->buffer->children == 1) {
-      /* Of a heap that was closed, or of this. */
+      /* Of a heap that was closed, or of this. A service's connections know one another's buffers, and each cleans up after its own. */
       int code = result(lheap_delete(heap, handle->vmo, &error));
+      bool is_own = handle->buffer->heap == heaps;
       handle->buffer->children--;
-      CHECK(code == LHEAP_NOT_FOUND || (code == LHEAP_OK && handle->buffer->ends == handle->buffer->cleans));
+      if (code == LHEAP_OK) CHECK(is_own ? handle->buffer->ends == handle->buffer->cleans : is_service(heap_name));
+      else CHECK(code == LHEAP_NOT_FOUND && !is_own);
       *handle = (struct handle){NULL, NULL};
     } else {
       CHECK(result(lheap_delete(heap, NULL, &error)) == LHEAP_INVALID_ARGS);
@@ -284,10 +324,28 @@ static void turn(lheap *heap) {
     const char *names[] = {any(2) ? "no-such-heap" : NULL, "memfd"};
     if (any(64)) break;
     if (result(lheap_open_first_of(names, any(3), (unsigned)any(3), &another, &error)) == LHEAP_OK) lheap_close(another);
-    CHECK(result(lheap_connect(any(2) ? "/nowhere/heap.sock" : NULL, &another, &error)) != LHEAP_OK);
+    const char *sockets[] = {"/nowhere/heap.sock", heap_name, NULL};
+    if (result(lheap_connect(sockets[any(3)], &another, &error)) == LHEAP_OK) lheap_close(another);
     CHECK(*lheap_version());
     break;
   }
+  case 23: allocate_by_name(); break;
+  case 24: {
+    /* What a descriptor is of the kernel knows. */
+    unsigned descriptor = fd->buffer ? (unsigned)fd->fd : (unsigned)any(40) + 4096;
+    SyncType type = (SyncType)any(5);
+    BufferAllocator *here = any(16) ? allocator : NULL;
+    if (number(DmabufHeapCpuSyncStart(here, descriptor, type, NULL, NULL)) != 0) break;
+    CHECK(here && number(DmabufHeapCpuSyncEnd(here, descriptor, type, NULL, NULL)) == 0);
+    break;
+  }
+  case 25:
+    CHECK(number(MapDmabufHeapNameToIonHeap(allocator, heap_name, "", 0, 0, 0)) == 0 && !CheckIonSupport());
+    if (any(16)) break;
+    /* Buffers outlive it. */
+    FreeDmabufHeapBufferAllocator(allocator);
+    allocator = CreateDmabufHeapBufferAllocator();
+    CHECK(allocator);
   }
 }
 
@@ -298,12 +356,18 @@ int main(int count, char **words) {
   unsigned long most = strtoul(words[2], NULL, 0);
   state = strtoull(words[3], NULL, 0) | 1;
   page = (size_t)sysconf(_SC_PAGESIZE);
+  heap_name = words[1];
+  allocator = CreateDmabufHeapBufferAllocator();
+  CHECK(allocator);
   int before = descriptors();
   lheap *heap = NULL;
   /* Half of the runs have a thread. */
   unsigned flags = any(2) ? LHEAP_OWN_LOOP : 0;
   for (step = 0; calls < most; step++) {
-    if (heap == NULL) CHECK(result(lheap_open(words[1], flags, &heap, &error)) == LHEAP_OK);
+    if (heap == NULL) {
+      CHECK(result(open_heap(heap_name, flags, &heap, &error)) == LHEAP_OK);
+      heaps++;
+    }
     turn(heap);
     /* Buffers outlive their heap; what is of another is refused. */
     if (any(5000) == 0) {
@@ -324,6 +388,7 @@ int main(int count, char **words) {
   }
   CHECK(heap == NULL || lheap_live_count(heap) == 0);
   lheap_close(heap);
+  FreeDmabufHeapBufferAllocator(allocator);
   for (struct buffer *buffer = buffers, *next; buffer; buffer = next) {
     next = buffer->next;
     for (int wait = 0; wait < LOOKS && buffer->ends < buffer->cleans; wait++) usleep(5000);

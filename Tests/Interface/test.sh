@@ -7,54 +7,45 @@ programs=${2:?}
 heaps=("${@:3}")
 here=$(dirname "${BASH_SOURCE[0]}")
 include=$here/../../Sources/CLinuxHeapsInterface/include
-[ ${#heaps[@]} -gt 0 ] || "$here/build.sh" "$built" "$programs"
+rounds=9
+if [ ${#heaps[@]} = 0 ]; then
+  "$here/build.sh" "$built" "$programs"
+  rounds=50
+fi
 programs=$(realpath "$programs")
 export LD_LIBRARY_PATH=$built
-work=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill "$server" 2> /dev/null || true; rm -rf "$work"' EXIT
+calls=${FUZZ_CALLS:-20000}
+. "$here/services.sh"
 
-# A small library.
+# A small library, which starts no thread where it is loaded.
 size=$(stat -Lc %s "$built/liblinuxheaps.so.0")
 [ "$size" -le 8000000 ] || { echo "liblinuxheaps.so.0 has $size bytes, more than 8,000,000" >&2; exit 1; }
+LD_PRELOAD=$built/liblinuxheaps.so.0 cat /proc/self/maps /proc/self/status > "$work/loaded"
+grep -q '/liblinuxheaps\.so\.0$' "$work/loaded"
+[ "$(sed -n 's/^Threads:\t//p' "$work/loaded")" = 1 ] || { echo "liblinuxheaps.so.0 starts a thread where it is loaded" >&2; exit 1; }
 
-# Each function of the header is in the library, under its version, and nothing else is.
+# Each function of the headers is in the library, under its version, and nothing else is. A test in C has its results, and the fuzzer
+# calls it, too.
 sed -nE 's/^[a-zA-Z].*[ *]((lheap_|[A-Za-z]*DmabufHeap|CheckIon)[A-Za-z_]*)\(.*/\1/p' "$include"/*.h | sort > "$work/declared"
 nm -D --defined-only --with-symbol-versions "$built/liblinuxheaps.so.0" | sed -nE 's/.* T (.*)@@LINUXHEAPS_0_1/\1/p' | sort > "$work/defined"
 diff "$work/declared" "$work/defined"
 [ "$(nm -D --defined-only "$built/liblinuxheaps.so.0" | grep -cv ' A ')" = "$(wc -l < "$work/defined")" ]
-for name in $(cat "$work/declared"); do
-  grep -q "$name(" "$here"/interface.c "$here"/dmabufheap.c || { echo "no test in C calls $name" >&2; exit 1; }
-done
-
-# serve HEAP: has heapd serve it at $work/heap.sock.
-serve() {
-  "$built/heapd" --socket "$work/heap.sock" --heap "$1" 2> "$work/heapd.log" &
-  server=$!
-  for _ in $(seq 100); do
-    [ -S "$work/heap.sock.observer" ] && return
-    sleep 0.1
-  done
-  cat "$work/heapd.log" >&2
-  return 1
-}
-
-# It may have been ended by a test.
-stop() {
-  kill "$server" 2> /dev/null || true
-  wait "$server" || true
-  server=
-}
+while read -r name; do
+  grep -q "\b$name(" "$here"/{interface,dmabufheap}.c || { echo "no test in C calls $name" >&2; exit 1; }
+  grep -q "\b$name(" "$here"/{fuzz.c,heaps.h} || { echo "the fuzzer does not call $name" >&2; exit 1; }
+done < "$work/declared"
 
 for heap in "${heaps[@]:-memfd}"; do
-  serve "$heap"
-  "$programs/interface" "$heap" "$work/heap.sock" "$server"
+  serve "$built/heapd" "$heap"
+  "$programs/interface-cpp" "$heap" "$socket"
+  for where in "$heap" "$socket"; do
+    "$programs/threads" "$where" "$rounds"
+    for seed in 1 2; do "$programs/fuzz" "$where" "$calls" "$seed"; done
+  done
+  "$programs/interface" "$heap" "$socket" "$server"
   stop
   "$programs/interface-static" "$heap"
-  "$programs/interface-cpp" "$heap"
   "$programs/dmabufheap" "$heap"
-  "$programs/fuzz" "$heap" "${FUZZ_CALLS:-20000}" 1
-  "$programs/fuzz" "$heap" "${FUZZ_CALLS:-20000}" 2
 done
 # The examples: README's program, and a client of both services.
 [ "$("$programs/readme" | grep -c 'of memfd$')" = 1 ]
@@ -68,10 +59,14 @@ for service in service service-cpp; do
 done
 if [ ${#heaps[@]} = 0 ]; then
   check=(valgrind --quiet --child-silent-after-fork=yes --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect --fair-sched=yes)
-  serve memfd
-  "${check[@]}" "$programs/interface" memfd "$work/heap.sock" "$server"
+  serve "$built/heapd" memfd
+  "${check[@]}" "$programs/interface-cpp" memfd "$socket"
+  for where in memfd "$socket"; do
+    "${check[@]}" "$programs/threads" "$where" 9
+    "${check[@]}" "$programs/fuzz" "$where" 3000 3
+  done
+  "${check[@]}" "$programs/interface" memfd "$socket" "$server"
   stop
   "${check[@]}" "$programs/dmabufheap" memfd
-  "${check[@]}" "$programs/fuzz" memfd 3000 3
 fi
 echo "the C interface: passed"

@@ -55,6 +55,8 @@ struct Programs {
   let load: String
   let remote: String
   let kernelBench: String
+  /// C's, which is built beside heapd.
+  let library: String
 }
 
 /// The command line.
@@ -94,7 +96,10 @@ private struct Options {
     }
     programs = Programs(
       heapd: heapd, baseline: program("baseline"), load: program("load"),
-      remote: program("remote"), kernelBench: program("kernel-bench"))
+      remote: program("remote"), kernelBench: program("kernel-bench"),
+      library: URL(filePath: heapd).deletingLastPathComponent().appending(
+        path: "liblinuxheaps.so.0"
+      ).path)
     self.isJSON = isJSON
     guard let only = values["--only"] else {
       scenarios = Scenario.allCases

@@ -11,6 +11,7 @@ enum Scenario: String, CaseIterable {
   case death = "e"
   case remote = "f"
   case counts = "g"
+  case loading = "h"
 
   var title: String {
     switch self {
@@ -21,6 +22,7 @@ enum Scenario: String, CaseIterable {
     case .death: "from the kill of a client to its 8 buffers' end, 300 times"
     case .remote: "AllocateVmo and DeleteVmo of heapd: RemoteHeap and a bare client, in turns"
     case .counts: "instructions and allocations of a memfd buffer, by valgrind"
+    case .loading: "a program from start to end, with liblinuxheaps.so.0 and without, in turns"
     }
   }
 
@@ -33,6 +35,7 @@ enum Scenario: String, CaseIterable {
     case .death: try Self.measureDeath(programs, in: scratch)
     case .remote: try Self.measureRemote(programs, in: scratch)
     case .counts: try Self.measureCounts(programs, in: scratch)
+    case .loading: try Self.measureLoading(programs, in: scratch)
     }
   }
 
@@ -216,6 +219,32 @@ enum Scenario: String, CaseIterable {
       ]
     }
     return figures
+  }
+
+  /// What a program of C's pays for the library before it calls it.
+  private static func measureLoading(
+    _ programs: Programs, in scratch: borrowing Scratch
+  ) throws(Failure) -> [Figure] {
+    let ways = [["LD_PRELOAD=\(programs.library)"], []]
+    // A library that is not there would be left out, with a word on standard error.
+    let maps = try output(of: ways[0] + ["cat", "/proc/self/maps"], "maps", in: scratch)
+    guard maps.firstRange(of: "/liblinuxheaps.so.0\n") != nil else {
+      throw Failure("\(programs.library) is not loaded")
+    }
+    var times: [[Double]] = [[], []]
+    for turn in 0..<400 {
+      // Each is the earlier one as often as the other.
+      let way = (turn + turn / 2) % 2
+      let start = ContinuousClock.now
+      _ = try output(of: ways[way] + ["true"], "true", in: scratch)
+      times[way].append((ContinuousClock.now - start) / .milliseconds(1))
+    }
+    let (with, without) = (percentile(50, of: times[0]), percentile(50, of: times[1]))
+    return [
+      Figure("p50, with it", with, .milliseconds),
+      Figure("p50, without", without, .milliseconds),
+      Figure("the difference", with - without, .milliseconds, target: 15),
+    ]
   }
 }
 

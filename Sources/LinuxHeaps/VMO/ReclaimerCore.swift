@@ -44,6 +44,10 @@ final class ReclaimerCore: Sendable {
   let loop: ReclaimerLoop?
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
+  private let forkCount = CLinuxHeaps_fork_count()
+
+  /// Whether it is the parent's of this process, which notices the ends of its buffers, and of which nothing here can be locked.
+  var isInherited: Bool { forkCount != CLinuxHeaps_fork_count() }
 
   init(_ recheck: Reclaimer.Recheck, loop: ReclaimerLoop? = nil) {
     self.loop = loop
