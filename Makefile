@@ -18,10 +18,10 @@ PACKAGES := libdrm-dev zlib1g-dev pkg-config
 # heapctl doctor says of device trees, and programs in C and C++ use the C interface, under valgrind, too.
 TEST_PACKAGES := $(PACKAGES) chromium python3 strace device-tree-compiler gcc g++ binutils valgrind
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
-  zstd kmod udev util-linux busybox-static python3-venv qemu-system-x86
+  zstd kmod udev util-linux busybox-static psmisc python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs
 SHIP_PACKAGES := $(PACKAGES) binutils dpkg-dev
-PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) lintian man-db groff-base zsh fish
+PACKAGE_TEST_PACKAGES := $(SHIP_PACKAGES) gcc g++ python3 lintian man-db groff-base zsh fish
 SWIFT_6_2_PACKAGES := $(PACKAGES) mmdebstrap util-linux
 ARM64_PACKAGES := mmdebstrap util-linux binutils dpkg-dev
 ARM64_KERNEL_PACKAGES := $(ARM64_PACKAGES) qemu-system-arm kmod cpio xz-utils device-tree-compiler
@@ -107,24 +107,30 @@ sanitize: export SWIFT_BACKTRACE := enable=no
 sanitize: export LINUXHEAPS_PROGRAMS := $(CURDIR)/.build-ship/dynamic
 sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/Sanitizers/leaks.txt:print_suppressions=0
 # Where they are named they are there: make test-all's other steps run them meanwhile.
+# What forks is optimised: for each use of a `static let` a debug build takes a lock of the runtime's (swift_once), which a fork leaves locked.
 sanitize: setup-test $(if $(LINUXHEAPS_PROGRAMS),,ship)
 	swift test --no-parallel --sanitize address --scratch-path .build-asan
 	swift test --no-parallel --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan
 	swift build --sanitize address -c release -Xswiftc -enable-testing --scratch-path .build-asan --product linuxheaps
-	Tests/Interface/sanitize.sh .build-asan/release
+	Tests/Interface/sanitize.sh address .build-asan/release $(LINUXHEAPS_PROGRAMS)/heapd
 	TSAN_OPTIONS=halt_on_error=1 swift test --no-parallel --sanitize thread --scratch-path .build-tsan
+	swift build --sanitize thread -c release --scratch-path .build-tsan --product linuxheaps
+	Tests/Interface/sanitize.sh thread .build-tsan/release $(LINUXHEAPS_PROGRAMS)/heapd
 
 # Random bytes to the decoders, and to a server by whole connections: Tests/Fuzz/fuzz.sh has the numbers.
 fuzz: setup-test
 	Tests/Fuzz/fuzz.sh $(FUZZ)
 
-# Each system call of heapd fails once.
+# Each system call of heapd fails once: of one on the memfd heap, here.
 faults: setup-test ship
 	Tests/Hostile/calls.py $(SHIP)/dynamic/heapd
 
-# The same with each allocation that the kernel makes for those calls, in a guest.
-faults-vm: setup-test setup-kernel static
+# The same with each allocation that the kernel makes for those calls, in a guest, without a pool and with one; and those system calls that
+# the pool makes, of one that has it.
+faults-vm: setup-test setup-kernel ship static
 	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/static/heapd system
+	Tests/Kernel/boot.sh lts env POOL=2M Tests/Hostile/allocations.py $(SHIP)/static/heapd system
+	Tests/Kernel/boot.sh next env HEAP=system POOL=2M Tests/Hostile/calls.py $(SHIP)/dynamic/heapd clone clone3 eventfd2 ioctl poll pread64 wait4
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
 # Here also beside ATTACKS alone, e.g. unread_answers; there also with a pool, e.g. POOL=16M.

@@ -57,6 +57,7 @@ test-all)
     LINUXHEAPS_PROCESSORS=4 step arm64-64k $K/test.sh arm64-64k
     LINUXHEAPS_PROCESSORS=4 LINUXHEAPS_BOOT_LIMIT=1800 step concurrency-arm64 $K/arm64.sh arm64-16k concurrency
     step interface-arm64 $K/arm64.sh arm64-16k interface
+    step package-arm64 Tests/Packaging/deb.sh arm64
     step sanitize make --no-print-directory sanitize
   }
   second() {
@@ -72,11 +73,11 @@ test-all)
     step stock $K/test.sh --all stock
     step stock-next $K/test.sh stock-next
     step systemd $K/systemd/boot.sh next $K/systemd/guest.sh facts heapd fixes
-    step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
+    LINUXHEAPS_PROCESSORS=1 step systemd-stock $K/systemd/boot.sh stock-next $K/systemd/guest.sh hearing
     step package Tests/Packaging/test.sh
     step interface env FUZZ_CALLS=500000 Tests/Interface/test.sh .build-ship/dynamic .build/interface-host
-    step static $K/static.sh .build-ship/static
-    step static-stock $K/static.sh .build-ship/static stock
+    LINUXHEAPS_PROCESSORS=1 step static $K/static.sh .build-ship/static
+    LINUXHEAPS_PROCESSORS=1 step static-stock $K/static.sh .build-ship/static stock
     step applications Tests/Applications/test.sh
   }
   ;;
@@ -101,7 +102,8 @@ echo "  KernelTests' in the step next; others' by \`make test-all\`, in its step
 skipped host | sed 's/^/  /'
 if [ "$mode" = test ]; then
   echo "What does not run here but in \`make test-all\`: the kernels lts, stock and the others for arm64, whole storms on real heaps, every test of heapctl"
-  echo "  and heapd inside next, each system call of heapd failing, sanitizers, the model, documentation, benchmarks, a dependent package, Swift 6.2"
+  echo "  and heapd inside next, each system call of heapd failing, sanitizers, the model, documentation, benchmarks, a dependent package, the package for"
+  echo "  arm64, Swift 6.2"
 fi
 echo
 # The runner tells of each start too, and prints what it was told of a failure: neither says why.

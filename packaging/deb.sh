@@ -44,8 +44,8 @@ gzip -9n "$root"/usr/share/man/man?/*
 # Other programs' packages learn from it since when each function is there. A function that is gone, or none that it knows, ends this.
 mkdir "$work/liblinuxheaps0/DEBIAN"
 printf 'Source: linux-heaps\n\nPackage: liblinuxheaps0\nArchitecture: any\n' > "$work/debian/control"
-(cd "$work" && dpkg-gensymbols -c4 -q -pliblinuxheaps0 -v"$version" -Pliblinuxheaps0 -I"$OLDPWD/packaging/debian/liblinuxheaps0.symbols" \
-  -Oliblinuxheaps0/DEBIAN/symbols > said) || { cat "$work/said" >&2; exit 1; }
+(cd "$work" && DEB_HOST_ARCH=$architecture dpkg-gensymbols -c4 -q -pliblinuxheaps0 -v"$version" -Pliblinuxheaps0 \
+  -I"$OLDPWD/packaging/debian/liblinuxheaps0.symbols" -Oliblinuxheaps0/DEBIAN/symbols > said) || { cat "$work/said" >&2; exit 1; }
 echo "liblinuxheaps 0 liblinuxheaps0 (>= $version)" > "$work/liblinuxheaps0/DEBIAN/shlibs"
 echo "activate-noawait ldconfig" > "$work/liblinuxheaps0/DEBIAN/triggers"
 

@@ -13,6 +13,7 @@ if [ ! -x "$programs/heapctl" ]; then
   say "no programs for arm64: make static ARCH=arm64"
   exit 77
 fi
+check_static "$programs"
 case $kernel in
 arm64-16k) page=16384 ;;
 arm64-64k) page=65536 ;;
@@ -50,7 +51,7 @@ userland=$cache/arm64-userland-$(declare -f make_userland | sha256sum | cut -c1-
 
 root=$work/root
 cp -a "$userland" "$root"
-mkdir "$root"/{dev,proc,sys,tmp,modules}
+mkdir "$root"/{boot,dev,proc,sys,tmp,modules}
 cp "$programs/heapctl" "$programs/heapd" "$here/smoke.sh" "$here/tally.sh" "$here/arm64/init" "$root/"
 cp "$here/arm64/$tests" "$root/tests"
 sed -n '/^```python$/,/^```$/{/^```/!p}' "$tree/Sources/HeapProtocol/HeapProtocol.docc/WritingAClient.md" > "$root/client.py"
@@ -68,8 +69,22 @@ add() {
   esac
   number=$((number + 1))
 }
-if [ -d "$image/heaps" ] && [ "$kernel" != stock-arm64 ]; then
-  for module in dma-heap system_heap cma_heap; do add "$image/heaps/$module.ko"; done
+# The options that the kernel was built with, where Debian's packages have them; those of the modules are written in.
+config=$image/lib/modules/$release/config
+if [ "$kernel" = stock-arm64 ]; then
+  cp "$config" "$root/boot/config-$release"
+elif [ -d "$image/heaps" ]; then
+  sed 's/^# CONFIG_DMABUF_HEAPS is not set/CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=m\nCONFIG_DMABUF_HEAPS_CMA=m/' "$config" \
+    > "$root/boot/config-$release"
+  # The frame is no module elsewhere.
+  add "$image/heaps/dma-heap.ko"
+  if [ "$tests" = programs ]; then
+    # Installed, and loaded as the doctor says.
+    install -D -m 644 -t "$root/lib/modules/$release/kernel/drivers/dma-buf/heaps" "$image"/heaps/*_heap.ko
+    depmod -b "$root" "$release" 2> "$work/depmod.log"
+  else
+    for module in system_heap cma_heap; do add "$image/heaps/$module.ko"; done
+  fi
 fi
 if [ -d "$image/lib" ]; then
   while read -r module; do add "$module"; done < <(modprobe --dirname="$image" --set-version="$release" --show-depends -a vgem vivid |
@@ -91,6 +106,6 @@ wait "$machine" || say "QEMU ended with status $?"
 machine=
 say "kernel $kernel took $((SECONDS - begin)) s"
 grep -q "$kernel: ended with 0" "$work/console" || die "$kernel: FAILED"
-say "$kernel: passed"
+say "$kernel: passed$(sed -n 's/.* \(from the kernel.*\)/, \1/p' "$work/console")"
 # The tests' own summary, where they are run.
 sed -n 's/.*\(Test run with .*\)/\1/p' "$work/console"

@@ -132,6 +132,18 @@ qemu_machine() {
 arm64_machine="-M virt -accel tcg -cpu max,pauth-impdef=on -smp ${LINUXHEAPS_PROCESSORS:-2} -m 1G -nodefaults \
   -display none -nic none -no-reboot"
 
+# check_static FOLDER: what is asked of the files that `make static` makes, whatever they are for.
+check_static() {
+  local program size
+  for program in heapctl heapd; do
+    size=$(stat -c %s "$1/$program")
+    say "$program: $size bytes"
+    [ "$size" -le 16000000 ] || die "$program is larger than 16 MB"
+    ! readelf -lW "$1/$program" | grep INTERP > /dev/null || die "$program asks for a dynamic linker"
+  done
+  find "$1" -type f -exec "$here/../../packaging/segments.sh" {} +
+}
+
 # For every guest's command line. The kernel gives its timer some 60 ms of real time to tick and panics where it does not ("IO-APIC +
 # timer doesn't work!", check_timer in arch/x86/kernel/apic/io_apic.c): on a busy host an emulated one may take longer.
 guest_parameters=no_timer_check

@@ -15,12 +15,7 @@ fail() {
   say "FAILED: $*"
   failed=1
 }
-for program in heapctl heapd; do
-  size=$(stat -c %s "$programs/$program")
-  say "$program: $size bytes"
-  [ "$size" -le 16000000 ] || fail "$program is larger than 16 MB"
-  ! readelf -lW "$programs/$program" | grep INTERP > /dev/null || fail "$program asks for a dynamic linker"
-done
+check_static "$programs"
 
 mkdir "$work/root"
 cc -static -Os -s -o "$work/root/init" "$here/static/init.c" 2> "$work/cc.log" || die "cc: $(cat "$work/cc.log")"

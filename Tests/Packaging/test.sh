@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 Tests/Packaging/install.sh
-packages=($(packaging/deb.sh))
-lintian --allow-root --fail-on error "${packages[@]}"
-Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/package.sh "${packages[0]}"
+packages=$(Tests/Packaging/deb.sh)
+Tests/Packaging/library.sh $(sed 1d <<< "$packages")
+Tests/Kernel/systemd/boot.sh next Tests/Kernel/systemd/package.sh "${packages%%$'\n'*}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# armhf.sh [PROGRAM]: compiles the C interface for 32-bit ARM, by Swift's clang with Debian's C library, which is unpacked into the
-# cache. PROGRAM is made of it and of armhf.c: a 64-bit kernel takes its calls, too.
+# armhf.sh [PROGRAM]: compiles the C shim for 32-bit ARM, and of liblinuxheaps its headers, what is C and the tests in C, by Swift's
+# clang with Debian's C library, which is unpacked into the cache. PROGRAM is made of the shim and of armhf.c: a 64-bit kernel takes its
+# calls, too.
 . "$(dirname "${BASH_SOURCE[0]}")/../Kernel/lib.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,10 +25,17 @@ if [ ! -d "$sysroot" ]; then
 fi
 
 usr=$sysroot/usr/arm-linux-gnueabihf gcc=$(echo "$sysroot"/usr/lib/gcc-cross/arm-linux-gnueabihf/*)
-flags=(--target=armv7-linux-gnueabihf -O1 -D_GNU_SOURCE -Wall -Wextra -Werror -nostdlibinc -isystem "$usr/include"
+flags=(--target=armv7-linux-gnueabihf -O1 -D_GNU_SOURCE= -Wall -Wextra -Werror -nostdlibinc -isystem "$usr/include"
   -I "$tree/CLinuxHeaps/include")
 "$clang" "${flags[@]}" -fsyntax-only "$tree"/CLinuxHeaps/*.c "$here/armhf.c"
-say "the C interface compiles for armhf"
+interface=$tree/Sources/CLinuxHeapsInterface
+"$clang" "${flags[@]}" -I "$interface/include" -fsyntax-only "$interface"/*.c "$tree"/Tests/Interface/*.c
+for header in "$interface"/include/*.h; do
+  options=("${flags[@]/-D_GNU_SOURCE=/-U_GNU_SOURCE}" -Wpedantic -Wno-unused-const-variable -fsyntax-only)
+  "$clang" "${options[@]}" -std=c99 -x c "$header"
+  "$clang" "${options[@]}" -std=c++17 -x c++ "$header"
+done
+say "the C shim and the C interface compile for armhf"
 [ $# -gt 0 ] || exit 0
 "$clang" "${flags[@]}" -nostdlib -static -fuse-ld=lld -o "$1" "$usr/lib/crt1.o" "$usr/lib/crti.o" "$gcc/crtbeginT.o" \
   "$here/armhf.c" "$tree"/CLinuxHeaps/*.c -L "$usr/lib" -L "$gcc" -Wl,--start-group -lc -lgcc -lgcc_eh -Wl,--end-group \
