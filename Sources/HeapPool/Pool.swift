@@ -25,6 +25,11 @@ final class Pool: Sendable {
 
   var figures: PoolFigures { state.withLock { $0.figures } }
 
+  /// Besides buffers and the files with their counts: two eventfds, PSI's file, and /proc/self/fdinfo.
+  var mostDescriptors: Int { Self.mostBuffers + counts.most + 4 }
+
+  var hearsOfPressure: Bool { events?.hearsOfPressure == true }
+
   // MARK: From outside
 
   func begin() { callThread() }
@@ -97,14 +102,15 @@ final class Pool: Sendable {
     if !stays { entry.end() }
   }
 
-  /// Lets all go that lies here. False where that was nothing.
+  /// Lets all go that lies here, and waits for what the thread has in hand to go. False where that was nothing.
   func release() -> Bool {
-    let dropped = state.withLock { state in
+    let (dropped, isInHand) = state.withLock { state in
       state.pause(at: .now)
-      return state.takeAll()
+      return (state.takeAll(), state.awaitEndOfStep())
     }
     for entry in dropped { entry.end() }
-    return !dropped.isEmpty
+    if isInHand { events?.isGone.wait() }
+    return isInHand || !dropped.isEmpty
   }
 
   // MARK: The thread
@@ -139,8 +145,9 @@ final class Pool: Sendable {
       case .make(let kind): make(kind)
       case .drop(let entries): for entry in entries { entry.end() }
       case .wait(let moment): if events.wait(until: moment) { _ = release() }
-      case .end: return
+      case .end: return counts.close()
       }
+      for _ in 0..<state.withLock({ $0.endStep() }) { events.isGone.signal() }
     }
   }
 

@@ -6,7 +6,8 @@ internal import SystemPackage
 final class MemoryPressure: Sendable {
   private let file: OwnedFD
 
-  /// Nil where the kernel does not tell: it is built without PSI, or started with psi=0.
+  /// Nil where the kernel does not tell: it is built without PSI, or started with psi=0. Before Linux 6.5 it tells those alone who
+  /// have CAP_SYS_RESOURCE.
   init?() {
     guard let file = try? OwnedFD.open("/proc/pressure/memory", O_RDWR | O_NONBLOCK) else {
       return nil
@@ -22,12 +23,19 @@ final class MemoryPressure: Sendable {
   var descriptor: CInt { file.rawValue }
 }
 
-/// What ends the wait of the pool's thread.
+/// What ends the wait of the pool's thread, and waits for it.
 final class PoolEvents: Sendable {
   let wakeUp: WakeUp
+  /// A signal for each who waits until what the thread has in hand is gone.
+  let isGone: WakeUp
   private let pressure = MemoryPressure()
 
-  init() throws(Errno) { wakeUp = try WakeUp() }
+  init() throws(Errno) {
+    wakeUp = try WakeUp()
+    isGone = try WakeUp(isSemaphore: true)
+  }
+
+  var hearsOfPressure: Bool { pressure != nil }
 
   /// - Returns: Whether the machine is short of memory.
   func wait(until moment: MonotonicTime?) -> Bool {

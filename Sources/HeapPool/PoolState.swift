@@ -47,6 +47,10 @@ struct PoolState {
   private var pausesUntil = MonotonicTime(nanoseconds: 0)
   /// None of the kind, one of the settings', is: it could not be made.
   private var failures: [PoolKind: MonotonicTime] = [:]
+  /// The thread has something in hand.
+  private var isInHand = false
+  /// How many wait for that to go.
+  private var waiting = 0
   private var counted = PoolFigures()
 
   init(settings: PoolSettings) { self.settings = settings }
@@ -156,7 +160,7 @@ struct PoolState {
   /// - Returns: Whether it goes.
   mutating func settle(_ entry: PoolEntry, _ result: Result, at now: MonotonicTime) -> Bool {
     var entry = entry
-    if isClosed || bytes > settings.byteCount {
+    if isClosed || waiting > 0 || bytes > settings.byteCount {
       leave(entry.byteCount)
       return true
     }
@@ -179,7 +183,7 @@ struct PoolState {
   /// - Parameter entry: Nil where none could be made.
   /// - Returns: Whether it goes.
   mutating func settle(_ kind: PoolKind, _ entry: PoolEntry?, at now: MonotonicTime) -> Bool {
-    guard let entry, !isClosed, bytes <= settings.byteCount else {
+    guard let entry, !isClosed, waiting == 0, bytes <= settings.byteCount else {
       if entry == nil {
         misses[kind] = nil
         if settings.stock.contains(where: { PoolKind($0) == kind }) {
@@ -211,7 +215,30 @@ struct PoolState {
     case end
   }
 
+  /// ``endStep()`` follows.
   mutating func next(at now: MonotonicTime) -> Step {
+    let step = nextStep(at: now)
+    switch step {
+    case .zero, .make, .drop: isInHand = true
+    case .wait, .end: break
+    }
+    return step
+  }
+
+  /// How many wait for what was in hand.
+  mutating func endStep() -> Int {
+    isInHand = false
+    defer { waiting = 0 }
+    return waiting
+  }
+
+  /// Has what the thread has in hand go; false where it has nothing.
+  mutating func awaitEndOfStep() -> Bool {
+    if isInHand { waiting += 1 }
+    return isInHand
+  }
+
+  private mutating func nextStep(at now: MonotonicTime) -> Step {
     if !going.isEmpty { return .drop(takeGoing()) }
     if isClosed {
       if buffers > 0 { return .drop(takeAll()) }

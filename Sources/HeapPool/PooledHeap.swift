@@ -39,8 +39,11 @@ public struct PooledHeap: LocalHeap {
   /// What lies in the pool now, and what it did.
   public var figures: PoolFigures { pool.figures }
 
-  /// How many descriptors the pool holds at most.
-  public static var mostDescriptors: Int { Pool.mostBuffers + 4 }
+  /// How many descriptors the pool holds at most: with each buffer goes a file with its count, which stays open for the next.
+  public var mostDescriptors: Int { pool.mostDescriptors }
+
+  /// Whether the kernel tells this process that the machine's tasks wait for memory.
+  package var hearsOfPressure: Bool { pool.hearsOfPressure }
 
   public func hasMemory(for settings: SingleBufferSettings) -> Bool {
     heap.hasMemory(for: settings)

@@ -47,7 +47,7 @@ final class ServerLoop {
     metricsPage = sockets.metricsPage
     let shared = try Shared(policy, mailbox, log)
     self.shared = shared
-    if pool != nil { shared.descriptors.add(PooledHeap.mostDescriptors) }
+    if let pool { shared.descriptors.add(pool.mostDescriptors) }
     if let manager, manager.keepsDescriptors || hasInherited {
       store = try ParentStore(manager, mailbox, log: log)
     } else {

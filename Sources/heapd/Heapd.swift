@@ -61,9 +61,15 @@ enum Heapd {
     let manager = try ServiceManager(
       keepsDescriptors: options.keepsDescriptors || !inherited.buffers.isEmpty)
     let sockets = try options.sockets(inherited) { metrics.text() }
+    let memory = try heap.make(pool: policy.pool, from: options.configuration)
+    if let pool = memory as? PooledHeap, !pool.hearsOfPressure {
+      log.notice(
+        "the kernel does not tell of memory pressure: the pool goes after its idle time, and before a request is refused"
+      )
+    }
     let server = try HeapServer(
       sockets: sockets, policy: policy, manager: manager, inherited: inherited.buffers, log: log,
-      heap: try heap.make(pool: policy.pool, from: options.configuration),
+      heap: memory,
       heapName: heap.names.isEmpty ? "dma-buf" : heap.names.joined(separator: ", "),
       nodes: heap.nodes)
     // It needs no other than to load, and clients' messages are read from here on.

@@ -6,6 +6,7 @@ has that one of the thread's next fault points fail (Documentation/fault-injecti
 pages. Of each thread all fail in turn while clients do all that they may, and all from the program's begin to its first turn. What must
 hold is what must where a system call fails: calls.py. Where the kernel was built so, copies from and to the process are fault points too:
 of memory that is mapped they do not fail, and of a message that was not copied nothing is left, so they are counted and not judged.
+POOL=SIZE in the environment gives heapd a pool, as in calls.py.
 HEAPD is a static program: it and the shell that starts it run from memory, because a file system over 9p has EINVAL for good where one
 of its own allocations failed (Linux 6.12).
 """

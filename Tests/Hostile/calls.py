@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""calls.py HEAPD [SYSCALL]: each system call of heapd fails once.
+"""calls.py HEAPD [SYSCALL...]: each system call of heapd fails once, or those of these names.
 
 strace(1) has one call of one run fail, with each error of the table below that can come of it: of the first thread, which is also the
 event loop, every call from heapd's first own one to its last; of the threads beside it every call while clients do all that they may. A
@@ -9,9 +9,13 @@ run of the first kind starts a heapd, lets clients do that, twice more, and stop
 - no client waits for more than five seconds: it gets what it asked for, a refusal, or the end of its connection;
 - the second time, and the third, all is served, no buffer is left, and no descriptor that is not there in a run without a failure.
 
+HEAP=NAME in the environment has heapd serve another heap than memfd, and POOL=SIZE gives it a pool of that many bytes, whose thread is one of
+those beside the first. With 2M the buffer that is made ahead and those that come back leave no room for one another: each round makes
+one and lets one go.
+
 Written in Python and against the bytes (wire.py), so that it shares nothing with what it tests.
 """
-import collections, contextlib, itertools, os, pathlib, re, signal, socket, subprocess, sys, tempfile, time
+import collections, contextlib, itertools, json, os, pathlib, re, signal, socket, subprocess, sys, tempfile, time
 
 from wire import ALL, AWAIT, HANDLE, INFO, STATUS, WATCH, allocate, attach, delete, header, table
 
@@ -20,7 +24,7 @@ from wire import ALL, AWAIT, HANDLE, INFO, STATUS, WATCH, allocate, attach, dele
 # does not block and fails only where its reader is awake already; calls that cannot fail.
 ERRORS = {
     "accept4": "EMFILE ECONNABORTED ENOBUFS EINTR", "bind": "EADDRINUSE EACCES", "bpf": "EPERM ENOMEM", "capset": "EPERM",
-    "capget": "EPERM", "chmod": "EPERM", "clone3": "EAGAIN", "dup": "EMFILE", "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC",
+    "capget": "EPERM", "chmod": "EPERM", "clone": "EAGAIN ENOMEM", "clone3": "EAGAIN", "dup": "EMFILE", "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC",
     "epoll_wait": "EINTR", "eventfd2": "EMFILE", "fchmod": "EPERM", "fcntl": "EMFILE EAGAIN", "fstat": "EACCES", "ftruncate": "ENOSPC EINTR",
     "getdents64": "EIO", "getsockopt": "ENOMEM ENOPROTOOPT", "inotify_add_watch": "ENOSPC ENOMEM", "inotify_init1": "EMFILE",
     "inotify_rm_watch": "EINVAL", "ioctl": "ENOMEM EINTR", "listen": "EADDRINUSE", "lseek": "EIO", "memfd_create": "ENOMEM EMFILE",
@@ -28,7 +32,7 @@ ERRORS = {
     "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
     "sendmsg": "ENOBUFS EPIPE ETOOMANYREFS EAGAIN EINTR", "sendto": "EPIPE EAGAIN EINTR", "setsockopt": "ENOMEM", "shutdown": "ENOTCONN",
     "signalfd4": "EMFILE", "socket": "EMFILE", "statx": "ENOMEM EACCES", "timer_create": "EAGAIN ENOMEM",
-    "unlink": "EACCES", "write": "ENOSPC EINTR",
+    "unlink": "EACCES", "wait4": "EINTR", "write": "ENOSPC EINTR",
 }
 IGNORED = set(
     "access brk clock_gettime clock_nanosleep close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
@@ -38,6 +42,7 @@ FIRST = "eventfd2(0, EFD_SEMAPHORE"
 # Calls that read one file from its begin to its end: the first, the second and the last stand for all.
 LONG = "/sys/kernel/btf/vmlinux"
 PATIENCE = 5
+HEAP, POOL = os.environ.get("HEAP", "memfd"), os.environ.get("POOL")
 MANY = 1 << 20
 
 class Fault(Exception):
@@ -186,8 +191,12 @@ def descriptors(process):
 
 
 @contextlib.contextmanager
-def started(heapd, folder, tracer=(), heap="memfd"):
+def started(heapd, folder, tracer=(), heap=HEAP):
     words = [*tracer, heapd, "--socket", folder + "/heap", "--heap", heap, "--metrics-socket", folder + "/metrics"]
+    if POOL:
+        with open(folder + "/heapd.conf", "w") as file:
+            file.write(f"pool-bytes = {POOL}\npool-idle-seconds = 600\npool-ready = 1 x 1M\n")
+        words += ["--config", file.name]
     with open(folder + "/log", "wb") as log:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -284,16 +293,16 @@ def recover(process, folder, refusals):
     seen = None
     while time.monotonic() < end:
         try:
-            report = status(folder)
-            # What the question itself took is given back soon after.
-            seen = min(descriptors(process.pid) for _ in range(5))
-            if b'"buffers":[]' in report.replace(b" ", b"") and seen <= run.at_rest:
+            report = json.loads(status(folder))
+            # What the question itself took is given back soon after. What lies ready in the pool is what it has a descriptor for.
+            seen = min(descriptors(process.pid) for _ in range(5)) - (report["pool"] or {"ready": 0})["ready"]
+            if not report["buffers"] and seen <= run.at_rest:
                 break
         except Refused as refusal:
-            report = str(refusal).encode()
+            report = refusal
         time.sleep(0.01)
     else:
-        raise Fault(f"{seen} descriptors are open, and {run.at_rest} otherwise: {' '.join(sorted(links(process.pid)))}; {report.decode()}")
+        raise Fault(f"{seen} descriptors are open, and {run.at_rest} otherwise: {' '.join(sorted(links(process.pid)))}; {report}")
     return refusals, seen
 
 
@@ -356,7 +365,7 @@ def first_thread(heapd, base, tries):
 
 
 @contextlib.contextmanager
-def serving(heapd, base, heap="memfd"):
+def serving(heapd, base, heap=HEAP):
     """One that has all its threads, and what it opens once and keeps; run.at_rest is its own."""
     with tempfile.TemporaryDirectory(dir=base) as folder, started(heapd, folder, heap=heap) as process:
         await_start(process, folder)
@@ -386,7 +395,7 @@ def other_threads(heapd, base, tries):
 
 def main():
     if len(sys.argv) < 2 or not os.access(sys.argv[1], os.X_OK):
-        sys.exit("usage: calls.py HEAPD [SYSCALL]")
+        sys.exit("usage: calls.py HEAPD [SYSCALL...]")
     heapd, only = os.path.realpath(sys.argv[1]), sys.argv[2:]
     faults = []
 

@@ -91,6 +91,15 @@ def by_heapd(fault):
   return after_fix(shell(f"{fault.who} {STARTS}", check=False, env=fault.env).stderr)
 
 
+def looks():
+  """What the doctor tells to ask of heapctl itself, of this machine as it is."""
+  for finding in json.loads(heapctl("", "doctor --json").stdout)["doctor"]["findings"]:
+    if re.match("(sudo )?heapctl ", finding.get("fix", "")):
+      def by_doctor(_, fix=finding["fix"]):
+        return fix
+      yield by_doctor
+
+
 class Fault:
   """Something that is wrong with a machine.
 
@@ -335,6 +344,13 @@ until [ -S {SERVICE}.observer ]; do sleep 0.1; done; sleep 0.5""", stranger, new
   if os.path.exists("/proc/config.gz") or os.path.exists(f"/boot/config-{os.uname().release}"):
     yield Fault("no /sys", "mount -t tmpfs none /sys; mount -t tmpfs none /dev/dma_heap", doctor="kernel.no-sysfs",
                 verbs=(by_doctor,), works=False)
+  # Which the heap needs: udmabuf's importers map huge pages from then on.
+  if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 17):
+    pages = "/proc/sys/vm/nr_hugepages"
+    yield Fault("no huge pages", f"echo 0 > {pages}", heap="hugetlb", verbs=(by_list, by_alloc), command="(echo .*)",
+                end=f"echo {open(pages).read()} > {pages}")
+  for look in looks():
+    yield Fault("nothing that is amiss", "", verbs=(look,), works=False)
   # Of a kernel whose drivers are modules.
   if os.path.exists("/sys/module/vgem/initstate"):
     yield Fault("no camera", NONE.format("vivid vim2m"), verbs=(by_camera,), device="/dev/video0", command="or (modprobe .*)",

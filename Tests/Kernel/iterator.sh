@@ -76,7 +76,7 @@ done
 
 echo "== stock-next: BPF's tests"
 "$build/linux-heapsPackageTests.xctest" --testing-library swift-testing --no-parallel \
-  --filter '[.](BTF|BufferIterator|BufferList|DMABufCloses|Growing|HeardClose|Holders|HugeHeap|Leak|PooledHeap|ServedCloses|UDMABufPage)Tests' > "$log" 2>&1 || fail "the tests"
+  --filter '[.](BTF|BufferIterator|BufferList|DMABufCloses|Growing|HeardClose|Holders|HugeHeap|Leak|PooledHeap|ServedCloses|ServedPool|UDMABufPage)Tests' > "$log" 2>&1 || fail "the tests"
 grep -E 'us p|ns p|, not heard|^✘|^➜|^↳ [^TP]|recorded an issue|^✔ Test run|Fatal error' "$log"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
 if grep '^➜ ' "$log" | grep -v 'measures, on request'; then fail "a test skipped"; fi

@@ -71,6 +71,41 @@ import Testing
     for entry in state.takeAll() { entry.end() }
   }
 
+  @Test mutating func `what is in hand goes where somebody waits for it`() throws {
+    var isAwaited = state.awaitEndOfStep()
+    #expect(!isAwaited)
+    let returned = kind(pages: 1)
+    for count in [2, 0] {
+      let stays = state.giveBack(try entry(returned))
+      #expect(stays)
+      guard case .zero(let entry) = state.next(at: now) else {
+        Issue.record("nothing is zeroed")
+        return
+      }
+      for _ in 0..<count {
+        isAwaited = state.awaitEndOfStep()
+        #expect(isAwaited)
+      }
+      let goes = state.settle(entry, .free, at: now)
+      #expect(goes == (count > 0))
+      if goes { entry.end() }
+      let waiting = state.endStep()
+      #expect(waiting == count)
+    }
+    for entry in state.takeAll() { entry.end() }
+    state.settings.stock = [PoolSettings.Stock(byteCount: pageSize, count: 1)]
+    guard case .make(let kind) = state.next(at: now) else {
+      Issue.record("nothing is made")
+      return
+    }
+    isAwaited = state.awaitEndOfStep()
+    let made = try entry(kind, isNew: true)
+    let goes = state.settle(kind, made, at: now)
+    #expect(isAwaited && goes)
+    made.end()
+    #expect(state.isEmpty)
+  }
+
   /// Whoever ends a small buffer does not wait for the pages of large ones.
   @Test mutating func `what makes room is left to the thread`() throws {
     let large = kind(pages: Int((60 << 20) / pageSize))

@@ -1,4 +1,6 @@
+import Glibc
 import HeapClient
+import HeapTestKit
 import LinuxHeaps
 import TestSupport
 import Testing
@@ -6,6 +8,8 @@ import Testing
 private let names = [HeapRole.system, .contiguous].compactMap { role in
   HeapCatalog().heaps().first { $0.role == role && $0.isUsable }?.name
 }
+
+private let hasPSI = unsafe access("/proc/pressure/memory", F_OK) == 0
 
 /// heapd with a pool, on the heaps of a real kernel.
 @Suite(.serialized, .enabled(if: !names.isEmpty, "needs /dev/dma_heap"))
@@ -24,6 +28,8 @@ struct ServedPoolTests {
     let daemon = try Daemon(
       heap: [name], configuration: "pool-bytes = 16M\npool-learns = off\npool-idle-seconds = 600\n")
     let heap = try RemoteHeap(socket: daemon.socket)
+    let isTold = try ProcessFiles.list(of: daemon.identifier).contains("/proc/pressure/memory")
+    #expect(isTold == hasPSI)
     let first = try allocate(heap, name, 0)
     let identity = first.identity
     // Other than a handle it keeps nobody from having the memory again.
@@ -40,6 +46,9 @@ struct ServedPoolTests {
     let key = try await heap.info(of: second)
     #expect(key == BufferKey(bufferCollectionID: 5, bufferIndex: 1))
     #expect(try WireClient.observer(daemon).info(path) == nil)
+    // It shows the name of what lies there, of this user's own (dmabuffs_dname, drivers/dma-buf/dma-buf.c).
+    let link = try SmallFile.link("/proc/self/fd/\(path.fd.rawValue)")
+    #expect(link == "/dmabuf:\(key)")
     let isZero = try second.withBytes { bytes in bytes.indices.allSatisfy { bytes[$0] == 0 } }
     #expect(isZero)
     let status = try ServerStatus(of: heap)
@@ -70,5 +79,76 @@ struct ServedPoolTests {
     #expect(try #require(buffer["inode"] as? UInt64) != inode)
     #expect(try ServerStatus(of: heap).pool?.hits == 0)
     #expect(daemon.stop() == 0)
+  }
+
+  /// Of the last: contiguous memory, where there is a heap of it.
+  @Test(arguments: names.suffix(1))
+  func `a heap with a pool passes the checks behind the service`(_ name: String) async throws {
+    let daemon = try Daemon(
+      heap: [name], configuration: "pool-bytes = 16M\npool-idle-seconds = 1\n")
+    let heap = try await HeapUnderTest.service(Self.settings(name), socket: daemon.socket)
+    for check in HeapCheck.all(for: heap) {
+      if case .failed(let reason) = await check.run(on: heap) {
+        Issue.record("\(check): \(reason)")
+      }
+    }
+    let pool = try ServerStatus(of: try RemoteHeap(socket: daemon.socket)).pool
+    #expect(try #require(pool).hits > 0)
+    #expect(daemon.stop() == 0)
+    #expect(!daemon.log.contains("error"), "\(daemon.log)")
+  }
+
+  @Test(arguments: names)
+  func `random work with random ends, through the service`(_ name: String) async throws {
+    let daemon = try Daemon(
+      heap: [name], configuration: "pool-bytes = 16M\npool-ready = 2 x 16K\n")
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let run = try await StressRun(
+      heap: heap, name: name, settings: Self.settings(name), seed: 11)
+    let report = try await run.run(until: .steps(200))
+    #expect(report.failure == nil)
+    #expect(report.leaks == [])
+    #expect(try #require(try ServerStatus(of: heap).pool).hits > 0)
+    #expect(daemon.stop() == 0)
+  }
+
+  @Test(.enabled(if: TestUser.isRoot && hasPSI, "needs root and PSI"))
+  func `without PSI it works all the same, and the log says so`() async throws {
+    let hide = "mount -t tmpfs none /proc/pressure && exec \"$@\""
+    let daemon = try Daemon(
+      heap: [names[0]],
+      configuration: "pool-bytes = 16M\npool-learns = off\npool-idle-seconds = 600\n",
+      through: ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", hide, "sh"])
+    try daemon.expectLog("the kernel does not tell of memory pressure")
+    let heap = try RemoteHeap(socket: daemon.socket)
+    for index: UInt64 in 0..<2 {
+      let vmo = try allocate(heap, names[0], index)
+      try await heap.deleteVmo(bufferCollectionID: 5, bufferIndex: index, vmo: vmo)
+      #expect(try eventually { try ServerStatus(of: heap).pool?.ready == 1 })
+    }
+    #expect(try ServerStatus(of: heap).pool?.hits == 1)
+    #expect(daemon.stop() == 0)
+  }
+
+  /// A hundred that lay there at once leave a hundred.
+  @Test func `a while after the last buffer, the pool has no fdinfo file open`() throws {
+    let daemon = try Daemon(
+      heap: [names[0]], configuration: "pool-bytes = 16M\npool-idle-seconds = 1\n")
+    let heap = try RemoteHeap(socket: daemon.socket)
+    let folder = "/proc/\(daemon.identifier)/fd"
+    func openFiles() throws -> Int {
+      try SmallFile.entries(of: folder).count {
+        (try? SmallFile.link("\(folder)/\($0)"))?.contains("/fdinfo/") == true
+      }
+    }
+    do {
+      var vmos: [SharedVMO] = []
+      for index: UInt64 in 0..<20 { vmos.append(SharedVMO(try allocate(heap, names[0], index))) }
+    }
+    #expect(try eventually { try ServerStatus(of: heap).pool?.ready ?? 0 >= 16 })
+    #expect(try openFiles() > 0)
+    #expect(try eventually { try ServerStatus(of: heap).pool?.bytes == 0 })
+    #expect(try eventually { try openFiles() == 0 })
+    close(try allocate(heap, names[0], 20))
   }
 }

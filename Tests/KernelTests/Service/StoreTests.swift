@@ -128,4 +128,68 @@ import Testing
     try await heap.deleteVmo(bufferCollectionID: Self.collection, bufferIndex: 1, vmo: old)
     Self.expectNothingLeft(manager, heap)
   }
+
+  /// Heaps whose buffers a pool keeps.
+  private static let pooled = HeapUnderTest.inStorms.filter { $0.kind == .dmaHeap }
+
+  private static func expectPooled(_ count: Int, _ heap: RemoteHeap) throws {
+    let isSo = try eventually {
+      let pool = try ServerStatus(of: heap).pool
+      return pool?.ready == count && pool?.bytes == UInt64(count) * pageSize
+    }
+    #expect(isSo, "\((try? heap.status()) ?? "")")
+  }
+
+  private static func end(_ index: UInt64, _ vmo: consuming VMO, _ heap: RemoteHeap) async throws {
+    try await heap.deleteVmo(bufferCollectionID: collection, bufferIndex: index, vmo: vmo)
+  }
+
+  @Test(
+    .enabled(if: !Self.pooled.isEmpty, "needs /dev/dma_heap"), arguments: Self.pooled,
+    Self.lateness)
+  func `the store has nothing of a pool, and what it has goes to no other after a restart`(
+    _ subject: HeapUnderTest, _ lateness: UInt32
+  ) async throws {
+    let manager = try StandInManager(
+      heap: subject.name, .init(lateness: lateness),
+      configuration: "pool-bytes = 16M\npool-learns = off\npool-idle-seconds = 600\n")
+    try manager.start()
+    let before = try manager.connect()
+    let first = try Self.allocate(before, subject, index: 1)
+    let identity = first.identity
+    try await Self.end(1, first, before)
+    try Self.expectPooled(1, before)
+    // Its memory again, which the store has under its new name alone.
+    let kept = try Self.allocate(before, subject, index: 2)
+    #expect(kept.identity == identity)
+    try kept.poke(0x5a, at: 1)
+    let other = try Self.allocate(before, subject, index: 3)
+    let otherIdentity = other.identity
+    try await Self.end(3, other, before)
+    try Self.expectPooled(1, before)
+    let names = manager.store.entries.map(\.name)
+    #expect(names.count == 1)
+
+    manager.kill()
+    #expect(manager.store.entries.map(\.name) == names)
+    let list = "/sys/kernel/debug/dma_buf/bufinfo"
+    #expect(eventually { (try? SmallFile.read(list, limit: 1 << 20))?.contains("lh:pool") != true })
+    try manager.start()
+    let heap = try manager.connect()
+    try Self.expectLive([2], heap, subject)
+    try Self.expectPooled(0, heap)
+    #expect(try kept.peek(at: 1) == 0x5a)
+    let new = try Self.allocate(heap, subject, index: 4)
+    let newIdentity = new.identity
+    #expect(newIdentity != identity && newIdentity != otherIdentity)
+    #expect(try new.peek(at: 1) == 0)
+    // What the server before made goes back to the kernel.
+    try await Self.end(2, kept, heap)
+    try await Self.end(4, new, heap)
+    try Self.expectPooled(1, heap)
+    let last = try Self.allocate(heap, subject, index: 5)
+    #expect(last.identity == newIdentity)
+    _ = consume last
+    Self.expectNothingLeft(manager, heap)
+  }
 }

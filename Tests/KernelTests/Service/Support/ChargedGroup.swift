@@ -17,12 +17,16 @@ struct ChargedGroup {
 
   private let directory: String
 
-  init(_ name: String, limit: UInt64? = nil) throws(Errno) {
+  /// - Parameters:
+  ///   - limit: `memory.max`, beyond which the kernel ends whoever is in it.
+  ///   - high: `memory.high`, beyond which it has them wait.
+  init(_ name: String, limit: UInt64? = nil, high: UInt64? = nil) throws(Errno) {
     let directory = "\(Self.root)/\(name)-\(getpid())"
     self.directory = directory
     try Self.write("+memory", to: "\(Self.root)/cgroup.subtree_control")
     _ = try call { unsafe mkdir(directory, 0o755) }
     if let limit { try Self.write("\(limit)", to: "\(directory)/memory.max") }
+    if let high { try Self.write("\(high)", to: "\(directory)/memory.high") }
   }
 
   /// Bytes that it is charged for.
