@@ -167,7 +167,9 @@ public struct DMABufHeap: LocalHeap {
       switch role {
       case .contiguous: catalog.contiguousAdvice
       case .protected: "a protected heap needs a trusted execution environment and its driver"
-      case .system: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap"
+      case .system:
+        catalog.advice(
+          for: .system, else: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap")
       case .other: nil
       }
     return HeapError(

@@ -22,6 +22,12 @@ package struct KernelModule: Sendable {
       : "install the module \(name) for this kernel, or use a kernel that has \(option)"
   }
 
+  /// - Parameter other: What helps where it is loaded, or cannot be.
+  func advice(on machine: MachineFiles, else other: String) -> String {
+    isInstalled(on: machine) && !machine.exists("/sys/module/\(name)")
+      ? "sudo modprobe \(name)" : other
+  }
+
   /// modprobe(8) finds a module in the list that depmod(8) made of those that are installed, by lines like
   /// `kernel/drivers/dma-buf/udmabuf.ko.xz:`. A distribution may have it in a package of its own (linux-modules-extra), and a
   /// container has no list.

@@ -25,4 +25,20 @@ import Testing
     }
     #expect(KernelModule.udmabuf.fix(on: MachineFiles(root: machine.path)) == fix)
   }
+
+  @Test func `a heap's module is told until it is loaded`() throws {
+    let machine = try TemporaryDirectory()
+    try machine.directory("proc/sys/kernel")
+    try machine.file("proc/sys/kernel/osrelease", "7.0.1-test\n")
+    let catalog = HeapCatalog(root: machine.path)
+    #expect(catalog.advice(for: .system, else: "other") == "other")
+    try machine.directory("lib/modules/7.0.1-test")
+    try machine.file(
+      "lib/modules/7.0.1-test/modules.dep",
+      "kernel/drivers/dma-buf/heaps/system_heap.ko:\nkernel/drivers/dma-buf/heaps/cma_heap.ko:\n")
+    #expect(catalog.advice(for: .system, else: "other") == "sudo modprobe system_heap")
+    #expect(catalog.contiguousAdvice == "sudo modprobe cma_heap")
+    try machine.directory("sys/module/cma_heap")
+    #expect(catalog.advice(for: .contiguous, else: "other") == "other")
+  }
 }

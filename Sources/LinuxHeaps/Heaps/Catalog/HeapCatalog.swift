@@ -87,9 +87,21 @@ public struct HeapCatalog: Sendable {
   /// What a person can do whose heap has no contiguous memory.
   var contiguousAdvice: String {
     let names = names(of: .contiguous)
-    return names.isEmpty
-      ? "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
-      : "use a contiguous heap: \(names.joined(separator: " "))"
+    guard names.isEmpty else { return "use a contiguous heap: \(names.joined(separator: " "))" }
+    return advice(
+      for: .contiguous,
+      else:
+        "use a kernel with CONFIG_DMABUF_HEAPS_CMA and a region, or name a vendor's heap: heapctl doctor tells what is missing"
+    )
+  }
+
+  /// What brings a heap of the role: its module, where that is installed and not loaded.
+  func advice(for role: HeapRole, else other: String) -> String {
+    switch role {
+    case .system: KernelModule.systemHeap.advice(on: files, else: other)
+    case .contiguous: KernelModule.contiguousHeap.advice(on: files, else: other)
+    case .protected, .other: other
+    }
   }
 
   /// That of the device behind the node, where there is one.

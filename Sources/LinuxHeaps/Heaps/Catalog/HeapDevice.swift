@@ -106,9 +106,11 @@ final class HeapCandidate: Sendable {
   /// For who named a heap that there is not.
   private var advice: String {
     let names = catalog.names
-    return names.isEmpty
-      ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
-      : "use one of: \(names.joined(separator: " "))"
+    return catalog.advice(
+      for: catalog.role(named: name),
+      else: names.isEmpty
+        ? "use a kernel with CONFIG_DMABUF_HEAPS, or the memfd heap"
+        : "use one of: \(names.joined(separator: " "))")
   }
 
   // MARK: Where its pages come from
