@@ -42,7 +42,7 @@ def new_session():
 # MARK: What the fix is, by each of the verbs
 
 # Ended by SIGTERM, which is no failure of heapd's.
-STARTS = f"timeout --preserve-status 2 {HEAPD} --heap memfd --socket $(mktemp -u)"
+STARTS = f"timeout --preserve-status 6 {HEAPD} --heap memfd --socket $(mktemp -u)"
 
 
 def after_fix(text):
@@ -164,7 +164,7 @@ class Holder(Fault):
 
   def __init__(self, name, holds, *, device, **rest):
     self.pid = tempfile.mktemp()
-    super().__init__(name, f"{holds} > /dev/null 2>&1 & echo $! > {self.pid}; sleep 2", device=device, end=f"kill $(cat {self.pid}) 2> /dev/null || true", **rest)
+    super().__init__(name, f"{holds} > /dev/null 2>&1 & echo $! > {self.pid}; until fuser -s {device}; do sleep 0.1; done; sleep 2", device=device, end=f"kill $(cat {self.pid}) 2> /dev/null || true", **rest)
 
   def carry_out(self, fix):
     done = shell(fix, check=False)
@@ -172,7 +172,7 @@ class Holder(Fault):
       holder = file.read().strip()
     if holder not in (done.stdout + done.stderr).split():
       return f"{holder} is not told: {done.stdout}{done.stderr}"
-    shell(f"kill {holder}; sleep 1")
+    shell(f"kill {holder}; while fuser -s {self.device}; do sleep 0.1; done")
     done = shell(self.question, check=False)
     return f"it does not work yet: {done.stderr}" if done.returncode else None
 
