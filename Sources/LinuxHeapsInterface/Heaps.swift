@@ -1,6 +1,5 @@
 internal import BuildFacts
 internal import CLibrary
-internal import CLinuxHeaps
 public import CLinuxHeapsInterface
 internal import HeapClient
 internal import LinuxHeaps
@@ -15,10 +14,7 @@ struct CHeap: ~Copyable {
   let source: Source
   /// Of a heap without a thread.
   let reclaimer: Reclaimer?
-  private let forkCount = CLinuxHeaps_fork_count()
-
-  /// Whether it is the parent's of this process.
-  var isInherited: Bool { forkCount != CLinuxHeaps_fork_count() }
+  let mark = ForkMark()
 
   var heap: any Heap {
     switch source {
@@ -106,7 +102,9 @@ public func heapConnect(
 @_cdecl("lheap_close")
 public func heapClose(_ heap: OpaquePointer?) {
   // A parent's is left as it is: its locks may be held by threads that are not here, and a connection is the parent's, too.
-  if let heap = unsafe heap, unsafe UnsafeMutablePointer<CHeap>(heap).pointee.isInherited { return }
+  if let heap = unsafe heap, unsafe UnsafeMutablePointer<CHeap>(heap).pointee.mark.isParents {
+    return
+  }
   unsafe free(heap, as: CHeap.self)
 }
 

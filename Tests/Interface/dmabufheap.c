@@ -8,13 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
-      exit(1); \
-    } \
-  } while (0)
+#include "check.h"
 
 int main(int count, char **words) {
   if (count < 2) return 64;

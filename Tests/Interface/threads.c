@@ -14,15 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "heaps.h"
-
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
-      _exit(1); \
-    } \
-  } while (0)
 
 /* A call that has to work. */
 #define DO(call) \

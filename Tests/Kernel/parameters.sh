@@ -15,11 +15,10 @@ if [ "${1:-}" != inside ]; then
 fi
 
 . "$here/programs.sh"
-# fix ID: the doctor's.
-fix() { "$build/heapctl" doctor --verbose 2> /dev/null | awk -v id="$1" '/^ *fix: / {sub(/^ *fix: /, ""); fix = $0} /^ *id: / && $2 == id {print fix; exit}'; }
+. "$here/doctor.sh"
 causes="contiguous.no-region memory.uncharged"
 if [ "$2" = gone ]; then
-  for cause in $causes; do [ -z "$(fix "$cause")" ] || die "$cause is still told, with $(cat /proc/cmdline)"; done
+  for cause in $causes; do [ -z "$(fix "$cause" "$build/heapctl")" ] || die "$cause is still told, with $(cat /proc/cmdline)"; done
   "$build/heapctl" alloc --contiguous --size 1M
   exit
 fi
@@ -32,7 +31,7 @@ printf '#!/bin/bash\n. /etc/default/grub\necho "the boot loader has: $GRUB_CMDLI
 cp "$stands/update-grub" "$stands/grub-mkconfig"
 chmod 755 "$stands"/*
 for cause in $causes; do
-  command=$(fix "$cause" || true)
+  command=$(fix "$cause" "$build/heapctl" || true)
   say "$cause: $command"
   [ -n "$command" ] || die "$cause is not told, with $(cat /proc/cmdline)"
   PATH=$stands:$PATH sh -c "$command"

@@ -4,6 +4,7 @@
 set -uo pipefail
 kernel=$1 heapctl=$2
 failed=0
+. Tests/Kernel/doctor.sh
 # expect WHAT SEEN EXPECTED
 expect() {
   [ "$2" = "$3" ] && echo "pass  udev: $1" && return
@@ -88,16 +89,15 @@ mkdir -p /etc/udev/rules.d
 shim=$(mktemp -d)
 printf '#!/bin/sh\nexec "$@"\n' > "$shim/sudo"
 chmod 755 "$shim" "$shim/sudo"
-# fix ID: the doctor's for this cause, as who is to allocate. carry_out ID: does it, and has udevd know of it (udev-rules.sh).
+# carry_out ID: does what doctor tells who is to allocate, and has udevd know of it (udev-rules.sh).
 who=()
-fix() { "${who[@]}" "$heapctl" doctor --verbose 2> /dev/null | awk -v id="$1" '/^ *fix: / {sub(/^ *fix: /, ""); fix = $0} /^ *id: / && $2 == id {print fix; exit}'; }
 carry_out() {
   local command
-  command=$(fix "$1")
+  command=$(fix "$1" "${who[@]}" "$heapctl")
   echo "  $1: $command"
   PATH=$shim:$PATH timeout 60 sh -c "$command" > /dev/null
   rules
-  expect "$1 is gone" "$(fix "$1")" ""
+  expect "$1 is gone" "$(fix "$1" "${who[@]}" "$heapctl")" ""
 }
 for mine in 'SUBSYSTEM=="dma_heap", GROUP="dmaheap"' ''; do
   [ -n "$mine" ] && echo "$mine" > /etc/udev/rules.d/60-dma-heap.rules || ln -s /dev/null /etc/udev/rules.d/60-dma-heap.rules

@@ -20,13 +20,12 @@ enum LimitExamination {
         .ok, .limits, "limits.descriptors", seen: "\(number ?? "any number of") descriptors",
         why: why)
     }
-    let wanted = max(4096, areUsed ? 2 * min(limit.soft, 1 << 19) : 0)
     return Finding(
       limit.soft < 32 || areUsed ? .broken : .warning, .limits, "limits.descriptors",
       seen: "this process may open \(limit.soft) descriptors"
         + (areUsed ? ", and whoever started it left too few for a buffer" : ""),
       why: why + ": then EMFILE",
-      fix: limit.raised(to: wanted) + "  # or LimitNOFILE=\(wanted) in the unit")
+      fix: limit.raised(to: limit.more) + "  # or LimitNOFILE=\(limit.more) in the unit")
   }
 
   private static func addressSpace(_ limit: ResourceLimit?) -> Finding? {

@@ -14,9 +14,7 @@ package final class FDInfoFiles: Sendable {
 
   /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
   package init() {
-    var limit = rlimit()
-    unsafe getrlimit(number(RLIMIT_NOFILE), &limit)
-    most = min(1024, Int(clamping: limit.rlim_cur) / 8)
+    most = min(1024, Int(clamping: ResourceLimit(.openFiles).soft) / 8)
   }
 
   /// References to a dma-buf's open file in the whole system; nil when the descriptor is none of a dma-buf.

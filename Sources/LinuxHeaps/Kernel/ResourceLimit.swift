@@ -47,6 +47,9 @@ package struct ResourceLimit: Sendable {
     (soft, hard) = (UInt64(words[0]) ?? .max, UInt64(words[1]) ?? .max)
   }
 
+  /// What is told to who ran out of descriptors: twice as many, and never few.
+  package var more: UInt64 { max(4096, 2 * min(soft, 1 << 19)) }
+
   /// As far as the hard limit allows, where that is more.
   func raisedWhole() -> String { raised(to: hard > soft ? hard : .max) }
 

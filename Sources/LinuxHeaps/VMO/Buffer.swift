@@ -24,14 +24,14 @@ final class Buffer: Sendable {
   func beginLocalReference() { localReferences.add(1, ordering: .relaxed) }
 
   func endLocalReference() {
-    if endLocalReferenceUnnoticed(), !core.isInherited { core.lookAfterClose(self) }
+    if endLocalReferenceUnnoticed() { core.lookAfterClose(self) }
   }
 
   /// Ends a reference whose descriptor stays open, outside of what this process keeps account of.
   ///
   /// Where the kernel reports closes there is nothing to look at until it does.
   func endLocalReferenceLeavingOpen() {
-    if endLocalReferenceUnnoticed(), !isReported, !core.isInherited { core.checkSoon(self) }
+    if endLocalReferenceUnnoticed(), !isReported { core.checkSoon(self) }
   }
 
   /// Ends a reference that the caller itself follows with ``ReclaimerCore/look(at:)``. True for the last.

@@ -79,7 +79,7 @@ extension HeapError {
   /// What a shell is told that starts this program anew.
   static var moreDescriptors: String {
     let limit = ResourceLimit(.openFiles)
-    return limit.raised(to: max(4096, 2 * min(limit.soft, 1 << 19)))
+    return limit.raised(to: limit.more)
   }
 }
 

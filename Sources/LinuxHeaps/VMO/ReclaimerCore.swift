@@ -44,10 +44,8 @@ final class ReclaimerCore: Sendable {
   let loop: ReclaimerLoop?
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
-  private let forkCount = CLinuxHeaps_fork_count()
-
-  /// Whether it is the parent's of this process, which notices the ends of its buffers, and of which nothing here can be locked.
-  var isInherited: Bool { forkCount != CLinuxHeaps_fork_count() }
+  /// A parent notices the ends of its buffers itself.
+  private let mark = ForkMark()
 
   init(_ recheck: Reclaimer.Recheck, loop: ReclaimerLoop? = nil) {
     self.loop = loop
@@ -136,6 +134,7 @@ extension ReclaimerCore {
   /// Has the waiter look at one buffer in a moment: a handle to it is on its way to another process, so that a look at
   /// once would find it.
   func checkSoon(_ buffer: Buffer) {
+    if mark.isParents { return }
     state.withLock { state in
       guard let place = state.table.place(of: buffer) else { return }
       callBy(state.table.startSoon(place, at: .now), &state)
@@ -252,6 +251,7 @@ extension ReclaimerCore {
 
   /// After the last close in this process, by who closed: to wake another thread costs more than to look.
   func lookAfterClose(_ buffer: Buffer) {
+    if mark.isParents { return }
     if buffer.hasCleanup { check(buffer) } else { look(at: buffer) }
   }
 
