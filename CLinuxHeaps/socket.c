@@ -198,3 +198,8 @@ int CLinuxHeaps_peer_pidfd(int socket, pid_t process) {
 #endif
 
 int CLinuxHeaps_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+ssize_t CLinuxHeaps_vmsplice(int pipe, const void *bytes, size_t length) {
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = length};
+    return vmsplice(pipe, &part, 1, SPLICE_F_NONBLOCK);
+}

@@ -8,25 +8,37 @@ final class Pool: Sendable {
   /// Each has a descriptor.
   static let mostBuffers = 256
 
+  /// A sixteenth of the descriptors that the process may have, where that is less.
+  ///
+  /// - Parameter files: An eighth of them at most, as ``FDInfoFiles/most`` is.
+  static func mostBuffers(besides files: Int) -> Int { min(mostBuffers, files / 2) }
+
+  /// Besides buffers and the files with their counts: two eventfds, PSI's file, /proc/self/fdinfo, and a pipe.
+  static func mostDescriptors(besides files: Int) -> Int { mostBuffers(besides: files) + files + 6 }
+
   /// What tools show of a buffer that lies here.
   private static let name = "lh:pool"
 
   private let heap: DMABufHeap
   private let state: Guarded<PoolState>
   private let counts = FDInfoFiles()
+  /// Whether a heap's buffers have pages that can be taken (``Zeroing/lendsPages(_:)``), once one came back.
+  private let lending = Guarded<[String: Bool]>([:])
   /// Nil where the process may open no more files: nothing is pooled then.
   private let events: PoolEvents?
 
   init(_ heap: DMABufHeap, _ settings: PoolSettings) {
     self.heap = heap
-    state = Guarded(PoolState(settings: settings))
+    state = Guarded(
+      PoolState(settings: settings, mostBuffers: Self.mostBuffers(besides: counts.most)))
     events = try? PoolEvents()
   }
 
   var figures: PoolFigures { state.withLock { $0.figures } }
 
-  /// Besides buffers and the files with their counts: two eventfds, PSI's file, and /proc/self/fdinfo.
-  var mostDescriptors: Int { Self.mostBuffers + counts.most + 4 }
+  var mostDescriptors: Int { Self.mostDescriptors(besides: counts.most) }
+
+  var releasableBytes: UInt64 { state.withLock { $0.releasableBytes } }
 
   var hearsOfPressure: Bool { events?.hearsOfPressure == true }
 
@@ -71,7 +83,7 @@ final class Pool: Sendable {
   func wrap(
     _ memory: consuming BufferMemory, _ kind: PoolKind, _ owner: UInt32?
   ) -> BufferMemory {
-    guard memory.isPooled else { return memory }
+    guard isPooled(memory) else { return memory }
     state.withLock { $0.missed(kind) }
     callThread()
     let heapName = memory.heapName
@@ -102,15 +114,33 @@ final class Pool: Sendable {
     if !stays { entry.end() }
   }
 
-  /// Lets all go that lies here, and waits for what the thread has in hand to go. False where that was nothing.
-  func release() -> Bool {
-    let (dropped, isInHand) = state.withLock { state in
-      state.pause(at: .now)
-      return (state.takeAll(), state.awaitEndOfStep())
+  /// Makes a second attempt for who lacked memory or a descriptor, when all that lay here is gone. Nil where that was nothing.
+  func retry<Result: ~Copyable>(
+    _ attempt: () throws(HeapError) -> Result
+  ) throws(HeapError) -> Result? {
+    state.withLock { $0.beginRetry() }
+    var isServed = false
+    defer {
+      let hasThread = state.withLock { state in
+        state.endRetry(isServed: isServed, at: .now)
+        return state.hasThread
+      }
+      if hasThread { callThread() }
     }
+    guard release() else { return nil }
+    let result = try attempt()
+    isServed = true
+    return result
+  }
+
+  /// Lets all go that lies here, and waits for what the thread has in hand to go. False where that was nothing.
+  private func release() -> Bool {
+    let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
     for entry in dropped { entry.end() }
     if isInHand { events?.isGone.wait() }
-    return isInHand || !dropped.isEmpty
+    let hadFiles = !counts.isEmpty
+    counts.close()
+    return isInHand || hadFiles || !dropped.isEmpty
   }
 
   // MARK: The thread
@@ -144,11 +174,17 @@ final class Pool: Sendable {
       case .zero(let entry): zero(entry)
       case .make(let kind): make(kind)
       case .drop(let entries): for entry in entries { entry.end() }
-      case .wait(let moment): if events.wait(until: moment) { _ = release() }
+      case .wait(let moment): if events.wait(until: moment) { letGo() }
       case .end: return counts.close()
       }
       for _ in 0..<state.withLock({ $0.endStep() }) { events.isGone.signal() }
     }
+  }
+
+  /// Others need the memory.
+  private func letGo() {
+    state.withLock { $0.pause(at: .now) }
+    _ = release()
   }
 
   /// A buffer that has come back becomes ready, waits, or goes.
@@ -165,12 +201,27 @@ final class Pool: Sendable {
       guard try parent.children(counts, besides: 0) == .none,
         try Zeroing.isUnused(parent.descriptor)
       else { return .held }
+      if try lendsPages(entry.memory) { return .failed }
       try DMABuf.setName(Self.name, of: parent.descriptor)
       try Zeroing.zero(parent.descriptor, entry.byteCount)
       return try parent.children(counts, besides: 0) == .none ? .free : .held
     } catch {
       return .failed
     }
+  }
+
+  private func lendsPages(_ memory: PoolMemory) throws(Errno) -> Bool {
+    if let known = lending.withLock({ $0[memory.heapName] }) { return known }
+    let found = try Zeroing.lendsPages(memory.parent.descriptor)
+    lending.withLock { $0[memory.heapName] = found }
+    return found
+  }
+
+  /// Huge pages are reserved, and few: they go back at once.
+  private func isPooled(_ memory: borrowing BufferMemory) -> Bool {
+    let name = memory.heapName
+    return memory.parent.kind == .dmaBuf && name != UDMABufHeap.name && name != HugeHeap.name
+      && lending.withLock { $0[name] } != true
   }
 
   private func make(_ kind: PoolKind) {
@@ -188,19 +239,16 @@ final class Pool: Sendable {
     let request = BufferRequest(
       key: BufferKey(bufferCollectionID: 0, bufferIndex: 0), size: kind.byteCount,
       settings: settings)
-    guard let memory = try? heap.makeMemory(for: request), memory.isPooled else { return nil }
+    guard let memory = try? heap.makeMemory(for: request) else { return nil }
+    guard isPooled(memory) else {
+      state.withLock { $0.notKept(kind) }
+      return nil
+    }
     let (parent, heapName) = (memory.parent, memory.heapName)
     let entry = PoolEntry(
       PoolMemory(parent: parent, heapName: heapName, kind: kind, owner: nil, isNew: true),
       memory.settled())
     try? DMABuf.setName(Self.name, of: parent.descriptor)
     return entry
-  }
-}
-
-extension BufferMemory {
-  /// Huge pages are reserved, and few: they go back at once.
-  fileprivate var isPooled: Bool {
-    parent.kind == .dmaBuf && heapName != UDMABufHeap.name && heapName != HugeHeap.name
   }
 }

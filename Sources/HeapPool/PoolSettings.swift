@@ -22,7 +22,7 @@ public struct PoolSettings: Hashable, Sendable {
 
   /// The most bytes that lie in the pool; those that are handed out do not.
   public var byteCount: UInt64
-  /// How long a buffer lies there that nobody asks for. Those of ``stock`` stay.
+  /// How long a buffer lies there that nobody asks for. Those of ``stock`` stay, which nobody had.
   public var idleTime: Duration
   /// What is made ahead, in this order, as far as ``byteCount`` goes.
   public var stock: [Stock]

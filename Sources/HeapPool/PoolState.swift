@@ -29,7 +29,9 @@ struct PoolEntry: Sendable {
 
 /// What lies in the pool, and what is to be done next. It asks the kernel nothing and closes nothing: what goes it answers.
 struct PoolState {
-  var settings: PoolSettings
+  var settings: PoolSettings { didSet { unkept = [] } }
+  /// How many may lie here.
+  private let mostBuffers: Int
   var hasThread = false
   var isClosed = false
   /// Zeroed, and seen to have no other holder.
@@ -41,19 +43,28 @@ struct PoolState {
   private var buffers = 0
   /// What went to make room, for the thread to close.
   private var going: [PoolEntry] = []
+  /// Of what the thread has in hand and is to go.
+  private var bytesInHand: UInt64 = 0
   /// Buffers that had to be made for a request, and when the last of them was.
   private var misses: [PoolKind: (count: Int, last: MonotonicTime)] = [:]
   /// None is made ahead before that: there was no memory.
   private var pausesUntil = MonotonicTime(nanoseconds: 0)
   /// None of the kind, one of the settings', is: it could not be made.
   private var failures: [PoolKind: MonotonicTime] = [:]
+  /// Kinds of the settings' for which another heap served, whose buffers are not pooled.
+  private var unkept: Set<PoolKind> = []
+  /// Requests that are tried again: none is made ahead meanwhile.
+  private var retries = 0
   /// The thread has something in hand.
   private var isInHand = false
   /// How many wait for that to go.
   private var waiting = 0
   private var counted = PoolFigures()
 
-  init(settings: PoolSettings) { self.settings = settings }
+  init(settings: PoolSettings, mostBuffers: Int = Pool.mostBuffers) {
+    self.settings = settings
+    self.mostBuffers = mostBuffers
+  }
 
   var figures: PoolFigures {
     var figures = counted
@@ -63,6 +74,9 @@ struct PoolState {
   }
 
   var isEmpty: Bool { buffers == 0 }
+
+  /// What comes free when all goes, what is on its way out included.
+  var releasableBytes: UInt64 { going.reduce(bytes + bytesInHand) { $0 + $1.byteCount } }
 
   private mutating func enter(_ byteCount: UInt64) {
     bytes += byteCount
@@ -75,7 +89,7 @@ struct PoolState {
   }
 
   private func hasRoom(for byteCount: UInt64) -> Bool {
-    buffers < Pool.mostBuffers && bytes + byteCount <= settings.byteCount
+    buffers < mostBuffers && bytes + byteCount <= settings.byteCount
   }
 
   // MARK: Out of the pool
@@ -94,6 +108,8 @@ struct PoolState {
 
   /// A request found none, and one was made for it: a kind that cannot be made, or that nobody may have, is never learned.
   mutating func missed(_ kind: PoolKind) {
+    // It could be made after all.
+    unkept.remove(kind)
     if isClosed || settings.byteCount == 0 { return }
     counted.misses += 1
     guard settings.learns, misses[kind] != nil || misses.count < Self.mostKinds else { return }
@@ -161,7 +177,7 @@ struct PoolState {
   mutating func settle(_ entry: PoolEntry, _ result: Result, at now: MonotonicTime) -> Bool {
     var entry = entry
     if isClosed || waiting > 0 || bytes > settings.byteCount {
-      leave(entry.byteCount)
+      letGo(entry.byteCount)
       return true
     }
     switch result {
@@ -175,9 +191,20 @@ struct PoolState {
       return false
     case .held, .failed:
       counted.refused += 1
-      leave(entry.byteCount)
+      letGo(entry.byteCount)
       return true
     }
+  }
+
+  private mutating func letGo(_ byteCount: UInt64) {
+    leave(byteCount)
+    bytesInHand += byteCount
+  }
+
+  /// The kind was made, by a heap whose buffers are not pooled. It is not made ahead before the settings change, or a request got
+  /// one that is.
+  mutating func notKept(_ kind: PoolKind) {
+    if settings.stock.contains(where: { PoolKind($0) == kind }) { unkept.insert(kind) }
   }
 
   /// - Parameter entry: Nil where none could be made.
@@ -190,7 +217,7 @@ struct PoolState {
           failures[kind] = now.advanced(by: settings.idleTime)
         }
       }
-      leave(kind.byteCount)
+      letGo(kind.byteCount)
       return true
     }
     ready[kind, default: []].append(entry)
@@ -202,6 +229,15 @@ struct PoolState {
   mutating func pause(at now: MonotonicTime) {
     pausesUntil = now.advanced(by: settings.idleTime)
     misses = [:]
+  }
+
+  /// All goes for a request, which is then tried again.
+  mutating func beginRetry() { retries += 1 }
+
+  /// Nothing is made for a while where the request got what it lacked; where it did not, what lay here was not in its way.
+  mutating func endRetry(isServed: Bool, at now: MonotonicTime) {
+    retries -= 1
+    if isServed { pause(at: now) }
   }
 
   enum Step {
@@ -219,7 +255,10 @@ struct PoolState {
   mutating func next(at now: MonotonicTime) -> Step {
     let step = nextStep(at: now)
     switch step {
-    case .zero, .make, .drop: isInHand = true
+    case .zero, .make: isInHand = true
+    case .drop(let entries):
+      isInHand = true
+      bytesInHand = entries.reduce(0) { $0 + $1.byteCount }
     case .wait, .end: break
     }
     return step
@@ -228,6 +267,7 @@ struct PoolState {
   /// How many wait for what was in hand.
   mutating func endStep() -> Int {
     isInHand = false
+    bytesInHand = 0
     defer { waiting = 0 }
     return waiting
   }
@@ -253,7 +293,7 @@ struct PoolState {
     }
     misses = misses.filter { now < $0.value.last.advanced(by: settings.idleTime) }
     failures = failures.filter { now < $0.value }
-    if now >= pausesUntil, let kind = missing() {
+    if retries == 0, now >= pausesUntil, let kind = missing() {
       enter(kind.byteCount)
       return .make(kind)
     }
@@ -274,20 +314,28 @@ struct PoolState {
 
   private func missing() -> PoolKind? {
     wanted.first { kind, count in
-      failures[kind] == nil && hasRoom(for: kind.byteCount)
+      failures[kind] == nil && !unkept.contains(kind) && hasRoom(for: kind.byteCount)
         && (ready[kind]?.count { $0.memory.isNew } ?? 0) < count
     }?.kind
   }
 
-  /// Those that nobody asked for, but for as many as are to be ready.
+  /// Which of a kind go when nobody asks for them: all that somebody had, and the oldest of the new beyond as many as are to be ready.
+  private func spare(_ kind: PoolKind, _ entries: [PoolEntry]) -> [Int] {
+    var surplus = entries.count { $0.memory.isNew } - wantedCount(of: kind)
+    return entries.indices.filter { index in
+      if !entries[index].memory.isNew { return true }
+      surplus -= 1
+      return surplus >= 0
+    }
+  }
+
   private mutating func takeIdle(at now: MonotonicTime) -> [PoolEntry] {
     var idle: [PoolEntry] = []
     for (kind, entries) in ready {
-      // The oldest come first.
-      let count = min(
-        entries.count { now >= $0.since.advanced(by: settings.idleTime) },
-        max(entries.count - wantedCount(of: kind), 0))
-      for _ in 0..<count { idle.append(remove(kind, at: 0)) }
+      for index in spare(kind, entries).reversed()
+      where now >= entries[index].since.advanced(by: settings.idleTime) {
+        idle.append(remove(kind, at: index))
+      }
     }
     return idle
   }
@@ -295,8 +343,9 @@ struct PoolState {
   private mutating func wait(at now: MonotonicTime) -> Step {
     var moment = returned.map(\.due).min()
     for (kind, entries) in ready {
-      if entries.count > wantedCount(of: kind), let first = entries.first {
-        moment = .earlier(moment, first.since.advanced(by: settings.idleTime))
+      // The oldest come first.
+      if let first = spare(kind, entries).first {
+        moment = .earlier(moment, entries[first].since.advanced(by: settings.idleTime))
       }
     }
     for miss in misses.values {

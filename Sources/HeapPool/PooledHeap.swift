@@ -8,7 +8,8 @@ public import LinuxHeaps
 /// one user had is for that user alone (`HeapServer` says which user asks); what nobody had is for everybody.
 ///
 /// Protected memory, udmabufs, huge pages and memfds are not pooled: the processor cannot zero the first, the kernel makes udmabufs and
-/// memfds as fast as they could be zeroed, and huge pages are reserved, and few.
+/// memfds as fast as they could be zeroed, and huge pages are reserved, and few. Nor is memory whose pages can be taken out of a
+/// mapping: who has some is in no count.
 public struct PooledHeap: LocalHeap {
   public var properties: HeapProperties { heap.properties }
   public var buffers: LiveBuffers { heap.buffers }
@@ -63,6 +64,23 @@ public struct PooledHeap: LocalHeap {
     }
   }
 
+  public func allocateVmo(
+    size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
+    cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
+    func allocate() throws(HeapError) -> VMO {
+      try buffers.allocate(key, size: size, settings: settings, cleanup: cleanup) {
+        request throws(HeapError) in try makeMemory(for: request)
+      }
+    }
+    do throws(HeapError) { return try allocate() } catch {
+      // Also once there is memory, the handle of it takes a descriptor.
+      guard error.code == .noResources, let vmo = try pool.retry(allocate) else { throw error }
+      return vmo
+    }
+  }
+
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     guard let kind = PoolKind(request) else { return try heap.makeMemory(for: request) }
     if let memory = pool.take(kind, request) { return memory }
@@ -70,10 +88,19 @@ public struct PooledHeap: LocalHeap {
       return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
     } catch {
       // Before it is told that there is no memory, or no descriptor.
-      guard error.code == .noMemory || error.code == .noResources, pool.release() else {
-        throw error
-      }
-      return pool.wrap(try heap.makeMemory(for: request), kind, request.owner)
+      guard canHelp(error, request),
+        let memory = try pool.retry({ () throws(HeapError) in try heap.makeMemory(for: request) })
+      else { throw error }
+      return pool.wrap(memory, kind, request.owner)
+    }
+  }
+
+  /// Whether what lies in the pool can be what the request lacks: else anybody could empty it by asking for too much.
+  private func canHelp(_ error: HeapError, _ request: borrowing BufferRequest) -> Bool {
+    switch error.code {
+    case .noMemory: heap.admits(request, whenFree: pool.releasableBytes)
+    case .noResources: true
+    default: false
     }
   }
 }

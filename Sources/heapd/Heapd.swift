@@ -127,7 +127,8 @@ extension NamedHeap {
   ) throws(HeapError) -> any LocalHeap {
     let heap = make()
     if pool.byteCount == 0 { return heap }
-    guard let heap = heap as? DMABufHeap else {
+    // Without a node there are huge pages and udmabufs alone.
+    guard let heap = heap as? DMABufHeap, !nodes.isEmpty else {
       throw HeapError(
         .notSupported, "keep a pool of \(pool.byteCount.asByteCount)", at: path,
         cause: "heap \(names[0]) is none of the kernel's, of which alone buffers are kept",

@@ -21,13 +21,13 @@ extension Policy {
     func fault(_ cause: String, _ fix: String) -> HeapError {
       HeapError(.invalidArgs, operation, at: path, cause: cause, fix: fix)
     }
-    let (before, text, after): (stat, String, stat)
+    let (before, bytes, after): (stat, [UInt8], stat)
     do throws(Errno) {
       // Without O_NONBLOCK a FIFO is opened when somebody writes to it.
       let file = try OwnedFD.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
       before = try file.status()
       guard before.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
-      text = try SmallFile.text(of: file, limit: Int(limit) + 1)
+      bytes = try SmallFile.bytes(of: file, limit: Int(limit) + 1)
       after = try file.status()
     } catch .invalidArgument {
       throw fault("it is no regular file", "name one")
@@ -36,14 +36,17 @@ extension Policy {
         error, operation, at: path,
         fix: "name a file that this user may read, or leave --config out")
     }
-    guard max(before.st_size, off_t(text.utf8.count)) <= limit else {
+    guard max(before.st_size, off_t(bytes.count)) <= limit else {
       throw fault("it is longer than \(UInt64(limit).asByteCount)", "shorten it")
     }
     // What follows would be missing, and a list of users with it.
-    guard text.utf8.count == before.st_size, before.st_size == after.st_size,
+    guard bytes.count == before.st_size, before.st_size == after.st_size,
       before.st_mtim.tv_sec == after.st_mtim.tv_sec, before.st_mtim.tv_nsec == after.st_mtim.tv_nsec
     else {
       throw fault("it changed while it was read", "write another file and rename it: rename(2)")
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw fault("it is not UTF-8", "save it as UTF-8")
     }
     return text
   }
@@ -52,8 +55,14 @@ extension Policy {
     try self.init()
     var number = 0
     var seen: Set<String> = []
-    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+    for line in text.lines {
       number += 1
+      // Editors take CR LF for a line's end, and some a CR alone: what they show below a comment would be part of it here.
+      let line = line.last == "\r" ? line.dropLast() : line
+      guard !line.utf8.contains(UInt8(ascii: "\r")) else {
+        throw Self.fault(
+          "a carriage return within the line", "end lines with a line feed", path, number)
+      }
       let content = line.prefix { $0 != "#" }.trimmed
       if content.isEmpty { continue }
       let parts = content.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -75,7 +84,6 @@ extension Policy {
           "invalid value '\(value)' for \(key)", "write \(error.expected)", path, number)
       }
     }
-    // It is memory as theirs is, and nobody's quota has it.
     guard pool.byteCount < limits.total.bytes else {
       throw HeapError(
         .invalidArgs, "read the configuration", at: path,
@@ -83,7 +91,6 @@ extension Policy {
           + "\(limits.total.bytes.asByteCount)",
         fix: "lower the one or raise the other")
     }
-    limits.total.bytes -= pool.byteCount
   }
 
   private static func fault(

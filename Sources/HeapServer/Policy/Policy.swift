@@ -13,8 +13,15 @@ public struct Policy: Hashable, Sendable {
   /// close(2) on the machine then takes a third of a microsecond more while there are buffers. Else it reads the buffers'
   /// counts by the clock. Looked at when the server starts.
   public var hearsCloses = true
-  /// What a `PooledHeap` keeps. Where a file says it, its bytes are taken off those of all users (``Limits/total``).
+  /// What a `PooledHeap` keeps. Where the server's heap is one, its bytes are taken off those of all users (``Limits/total``).
   public var pool = PoolSettings(byteCount: 0)
+
+  /// The limits beside a pool: what lies there is memory as users' is, and nobody's quota has it.
+  func besidePool() -> Policy {
+    var policy = self
+    policy.limits.total.bytes -= min(pool.byteCount, limits.total.bytes)
+    return policy
+  }
 
   /// Without a file: the limits of ``Limits/init()``, and no list of users.
   ///

@@ -57,7 +57,7 @@ public struct DMABufHeap: LocalHeap {
     let role = HeapRole(askedFor: request)
     let node = request.settings.heapNode
     var failures: [(heap: String, error: HeapError)] = []
-    for heap in node.map({ devices.candidates(role, named: $0) }) ?? devices.candidates(role) {
+    for heap in candidates(role, node) {
       do throws(HeapError) {
         return try allocate(request, role, from: heap)
       } catch  where error.meansTryTheNextHeap {
@@ -85,6 +85,25 @@ public struct DMABufHeap: LocalHeap {
       last.code, request.operation, at: last.path?.string,
       cause: "\(last.cause); skipped: \(skipped)",
       errno: last.errno, fix: last.fix)
+  }
+
+  private func candidates(_ role: HeapRole, _ node: String?) -> [HeapCandidate] {
+    node.map { devices.candidates(role, named: $0) } ?? devices.candidates(role)
+  }
+
+  /// Whether admission would let a request pass, to one of the kernel's heaps, when so many bytes of theirs are free that are not now.
+  package func admits(_ request: borrowing BufferRequest, whenFree byteCount: UInt64) -> Bool {
+    for heap in candidates(HeapRole(askedFor: request), request.settings.heapNode)
+    where heap.name != HugeHeap.name {
+      let source = heap.source
+      // Of some regions no more is known than their size.
+      if case .region(let region) = source, request.size > region.total { continue }
+      do throws(HeapError) {
+        _ = try admission.admit(request.size.less(byteCount), from: source, request.operation)
+        return true
+      } catch {}
+    }
+    return false
   }
 
   /// A few pages of the system heap: the kernel moves no others for them, and reclaims for them as little or much as for
@@ -120,7 +139,7 @@ public struct DMABufHeap: LocalHeap {
           ? "close buffers, or make the region larger: heapctl doctor tells how" : "close buffers")
     } catch {
       if let refusal = Surroundings.refusal(
-        of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: catalog.number(of: heap.name) != nil)
+        of: device.refusedRequest, error, isRegistered: catalog.number(of: heap.name) != nil)
       {
         throw HeapError(refusal, request.operation, at: heap.path, error)
       }

@@ -98,12 +98,21 @@ package struct HugePageSize: Sendable {
     all(files).contains { $0.total > 0 }
   }
 
-  /// What reserves some: as many of 2 MiB, or the next larger, as are 32 MiB.
-  package static func advice(_ files: MachineFiles = MachineFiles()) -> String {
-    guard let size = all(files).first(where: { $0.bytes >= 2 << 20 }) else {
-      return "use a kernel with CONFIG_HUGETLBFS"
+  /// What reserves some besides those that are: 32 MiB, or what a request takes, in pages of 2 MiB or the next larger.
+  ///
+  /// - Parameters:
+  ///   - request: Bytes.
+  ///   - isContiguous: Whether they have to lie in one page.
+  package static func advice(
+    _ files: MachineFiles = MachineFiles(), for request: UInt64 = 0, isContiguous: Bool = true
+  ) -> String {
+    let sizes = all(files).filter { $0.bytes >= 2 << 20 }
+    guard let largest = sizes.last else { return "use a kernel with CONFIG_HUGETLBFS" }
+    guard let size = sizes.first(where: { $0.bytes >= request || !isContiguous }) else {
+      return "ask for at most \(largest.bytes.asByteCount), the largest huge page of this machine"
     }
-    let count = max(1, (32 << 20) / size.bytes)
+    let count =
+      size.count("nr_hugepages") + (max(request, 32 << 20, size.bytes) - 1) / size.bytes + 1
     return "echo \(count) | sudo tee \(size.path)/nr_hugepages"
       + "  # until the next boot; hugepagesz=\(size.bytes >> 10)K hugepages=\(count) on the kernel's command line stays"
   }
@@ -139,12 +148,15 @@ final class HugePages: Sendable {
         of: request.key)
       return BufferMemory(parent: parent, heapName: HugeHeap.name, grant: grant)
     } catch .noSpace {
+      let advice = HugePageSize.advice(for: size, isContiguous: isContiguous)
+      let isTooLarge = isContiguous && !HugePageSize.all().contains { $0.bytes >= size }
       throw HeapError(
         .noMemory, operation, at: HugePageSize.directory,
-        cause: isContiguous
-          ? "it has to lie in one huge page, and none that holds it is free"
-          : "so many huge pages are not free",
-        fix: "close buffers, ask for less, or reserve pages: \(HugePageSize.advice())")
+        cause: !isContiguous
+          ? "so many huge pages are not free"
+          : "it has to lie in one huge page, and none "
+            + (isTooLarge ? "holds it" : "that holds it is free"),
+        fix: isTooLarge ? advice : "close buffers, ask for less, or reserve pages: \(advice)")
     } catch {
       throw UDMABufHeap.refusal(error, operation)
     }

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import LinuxHeaps
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -106,6 +107,14 @@ struct PooledHeapTests {
     // The first memset takes the memory's pages.
     let ratio = ofBuffer.sorted()[4] / ofMemory.sorted()[4]
     print("\(pooled.name): zeroing takes \(ofBuffer.sorted()[4]), \(ratio) times memset")
+  }
+
+  /// Who had a buffer could keep a page of it, and nothing would count that.
+  @Test(arguments: Pooled.all)
+  func `no page can be taken out of a mapping`(_ pooled: Pooled) throws {
+    let vmo = try pooled.make(keeping).buffer(pageSize, pooled)
+    let lends = try vmo.withDescriptor { descriptor in try Zeroing.lendsPages(descriptor) }
+    #expect(!lends)
   }
 
   @Test(arguments: Pooled.all)
@@ -314,6 +323,64 @@ struct PooledHeapTests {
     #expect(eventually { admission.liveBytes == 0 })
   }
 
+  @Test(arguments: Pooled.all)
+  func `a request for more than there can be does not empty it`(_ pooled: Pooled) throws {
+    let heap = pooled.make(keeping, admission: Admission(floor: 0, budget: 4 << 20))
+    let held = try heap.buffer(1 << 20, pooled)
+    _ = try heap.endOne(1 << 20, pooled, filledWith: 1)
+    let error = #expect(throws: HeapError.self) { _ = try heap.buffer(4 << 20, pooled) }
+    #expect(error?.code == .noMemory)
+    #expect(heap.figures.readyBuffers == 1)
+    close(held)
+  }
+
+  @Test(arguments: Pooled.all)
+  func `what went for nothing is made again at once`(_ pooled: Pooled) throws {
+    var settings = keeping
+    settings.stock = [pooled.stock(1 << 20, 2)]
+    let pool = Pool(DMABufHeap(heaps: [pooled.name]), settings)
+    pool.begin()
+    #expect(eventually { pool.figures.readyBuffers == 2 })
+    #expect(throws: HeapError.self) {
+      try pool.retry { () throws(HeapError) -> Bool in
+        #expect(pool.figures.bytes == 0)
+        throw HeapError(.noMemory, "a test")
+      }
+    }
+    #expect(eventually { pool.figures.readyBuffers == 2 })
+    #expect(try pool.retry { () throws(HeapError) in true } == true)
+    usleep(100_000)
+    #expect(pool.figures.bytes == 0)
+    pool.close()
+  }
+
+  // In a process of its own, for it opens all that it may.
+  @Test func `its descriptors serve a request that finds none`() async {
+    await #expect(processExitsWith: .success) {
+      var limit = rlimit(rlim_cur: 512, rlim_max: 512)
+      precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+      for pooled in Pooled.all {
+        var settings = keeping
+        settings.stock = [pooled.stock(64 << 10, 4)]
+        let heap = pooled.make(settings)
+        // While there is one, what all need stays open.
+        let held = try heap.buffer(1 << 20, pooled)
+        precondition(heap.becomes(ready: 4))
+        var files: [SharedFD] = []
+        while let file = try? SharedFD(.open("/dev/null", O_RDONLY)) { files.append(file) }
+        // For the memory, and none for its handle.
+        files.removeLast()
+        let vmo = try heap.buffer(2 << 20, pooled)
+        // libdispatch ends a process that has no descriptor for its threads.
+        files = []
+        let isZero = try vmo.isZero
+        precondition(isZero && heap.figures.bytes == 0)
+        close(vmo)
+        close(held)
+      }
+    }
+  }
+
   /// Of two sizes that have room one at a time, in turns: what is being zeroed, or made, goes as well.
   @Test(arguments: Pooled.all)
   func `what its thread has in hand has no request refused`(_ pooled: Pooled) throws {
@@ -357,9 +424,9 @@ struct PooledHeapTests {
 
   @Test(arguments: Pooled.all)
   func `random work with random ends`(_ pooled: Pooled) async throws {
-    // So short a time that what lies there goes before it is taken for a leak.
+    // Time for a few steps, also where all is emulated; what lies there goes before it is taken for a leak.
     let heap = pooled.make(
-      PoolSettings(byteCount: 64 << 20, idleTime: .milliseconds(300), learns: true))
+      PoolSettings(byteCount: 64 << 20, idleTime: .seconds(2), learns: true))
     let run = try await StressRun(
       heap: heap, name: pooled.name, settings: pooled.settings, seed: 11)
     let report = try await run.run(until: .steps(300))

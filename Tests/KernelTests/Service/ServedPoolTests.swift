@@ -55,6 +55,9 @@ struct ServedPoolTests {
     #expect(status.pool?.hits == 1)
     #expect(status.buffers.map(\.index) == [1])
     #expect(status.quota.bytes >= 1 << 20)
+    let shown = try Run.heapctl(["info", "--socket", daemon.socket]).output
+    #expect(shown.contains("\n  pool: ready 0, "), "\(shown)")
+    #expect(shown.contains(" requests served 1, "), "\(shown)")
     try await heap.deleteVmo(bufferCollectionID: 5, bufferIndex: 1, vmo: second)
     #expect(daemon.stop() == 0)
   }
@@ -128,6 +131,31 @@ struct ServedPoolTests {
     }
     #expect(try ServerStatus(of: heap).pool?.hits == 1)
     #expect(daemon.stop() == 0)
+  }
+
+  @Test(arguments: names)
+  func `with few files it serves all the same`(_ name: String) throws {
+    let daemon = try Daemon(
+      heap: [name], configuration: "pool-bytes = 1M\n",
+      through: ["/bin/sh", "-c", "ulimit -n 512; exec \"$@\"", "sh"])
+    let heap = try RemoteHeap(socket: daemon.socket)
+    var vmos: [SharedVMO] = []
+    for index: UInt64 in 0..<10 { vmos.append(SharedVMO(try allocate(heap, name, index))) }
+    #expect(daemon.stop() == 0)
+  }
+
+  @Test(
+    .enabled(if: HugeHeap.isUsable, "needs udmabuf and huge pages"),
+    arguments: [
+      [HugeHeap.name], [HugeHeap.name, UDMABufHeap.name],
+    ])
+  func `a pool of what is not kept is refused`(_ heaps: [String]) throws {
+    let silent = #expect(throws: Daemon.Silent.self) {
+      _ = try Daemon(heap: heaps, configuration: "pool-bytes = 1M\n")
+    }
+    let log = try #require(silent).log
+    #expect(log.contains("keep a pool of 1 MiB"), "\(log)")
+    #expect(log.contains("heap hugetlb is none of the kernel's"), "\(log)")
   }
 
   /// A hundred that lay there at once leave a hundred.

@@ -52,6 +52,22 @@ import Testing
         "\(start) sudo tee /sys/kernel/mm/hugepages/hugepages-\(size)/nr_hugepages  # "))
   }
 
+  @Test func `what reserves more takes none away, and holds the request`() throws {
+    let machine = try Self.machine([
+      ("2048kB", ["nr_hugepages": 64]), ("32768kB", ["nr_hugepages": 0]),
+    ])
+    let files = MachineFiles(root: machine.path)
+    #expect(HugePageSize.advice(files).hasPrefix("echo 80 | "))
+    #expect(HugePageSize.advice(files, for: 2 << 20).hasPrefix("echo 80 | "))
+    let larger = HugePageSize.advice(files, for: (2 << 20) + 1)
+    #expect(larger.hasPrefix("echo 1 | ") && larger.contains("hugepages-32768kB"))
+    #expect(
+      HugePageSize.advice(files, for: 64 << 20)
+        == "ask for at most 32 MiB, the largest huge page of this machine")
+    #expect(
+      HugePageSize.advice(files, for: 64 << 20, isContiguous: false).hasPrefix("echo 96 | "))
+  }
+
   @Test func `a part is the first that has room, and one that was a buffer's is known to be`() {
     var parts = HugePageParts(byteCount: 16)
     let places: [UInt64] = [4, 4, 4].map { parts.take($0)!.offset }
