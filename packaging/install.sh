@@ -78,3 +78,7 @@ else
   # What a package's folder has left is only folders.
   if [ -n "$DESTDIR" ] && [ -d "$DESTDIR" ]; then find "$DESTDIR" -mindepth 1 -type d -empty -delete; fi
 fi
+# Outside of /lib and /usr/lib the dynamic linker finds a library by its cache alone.
+if [ -z "$DESTDIR" ] && ! ldconfig 2> /dev/null && [ "$verb" = install ]; then
+  echo "As root, for programs that link to $LIBRARIES/liblinuxheaps.so.0: ldconfig"
+fi

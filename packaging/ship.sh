@@ -61,7 +61,8 @@ LINUXHEAPS_LINK=$(printf '%s\n' "${link[@]}")
 # The C library shows its own functions alone, and has no Swift to be found beside it.
 link=("${link[@]/--no-export-dynamic/--gc-sections}")
 link+=(-static-stdlib)
-linker --icf=safe -soname "$library" --version-script "$PWD/packaging/linuxheaps.map"
+# Its thread and what it has called at a fork outlive dlclose(3).
+linker --icf=safe -z nodelete -soname "$library" --version-script "$PWD/packaging/linuxheaps.map"
 LINUXHEAPS_LINK_LIBRARY=$(printf '%s\n' "${link[@]}")
 export LINUXHEAPS_LINK LINUXHEAPS_LINK_LIBRARY
 

@@ -15,6 +15,8 @@
 
 using linuxheaps::descriptor;
 
+constexpr std::size_t most_clients = 32;
+
 // What the system refuses is thrown.
 static int check(int result, const char *what) {
   if (result < 0) throw std::system_error(errno, std::generic_category(), what);
@@ -79,7 +81,10 @@ int main(int count, char **words) try {
       if (waits[index + 2].revents == 0 || serve(heap, clients[index].get())) left.push_back(std::move(clients[index]));
     }
     clients = std::move(left);
-    if (waits[1].revents) clients.emplace_back(check(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC), "accept"));
+    if (waits[1].revents == 0) continue;
+    // One that has gone again is none; one too many is closed.
+    descriptor client(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (client.get() >= 0 && clients.size() < most_clients) clients.push_back(std::move(client));
   }
 } catch (const std::exception &error) {
   std::cerr << error.what() << '\n';

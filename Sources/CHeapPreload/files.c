@@ -35,13 +35,32 @@ __attribute__((constructor)) static void find_all(void) {
 
 enum { NOT_OURS = -2 };
 
+/// In place of a node that is not to be used.
+static int open_served(const char *name, int flags) {
+    if (is_served(A_HEAP, name)) return open_node(name, flags);
+    errno = is_served(THE_FOLDER, name) ? ENOENT : EACCES;
+    return -1;
+}
+
 /// Before the call. NOT_OURS: it is to be made.
 static int open_before(int folder, const char *path, int flags) {
     char name[LONGEST_NAME + 1];
     if (!is_always() || flags & O_PATH || place_of(folder, path, name) != A_HEAP) return NOT_OURS;
-    if (is_served(A_HEAP, name)) return open_node(name, flags);
-    errno = is_served(THE_FOLDER, name) ? ENOENT : EACCES;
-    return -1;
+    return open_served(name, flags);
+}
+
+/// After a call that succeeded: a link, or a path with `..`, may have led to a node.
+static int open_instead(int file, int flags) {
+    char name[LONGEST_NAME + 1];
+    struct stat status;
+    if (!is_always() || flags & O_PATH) return file;
+    int error = errno;
+    if (fstat(file, &status) == 0 && S_ISCHR(status.st_mode) && place_of_file(file, name) == A_HEAP) {
+        close(file);
+        return open_served(name, flags);
+    }
+    errno = error;
+    return file;
 }
 
 /// After a call that failed, with its `errno`.
@@ -56,10 +75,11 @@ static int open_after(int folder, const char *path, int flags) {
     return place == A_HEAP && is_served(place, name) ? open_node(name, flags) : -1;
 }
 
-#define OPENED(folder, call)                                 \
-    int file = open_before(folder, path, flags);             \
-    if (file == NOT_OURS) file = call;                       \
-    return file >= 0 ? file : open_after(folder, path, flags)
+#define OPENED(folder, call)                                                         \
+    int file = open_before(folder, path, flags);                                     \
+    if (file != NOT_OURS) return file;                                               \
+    file = call;                                                                     \
+    return file >= 0 ? open_instead(file, flags) : open_after(folder, path, flags)
 
 /// open(2)'s last argument, which is there where a file may be made.
 #define MODE_OF(flags)                                                 \

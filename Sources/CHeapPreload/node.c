@@ -66,13 +66,17 @@ enum place place_of(int folder, const char *path, char name[LONGEST_NAME + 1]) {
 }
 
 enum place place_behind(int folder, const char *path, char name[LONGEST_NAME + 1]) {
-    char whole[32 + LONGEST_NAME];
     // Needs no right on the file itself.
     int file = NEXT(openat)(folder, path, O_PATH | O_CLOEXEC);
     if (file < 0) return ELSEWHERE;
-    bool is_told = link_of("fd", file, whole, sizeof whole);
+    enum place place = place_of_file(file, name);
     close(file);
-    return is_told ? place_of_absolute(whole, name) : ELSEWHERE;
+    return place;
+}
+
+enum place place_of_file(int file, char name[LONGEST_NAME + 1]) {
+    char whole[32 + LONGEST_NAME];
+    return link_of("fd", file, whole, sizeof whole) ? place_of_absolute(whole, name) : ELSEWHERE;
 }
 
 bool means_no_node(int error) {

@@ -44,6 +44,9 @@ enum place place_of(int folder, const char *path, char name[LONGEST_NAME + 1]);
 /// The same of what a path leads to, where that can be found: through links, and through `..`.
 enum place place_behind(int folder, const char *path, char name[LONGEST_NAME + 1]);
 
+/// The same of an open file.
+enum place place_of_file(int file, char name[LONGEST_NAME + 1]);
+
 /// Whether a call that failed like this may have failed because a node is closed or not there.
 bool means_no_node(int error);
 

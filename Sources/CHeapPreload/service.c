@@ -168,34 +168,42 @@ static int connect_to(const char *suffix) {
     return -1;
 }
 
-/// Connections that nobody uses at the moment, each with the process that made it: process << 32 | descriptor + 1. Whoever uses
-/// one takes it out of here, so that neither a thread nor a signal handler finds it; a forked child makes its own.
+/// Connections that nobody uses at the moment, each with what the kernel calls it: cookie << 32 | descriptor + 1. Whoever uses
+/// one takes it out of here, so that neither a thread nor a signal handler finds it.
 static _Atomic uint64_t idle[4];
+
+/// The process whose connections those are; a forked child makes its own.
+static _Atomic pid_t owner;
 
 /// Out of the way of programs that count on a new descriptor's number.
 enum { HIGH_NUMBER = 512 };
 
-/// Whether the number still is what was kept under it: a program may close what it does not know, and use the number for others.
-static bool is_connection(int file) {
-    struct sockaddr_un address = address_of(""), peer = {0};
-    socklen_t length = sizeof peer;
-    int type = 0;
-    socklen_t size = sizeof type;
-    return getsockopt(file, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
-           getpeername(file, (struct sockaddr *)&peer, &length) == 0 && peer.sun_family == AF_UNIX &&
-           strncmp(peer.sun_path, address.sun_path, sizeof peer.sun_path) == 0;
+/// A number that no other socket has, or 0: under a descriptor's number a program may have another file by now, or none.
+static uint32_t cookie_of(int file) {
+    uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    return getsockopt(file, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? (uint32_t)cookie : 0;
+}
+
+/// What was kept in a place, or -1.
+static int take_from(size_t at) {
+    uint64_t kept = atomic_exchange(&idle[at], 0);
+    int file = (int)(kept & UINT32_MAX) - 1;
+    return kept && cookie_of(file) == kept >> 32 ? file : -1;
 }
 
 /// -1 where there is none.
 static int take_connection(void) {
+    pid_t process = getpid();
+    bool is_inherited = atomic_load(&owner) != process;
     for (size_t at = 0; at < sizeof idle / sizeof *idle; at++) {
-        uint64_t kept = atomic_exchange(&idle[at], 0);
-        int file = (int)(kept & UINT32_MAX) - 1;
-        if (kept == 0 || !is_connection(file)) continue;
-        if ((pid_t)(kept >> 32) == getpid()) return file;
+        int file = take_from(at);
+        if (file < 0) continue;
+        if (!is_inherited) return file;
         // The parent's: two that read from one would take each other's answers.
         close(file);
     }
+    atomic_store(&owner, process);
     return -1;
 }
 
@@ -207,8 +215,8 @@ static void put_back(int connection) {
             connection = high;
         }
     }
-    uint64_t kept = (uint64_t)getpid() << 32 | (uint32_t)(connection + 1);
-    for (size_t at = 0; at < sizeof idle / sizeof *idle; at++) {
+    uint64_t kept = (uint64_t)cookie_of(connection) << 32 | (uint32_t)(connection + 1);
+    for (size_t at = 0; kept >> 32 && at < sizeof idle / sizeof *idle; at++) {
         uint64_t none = 0;
         if (atomic_compare_exchange_strong(&idle[at], &none, kept)) return;
     }

@@ -1,6 +1,7 @@
 internal import CLibrary
 public import CLinuxHeapsInterface
 internal import LinuxHeaps
+internal import Synchronization
 
 // A `lheap_vmo` is a VMO.
 
@@ -90,23 +91,24 @@ extension VMO.Kind {
 @_cdecl("lheap_vmo_kind")
 public func vmoKind(_ pointer: OpaquePointer) -> CInt { unsafe vmo(pointer).pointee.kind.number }
 
-/// Of heaps there are few, and their names are kept.
-private let heapNames = Guarded<[String: Kept]>([:])
+/// Of heaps there are few, and their names are kept: in a list that only grows, for a child of fork(2) could find a lock taken.
+private let firstHeapName = AtomicLazyReference<HeapName>()
 
-@safe private struct Kept: @unchecked Sendable {
-  let text: UnsafePointer<CChar>
+private final class HeapName: Sendable {
+  let text: CText
+  let next = AtomicLazyReference<HeapName>()
+
+  init(_ name: String) { text = CText(name) }
 }
 
 @_cdecl("lheap_vmo_heap_name")
 public func vmoHeapName(_ pointer: OpaquePointer) -> UnsafePointer<CChar>? {
   guard let name = unsafe vmo(pointer).pointee.heapName else { return nil }
-  let kept = heapNames.withLock { names in
-    if let kept = names[name] { return kept }
-    let kept = unsafe Kept(text: UnsafePointer(strdup(name)))
-    names[name] = kept
-    return kept
+  var known = firstHeapName.load() ?? firstHeapName.storeIfNil(HeapName(name))
+  while let text = unsafe known.text.bytes, unsafe strcmp(text, name) != 0 {
+    known = known.next.load() ?? known.next.storeIfNil(HeapName(name))
   }
-  return unsafe kept.text
+  return unsafe known.text.bytes
 }
 
 @_cdecl("lheap_vmo_set_name")

@@ -37,9 +37,12 @@ struct Heapctl: AsyncParsableCommand {
     ])
 
   static func main() {
-    StandardDescriptors.fillGaps()
-    StandardDescriptors.ignoreSizeLimit()
-    SignalPipe.unblockAll()
+    // A program that takes this one's place finds descriptors and signals as they came.
+    if (try? ProgramArguments.read())?.dropFirst().first != RunProgram._commandName {
+      StandardDescriptors.fillGaps()
+      StandardDescriptors.ignoreSizeLimit()
+      SignalPipe.unblockAll()
+    }
     let thisThread = ThreadExecutor()
     Task(executorPreference: thisThread) {
       let status = await run()

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""client.py SOCKET: asks Examples/C's service for a buffer, writes and reads it, lets go of it, and asks for what it cannot give."""
+"""client.py SOCKET: asks Examples/C's service for a buffer, beside 200 others who ask for nothing, writes and reads it, lets go of it, and
+asks for what it cannot give."""
 import array, mmap, os, socket, struct, sys, time
 
 for attempt in range(100):
@@ -8,6 +9,10 @@ for attempt in range(100):
     break
   connection.close()
   time.sleep(0.1)
+idle = []
+for _ in range(200):
+  idle.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+  idle[-1].connect(sys.argv[1])
 connection.send(struct.pack("<Q", 10000))
 data, control, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(4))
 size = struct.unpack("<Q", data)[0]

@@ -2,6 +2,7 @@
 #include <dmabufheap.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linuxheaps.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,29 @@
 #include <unistd.h>
 
 #include "check.h"
+
+/* What is closed is free for the next buffer, though two of the size do not fit: of a heap with a region, or of all memory. */
+static void alternate(BufferAllocator *allocator, const char *name) {
+  size_t size = strcmp(name, "memfd") == 0 ? (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) : 0;
+  lheap_list *list = NULL;
+  CHECK(lheap_list_read(&list, NULL) == LHEAP_OK);
+  for (size_t index = 0; index < lheap_list_count(list); index++) {
+    const lheap_entry *entry = lheap_list_at(list, index);
+    if (strcmp(entry->name, name) == 0) size = (size_t)entry->capacity;
+  }
+  lheap_list_free(list);
+  if (size == 0) return;
+  int fd;
+  while ((fd = DmabufHeapAlloc(allocator, name, size, 0, 0)) == -ENOMEM) size -= size / 8;
+  for (int round = 0; round < 20; round++) {
+    CHECK(fd >= 0);
+    close(fd);
+    /* Others take a little meanwhile. */
+    fd = DmabufHeapAlloc(allocator, name, size / 4 * 3, 0, 0);
+  }
+  CHECK(fd >= 0);
+  close(fd);
+}
 
 int main(int count, char **words) {
   if (count < 2) return 64;
@@ -36,6 +60,7 @@ int main(int count, char **words) {
   int system = DmabufHeapAllocSystem(allocator, false, 4096, 0, 0);
   CHECK(access("/dev/dma_heap/system", R_OK) == 0 ? system >= 0 : system < 0);
   if (system >= 0) close(system);
+  alternate(allocator, words[1]);
   /* Buffers outlive what they were allocated with. */
   FreeDmabufHeapBufferAllocator(allocator);
   FreeDmabufHeapBufferAllocator(NULL);

@@ -124,6 +124,7 @@ static void allocate(lheap *heap, struct handle *handle) {
   buffer->heap = heaps;
   lheap_settings settings = {.size = sizeof settings, .cleanup = ended, .data = buffer};
   if (any(8) == 0) settings.flags = LHEAP_NAMED, settings.collection = any(3), settings.index = any(4);
+  if (any(16) == 0) settings.flags |= LHEAP_CONTIGUOUS;
   if (any(64) == 0) settings.flags |= (unsigned)any(UINT32_MAX);
   if (any(64) == 0) settings.size = any(2 * sizeof settings);
   if (settings.size < sizeof settings) settings.size = any(2) * offsetof(lheap_settings, cleanup);

@@ -4,16 +4,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <linuxheaps.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,12 +235,27 @@ static void handles(lheap *heap, const char *name) {
   gone(heap);
 }
 
+/* The flags of this thread's calls of DMA_BUF_IOCTL_SYNC, in their order. */
+static _Thread_local uint64_t syncs[8];
+static _Thread_local size_t sync_count;
+
+/* The library calls this one: a program's own name comes before the C library's. */
+int ioctl(int fd, unsigned long request, ...) {
+  va_list rest;
+  va_start(rest, request);
+  void *argument = va_arg(rest, void *);
+  va_end(rest);
+  if (request == DMA_BUF_IOCTL_SYNC) syncs[sync_count++ % 8] = ((const struct dma_buf_sync *)argument)->flags;
+  return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
 static void memory(lheap *heap) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   lheap_vmo *vmo = allocated(heap, 2 * page), *slice = NULL;
   lheap_mapping *mapping = NULL, *reading = NULL, *none = (lheap_mapping *)1;
   DO(lheap_map(vmo, LHEAP_READ_WRITE, &mapping, &error));
   CHECK(lheap_mapping_byte_count(mapping) == 2 * page);
+  sync_count = 0;
   DO(lheap_mapping_begin(mapping, LHEAP_WRITE, &error));
   unsigned char *bytes = lheap_mapping_data(mapping);
   for (size_t index = 0; index < 2 * page; index++) CHECK(bytes[index] == 0);
@@ -248,6 +267,11 @@ static void memory(lheap *heap) {
   DO(lheap_mapping_begin(reading, LHEAP_READ, &error));
   CHECK(((unsigned char *)lheap_mapping_data(reading))[0] == 0x5a);
   DO(lheap_mapping_end(reading, LHEAP_READ, &error));
+  /* What a machine without coherent devices needs, and this one does not show. A memfd has no device. */
+  const uint64_t brackets[] = {DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END,
+                               DMA_BUF_SYNC_READ | DMA_BUF_SYNC_START, DMA_BUF_SYNC_READ | DMA_BUF_SYNC_END};
+  CHECK(sync_count == (lheap_vmo_kind(vmo) == LHEAP_DMA_BUF ? 4 : 0));
+  CHECK(sync_count == 0 || memcmp(syncs, brackets, sizeof brackets) == 0);
   REFUSED(LHEAP_INVALID_ARGS, lheap_mapping_begin(reading, LHEAP_READ_WRITE, &error));
   REFUSED(LHEAP_INVALID_ARGS, lheap_mapping_begin(mapping, 8, &error));
   REFUSED(LHEAP_INVALID_ARGS, lheap_mapping_end(NULL, LHEAP_READ, &error));
@@ -364,15 +388,19 @@ static void lifetimes(lheap *heap, bool own_loop) {
 }
 
 static void contiguous(lheap *heap, const char *name) {
-  lheap_settings settings = {.size = sizeof settings, .flags = LHEAP_CONTIGUOUS};
+  int one = 1;
+  lheap_settings settings = {.size = sizeof settings, .flags = LHEAP_CONTIGUOUS, .cleanup = clean, .data = &one};
   lheap_vmo *vmo = NULL;
-  if (strcmp(name, "memfd") == 0 || strcmp(name, "system") == 0 || strcmp(name, "udmabuf") == 0) {
+  bool is_refused = strcmp(name, "memfd") == 0 || strcmp(name, "system") == 0 || strcmp(name, "udmabuf") == 0;
+  cleanups = 0;
+  if (is_refused) {
     REFUSED(LHEAP_NOT_SUPPORTED, lheap_allocate(heap, 4096, &settings, &vmo, &error));
   } else {
     DO(lheap_allocate(heap, 4096, &settings, &vmo, &error));
     DO(lheap_delete(heap, vmo, &error));
   }
   gone(heap);
+  CHECK(cleanups == !is_refused);
 }
 
 static void fences(lheap *heap) {
@@ -416,6 +444,25 @@ static void closing(const char *name, unsigned flags) {
   munmap(bytes, 4096);
   for (int turn = 0; turn < 1000 && cleanups == 0; turn++) usleep(5000);
   CHECK(cleanups == 1);
+}
+
+/* A child is told of its own descriptors, not of its parent's. */
+static void forked(void) {
+  int ends[2];
+  lheap_buffer_info info = {.size = sizeof info};
+  CHECK(pipe(ends) == 0);
+  REFUSED(LHEAP_WRONG_TYPE, lheap_fd_info(ends[0], &info, &error));
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    /* Not by an end of its own, as in threads.c. */
+    if (lheap_fd_info(fcntl(ends[0], F_DUPFD, 500), &info, NULL) == LHEAP_WRONG_TYPE) execlp("true", "true", NULL);
+    _exit(1);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 /* The vmo is given away, and its service cannot give it back. */
@@ -478,6 +525,8 @@ int main(int count, char **words) {
   lheap_close(heap);
   lheap_close(NULL);
 
+  part = "forked";
+  forked();
   part = "closing";
   closing(name, LHEAP_OWN_LOOP);
   closing(name, 0);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <poll.h>
 
 #define CHECK(condition) \
@@ -26,6 +27,22 @@ template <class Call> static int refused(Call &&call) {
   return LHEAP_OK;
 }
 
+// Who reads gets const bytes, and none outlive their access.
+using reading = decltype(std::declval<const linuxheaps::mapping &>().read());
+using writing = decltype(std::declval<linuxheaps::mapping &>().write());
+static_assert(std::is_same_v<decltype(std::declval<reading &>().bytes()), std::span<const std::byte>>);
+static_assert(std::is_same_v<decltype(std::declval<writing &>().bytes()), std::span<std::byte>>);
+template <class Access> concept lends = requires(Access &&access) { std::forward<Access>(access).bytes(); };
+static_assert(lends<reading &> && lends<writing &> && !lends<reading> && !lends<writing>);
+
+// How long the last wait was to last. linuxheaps.hpp calls this one: a program's own name comes before a library's.
+static std::int64_t waited;
+extern "C" int lheap_fence_wait(int fence, std::int64_t nanoseconds, lheap_error **error) {
+  waited = nanoseconds;
+  static const auto next = reinterpret_cast<decltype(&lheap_fence_wait)>(dlsym(RTLD_NEXT, "lheap_fence_wait"));
+  return next(fence, nanoseconds, error);
+}
+
 static void fences(linuxheaps::vmo &vmo) {
   if (vmo.kind() == LHEAP_DMA_BUF) {
     auto fence = vmo.export_fence(LHEAP_READ);
@@ -37,7 +54,8 @@ static void fences(linuxheaps::vmo &vmo) {
     CHECK(refused([&] { vmo.import_fence({}, LHEAP_WRITE); }) == LHEAP_BAD_HANDLE);
     CHECK(refused([&] { vmo.set_name("a name"); }) == LHEAP_NOT_SUPPORTED);
   }
-  CHECK(refused([] { linuxheaps::wait({}); }) == LHEAP_BAD_HANDLE);
+  CHECK(refused([] { linuxheaps::wait({}); }) == LHEAP_BAD_HANDLE && waited < 0);
+  CHECK(refused([] { linuxheaps::wait({}, std::chrono::seconds(-1)); }) == LHEAP_BAD_HANDLE && waited == 0);
 }
 
 // A heap of this machine has a name that its vmos tell.
@@ -56,7 +74,8 @@ static void run(linuxheaps::heap &heap, const std::optional<std::string> &name) 
     }
     auto slice = vmo.slice(page, page);
     auto mapping = slice.map_read_only();
-    CHECK(mapping.size() == page && mapping.read().bytes().size() == page && mapping.read().bytes()[0] == std::byte{7});
+    auto access = mapping.read();
+    CHECK(mapping.size() == page && access.bytes().size() == page && access.bytes()[0] == std::byte{7});
     CHECK(refused([&] { (void)vmo.slice(1, page); }) == LHEAP_INVALID_ARGS);
     CHECK(refused([&] { (void)heap.allocate(0); }) == LHEAP_INVALID_ARGS);
     fences(vmo);
@@ -81,6 +100,10 @@ static void run(linuxheaps::heap &heap, const std::optional<std::string> &name) 
   CHECK(cleanups == 1);
   heap.remove(heap.allocate(page));
   CHECK(heap.live_count() == 0);
+  // What is refused is not cleaned up.
+  int contiguous = refused([&] { (void)heap.allocate(page, true, std::nullopt, [&] { cleanups++; }); });
+  end();
+  CHECK(contiguous == LHEAP_NOT_SUPPORTED ? cleanups == 1 : contiguous == LHEAP_OK && cleanups == 2);
   linuxheaps::heap other("memfd", LHEAP_OWN_LOOP);
   CHECK(refused([&] { other.remove(heap.allocate(page)); }) == LHEAP_NOT_FOUND);
   end();

@@ -24,6 +24,20 @@ LD_PRELOAD=$built/liblinuxheaps.so.0 cat /proc/self/maps /proc/self/status > "$w
 grep -q '/liblinuxheaps\.so\.0$' "$work/loaded"
 [ "$(sed -n 's/^Threads:\t//p' "$work/loaded")" = 1 ] || { echo "liblinuxheaps.so.0 starts a thread where it is loaded" >&2; exit 1; }
 
+# It stays where it is: its thread and its handlers of fork(2) do.
+readelf -d "$built/liblinuxheaps.so.0" | grep -q NODELETE || { echo "liblinuxheaps.so.0 can be unloaded" >&2; exit 1; }
+python3 - "$built/liblinuxheaps.so.0" << 'EOF'
+import _ctypes, ctypes, os, sys, time
+library, heap, vmo = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p(), ctypes.c_void_p()
+assert library.lheap_open(b"memfd", 0, ctypes.byref(heap), None) == 0
+assert library.lheap_allocate(heap, ctypes.c_uint64(1), None, ctypes.byref(vmo), None) == 0
+descriptor = library.lheap_vmo_lend_fd(vmo)
+_ctypes.dlclose(library._handle)
+# The thread is told of it.
+os.close(descriptor)
+time.sleep(0.1)
+EOF
+
 # Each function of the headers is in the library, under its version, and nothing else is. A test in C has its results, and the fuzzer
 # calls it, too.
 sed -nE 's/^[a-zA-Z].*[ *]((lheap_|[A-Za-z]*DmabufHeap|CheckIon)[A-Za-z_]*)\(.*/\1/p' "$include"/*.h | sort > "$work/declared"
@@ -50,7 +64,8 @@ done
 # The examples: README's program, and a client of both services.
 [ "$("$programs/readme" | grep -c 'of memfd$')" = 1 ]
 for service in service service-cpp; do
-  "$programs/$service" "$work/$service.sock" > "$work/said" &
+  # Fewer descriptors than come clients.
+  (ulimit -n 100 && exec "$programs/$service" "$work/$service.sock") > "$work/said" &
   server=$!
   python3 "$here/client.py" "$work/$service.sock"
   for _ in $(seq 100); do grep -q 'ha.* ended$' "$work/said" && break; sleep 0.1; done

@@ -263,6 +263,13 @@ static void use_and_free(lheap *heap, lheap_vmo *vmo, lheap_mapping *mapping) {
   write_byte(mapping, 1, 2);
   unsigned char *bytes = mmap(NULL, page, PROT_READ, MAP_SHARED, lheap_vmo_lend_fd(vmo), 0);
   CHECK(bytes != MAP_FAILED && bytes[1] == 2);
+  lheap_buffer_info info = {.size = sizeof info};
+  lheap_vmo *copy = NULL, *adopted = NULL;
+  DO(lheap_fd_info(lheap_vmo_lend_fd(vmo), &info, &error));
+  DO(lheap_vmo_duplicate(vmo, &copy, &error));
+  DO(lheap_vmo_adopt_take(lheap_vmo_release_fd(copy), &adopted, &error));
+  CHECK(info.byte_count == lheap_vmo_byte_count(adopted) && *lheap_vmo_heap_name(vmo));
+  lheap_vmo_close(adopted);
   lheap_unmap(mapping);
   lheap_vmo_close(vmo);
   CHECK(bytes[0] == 1);

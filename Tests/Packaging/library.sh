@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # library.sh PACKAGE...: installs liblinuxheaps0 and liblinuxheaps-dev by dpkg, over this machine's file system, copy-on-write. README's
-# program and the examples are compiled as they say, and run; without the packages nothing is left. Needs root.
+# program and the examples are compiled as they say, and run; without the packages nothing is left. The same program with what install.sh
+# puts into /usr/local. Needs root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 if [ -z "${LIBRARY_TEST:-}" ]; then
@@ -46,3 +47,10 @@ dpkg -P "${packages[@]}" > "$work/log" || { cat "$work/log" >&2; exit 1; }
 left=$(cd "$LIBRARY_TEST/new" && find . -name '*linuxheaps*' ! -type c ! -path './var/lib/dpkg/*')
 [ -z "$left" ] || { echo "left by ${packages[*]}: $left" >&2; exit 1; }
 echo "${packages[*]}: installed, used, and gone"
+
+export PREFIX=/usr/local
+packaging/install.sh install
+(cd "$work" && bash -euc "$(head -n 1 commands)" && [[ $(ldd program) == */usr/local/lib/liblinuxheaps.so.0\ * ]] && ./program)
+packaging/install.sh uninstall
+if ldconfig -p | grep liblinuxheaps; then exit 1; fi
+echo "$PREFIX: installed, used, and gone"

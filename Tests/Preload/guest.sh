@@ -48,22 +48,34 @@ FOLDER_IS_CLOSED=1 MEMORY_IS_CHECKED=1 "${served[@]}" "$work/user" system > "$wo
   pass "user, where the folder is closed" || fail "user, where the folder is closed"
 chmod 755 /dev/dma_heap
 
+# heapctl itself would wait for heapd to let go of a buffer, and heapd for it.
+for verb in 'alloc --size 4K --heap system' demo; do
+  status=0
+  timeout 20 "${served[@]}" "$programs/heapctl" $verb > "$work/said" 2>&1 || status=$?
+  [ "$status" != 0 ] && [ "$status" != 124 ] && grep -q 'another process holds the new buffer' "$work/said" &&
+    pass "heapctl $verb is told to connect" || fail "heapctl $verb: status $status"
+done
+
 # Who may open the nodes has heapd's buffers only where that is asked for; the name in the kernel tells. Answers 0 where it is heapd's.
+heap=system
 is_served() {
   mkfifo "$work/lines"
-  "$programs/heapctl" run --socket "$socket" "$@" "$work/user" system ask < "$work/lines" > "$work/said" 2>&1 &
+  "$programs/heapctl" run --socket "$socket" "$@" "$work/user" "$heap" ask < "$work/lines" > "$work/said" 2>&1 &
   local user=$! status=0
   exec 9> "$work/lines"
   echo >&9
   for _ in $(seq 100); do [ -s "$work/said" ] && break; sleep 0.1; done
   grep -q 'name:.*lh:user\.' /proc/"$user"/fdinfo/* || status=1
   exec 9>&-
-  wait "$user" || fail "user system ask"
+  wait "$user" || fail "user $heap ask"
   rm "$work/lines"
   return "$status"
 }
 is_served --always -- && pass "root, with --always" || fail "root, with --always"
 is_served -- && fail "root, who may open the nodes" || pass "root, who may open the nodes"
+ln -s /dev/dma_heap/system "$work/link"
+heap=../..$work/link
+is_served --always -- && pass "root, by a link, with --always" || fail "root, by a link, with --always"
 
 for _ in $(seq 50); do grep -q '^Total 0 objects' /sys/kernel/debug/dma_buf/bufinfo && break; sleep 0.1; done
 kill "$heapd" && wait "$heapd" || fail "heapd: $(cat "$work/log")"

@@ -328,6 +328,11 @@ static void handle(int signal) {
 
 static void interrupt(void) {
     signal(SIGUSR1, handle);
+    // Who started this program may block it.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigprocmask(SIG_UNBLOCK, &signals, NULL);
     raise(SIGUSR1);
     check(is_good(in_handler, page), "a signal handler opens and allocates");
 }
@@ -371,6 +376,16 @@ static void ask_buffer(int heap) {
     close(buffer);
 }
 
+static int sockets(void) {
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+    struct stat status;
+    int count = 0;
+    while ((entry = readdir(folder))) count += fstat(atoi(entry->d_name), &status) == 0 && S_ISSOCK(status.st_mode);
+    closedir(folder);
+    return count;
+}
+
 static void live(void) {
     int heap = open(path, O_RDWR | O_CLOEXEC);
     int first = allocate(heap, page, O_RDWR | O_CLOEXEC), second = allocate(heap, page, O_RDWR | O_CLOEXEC);
@@ -393,7 +408,9 @@ static void live(void) {
     close(second);
     // More than a quota has of them, if closed ones counted.
     heap = open(path, O_RDWR | O_CLOEXEC);
+    int before = sockets();
     check(allocate_many(heap, 300), "300 buffers, one after the other");
+    check(sockets() == before, "they leave no socket");
     close(heap);
 }
 

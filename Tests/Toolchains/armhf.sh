@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
 # armhf.sh [PROGRAM]: compiles the C shim for 32-bit ARM, and of liblinuxheaps its headers, what is C and the tests in C, by Swift's
-# clang with Debian's C library, which is unpacked into the cache. PROGRAM is made of the shim and of armhf.c: a 64-bit kernel takes its
-# calls, too.
+# clang with Debian's libraries of C and C++, which are unpacked into the cache. PROGRAM is made of the shim and of armhf.c: a 64-bit
+# kernel takes its calls, too.
 . "$(dirname "${BASH_SOURCE[0]}")/../Kernel/lib.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
 libraries=(libc6-dev-armhf-cross linux-libc-dev-armhf-cross)
+# Of the compiler that is the default, by its version: what each program begins and ends with, and C++'s headers.
+compilers='libgcc-\1-dev-armhf-cross libstdc++-\1-dev-armhf-cross'
 clang=$(swift_folder)/clang
 if [ ! -x "$clang" ]; then
   say "no clang beside swift"
   exit 77
 fi
 
-sysroot=$cache/armhf-$(echo "${libraries[@]}" | sha256sum | cut -c1-12)
+sysroot=$cache/armhf-$(echo "${libraries[@]}" "$compilers" | sha256sum | cut -c1-12)
 if [ ! -d "$sysroot" ]; then
   prepare_apt
   work=$(mktemp -d "$cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  # Of GCC what each program begins and ends with, by the version of the compiler that is the default.
-  libraries+=($(private_apt apt-cache depends gcc-arm-linux-gnueabihf | sed -nE 's/^ *Depends: gcc-([0-9]+)-arm-.*/libgcc-\1-dev-armhf-cross/p'))
+  libraries+=($(private_apt apt-cache depends gcc-arm-linux-gnueabihf | sed -nE "s/^ *Depends: gcc-([0-9]+)-arm-.*/$compilers/p"))
   for package in "${libraries[@]}"; do fetch_package "$package" "$work/root"; done
   mv -T "$work/root" "$sysroot"
 fi
@@ -35,6 +36,9 @@ for header in "$interface"/include/*.h; do
   "$clang" "${options[@]}" -std=c99 -x c "$header"
   "$clang" "${options[@]}" -std=c++17 -x c++ "$header"
 done
+cxx=$(echo "$usr"/include/c++/*)
+"$clang" -nostdinc++ -isystem "$cxx" -isystem "$cxx/arm-linux-gnueabihf" "${flags[@]/-D_GNU_SOURCE=/-D_GNU_SOURCE}" -Wpedantic \
+  -std=c++20 -fsyntax-only -x c++ "$interface/include/linuxheaps.hpp"
 say "the C shim and the C interface compile for armhf"
 [ $# -gt 0 ] || exit 0
 "$clang" "${flags[@]}" -nostdlib -static -fuse-ld=lld -o "$1" "$usr/lib/crt1.o" "$usr/lib/crti.o" "$gcc/crtbeginT.o" \

@@ -16,7 +16,7 @@
  * Threads. Functions may be called on any thread, and on several at once for one object; only freeing an object excludes all else. A heap
  * has one thread that notices ends, or none (LHEAP_OWN_LOOP). After fork(2) a child may use the descriptors and mappings that it has, and
  * free objects, whatever other threads were doing: that closes its own descriptors and mappings, and ends nothing of its parent's. If its
- * parent has opened a heap, it calls exec(2) before it opens one, allocates or deletes.
+ * parent has opened a heap, it calls exec(2) before it opens one, allocates or deletes. dlclose(3) does not unload the library.
  *
  * Versions. Structures begin with their size, by which the library knows what the caller knows: set `size` to sizeof, and all else that
  * is not used to 0. Symbols have the version LINUXHEAPS_0_1.

@@ -2,6 +2,7 @@
 #ifndef LINUXHEAPS_HPP
 #define LINUXHEAPS_HPP
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <unistd.h>
@@ -84,33 +86,35 @@ class descriptor {
 // A vmo's bytes in this process.
 class mapping {
  public:
-  // A time in which the processor works on the bytes; it must not outlive the mapping.
-  class access {
+  // A time in which the processor works on the bytes, const std::byte where it only reads; it must not outlive the mapping.
+  template <class Byte> class access {
    public:
     access(const access &) = delete;
     access &operator=(const access &) = delete;
-    ~access() { lheap_mapping_end(mapping_, kind_, nullptr); }
+    ~access() { lheap_mapping_end(mapping_, kind, nullptr); }
 
-    std::span<std::byte> bytes() const noexcept {
-      return {static_cast<std::byte *>(lheap_mapping_data(mapping_)), lheap_mapping_byte_count(mapping_)};
+    // For as long as the access lives.
+    std::span<Byte> bytes() const & noexcept {
+      return {static_cast<Byte *>(lheap_mapping_data(mapping_)), lheap_mapping_byte_count(mapping_)};
     }
+    std::span<Byte> bytes() const && = delete;
 
    private:
     friend class mapping;
-    access(lheap_mapping *mapping, int kind) : mapping_(mapping), kind_(kind) {
-      detail::check([&](lheap_error **error) { return lheap_mapping_begin(mapping_, kind_, error); });
+    static constexpr int kind = std::is_const_v<Byte> ? LHEAP_READ : LHEAP_READ_WRITE;
+
+    explicit access(lheap_mapping *mapping) : mapping_(mapping) {
+      detail::check([&](lheap_error **error) { return lheap_mapping_begin(mapping_, kind, error); });
     }
 
     lheap_mapping *mapping_;
-    int kind_;
   };
 
   explicit mapping(lheap_mapping *object) noexcept : object_(object) {}
 
   std::size_t size() const noexcept { return lheap_mapping_byte_count(object_.get()); }
-  // Do not write to the bytes of this one.
-  access read() const { return access(object_.get(), LHEAP_READ); }
-  access write() { return access(object_.get(), LHEAP_READ_WRITE); }
+  [[nodiscard]] access<const std::byte> read() const { return access<const std::byte>(object_.get()); }
+  [[nodiscard]] access<std::byte> write() { return access<std::byte>(object_.get()); }
 
  private:
   std::unique_ptr<lheap_mapping, detail::deleter<lheap_unmap>> object_;
@@ -266,10 +270,12 @@ class heap {
   std::unique_ptr<lheap, detail::deleter<lheap_close>> object_;
 };
 
-// False where the fence is not signalled by then. Nothing for any time.
+// False where the fence is not signalled by then, at once where the time is not positive. Nothing for any time.
 inline bool wait(const descriptor &fence, std::optional<std::chrono::nanoseconds> limit = std::nullopt) {
   lheap_error *refusal = nullptr;
-  int code = lheap_fence_wait(fence.get(), limit ? limit->count() : -1, &refusal);
+  // A negative number would be for ever.
+  std::int64_t time = limit ? std::max<std::int64_t>(limit->count(), 0) : -1;
+  int code = lheap_fence_wait(fence.get(), time, &refusal);
   if (code == LHEAP_OK) return true;
   error thrown(refusal);
   if (code == LHEAP_TIMED_OUT) return false;

@@ -92,11 +92,23 @@ extension Heap {
     _ key: BufferKey?, byteCount: UInt64, contiguous: Bool, cleanup: [CleanupAction] = []
   ) throws(HeapError) -> VMO {
     let key = key ?? OwnCollection.nextKey()
+    guard contiguous else {
+      return try allocateVmo(
+        size: byteCount, settings: SingleBufferSettings(),
+        bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, cleanup: cleanup)
+    }
+    let isRefused = Guarded(false)
     let vmo = try allocateVmo(
-      size: byteCount, settings: contiguous ? .contiguous : SingleBufferSettings(),
-      bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, cleanup: cleanup)
+      size: byteCount, settings: .contiguous, bufferCollectionID: key.bufferCollectionID,
+      bufferIndex: key.bufferIndex,
+      cleanup: cleanup.map { action in { if !isRefused.withLock({ $0 }) { action() } } })
     // A heap of one kind of memory looks at no settings.
-    if contiguous { try vmo.checkContiguous() }
+    do throws(HeapError) { try vmo.checkContiguous() } catch {
+      // Before the buffer can end.
+      isRefused.withLock { $0 = true }
+      _ = consume vmo
+      throw error
+    }
     return vmo
   }
 

@@ -375,6 +375,20 @@ package struct BufferTable: ~Copyable {
 
   // MARK: Looking
 
+  /// Buffers whose holders are other processes, or code that keeps no account here, or nobody.
+  var unreferencedHere: [Buffer] {
+    records.compactMap { record in
+      record.state.hasMemory && record.buffer?.isReferencedHere == false ? record.buffer : nil
+    }
+  }
+
+  /// Whether somebody asks about a buffer, or it goes, and nothing has to be cleaned up but its memory.
+  var isTakingBack: Bool {
+    records.contains { record in
+      (record.isLookedAt || record.state == .going) && record.buffer?.hasCleanup == false
+    }
+  }
+
   /// - Returns: What the kernel is to be asked about; nil where there is nothing to learn: somebody else asks, or the
   ///   last close in this process has not come.
   package mutating func beginLook(_ place: Int) -> Family? {

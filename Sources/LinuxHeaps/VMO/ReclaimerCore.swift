@@ -71,11 +71,12 @@ final class ReclaimerCore: Sendable {
 
   /// Tables of this process that can have buffers, so that a descriptor that comes back from foreign code, or from
   /// another process, is known again.
-  private static let all = Guarded<[ReclaimerCore]>([])
+  private static let all = (tables: Guarded<[ReclaimerCore]>([]), mark: ForkMark())
 
-  /// The live buffer of this process that a descriptor is of.
+  /// The live buffer of this process that a descriptor is of; none is a child's of fork(2).
   static func buffer(of identity: VMOIdentity) -> Buffer? {
-    for core in all.withLock({ $0 }) {
+    if all.mark.isParents { return nil }
+    for core in all.tables.withLock({ $0 }) {
       if let buffer = core.withTable({ table in
         table.place(of: identity).flatMap { table[$0].buffer }
       }) {
@@ -85,9 +86,9 @@ final class ReclaimerCore: Sendable {
     return nil
   }
 
-  private func enlist() { Self.all.withLock { $0.append(self) } }
+  private func enlist() { Self.all.tables.withLock { $0.append(self) } }
 
-  private func delist() { Self.all.withLock { all in all.removeAll { $0 === self } } }
+  private func delist() { Self.all.tables.withLock { all in all.removeAll { $0 === self } } }
 
   /// Takes a new buffer into its place. It is looked at for the first time when its first child here closes.
   func settle(
@@ -253,6 +254,18 @@ extension ReclaimerCore {
   func lookAfterClose(_ buffer: Buffer) {
     if mark.isParents { return }
     if buffer.hasCleanup { check(buffer) } else { look(at: buffer) }
+  }
+
+  /// Takes back all that has ended, also where nobody has noticed yet, but for clean-up actions: those run on the waiter's thread.
+  /// What another thread takes back is waited for, a second at most.
+  func takeBackEnded() {
+    if mark.isParents { return }
+    for buffer in withTable({ $0.unreferencedHere }) { lookAfterClose(buffer) }
+    var milliseconds = 0
+    while milliseconds < 1000, withTable({ $0.isTakingBack }) {
+      usleep(1000)
+      milliseconds += 1
+    }
   }
 
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.

@@ -48,6 +48,44 @@ struct PreloadTests {
     #expect(!daemon.log.contains(" error "), "\(daemon.log)")
   }
 
+  @Test func `the service's socket may be reached by another path than its own`() throws {
+    let link = daemon.folder + "/link"
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: daemon.folder)
+    let run = try ProgramRun(words: [
+      "/usr/bin/env", "LD_PRELOAD=" + (try Program.path(library)),
+      "LINUXHEAPS_PRELOAD=always:\(link)/heap.sock", "MEMORY_IS_CHECKED=1", "FOLDER_IS_CLOSED=1",
+      user, "system",
+    ])
+    #expect(run.output.split(separator: "\n").filter { !$0.hasPrefix("pass  ") } == [])
+    #expect(run.output.contains("pass  they leave no socket\n"))
+    #expect(run.status == 0)
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root, for a node"))
+  func `always holds for links to nodes`() throws {
+    let script = """
+      mount -t tmpfs none "$0" && mkdir "$0/dma_heap" &&
+      for file in null dma_heap/system; do : > "$0/$file" && mount --bind /dev/null "$0/$file"; done &&
+      mount --rbind "$0" /dev && exec "$@"
+      """
+    let (dev, link) = (daemon.folder + "/dev", daemon.folder + "/link")
+    try FileManager.default.createDirectory(atPath: dev, withIntermediateDirectories: false)
+    try FileManager.default.createSymbolicLink(
+      atPath: link, withDestinationPath: "/dev/dma_heap/system")
+    let words = ["unshare", "--mount", "sh", "-c", script, dev, try Program.path("heapctl"), "run"]
+    let program = [
+      "sh", "-c", "for file; do readlink /proc/self/fd/3 3<> $file; done", "sh", link,
+      "/dev/dma_heap/../dma_heap/system", "/dev/null",
+    ]
+    for (options, place) in [
+      ([], "/dev/dma_heap/system"), (["--always"], "/memfd:dma_heap:system (deleted)"),
+    ] {
+      let run = try ProgramRun(
+        words: ["/usr/bin/env"] + words + ["--socket", daemon.socket] + options + ["--"] + program)
+      #expect(run.output == "\(place)\n\(place)\n/dev/null\n", "\(run.error)")
+    }
+  }
+
   @Test func `programs of the system find the heap`() throws {
     #expect(try run("--", "ls", "/dev/dma_heap").output.contains("system\n"))
     #expect(try run("test", "-c", "/dev/dma_heap/system").status == 0)
@@ -124,9 +162,23 @@ struct PreloadTests {
     #expect(loaded.status == plain.status)
   }
 
+  @Test func `signals and descriptors are the caller's`() throws {
+    let caller = "exec env --block-signal=USR1 --ignore-signal=USR2 \"$@\" <&-"
+    let heapctl = [try Program.path("heapctl"), "run", "--socket", daemon.socket, "--"]
+    for program in [
+      ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"],
+      ["sh", "-c", "test -e /proc/$$/fd/0 || echo closed"],
+    ] {
+      let plain = try ProgramRun(words: ["/bin/sh", "-c", caller, "sh"] + program)
+      let run = try ProgramRun(words: ["/bin/sh", "-c", caller, "sh"] + heapctl + program)
+      #expect(plain.output != "")
+      #expect(run.output == plain.output, "\(run.error)")
+    }
+  }
+
   @Test func `heapctl run ends as the program does, or as env(1)`() throws {
     #expect(try run("--", "/bin/sh", "-c", "exit 3").status == 3)
-    #expect(try run("sh", "-c", "kill -TERM $$").status == SIGTERM)
+    #expect(try run("sh", "-c", "kill -KILL $$").status == SIGKILL)
     let absent = try run("--", "no-such-program")
     #expect(absent.status == 127)
     #expect(

@@ -135,6 +135,19 @@ import Testing
       refusal { () throws(HeapError) in try heap.allocate(byteCount: 0) }?.code == .invalidArgs)
   }
 
+  @Test func `what is refused for its pages is not cleaned up`() async throws {
+    for heap in [MemfdHeap(), OpaqueHeap()] as [any Heap] {
+      let diary = Diary()
+      let error = refusal { () throws(HeapError) in
+        try heap.allocate(
+          nil, byteCount: 1, contiguous: true, cleanup: [{ diary.write("cleanup") }])
+      }
+      #expect(error?.code == .notSupported)
+      #expect(try await eventuallyHolds { heap.liveBufferCount == 0 })
+      #expect(diary.entries == [])
+    }
+  }
+
   @Test func `contiguous memory is refused by heaps that have none`() throws {
     for heap in [MemfdHeap(), OpaqueHeap()] as [any Heap] {
       let error = refusal { () throws(HeapError) in

@@ -102,6 +102,20 @@ import Testing
     #expect(vmo.byteCount == pageSize)
   }
 
+  /// In a process of its own: others fork, and hold what is closed here for a moment.
+  @Test func `what was closed outside of any vmo is free for the next request`() async {
+    await #expect(processExitsWith: .success) {
+      for reclaimer in try [Reclaimer.shared, Reclaimer(inCallersLoop: Reclaimer.Recheck())] {
+        let admission = Admission(budget: 2 * pageSize, on: .of(available: 100))
+        let heap = MemfdHeap(admission: admission, reclaimer: reclaimer)
+        for _ in 0..<20 {
+          let vmo = try heap.allocate(.fresh(), size: 2 * pageSize)
+          _ = vmo.releaseDescriptor()
+        }
+      }
+    }
+  }
+
   @Test func `the budget is given back after the reclaim`() async throws {
     let admission = Admission(budget: 2 * pageSize, on: .of(available: 100))
     let heap = MemfdHeap(admission: admission)

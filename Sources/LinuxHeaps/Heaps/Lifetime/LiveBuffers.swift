@@ -28,10 +28,11 @@ public final class LiveBuffers: Sendable {
 
   // MARK: Coming
 
-  /// Makes a buffer live. `make` is not called where (collection, index) is taken.
+  /// Makes a buffer live. `make` is not called where (collection, index) is taken, and once more where it finds no memory:
+  /// that of a descriptor that was closed just before comes back a little later.
   ///
   /// - Parameter size: Bytes.
-  func allocate(
+  package func allocate(
     _ key: BufferKey, size: UInt64, settings: SingleBufferSettings, cleanup: [CleanupAction],
     make: (borrowing BufferRequest) throws(HeapError) -> BufferMemory
   ) throws(HeapError) -> VMO {
@@ -43,7 +44,12 @@ public final class LiveBuffers: Sendable {
         cause: "buffer \(key.bufferIndex) of collection \(key.bufferCollectionID) is live")
     }
     do throws(HeapError) {
-      return try settle(place, try make(request), request, cleanup)
+      let memory: BufferMemory
+      do throws(HeapError) { memory = try make(request) } catch  where error.code == .noMemory {
+        core.takeBackEnded()
+        memory = try make(request)
+      }
+      return try settle(place, memory, request, cleanup)
     } catch {
       core.cancel(place)
       throw error
@@ -59,6 +65,7 @@ public final class LiveBuffers: Sendable {
     _ cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let (parent, heapName) = (memory.parent, memory.heapName)
+    try Self.checkUnshared(parent, request)
     let buffer = Buffer(
       core, hasCleanup: !cleanup.isEmpty, isReported: parent.watchedDescriptor != nil)
     // The child counts as a reference here, so the buffer cannot go before it is on record.
@@ -74,6 +81,30 @@ public final class LiveBuffers: Sendable {
     return VMO(
       fd: child, kind: parent.kind, identity: parent.identity, offset: 0,
       byteCount: request.size, heapName: heapName)
+  }
+
+  /// Whether a new buffer was seen to have no holder but its parent.
+  private static let areUnshared = Atomic(false)
+
+  /// A service whose buffers are handed out in place of a node's (liblinuxheaps-preload.so) holds each until this process lets go of it,
+  /// which would wait for the service.
+  private static func checkUnshared(
+    _ parent: any Parent, _ request: borrowing BufferRequest
+  ) throws(HeapError) {
+    if areUnshared.load(ordering: .relaxed) { return }
+    // Who lists the machine's buffers holds each for a moment.
+    for _ in 0..<10 {
+      let count = try attempt(request.operation) { () throws(Errno) in
+        try parent.referenceCount()
+      }
+      guard let count else { return }
+      if count <= 1 { return areUnshared.store(true, ordering: .relaxed) }
+      usleep(1000)
+    }
+    throw HeapError(
+      .notSupported, request.operation,
+      cause: "another process holds the new buffer, whose end could not be told",
+      fix: "allocate from the heap service by its socket, and not through heapctl run")
   }
 
   // MARK: Asking
