@@ -45,7 +45,7 @@ final class ServerLoop {
     self.manager = manager
     self.signals = signals
     metricsPage = sockets.metricsPage
-    let shared = try Shared(policy, mailbox, log)
+    let shared = try Shared(pool == nil ? policy : policy.besidePool(), mailbox, log)
     self.shared = shared
     if let pool { shared.descriptors.add(pool.mostDescriptors) }
     if let manager, manager.keepsDescriptors || hasInherited {
@@ -89,6 +89,7 @@ final class ServerLoop {
       if isStopping && isQuiet { isOver = true }
     }
     connections.closeAll()
+    shared.clientLog.finish()
     shared.mailbox.close()
     buffers.abandonAll()
     shared.workers.finish()
@@ -147,7 +148,7 @@ final class ServerLoop {
   private func handle(_ message: Message) {
     switch message {
     case .allocated(let allocation): heapRequests.finish(allocation)
-    case .reported(let report): observerRequests.finish(report)
+    case .reported(let report): observerRequests.finish(report) { status }
     case .closed(let place): buffers.closedByWorker(place)
     case .dropped(let place): buffers.dropped(place)
     case .attached(let failure): buffers.closesAreHeard(failure)
@@ -166,6 +167,7 @@ final class ServerLoop {
     case .heldUpListeners: entrance.lookAgain()
     case .deletion(let key): holderSearch.add(key)
     case .unusedFiles: buffers.closeUnusedFiles()
+    case .leftOut: shared.clientLog.tellLeftOut()
     case .watchdog: keepWatchdogQuiet()
     case .metricsReader(let id): metricsReaders.close(id)
     case .stop: isOver = true
@@ -201,9 +203,12 @@ final class ServerLoop {
 
   private func take(_ policy: Policy) {
     manager?.tellReloading()
-    shared.accounts.change(policy)
+    shared.accounts.change(pool == nil ? policy : policy.besidePool())
     pool?.change(policy.pool)
     shared.log.notice("configuration reloaded")
+    if pool == nil, policy.pool.byteCount > 0 {
+      shared.log.notice("there is no pool: pool-bytes takes effect at a restart")
+    }
     manager?.tellReady()
   }
 

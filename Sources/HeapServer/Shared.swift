@@ -24,7 +24,7 @@ struct Shared {
     workers = try Workers()
     self.mailbox = mailbox
     self.log = log
-    clientLog = ClientLog(log)
+    clientLog = ClientLog(log, deadlines)
   }
 
   /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few.

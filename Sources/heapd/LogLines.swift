@@ -59,8 +59,11 @@ final class LogLines: TextOutputStream, Sendable {
     }
   }
 
+  /// With what a client chose in it: a line feed would begin a line of the client's own, an emergency where `<0>` follows
+  /// (sd-daemon(3)).
   private static func write(_ line: String) {
-    let bytes = Array(line.utf8)
+    let text = line.utf8.last == UInt8(ascii: "\n") ? line.utf8.dropLast() : line.utf8[...]
+    let bytes = Array((String(Substring(text)).visible + "\n").utf8)
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = unsafe rest.withUnsafeBytes {

@@ -36,9 +36,13 @@ final class Connection {
 
   // Each of these is changed by one part of the server.
 
-  /// Since when an answer may lie in the socket that the client has not read; nil once it asks again (`Connections`).
+  /// Since when an answer may lie in the socket that the client has not read; nil once it has read all (`Connections`).
   var unreadSince: MonotonicTime?
-  /// Since when nothing is read because too many files that its user sent are not closed yet (`Connections`).
+  /// Of `unreadSince`: the memory that unread messages took at the last look, and the bytes that were sent since (`Connections`).
+  var unread = 0
+  var sent = 0
+  /// Since when nothing is read because too many files that its user sent are not closed yet. Where room for any message is missing,
+  /// the time of the last look (`Connections`).
   var heldUpSince: MonotonicTime?
   /// Nothing more is read; it is closed when all is sent (`Connections`).
   var isEnding = false
@@ -101,6 +105,7 @@ final class Connection {
   func send(_ bytes: [UInt8], passing handle: consuming PassedHandle) -> Sending {
     guard let socket else { return .broken }
     let sending = unsent.isEmpty ? socket.borrowed.sendOnce(bytes, handle.descriptor) : .full
+    if sending == .sent { sent += bytes.count }
     if sending != .full { return sending }
     do throws(Errno) {
       let kept = try handle.kept()
@@ -117,6 +122,7 @@ final class Connection {
     guard let socket, let next = unsent.first else { return .broken }
     let sending = socket.borrowed.sendOnce(next.bytes, next.handle?.fd.rawValue)
     if sending == .sent {
+      sent += next.bytes.count
       if next.handle != nil { descriptors.remove() }
       unsent.removeFirst()
     }

@@ -1,4 +1,5 @@
 internal import CLibrary
+internal import CLinuxHeaps
 internal import CoreMetrics
 internal import HeapProtocol
 internal import LinuxHeaps
@@ -130,7 +131,10 @@ final class Connections {
   /// What the client has not read lies in the kernel, which says that it does, and not since when. One look at all
   /// sockets is cheaper than a deadline for each answer. The first comes soon: it finds that all is read, and the server is at rest.
   private func awaitReading(_ connection: Connection) {
-    if connection.unreadSince == nil { connection.unreadSince = .now }
+    if connection.unreadSince == nil {
+      connection.unreadSince = .now
+      (connection.unread, connection.sent) = (0, 0)
+    }
     if looksForUnread { return }
     looksForUnread = true
     shared.deadlines.set(.unread, after: shared.accounts.limits.stall / 8)
@@ -140,12 +144,24 @@ final class Connections {
     looksForUnread = false
     let now = MonotonicTime.now
     for connection in Array(open) {
-      guard let since = connection.unreadSince, let socket = connection.socket else { continue }
-      if socket.borrowed.allIsRead {
+      guard let since = connection.unreadSince, let number = connection.socket?.borrowed.rawValue
+      else { continue }
+      let unread = Int(CLinuxHeaps_unread(number))
+      // What more requests bring in does not hide what is read: a message takes more memory than it has bytes (skb->truesize), so it grows
+      // by less than was sent only where something was taken out. With messages that found no room a deadline of their own goes.
+      let hasRead = unread < connection.unread + connection.sent || connection.unsentCount > 0
+      (connection.unread, connection.sent) = (unread, 0)
+      if unread == 0 {
         connection.unreadSince = nil
+        continue
+      }
+      if hasRead {
+        connection.unreadSince = now
       } else if now.nanoseconds - since.nanoseconds >= shared.accounts.limits.stall * 1_000_000 {
-        drop(connection, unread: 1 + connection.unsentCount)
-      } else if !looksForUnread {
+        drop(connection, unread: 1)
+        continue
+      }
+      if !looksForUnread {
         looksForUnread = true
         shared.deadlines.set(.unread, after: shared.accounts.limits.stall / 4)
       }
@@ -234,7 +250,6 @@ final class Connections {
     switch input.receive(socket.borrowed) {
     case .message(let received):
       let handles = StrangerFDs(received, of: connection.peer.user, shared.disposer)
-      connection.unreadSince = nil
       let message = 0..<input.count
       let bytes = input.bytes
       // All bytes of an array are there, and recvmsg(2) wrote no more than it has.
@@ -264,8 +279,31 @@ final class Connections {
 
   // MARK: Holding up who sends files faster than they close
 
+  /// Why nothing is read from a client for a while.
+  private enum Shortage {
+    /// Too many files that its user sent are not closed yet.
+    case user
+    /// A message can bring more descriptors than there is room for, whoever's are there.
+    case all
+  }
+
+  /// Nil where a message of the client's can be read.
+  private func shortage(for peer: Peer) -> Shortage? {
+    let (disposer, descriptors) = (shared.disposer, shared.descriptors)
+    if disposer.hasTooMuch(of: peer.user) { return .user }
+    guard descriptors.isHalfUsed else { return nil }
+    // As with all else, the second half is for those who have little.
+    if peer.fileClass != .owner,
+      disposer.count(of: peer.user) >= Limits.little(of: descriptors.limit)
+    {
+      return .user
+    }
+    // Room comes by itself only while something is being closed.
+    return descriptors.lacksRoomForMessage && disposer.unclosed > 0 ? .all : nil
+  }
+
   private func holdsUp(_ connection: Connection) -> Bool {
-    guard shared.disposer.hasTooMuch(of: connection.peer.user) else { return false }
+    if shortage(for: connection.peer) == nil { return false }
     connection.heldUpSince = .now
     listen(to: connection)
     shared.deadlines.set(.heldUp(connection: connection.id), after: Disposer.pause)
@@ -274,16 +312,19 @@ final class Connections {
 
   func lookAgain(at id: UInt64) {
     guard let connection = self[id], let since = connection.heldUpSince else { return }
-    guard shared.disposer.hasTooMuch(of: connection.peer.user) else {
+    switch shortage(for: connection.peer) {
+    case nil:
       connection.heldUpSince = nil
       return listen(to: connection)
+    case .all: connection.heldUpSince = .now
+    case .user:
+      let milliseconds = (MonotonicTime.now.nanoseconds - since.nanoseconds) / 1_000_000
+      if milliseconds >= shared.accounts.limits.stall {
+        note("client dropped: files that it sent do not close", connection)
+        shared.metrics.dropped.increment()
+        return close(connection)
+      }
     }
-    let milliseconds = (MonotonicTime.now.nanoseconds - since.nanoseconds) / 1_000_000
-    guard milliseconds >= shared.accounts.limits.stall else {
-      return shared.deadlines.set(.heldUp(connection: connection.id), after: Disposer.pause)
-    }
-    note("client dropped: files that it sent do not close", connection)
-    shared.metrics.dropped.increment()
-    close(connection)
+    shared.deadlines.set(.heldUp(connection: connection.id), after: Disposer.pause)
   }
 }

@@ -35,4 +35,10 @@ final class DescriptorBudget: Sendable {
 
   /// Less is left than one message can bring, and one allocation needs.
   var isUsedUp: Bool { open.load(ordering: .relaxed) + min(320, limit / 2) > limit }
+
+  /// Less is left than the 253 that one message can bring, and what the loop opens meanwhile. Requests are refused before it comes to
+  /// this (`isUsedUp`): only files that are to be closed take this room. Where the limit is below 675 it is less than a message can need.
+  var lacksRoomForMessage: Bool {
+    open.load(ordering: .relaxed) + min(269, limit / 5 * 2) > limit
+  }
 }

@@ -101,6 +101,8 @@ enum Deadline: Hashable {
   case deletion(BufferKey)
   /// No buffer has come for a while.
   case unusedFiles
+  /// Lines of clients were left out of the log.
+  case leftOut
   case watchdog
   /// A metrics reader takes too long.
   case metricsReader(UInt64)

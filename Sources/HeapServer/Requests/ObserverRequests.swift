@@ -8,6 +8,8 @@ internal import SystemPackage
 final class ObserverRequests {
   /// Handles of AttachLifetimeTracking that are not due.
   private let trackers = UserCounts()
+  /// Requests for reports, oldest first; a user is a key as long as one of its reports is being made.
+  private var waiting: [uid_t: [(connection: UInt64, transaction: UInt32)]] = [:]
   private let pipes: PipeDevice
   private let shared: Shared
   private let buffers: ServedBuffers
@@ -170,14 +172,33 @@ final class ObserverRequests {
     }
     connection.unreadReports += 1
     connection.requests += 1
-    let (id, status, mailbox) = (connection.id, status(), shared.mailbox)
-    shared.workers.run(in: Workers.Lane(id, of: .user(connection.peer.user))) {
+    let user = connection.peer.user
+    // Until its report is made, what it tells of all buffers is on nobody's account: it is one for each user.
+    if waiting[user]?.append((connection.id, transaction)) != nil { return }
+    waiting[user] = []
+    make(connection.id, transaction, for: user, status())
+  }
+
+  private func make(_ id: UInt64, _ transaction: UInt32, for user: uid_t, _ status: Status) {
+    let mailbox = shared.mailbox
+    shared.workers.run(in: Workers.Lane(id, of: .user(user))) {
       mailbox.post(
-        .reported(Report(connection: id, transaction: transaction, of: status)))
+        .reported(Report(connection: id, transaction: transaction, user: user, of: status)))
     }
   }
 
-  func finish(_ report: Report) {
+  /// - Parameter status: What the user's next report tells.
+  func finish(_ report: Report, status: () -> Status) {
+    answer(report)
+    while let next = waiting[report.user]?.first {
+      waiting[report.user]!.removeFirst()
+      if connections[next.connection] == nil { continue }
+      return make(next.connection, next.transaction, for: report.user, status())
+    }
+    waiting[report.user] = nil
+  }
+
+  private func answer(_ report: Report) {
     guard let connection = connections[report.connection] else { return }
     connection.requests -= 1
     if let memory = report.takeMemory() {
@@ -223,6 +244,7 @@ final class ObserverRequests {
 final class Report: Sendable {
   let connection: UInt64
   let transaction: UInt32
+  let user: uid_t
   /// Bytes.
   let size: UInt64
   /// What it is charged: whole pages.
@@ -230,9 +252,10 @@ final class Report: Sendable {
   let failure: HeapError?
   private let memory: Guarded<BufferMemory?>
 
-  init(connection: UInt64, transaction: UInt32, of status: Status) {
+  init(connection: UInt64, transaction: UInt32, user: uid_t, of status: Status) {
     self.connection = connection
     self.transaction = transaction
+    self.user = user
     let text = Array(status.json.text.utf8)
     size = UInt64(text.count)
     do throws(HeapError) {

@@ -25,6 +25,9 @@ public final class Admission: Sendable {
     var promised: UInt64 = 0
     /// Whose pages are promised.
     var promises: [ObjectIdentifier: any PromisedPages] = [:]
+    /// As much of what is live as a control group is charged for, now and when groups were read.
+    var charged: UInt64 = 0
+    var chargedThen: UInt64 = 0
     var machine: Reading<MachineMemory>?
     /// Of the level that leaves least; nil in it where none has a limit.
     var group: Reading<ControlGroup.Limit?>?
@@ -52,10 +55,12 @@ public final class Admission: Sendable {
       spent = size
     }
 
-    /// A few small requests may lean on one reading: a sixteenth of the headroom, for a while.
-    func covers(_ size: UInt64, headroom: UInt64, milliseconds: UInt64) -> Bool {
+    /// A few small requests may lean on one reading, for a while.
+    ///
+    /// - Parameter most: Bytes of all of them together.
+    func covers(_ size: UInt64, most: UInt64, milliseconds: UInt64) -> Bool {
       let age = MonotonicTime.lastTick.nanoseconds - time.nanoseconds
-      return age < milliseconds * 1_000_000 && size <= (headroom / 16).less(spent)
+      return age < milliseconds * 1_000_000 && size <= most.less(spent)
     }
   }
 
@@ -136,9 +141,12 @@ public final class Admission: Sendable {
         if !source.isOfOthers, let shortage = try shortage(size, source, &state, operation()) {
           throw refusal(shortage, fix: "close buffers, or ask for less")
         }
-        if source.isCharged { try admitToGroup(size, &state, operation()) }
+        if source.isCharged {
+          try admitToGroup(size, &state, operation())
+          state.chargedUnderway += size
+          state.charged += size
+        }
         state.underway += size
-        if source.isCharged { state.chargedUnderway += size }
         isUnderway = true
       case .region(let region) where size > region.available ?? region.total:
         throw refusal(
@@ -149,7 +157,8 @@ public final class Admission: Sendable {
       }
       state.live += size
       return Charge(
-        admission: self, size: size, isUnderway: isUnderway, isCharged: source.isCharged)
+        admission: self, size: size, isUnderway: isUnderway, isCharged: source.isCharged,
+        isOfOthers: source.isOfOthers)
     }
     return Grant(charge)
   }
@@ -168,7 +177,8 @@ public final class Admission: Sendable {
   /// For memory that is there already.
   package func take(_ size: UInt64) -> Charge {
     state.withLock { $0.live += size }
-    return Charge(admission: self, size: size, isUnderway: false, isCharged: false)
+    return Charge(
+      admission: self, size: size, isUnderway: false, isCharged: false, isOfOthers: false)
   }
 
   /// Why the machine cannot serve the pages; nil where it can.
@@ -182,7 +192,7 @@ public final class Admission: Sendable {
     let spoken = state.underway + state.promised
     if let reading = state.machine,
       reading.covers(
-        size, headroom: headroom(reading.figures, besides: spoken), milliseconds: 50)
+        size, most: headroom(reading.figures, besides: spoken) / 16, milliseconds: 50)
     {
       state.machine?.spent += size
       return nil
@@ -208,17 +218,20 @@ public final class Admission: Sendable {
       (limit?.available ?? .max).less(spoken)
     }
     let spoken = state.chargedUnderway + state.promised
-    // A limit can be set at any time: 16 MiB at most before it is seen.
-    if let reading = state.group,
-      reading.covers(
-        size, headroom: min(headroom(reading.figures, besides: spoken), 256 << 20),
-        milliseconds: 1000)
-    {
-      state.group?.spent += size
-      return
+    // A limit can be set at any time, other processes of the group take memory, and nothing tells of either.
+    if let reading = state.group {
+      let headroom = headroom(reading.figures, besides: spoken)
+      // What is live grows by 16 MiB at most before it is seen. What has ended can still be there, where an O_PATH descriptor keeps it.
+      if size <= (min(headroom, 256 << 20) / 16).less(state.charged.less(state.chargedThen)),
+        reading.covers(size, most: headroom / 2, milliseconds: 1000)
+      {
+        state.group?.spent += size
+        return
+      }
     }
     let limit = try attempt(operation(), at: ControlGroup.file) { () throws(Errno) in try group() }
     state.group = Reading(limit, for: size)
+    state.chargedThen = state.charged
     guard let limit, size > headroom(limit, besides: spoken) else { return }
     let open = state.open(besides: state.chargedUnderway)
     guard size > headroom(limit, besides: open) else { return }
@@ -269,22 +282,29 @@ public final class Admission: Sendable {
     /// Not seen in the kernel's figures yet.
     private var isUnderway: Bool
     /// To a control group.
-    private let isCharged: Bool
+    private var isCharged: Bool
+    /// Nothing is charged to this process's once it is settled.
+    private let isOfOthers: Bool
     fileprivate var promise: ObjectIdentifier?
 
-    fileprivate init(admission: Admission, size: UInt64, isUnderway: Bool, isCharged: Bool) {
+    fileprivate init(
+      admission: Admission, size: UInt64, isUnderway: Bool, isCharged: Bool, isOfOthers: Bool
+    ) {
       unsafe self.admission = .passRetained(admission)
       self.size = size
       self.isUnderway = isUnderway
       self.isCharged = isCharged
+      self.isOfOthers = isOfOthers
     }
 
     fileprivate mutating func settle() {
       guard isUnderway else { return }
       isUnderway = false
-      unsafe admission.takeUnretainedValue().state.withLock { [size, isCharged] in
+      unsafe admission.takeUnretainedValue().state.withLock { [size, isCharged, isOfOthers] in
         $0.settle(size, isCharged: isCharged)
+        if isOfOthers { $0.charged -= size }
       }
+      if isOfOthers { isCharged = false }
     }
 
     fileprivate mutating func watch(_ pages: any PromisedPages) {
@@ -303,6 +323,7 @@ public final class Admission: Sendable {
       _ = unsafe admission.takeRetainedValue().state.withLock {
         [self] state -> (any PromisedPages)? in
         state.live -= size
+        if isCharged { state.charged -= size }
         if isUnderway { state.settle(size, isCharged: isCharged) }
         guard let promise else { return nil }
         state.promised -= size

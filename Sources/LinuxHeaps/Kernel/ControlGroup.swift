@@ -142,7 +142,7 @@ package final class ControlGroup: Sendable {
     let mounts = try Self.mounts(SmallFile.readAll("\(root)/proc/self/mountinfo"))
     var levels: [Level] = []
     // `HIERARCHY:CONTROLLERS:PATH`; version 2 has neither of the first two.
-    for line in membership.split(separator: "\n") {
+    for line in membership.lines {
       let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
       guard fields.count == 3 else { continue }
       let version: Version
@@ -181,7 +181,7 @@ package final class ControlGroup: Sendable {
 
   /// `ID PARENT DEVICE ROOT POINT OPTIONS [FIELDS…] - TYPE SOURCE OPTIONS` (proc(5)).
   private static func mounts(_ text: String) -> [Mount] {
-    text.split(separator: "\n").compactMap { line in
+    text.lines.compactMap { line in
       let words = line.split(separator: " ")
       guard let dash = words.firstIndex(of: "-"), dash >= 6, dash + 1 < words.endIndex else {
         return nil

@@ -86,28 +86,45 @@ package enum SmallFile {
     return text
   }
 
-  /// What is left of a file, at most `limit` bytes.
+  /// What is left of a file, at most `limit` bytes. What is no UTF-8 has U+FFFD in its place.
   package static func text(of file: borrowing OwnedFD, limit: Int) throws(Errno) -> String {
     let number = file.rawValue
     var failure: Errno?
     let text = unsafe String(unsafeUninitializedCapacity: limit) { buffer in
-      var filled = 0
-      do throws(Errno) {
-        while filled < limit {
-          let offset = filled
-          let count = try call {
-            unsafe CLibrary.read(number, buffer.baseAddress! + offset, limit - offset)
-          }
-          if count == 0 { break }
-          filled += count
-        }
-      } catch {
-        failure = error
-      }
-      return filled
+      unsafe fill(buffer, from: number, &failure)
     }
     if let failure { throw failure }
     return text
+  }
+
+  /// The same as it is.
+  package static func bytes(of file: borrowing OwnedFD, limit: Int) throws(Errno) -> [UInt8] {
+    let number = file.rawValue
+    var failure: Errno?
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+      count = unsafe fill(buffer, from: number, &failure)
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  private static func fill(
+    _ buffer: UnsafeMutableBufferPointer<UInt8>, from file: CInt, _ failure: inout Errno?
+  ) -> Int {
+    var filled = 0
+    do throws(Errno) {
+      while filled < buffer.count {
+        let offset = filled
+        let count = try call {
+          unsafe CLibrary.read(file, buffer.baseAddress! + offset, buffer.count - offset)
+        }
+        if count == 0 { break }
+        filled += count
+      }
+    } catch {
+      failure = error
+    }
+    return filled
   }
 }
 

@@ -54,7 +54,7 @@ package enum WaitingDeletion {
   private static func isMapped(_ identity: VMOIdentity) -> Bool {
     guard let maps = try? SmallFile.readAll("/proc/self/maps") else { return false }
     // "ADDRESSES PERMISSIONS OFFSET MAJOR:MINOR INODE PATH" (proc(5)).
-    return maps.split(separator: "\n").contains { line in
+    return maps.lines.contains { line in
       let fields = line.split(separator: " ")
       guard fields.count > 4, UInt64(fields[4]) == identity.inode, fields[3].hasPrefix("00:"),
         let minor = UInt64(fields[3].dropFirst(3), radix: 16)

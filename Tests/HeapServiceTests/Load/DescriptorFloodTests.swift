@@ -1,3 +1,5 @@
+import CLinuxHeaps
+import Glibc
 import HeapProtocol
 import LinuxHeaps
 import TestSupport
@@ -5,9 +7,8 @@ import Testing
 
 /// Clients that send files as fast as they can, or files that do not close.
 @Suite struct DescriptorFloodTests {
-  /// A flexible one-way method that nobody knows: the server closes what comes with it, and goes on.
-  private static let unanswered: [UInt8] =
-    [0, 0, 0, 0, 2, 0, 0x80, 1] + [UInt8](repeating: 0x11, count: 8)
+  /// The server closes what comes with it, and goes on.
+  private static let unanswered = GoodMessage.unanswered.bytes
 
   @Test func `a flood of files is closed as it comes`() throws {
     let scene = try Scene()
@@ -29,6 +30,49 @@ import Testing
     // 64,000 came.
     #expect(most < 1_000)
     try scene.expectUnharmed()
+  }
+
+  /// What finds no room is closed in recvmsg(2), on the loop's thread, and its message is not whole.
+  @Test(
+    .enabled(if: SlowFile.isPossible, "needs a loopback device"),
+    .enabled(if: TestUser.isRoot, "needs root, to be many users"))
+  func `every message finds room for its files, or waits for it`() throws {
+    let daemon = try Daemon(
+      configuration: "stall-seconds = 1000", arguments: ["--mode", "0666"],
+      through: ["/bin/sh", "-c", "ulimit -n 700; exec \"$@\"", "sh"], openFolder: true)
+    let file = try OddFile.memfd()
+    let flood = Array(repeating: file.fd.rawValue, count: 64)
+    let clients = try (0..<8).map {
+      (
+        client: try WireClient.observer(daemon, as: TestUser(user: 54_330 + $0)),
+        file: try SlowFile()
+      )
+    }
+    daemon.pause()
+    do {
+      defer { daemon.resume() }
+      for (client, slow) in clients {
+        try client.send(GoodMessage.getVmoInfo.bytes, [try #require(slow.file).fd.rawValue])
+        slow.file = nil
+        for _ in 0..<2 { try client.send(Self.unanswered, flood) }
+      }
+    }
+    // The slow file's is closed first, so that what a user sent after it stays.
+    var count = 0
+    let areMany = try eventually {
+      count = try daemon.descriptorCount
+      return count > 300
+    }
+    #expect(areMany, "\(count) descriptors:\n\(daemon.log)")
+    usleep(200_000)
+    #expect(clients.contains { CLinuxHeaps_unread($0.client.descriptor) > 0 })
+    #expect(try daemon.descriptorCount <= 700 - 253)
+    for (_, slow) in clients { slow.release() }
+    for (client, _) in clients {
+      #expect(try client.receive()?.decode(GetVmoInfoReply.self) != nil)
+      #expect(try client.info(file) == nil)
+    }
+    #expect(!daemon.log.contains("connection closed") && !daemon.log.contains("client dropped"))
   }
 
   @Test(

@@ -49,6 +49,46 @@ import Testing
     try scene.expectUnharmed()
   }
 
+  /// What a client sends says nothing of what it has read.
+  @Test(arguments: [true, false])
+  func `nor does another message help who leaves an answer unread`(isHeap: Bool) throws {
+    let scene = try Scene(configuration: "stall-seconds = 1")
+    do {
+      let client = try isHeap ? WireClient.heap(scene.daemon) : .observer(scene.daemon)
+      var held: SharedFD?
+      // Neither second message has an answer: a deletion waits for its handle, and nobody knows the method.
+      if isHeap {
+        held = try client.allocate(1)
+        try client.send(GoodMessage.allocate.bytes)
+        try client.sendDelete(1, #require(held))
+      } else {
+        let file = try OddFile.memfd()
+        try client.send(GoodMessage.getVmoInfo.bytes, [file.fd.rawValue])
+        try client.send(GoodMessage.unanswered.bytes)
+      }
+      try scene.daemon.expectLog("client dropped: it does not read replies", "unread=1")
+      withExtendedLifetime(held) {}
+    }
+    try scene.expectUnharmed()
+  }
+
+  /// Its socket is never empty, and does not get emptier.
+  @Test func `who reads on with answers ahead of it is not dropped`() throws {
+    let scene = try Scene(configuration: "stall-seconds = 1")
+    do {
+      let client = try WireClient.heap(scene.daemon)
+      for _ in 0..<4 { try client.send(Self.request) }
+      let end = ContinuousClock.now + .seconds(4)
+      while ContinuousClock.now < end {
+        try #require(try client.receive()?.decode(AllocateVmoResult.self) == .status(-10))
+        try client.send(Self.request)
+        usleep(20_000)
+      }
+    }
+    #expect(!scene.daemon.log.contains("client dropped"))
+    try scene.expectUnharmed()
+  }
+
   @Test func `who reads late gets every answer`() throws {
     let scene = try Scene(configuration: "stall-seconds = 1000")
     do {

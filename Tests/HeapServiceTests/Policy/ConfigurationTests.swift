@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import HeapPool
 import LinuxHeaps
@@ -37,7 +38,8 @@ import Testing
         pool-learns = off
         pool-ready = 3 x 8M contiguous, 16 x 64 KiB
         """, from: "x")
-    #expect(policy.limits.total.bytes == 960 << 20)
+    #expect(policy.besidePool().limits.total.bytes == 960 << 20)
+    #expect(policy.limits.total.bytes == 1 << 30)
     #expect(policy.pool.byteCount == 64 << 20)
     #expect(policy.pool.idleTime == .seconds(5))
     #expect(!policy.pool.learns)
@@ -51,6 +53,15 @@ import Testing
     }
     #expect(
       "\(try #require(error))".contains("pool-bytes, 2 GiB, leaves nothing of total-bytes, 2 GiB"))
+  }
+
+  @Test func `a reload that asks for a pool takes nothing off, and the log says why`() throws {
+    let daemon = try Daemon(configuration: "total-bytes = 1G\n")
+    try "total-bytes = 1G\npool-bytes = 512M\n".write(
+      toFile: daemon.folder + "/heapd.conf", atomically: true, encoding: .utf8)
+    kill(daemon.identifier, SIGHUP)
+    try daemon.expectLog("there is no pool: pool-bytes takes effect at a restart")
+    #expect(try WireClient.observer(daemon).status().quota.maxBytes == 1 << 30)
   }
 
   @Test(arguments: ["3 x", "x 8M", "0 x 8M", "3 x 8M secure", "3x8M", "257 x 4K"])
@@ -70,6 +81,37 @@ import Testing
       parsing: "# all of it\n\n user-bytes = 2G # half\nallow-users=0, root\n", from: "x")
     #expect(policy.limits.user.bytes == 2 << 30)
     #expect(policy.access.users == [0])
+  }
+
+  /// All of a file that begins with a comment would be that comment.
+  @Test func `lines may end with CR LF`() throws {
+    let folder = try TemporaryFolder()
+    let text = "# limits\r\n\r\nuser-bytes = 2G # half\r\nallow-users = root\r\n"
+    let policy = try Policy(file: folder.file("heapd.conf", text))
+    #expect(policy.limits.user.bytes == 2 << 30)
+    #expect(policy.access.users == [0])
+    let error = #expect(throws: HeapError.self) {
+      try Policy(parsing: "# limits\r\nuser-bytes\r\n", from: "x")
+    }
+    #expect(
+      "\(try #require(error))"
+        == "read line 2 of the configuration (x): no '=' in 'user-bytes'; INVALID_ARGS. "
+        + "To fix it: write: key = value")
+  }
+
+  @Test(arguments: [
+    "# f\u{FC}r alle", "# \u{F0}\u{9F}\u{98} is three bytes, as what stands for it",
+  ])
+  func `what is no UTF-8 is said to be that`(_ latin: String) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/heapd.conf"
+    let bytes = latin.unicodeScalars.map { UInt8($0.value) } + Array("\nevents = off\n".utf8)
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    let error = #expect(throws: HeapError.self) { try Policy(file: path) }
+    #expect(
+      "\(try #require(error))"
+        == "read the configuration (\(path)): it is not UTF-8; INVALID_ARGS. "
+        + "To fix it: save it as UTF-8")
   }
 
   /// What follows would be missing, and a list of users with it.
@@ -137,6 +179,10 @@ import Testing
     ),
     (
       "user-bytes = 1M\nuser-bytes = 2M", "duplicate setting 'user-bytes'", "keep one of the lines"
+    ),
+    (
+      "user-bytes = 1M # half\rallow-users = root", "a carriage return within the line",
+      "end lines with a line feed"
     ),
     ("user-byte = 1", "unknown setting 'user-byte'", "use one of: allow-groups allow-users"),
     ("user-bytes = lots", "invalid value 'lots' for user-bytes", "powers of 1024"),

@@ -47,6 +47,8 @@ import Testing
     #expect(rows.first == "memfd: 1 of 32 buffers, \(size) of 1 MiB, 0 orphans")
     #expect(rows[1].hasPrefix("who comes by the socket's group: 0 of 14336 buffers, 0 B of "))
     #expect(rows[2].hasPrefix("others: 0 of 14336 buffers, 0 B of "))
+    let isTaken = UDMABufHeap.isUsable
+    #expect(rows[3] == "clients' own memory: \(isTaken ? "taken" : "not taken")")
     #expect(rows.contains("\(geteuid()) 3 1 of 16 \(size) of 128 KiB"))
     #expect(rows.contains("17 3 \(size) memfd \(geteuid()) \(getpid()) no"))
     withExtendedLifetime(buffer) {}

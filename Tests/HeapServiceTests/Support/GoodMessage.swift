@@ -82,6 +82,10 @@ struct GoodMessage: Sendable, CustomTestStringConvertible {
     0800000002008001c2e227d29949f4330100000000000000ffffffffffffffffffffffff01000100
     """)
 
+  /// One way, and flexible: of the observer, which does not know it, and takes no offence.
+  static let unanswered = GoodMessage(
+    "a method that nobody knows", "00000000020080011111111111111111")
+
   static let getStatus = GoodMessage(
     "GetStatus",
     """

@@ -169,7 +169,9 @@ import Testing
     let leftOut = lines.compactMap {
       Int($0.split(separator: "more=").last?.prefix { $0.isNumber } ?? "")
     }
-    #expect(lines.count + leftOut.reduce(0, +) == 41)
+    // Of those that were left out a line of its own tells, where no other does.
+    let told = lines.count { !$0.contains("lines left out") }
+    #expect(told + leftOut.reduce(0, +) == 41)
     held = []
   }
 
