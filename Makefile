@@ -16,7 +16,7 @@ LIBRARIES := LinuxHeaps LinuxHeapsDRM LinuxHeapsV4L2 HeapProtocol HeapPool HeapF
 PACKAGES := libdrm-dev zlib1g-dev pkg-config
 # The report's page is tested in a browser, Python is another hand than this package's, strace has calls fail, dtc compiles what
 # heapctl doctor says of device trees, and programs in C and C++ use the C interface, under valgrind, too.
-TEST_PACKAGES := $(PACKAGES) chromium python3 strace device-tree-compiler gcc g++ binutils valgrind
+TEST_PACKAGES := $(PACKAGES) acl chromium python3 strace device-tree-compiler gcc g++ binutils valgrind
 KERNEL_PACKAGES := $(PACKAGES) build-essential bc bison flex libelf-dev libssl-dev xz-utils cpio rsync file \
   zstd kmod udev util-linux busybox-static psmisc python3-venv qemu-system-x86
 SYSTEMD_PACKAGES := $(KERNEL_PACKAGES) mmdebstrap e2fsprogs

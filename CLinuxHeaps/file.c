@@ -2,13 +2,17 @@
 #include <CLinuxHeaps.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <endian.h>
 #include <linux/magic.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 const unsigned int CLinuxHeaps_MFD_CLOEXEC = MFD_CLOEXEC;
@@ -25,6 +29,22 @@ int CLinuxHeaps_memfd_create(const char *name, unsigned int flags) { return memf
 
 unsigned int CLinuxHeaps_MFD_huge(uint64_t size) {
     return MFD_HUGETLB | (unsigned int)__builtin_ctzll(size) << MAP_HUGE_SHIFT;
+}
+
+bool CLinuxHeaps_has_huge_pages(int file) {
+    struct statfs status;
+    return fstatfs(file, &status) == 0 && status.f_type == HUGETLBFS_MAGIC;
+}
+
+int CLinuxHeaps_listed_group_mode(const char *path) {
+    struct {
+        struct posix_acl_xattr_header header;
+        struct posix_acl_xattr_entry entries[64];
+    } list;
+    ssize_t size = getxattr(path, "system.posix_acl_access", &list, sizeof list);
+    for (size_t index = 0; size >= (ssize_t)(sizeof list.header + (index + 1) * sizeof *list.entries); index++)
+        if (le16toh(list.entries[index].e_tag) == ACL_GROUP_OBJ) return le16toh(list.entries[index].e_perm);
+    return -1;
 }
 
 int CLinuxHeaps_fallocate(int file, uint64_t size) { return fallocate(file, 0, 0, (off_t)size); }

@@ -30,12 +30,12 @@ int CLinuxHeaps_dma_heap_alloc(int heap, struct dma_heap_allocation_data *data) 
 
 enum { UNKNOWN = -1, KILLED = -2 };
 
-// What comes of a call that a child makes: 0, its errno, or one of the above.
-static int outcome(int device, unsigned long request, void *argument) {
+// What comes of a system call that a child makes: 0, its errno, or one of the above.
+static int outcome(long call, uintptr_t first, uintptr_t second, void *third) {
     // Without a signal at its end: the program that links this may wait for children of its own, and would get this one too.
     pid_t child = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
     // Only system calls: another thread may have held a lock.
-    if (child == 0) _exit(ioctl(device, request, argument) == 0 ? 0 : errno);
+    if (child == 0) _exit(syscall(call, first, second, third) == 0 ? 0 : errno);
     if (child < 0) return UNKNOWN;
     int status = 0;
     while (waitpid(child, &status, __WCLONE) < 0)
@@ -45,7 +45,11 @@ static int outcome(int device, unsigned long request, void *argument) {
 }
 
 static bool kills(int device, unsigned long request, void *argument) {
-    return outcome(device, request, argument) == KILLED;
+    return outcome(SYS_ioctl, (uintptr_t)device, request, argument) == KILLED;
+}
+
+bool CLinuxHeaps_memfd_create_kills(void) {
+    return outcome(SYS_memfd_create, (uintptr_t)"", UINT32_MAX, NULL) == KILLED;
 }
 
 bool CLinuxHeaps_dma_heap_alloc_kills(int heap) {
@@ -68,7 +72,7 @@ struct charged_allocation {
 int CLinuxHeaps_dma_heap_knows_charge(int heap) {
     // More than fs.nr_open can allow; 0 and -1 may stand for the caller.
     struct charged_allocation request = {.data = {.len = 1, .fd_flags = O_RDWR | O_CLOEXEC}, .charge_fd = INT32_MAX};
-    int result = outcome(heap, _IOWR(DMA_HEAP_IOC_MAGIC, 0x0, struct charged_allocation), &request);
+    int result = outcome(SYS_ioctl, (uintptr_t)heap, _IOWR(DMA_HEAP_IOC_MAGIC, 0x0, struct charged_allocation), &request);
     return result == EBADF ? 1 : result == 0 ? 0 : -1;
 }
 

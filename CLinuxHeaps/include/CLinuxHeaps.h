@@ -57,6 +57,9 @@ int CLinuxHeaps_udmabuf_create(int udmabuf, int memfd, uint64_t offset, uint64_t
 /// The same of `UDMABUF_CREATE` as `CLinuxHeaps_dma_heap_alloc_kills`.
 bool CLinuxHeaps_udmabuf_create_kills(int udmabuf);
 
+/// The same of memfd_create(2).
+bool CLinuxHeaps_memfd_create_kills(void);
+
 /// memfd_create(2), hidden behind `_GNU_SOURCE`. `flags` are `CLinuxHeaps_MFD_*`.
 int CLinuxHeaps_memfd_create(const char *_Nonnull name, unsigned int flags);
 extern const unsigned int CLinuxHeaps_MFD_CLOEXEC;
@@ -66,6 +69,13 @@ unsigned int CLinuxHeaps_MFD_huge(uint64_t size);
 
 /// fallocate(2) from the file's start, hidden behind `_GNU_SOURCE`.
 int CLinuxHeaps_fallocate(int file, uint64_t size);
+
+/// Whether a file has huge pages (hugetlbfs, statfs(2)).
+bool CLinuxHeaps_has_huge_pages(int file);
+
+/// What the access control list of a file (acl(5)) gives the file's own group, as one digit of a mode, before its mask; -1 where there is
+/// none.
+int CLinuxHeaps_listed_group_mode(const char *_Nonnull path);
 
 /// `F_ADD_SEALS` (fcntl(2)) with `CLinuxHeaps_F_SEAL_*`.
 int CLinuxHeaps_add_seals(int memfd, int seals);
@@ -165,6 +175,10 @@ bool CLinuxHeaps_lacks_direct_io(int file);
 
 /// A pipe whose two ends are close-on-exec (pipe2(2)): the reading one first.
 int CLinuxHeaps_pipe(int ends[_Nonnull 2]);
+
+/// vmsplice(2) of `length` bytes into a pipe, hidden behind `_GNU_SOURCE`, without waiting (`SPLICE_F_NONBLOCK`): the pipe holds the pages
+/// themselves. EFAULT where the kernel lends none out of such a mapping (`VM_PFNMAP`, `VM_IO`).
+ssize_t CLinuxHeaps_vmsplice(int pipe, const void *_Nonnull bytes, size_t length);
 
 /// Has every last close of an open file of the inode reported (`IN_CLOSE`, inotify(7)). A watch, or -1.
 int CLinuxHeaps_watch_closes(int inotify, int file);

@@ -108,8 +108,7 @@ struct BootParameter {
   /// systemd-boot's entries (kernel-install(8)). Its lines are one; those that begin with `#` are none.
   private func kernelInstall() -> String? {
     guard has("kernel-install"), let text = files.text(Self.commandLine) else { return nil }
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-    let line = (lines.firstIndex { !$0.hasPrefix("#") } ?? 0) + 1
+    let line = (text.lines.firstIndex { !$0.hasPrefix("#") } ?? 0) + 1
     let release = files.line("/proc/sys/kernel/osrelease") ?? ""
     let image =
       files.exists("/usr/lib/modules/\(release)/vmlinuz")
@@ -129,7 +128,7 @@ struct BootParameter {
   ) -> String {
     let all = paths.map { ($0, files.text($0) ?? "") }
     func settings(_ text: String) -> [Substring] {
-      text.split(separator: "\n").filter { $0.hasPrefix("\(name)=") }
+      text.lines.filter { $0.hasPrefix("\(name)=") }
     }
     let place = all.last { !settings($0.1).isEmpty }
     let (path, text) = place ?? all[0]

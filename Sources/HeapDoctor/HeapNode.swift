@@ -16,6 +16,8 @@ struct HeapNode: Sendable {
 
   var status: NodeStatus? { entry?.node }
   var isOpen: Bool { refusal == nil }
+  /// Whether it is a link to what is not there.
+  var isDangling: Bool { refusal?.cause == .danglingLink }
 
   static func all(_ surroundings: Surroundings) -> [HeapNode] {
     let catalog = HeapCatalog(root: surroundings.files.root)
@@ -56,8 +58,10 @@ struct Trial: Sendable {
 
   var lacksDescriptors: Bool { failures.values.contains(.tooManyOpenFiles) }
 
-  /// Straight from the kernel, so that it is gone as soon as the descriptor is.
+  /// Straight from the kernel, so that it is gone as soon as the descriptor is. Named, as a heap's buffers are.
   static func buffer(of heap: HeapNode, size: UInt64) throws(Errno) -> OwnedFD {
-    try HeapDevice(heap.path).allocate(size: size)
+    let buffer = try HeapDevice(heap.path).allocate(size: size)
+    try DMABuf.setName("heapctl doctor", of: buffer.rawValue)
+    return buffer
   }
 }

@@ -21,7 +21,8 @@ package struct Machine: Sendable {
     surroundings = Surroundings(files)
     release = KernelVersion(files)
     configuration = KernelConfiguration(files, release: release)
-    rules = UdevRules(files)
+    // A container's nodes are made by whoever starts it, and by no rule of its image's.
+    rules = UdevRules(surroundings.container == nil ? files : nil)
     heaps = HeapNode.all(surroundings)
     closedDirectory = HeapCatalog(root: root).absence().flatMap {
       $0.cause == .directoryClosed ? $0 : nil

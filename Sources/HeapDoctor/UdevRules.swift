@@ -27,7 +27,12 @@ struct UdevRules: Sendable {
   /// Files that speak of heaps, and the files of other content that hide them.
   let hidden: [(path: String, by: String)]
 
-  init(_ machine: MachineFiles) {
+  /// - Parameter machine: Nil where no udevd has to do with the nodes.
+  init(_ machine: MachineFiles?) {
+    guard let machine else {
+      (isApplied, files, hidden) = (false, [], [])
+      return
+    }
     var names: [String: String] = [:]
     var hidden: [(path: String, by: String)] = []
     for directory in Self.directories {
@@ -118,7 +123,9 @@ struct UdevRule: Sendable {
   static func all(in text: String) -> [UdevRule] {
     var rules: [UdevRule] = []
     var line = ""
-    for part in text.split(separator: "\n", omittingEmptySubsequences: false) {
+    for part in text.lines {
+      // CR LF is a line's end, too (read_line(), src/basic/fileio.c of systemd).
+      let part = part.last == "\r" ? part.dropLast() : part
       if line.isEmpty, part.drop(while: \.isWhitespace).first == "#" { continue }
       if part.last == "\\" {
         line += part.dropLast()

@@ -64,7 +64,7 @@ package struct BufferList: Sendable {
   init(parsing text: String) {
     var entries: [Entry] = []
     var isInDevices = false
-    for line in text.split(separator: "\n") {
+    for line in text.lines {
       if let entry = Entry(line) {
         entries.append(entry)
         isInDevices = false

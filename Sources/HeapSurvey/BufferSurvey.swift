@@ -84,12 +84,13 @@ package struct BufferSurvey: Sendable {
     }
   }
 
-  /// Nil for a file that is no buffer: the memfd under a udmabuf, whose dma-buf is listed itself.
+  /// Nil for a file that is no buffer: the memfd under a udmabuf, whose dma-buf is listed itself. It has the mode that memfds are made with,
+  /// 0777, or 0666 by the sysctl vm.memfd_noexec, and a heap's memfd one of its own.
   private static func note(
     _ file: BufferFile, in found: inout [HeldBuffer.Key: HeldBuffer]
   ) -> HeldBuffer.Key? {
     let key = file.key
-    if file.kind == .memfd, let mode = file.mode, mode & 0o111 != 0 { return nil }
+    if file.kind == .memfd, let mode = file.mode, mode & 0o077 != 0 { return nil }
     var buffer = found[key] ?? HeldBuffer(key)
     buffer.isInProcesses = true
     buffer.size = buffer.size ?? file.size

@@ -202,7 +202,7 @@ package final class DMABufCloses: Sendable {
   private let firstRecord: Int
 
   init(byteCount: Int) throws(Errno) {
-    let page = sysconf(CInt(_SC_PAGESIZE))
+    let page = Int(pageSize)
     let fd = OwnedFD(adopting: try call { CLinuxHeaps_bpf_ring(UInt32(byteCount)) })
     let reader = try SharedPages(of: fd, byteCount: page, writable: true)
     let writers = try SharedPages(

@@ -58,12 +58,12 @@ struct ProcessReferences {
     return counts
   }
 
-  /// The program's name, `comm`.
+  /// The program's name, `comm`: up to 15 bytes of its own choice, line feeds among them.
   var program: String { Self.program(of: process) }
 
+  /// Without the line feed that the kernel puts after it.
   static func program(of process: pid_t) -> String {
-    let name = (try? SmallFile.read("/proc/\(process)/comm")) ?? ""
-    return String(name.prefix { $0 != "\n" })
+    ((try? SmallFile.read("/proc/\(process)/comm")) ?? "").lines.dropLast().joined(separator: "\n")
   }
 
   /// Every process that /proc lists.
@@ -75,9 +75,14 @@ struct ProcessReferences {
   static var hidden: String? {
     // Each namespace has a process 1, which only `hidepid` can keep out of sight.
     if unsafe access("/proc/1", F_OK) != 0 { return "/proc is mounted with hidepid" }
-    // The first namespace has this number on every kernel (`PROC_PID_INIT_INO`, linux/proc_ns.h).
-    let namespace = try? SmallFile.link("/proc/self/ns/pid")
-    return namespace == "pid:[4026531836]" ? nil : "this is a PID namespace of its own"
+    do throws(Errno) {
+      let namespace = try SmallFile.link("/proc/self/ns/pid")
+      return namespace == Surroundings.firstPIDNamespace
+        ? nil : "this is a PID namespace of its own"
+    } catch {
+      // Of a kernel without CONFIG_PID_NS (fs/proc/namespaces.c).
+      return error == .noSuchFileOrDirectory ? nil : "the PID namespace is not told: \(error)"
+    }
   }
 
   /// Kernel threads have neither descriptors nor memory: `PF_KTHREAD` in the ninth field of `stat`,
@@ -219,7 +224,7 @@ package struct Holder: Sendable, CustomStringConvertible {
   }
 
   package var description: String {
-    "process \(process) (\(name)): \(descriptors) descriptors, \(mappings) mappings"
+    "process \(process) (\(name.visible)): \(descriptors) descriptors, \(mappings) mappings"
   }
 
   /// Every process but this one that holds one of these, in one pass through all processes; buffers

@@ -6,7 +6,12 @@ internal import LinuxHeaps
 
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures allocation, mapping, filling, syncing and reclaiming.")
+    abstract: "Measures allocation, mapping, filling, syncing and reclaiming.",
+    discussion: """
+      Each buffer is allocated, mapped, filled to the last byte, bracketed once by the two calls of DMA_BUF_IOCTL_SYNC with nothing \
+      between them, unmapped and deleted; reclaiming lasts from the deletion until the memory has gone back. A percentile is a time \
+      that was measured. The histogram's first bar is of the times from FROM to twice that, and each further one of twice as long.
+      """)
 
   @OptionGroup var choice: HeapChoice
 

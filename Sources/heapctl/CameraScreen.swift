@@ -118,16 +118,21 @@ extension SizeU {
 }
 
 extension CaptureDevice {
-  /// Those of the sizes that the camera can make, the largest first.
+  /// Those of the sizes that the camera can make, the largest first. Of a range it is asked, which has steps, and a least size.
   func sizes(of format: VideoFourCC, in modes: [SizeU]) -> [SizeU] {
     let offered = sizes(of: format)
-    let common = modes.filter { mode in
-      offered.contains {
-        $0.isLargestOfRange
-          ? mode.width <= $0.width && mode.height <= $0.height
-          : mode.width == $0.width && mode.height == $0.height
+    let hasRange = offered.contains(where: \.isLargestOfRange)
+    var common: Set<SizeU> = []
+    for mode in Set(modes) {
+      let (width, height) = (Int(mode.width), Int(mode.height))
+      if offered.contains(where: {
+        !$0.isLargestOfRange && ($0.width, $0.height) == (width, height)
+      })
+        || hasRange && (try? tryFormat(width: width, height: height, format)) != nil
+      {
+        common.insert(mode)
       }
     }
-    return Set(common).sorted { $0.width * $0.height > $1.width * $1.height }
+    return common.sorted { $0.width * $0.height > $1.width * $1.height }
   }
 }

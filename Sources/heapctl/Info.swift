@@ -25,7 +25,7 @@ extension ServiceStatus {
     let total = ["\(heap): \(quota.text), \(orphans) orphans"]
     let group = groupQuota.map { ["  who comes by the socket's group: \($0.text)"] } ?? []
     let others = othersQuota.map { ["  others: \($0.text)"] } ?? []
-    return total + group + others + [""]
+    return total + group + others + [clientMemory.map(text), pool?.text].compactMap(\.self) + [""]
       + table(
         ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
         users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells }
@@ -46,6 +46,17 @@ extension ServiceStatus {
           ]
         }
       )
+  }
+
+  private func text(takesClientMemory: Bool) -> String {
+    "  clients' own memory: " + (takesClientMemory ? "taken" : "not taken")
+  }
+}
+
+extension ServiceStatus.Pool {
+  fileprivate var text: String {
+    "  pool: ready \(ready), \(bytes.asByteCount) in all; requests served \(hits), not served \(misses); "
+      + "buffers not kept \(refused)"
   }
 }
 

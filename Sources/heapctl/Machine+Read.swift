@@ -34,7 +34,7 @@ extension Report.Machine {
   /// ends with a NUL.
   private static func line(_ path: String) -> String? {
     guard let text = try? SmallFile.read(path) else { return nil }
-    let line = text.prefix { $0 != "\n" && $0 != "\0" }
+    let line = text.lines[0].prefix { $0 != "\0" }
     return line.isEmpty ? nil : String(line)
   }
 
@@ -63,7 +63,7 @@ extension Report.Machine {
   /// os-release(5): a value may stand in quotes.
   private static func readDistribution() -> String? {
     let text = (try? SmallFile.read("/etc/os-release")) ?? ""
-    return text.split(separator: "\n").first { $0.hasPrefix("PRETTY_NAME=") }
+    return text.lines.first { $0.hasPrefix("PRETTY_NAME=") }
       .map { $0.dropFirst("PRETTY_NAME=".count).filter { $0 != "\"" && $0 != "'" } }
   }
 

@@ -35,10 +35,20 @@ struct ServiceStatus: Decodable, Sendable {
     let orphan: Bool
   }
 
+  struct Pool: Decodable, Sendable {
+    let ready: Int
+    let bytes: UInt64
+    let hits, misses, refused: Int
+  }
+
   let schemaVersion: Int
   let heap: String
+  /// Whether clients' own memory is taken; nil of an older service, as the next three.
+  let clientMemory: Bool?
+  /// Nil where there is none.
+  let pool: Pool?
   let quota: Quota
-  /// Of all who come by the group of a socket's file, and of all others; nil of an older service.
+  /// Of all who come by the group of a socket's file, and of all others.
   let groupQuota, othersQuota: Quota?
   let orphans: Int
   let users: [User]

@@ -237,7 +237,7 @@ private final class VerifyRun {
   }
 
   /// Sizes from one page to more than the system heap's largest piece (1 MiB).
-  private static let sizes: [UInt64] = [4 << 10, 64 << 10, 1 << 20, 8 << 20]
+  private static let sizes = [pageSize] + [64 << 10, 1 << 20, 8 << 20].filter { $0 > pageSize }
   private static let samples = 50
 
   func measure() async {

@@ -62,6 +62,16 @@ struct RefusalWordsTests {
     }
   }
 
+  @Test(arguments: ["0x00050001", "0x80000000"])
+  func `a seccomp filter that refuses memfds, or ends who makes them`(_ answer: String) throws {
+    let prefix = Prefix.filter(nil, answer, call: 319)
+    let refused = try Run.heapctl("alloc", "--heap", "memfd", "--size", "1M", through: prefix)
+    #expect(refused.status == 77)
+    #expect(
+      refused.error.contains("memfd_create(2) is refused: a seccomp filter"), "\(refused.error)")
+    #expect(refused.error.contains("memfd_create"))
+  }
+
   /// Nodes that no driver stands behind: nothing comes as far as that.
   private static let devices = """
     mknod -m 660 /dev/video0 c 81 250

@@ -7,7 +7,7 @@ enum ContiguousExamination {
     // Without any heap there is one cause for all kinds.
     guard !machine.heaps.isEmpty else { return [] }
     let heaps = machine.heaps.filter {
-      $0.entry?.role == .contiguous && $0.entry?.duplicateOf == nil
+      $0.entry?.role == .contiguous && $0.entry?.duplicateOf == nil && !$0.isDangling
     }
     guard !heaps.isEmpty else { return (hugePages(machine) ?? absence(machine)).map { [$0] } ?? [] }
     let findings = heaps.flatMap { region(of: $0, machine, trial, probing: probing) }
@@ -49,12 +49,14 @@ enum ContiguousExamination {
     // Reported already: the kernel has it, and its node is missing.
     let catalog = HeapCatalog(root: machine.files.root)
     let isMissing = machine.heaps.contains {
-      $0.entry == nil && catalog.role(named: $0.name) == .contiguous
+      $0.registered != nil && ($0.entry == nil || $0.isDangling)
+        && catalog.role(named: $0.name) == .contiguous
     }
     guard !isMissing else { return nil }
     // A carveout of a vendor's is no region of the kernel's.
     let candidates = machine.heaps.filter {
-      $0.entry?.role == .other && $0.entry?.duplicateOf == nil && $0.name != "system_cc_shared"
+      $0.entry?.role == .other && $0.entry?.duplicateOf == nil && !$0.isDangling
+        && $0.name != "system_cc_shared"
     }
     guard candidates.isEmpty else {
       let names = candidates.map(\.name)
@@ -95,8 +97,9 @@ enum ContiguousExamination {
         fix: Fix.load(.contiguousHeap, machine))
     }
     if total > 0 {
-      // Before, only the default region has one.
-      let needsDefault = machine.release.isBefore(6, 19) && parameter(machine) == nil
+      // Before, only the default region has one: it is not among these, where the kernel is known to make that heap.
+      let needsDefault =
+        choice == .builtIn && machine.release.isBefore(6, 19) && parameter(machine) == nil
       return Finding(
         .broken, .contiguous, "contiguous.no-heap",
         seen:

@@ -46,8 +46,9 @@ enum HeapExamination {
   /// Openable, and yet nothing comes of it. A full contiguous region is examined as such, and so are limits.
   private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
     guard let error = trial.failure(of: heap), error.canBeOfNode else { return nil }
+    let request = (try? HeapDevice(heap.path))?.refusedRequest ?? "DMA_HEAP_IOCTL_ALLOC"
     let refusal = Surroundings.refusal(
-      of: "DMA_HEAP_IOCTL_ALLOC", error, isRegistered: heap.registered != nil,
+      of: request, error, isRegistered: heap.registered != nil,
       in: machine.surroundings)
     return Finding(
       .broken, .heaps, "heap.allocation-refused",
@@ -98,7 +99,7 @@ enum HeapExamination {
   }
 
   private static func names(_ machine: Machine) -> [Finding] {
-    let entries = machine.heaps.compactMap(\.entry)
+    let entries = machine.heaps.filter { !$0.isDangling }.compactMap(\.entry)
     var findings = entries.compactMap { entry in
       entry.duplicateOf.map { original in
         Finding(

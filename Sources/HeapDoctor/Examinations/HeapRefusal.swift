@@ -24,12 +24,19 @@ enum HeapRefusal {
         fix: UdevExamination.overrule([heap.name], status, machine))
     }
     guard status.groupID == 0, machine.rules.isApplied else { return found }
+    let join = machine.surroundings.join(named: "dmaheap")
+    if status.listedGroupMode != nil {
+      // Of a list, udevd's chmod changes the mask alone.
+      return Finding(
+        .broken, .heaps, found.id, seen: refusal.seen, why: refusal.why,
+        fix: UdevExamination.installRule() + " && sudo setfacl -m g::rw \(heap.path.shellWord)"
+          + " && " + join)
+    }
     return Finding(
       .broken, .udev, "udev.no-rule",
       seen: "is \(status), as the kernel makes it, and no udev rule gives it to a group",
       why: "only root may allocate",
-      fix: UdevExamination.installRule()
-        + " && " + machine.surroundings.join(named: "dmaheap"))
+      fix: UdevExamination.installRule() + " && " + join)
   }
 
   static func differs(_ status: NodeStatus, _ wanted: UdevRules.Outcome) -> Bool {
@@ -47,9 +54,12 @@ enum HeapRefusal {
   ) -> [Finding] {
     refusals.grouped { "\($0.cause.id) \($0.cause.seen)" }.map { group in
       let (heap, first) = group[0]
-      let isDenial = heap.refusal?.isDenial == true
+      // A name that this kernel has no heap for keeps nobody from the others.
+      let isSpare = heap.isDangling && heap.registered == nil
+      let severity =
+        isSpare ? .warning : heap.refusal?.isDenial == true ? severity : .broken
       return Finding(
-        isDenial ? severity : .broken, first.area, first.id,
+        severity, first.area, first.id,
         seen: (group.count > 1 ? "each of " : "") + group.map(\.heap.path).joined(separator: ", ")
           + " " + first.seen, why: first.why,
         fix: Fix.joined(group.compactMap(\.cause.fix)))

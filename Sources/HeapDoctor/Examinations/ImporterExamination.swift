@@ -97,14 +97,6 @@ enum ImporterExamination {
         .warning, .importers, "import.\(id)", seen: seen,
         why: "\(refusal.why); this user's buffers cannot be given to the device",
         fix: Fix.joined(group.map(\.refusal.fix)))
-    } + lost(paths, machine)
-  }
-
-  private static func lost(_ paths: [String], _ machine: Machine) -> [Finding] {
-    paths.filter { NodeStatus(machine.files.path($0)) == nil }.map { path in
-      Finding(
-        .warning, .importers, "import.open-failed", seen: "\(path) is a link to what is not there",
-        why: "no buffer can be given to the device", fix: "sudo rm \(path.shellWord)")
     }
   }
 }

@@ -1,5 +1,6 @@
 internal import CLibrary
 internal import LinuxHeaps
+internal import SystemPackage
 
 /// heapd, which allocates for users that may not open the heaps.
 enum ServiceExamination {
@@ -41,9 +42,23 @@ enum ServiceExamination {
   }
 
   /// To connect would start a service that systemd keeps for its first client: the kernel's list of
-  /// sockets tells as well. `Flags` has 0x10000 for one that listens (net/unix/af_unix.c).
+  /// sockets tells as well. `Flags` has 0x10000 for one that listens (net/unix/af_unix.c). The list is of the reader's network
+  /// namespace, and is not there where /proc is mounted with `subset=pid`; connect(2) goes by the file, wherever who listens is.
   private static func isListening(_ machine: Machine) -> Bool {
-    (machine.files.text("/proc/net/unix", limit: 4 << 20) ?? "").split(separator: "\n").contains {
+    isListed(machine) || !isRefused(machine.files.path(socket))
+  }
+
+  private static func isRefused(_ path: String) -> Bool {
+    do throws(Errno) {
+      _ = try MessageSocket(connectedTo: path, type: SOCK_SEQPACKET, isBlocking: false)
+      return false
+    } catch {
+      return error == .connectionRefused
+    }
+  }
+
+  private static func isListed(_ machine: Machine) -> Bool {
+    (machine.files.text("/proc/net/unix", limit: 4 << 20) ?? "").lines.contains {
       let words = $0.split(separator: " ")
       return words.count >= 8 && words[3] == "00010000" && words[7] == socket
     }

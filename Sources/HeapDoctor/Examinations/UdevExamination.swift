@@ -4,7 +4,7 @@ internal import LinuxHeaps
 enum UdevExamination {
   static func findings(_ machine: Machine) -> [Finding] {
     let nodes = machine.heaps.filter { $0.status?.device != nil }
-    guard !nodes.isEmpty else { return [] }
+    guard !nodes.isEmpty, machine.container == nil else { return [] }
     return hidden(machine) + effects(on: nodes, machine)
   }
 
@@ -38,6 +38,17 @@ enum UdevExamination {
     guard !ruled.isEmpty else {
       // Reported already where it is the cause.
       guard nodes.contains(where: \.isOpen) else { return [] }
+      let listed = nodes.filter { $0.status?.listedGroupMode != nil }
+      if !listed.isEmpty {
+        return [
+          Finding(
+            .note, .udev, "udev.access-list",
+            seen: "\(listed.map(\.path).joined(separator: ", ")) have an access control list",
+            why:
+              "as of a rule with TAG+=\"uaccess\": who sits at the machine may allocate, and the kernel charges nobody for it"
+          )
+        ]
+      }
       return [
         Finding(
           .note, .udev, "udev.none",

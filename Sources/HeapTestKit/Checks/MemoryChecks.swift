@@ -1,5 +1,6 @@
 internal import CLibrary
 internal import LinuxHeaps
+internal import LinuxHeapsDRM
 
 extension HeapCheck {
   static let memory: [HeapCheck] = [
@@ -32,6 +33,29 @@ extension HeapCheck {
       try expectEqual(try vmo.byte(at: start - 1), 0, "the byte before the slice")
       try expectEqual(try vmo.byte(at: start), 0x5A, "the slice's first byte")
       try expectEqual(try vmo.byte(at: start + Int(pageSize)), 0, "the byte after the slice")
+    },
+
+    HeapCheck(
+      "image-planes", "planes of an image whose rows are whole pages are slices", on: mappable
+    ) { bench in
+      var constraints = ImageFormatConstraints()
+      constraints.bytesPerRowDivisor = UInt32(pageSize)
+      let layout = try ImageLayout(
+        .nv12, size: SizeU(width: 100, height: 10), constraints: constraints)
+      // 10 rows of brightness and 5 of colour, each a page of whatever size this kernel's have.
+      try expectEqual(
+        layout.planes.map { [$0.offset, UInt64($0.bytesPerRow), UInt64($0.rows)] },
+        [[0, pageSize, 10], [10 * pageSize, pageSize, 5]], "where the planes lie")
+      let vmo = try bench.allocate(layout.byteCount)
+      try expectEqual(vmo.byteCount, layout.byteCount, "the size of a buffer for it")
+      for (plane, value) in zip(layout.planes, [UInt8(0x59), 0x43]) {
+        let byteCount = UInt64(plane.bytesPerRow) * UInt64(plane.rows)
+        try vmo.slice(offset: plane.offset, byteCount: byteCount).fill(value)
+      }
+      let colour = Int(layout.planes[1].offset)
+      try expectEqual(try vmo.byte(at: colour - 1), 0x59, "the last byte of brightness")
+      try expectEqual(try vmo.byte(at: colour), 0x43, "the first byte of colour")
+      try expectEqual(try vmo.byte(at: Int(vmo.byteCount) - 1), 0x43, "the last byte")
     },
 
     HeapCheck(

@@ -46,7 +46,7 @@ extension BufferMemory {
       self.init(
         parent: parent, heapName: kind.rawValue, grant: grant)
     } catch {
-      throw HeapError(error, request.operation)
+      throw HeapError(memfd: error, request.operation)
     }
   }
 }

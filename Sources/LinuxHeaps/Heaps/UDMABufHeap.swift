@@ -28,7 +28,7 @@ public struct UDMABufHeap: LocalHeap {
   }
 
   /// Whether this process may open the device.
-  public static var isUsable: Bool { NodeStatus(Self.path)?.isUsable == true }
+  public static var isUsable: Bool { unsafe access(Self.path, R_OK) == 0 }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {
     let device = try Self.open(request.operation)
@@ -110,10 +110,25 @@ public struct UDMABufHeap: LocalHeap {
   }
 
   static func refusal(_ error: Errno, _ operation: String) -> HeapError {
-    if let refusal = Surroundings.refusal(of: "UDMABUF_CREATE", error) {
+    if Memfd.refusal(error) != nil { return HeapError(memfd: error, operation) }
+    if let refusal = Surroundings.refusal(
+      of: makesBuffers ? DMABuf.setNameRequest : "UDMABUF_CREATE", error)
+    {
       return HeapError(refusal, operation, at: path, error)
     }
     return HeapError(error, operation, at: path)
+  }
+
+  /// Whether it is what follows that is refused.
+  private static var makesBuffers: Bool {
+    do throws(Errno) {
+      let memfd = try Memfd.create("lh:trial", size: pageSize)
+      _ = try create(
+        try .open(path, O_RDONLY), memfd.rawValue, offset: 0, byteCount: pageSize)
+      return true
+    } catch {
+      return false
+    }
   }
 
   /// - Throws: Why this process can make none.

@@ -42,7 +42,7 @@ package struct Credentials: Sendable {
   func hasUnmappedGroup(_ node: NodeStatus) -> Bool { node.groupID == unmappedGroup }
 
   /// What the permission bits of a node say, capabilities(7) included, which count in a user namespace where it maps
-  /// both owner and group. An access control list may say more.
+  /// both owner and group. An access control list may say more: of one, what it gives the group itself is looked at.
   ///
   /// - Parameter bits: What it is to be opened for, as one digit of a mode.
   func mayOpen(_ node: NodeStatus, _ bits: UInt32 = 4) -> Bool {
@@ -51,7 +51,7 @@ package struct Credentials: Sendable {
     let (isOwnerless, isGroupless) = (hasUnmappedOwner(node), hasUnmappedGroup(node))
     if capabilities & overrides != 0, !isOwnerless, !isGroupless { return true }
     if user == node.userID, !isOwnerless { return node.mode >> 6 & bits == bits }
-    if groups.contains(node.groupID), !isGroupless { return node.mode >> 3 & bits == bits }
+    if groups.contains(node.groupID), !isGroupless { return node.groupMode & bits == bits }
     return node.mode & bits == bits
   }
 

@@ -6,6 +6,8 @@ package import SystemPackage
 package enum DMABuf {
   /// The longest name that `DMA_BUF_SET_NAME` takes, without its NUL.
   static let longestName = 31
+  /// What is made of a new buffer besides, as errors call it.
+  static let setNameRequest = "DMA_BUF_SET_NAME"
 
   package static func setName(_ name: String, of buffer: CInt) throws(Errno) {
     _ = try call {
@@ -51,9 +53,14 @@ extension FDInfo {
   ///
   /// A failure to open it is not kept: a process that is out of descriptors now may have some later.
   private static let directory = Guarded<SharedFD?>(nil)
+  /// It lists the descriptors of the process that opened it. A child of fork(2) goes by the path, and past the lock.
+  private static let mark = ForkMark()
 
   /// Of a descriptor of this process; nil when it is no dma-buf.
   static func read(_ number: CInt) throws(Errno) -> FDInfo? {
+    if mark.isParents {
+      return FDInfo(parsing: try SmallFile.read("/proc/self/fdinfo/\(number)"))
+    }
     let directory = try Self.directory.withLock { directory throws(Errno) in
       if let directory { return directory }
       let opened = SharedFD(try .open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY))

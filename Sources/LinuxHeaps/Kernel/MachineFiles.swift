@@ -16,7 +16,7 @@ package struct MachineFiles: Sendable {
 
   /// Without the newline at its end.
   package func line(_ path: String) -> String? {
-    text(path).map { String($0.prefix { $0 != "\n" }) }
+    text(path).map { String($0.lines[0]) }
   }
 
   package func number(_ path: String) -> UInt64? { line(path).flatMap { UInt64($0) } }
@@ -27,6 +27,12 @@ package struct MachineFiles: Sendable {
   }
 
   package func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
+
+  /// Whether a path is a link to what is not there.
+  package func isDangling(_ path: String) -> Bool {
+    guard (try? SmallFile.link(root + path)) != nil else { return false }
+    return unsafe access(root + path, F_OK) != 0 && errno == ENOENT
+  }
 
   /// Whether open(2) works, and what it answers where not.
   package func openingError(_ path: String, _ access: CInt = O_RDONLY) -> Errno? {

@@ -16,16 +16,33 @@ package enum Memfd {
   ) throws(Errno) -> OwnedFD {
     var flags = CLinuxHeaps_MFD_CLOEXEC | CLinuxHeaps_MFD_ALLOW_SEALING
     if let hugePageSize { flags |= CLinuxHeaps_MFD_huge(hugePageSize) }
-    let file = OwnedFD(
-      adopting: try call {
-        unsafe name.withCString { unsafe CLinuxHeaps_memfd_create($0, flags) }
-      })
+    let file = try make(name, flags)
     let number = file.rawValue
     _ = try call { ftruncate(number, off_t(size)) }
     var seals = CLinuxHeaps_F_SEAL_SHRINK | CLinuxHeaps_F_SEAL_GROW | CLinuxHeaps_F_SEAL_SEAL
     if isOpaque { seals |= CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_FUTURE_WRITE }
     _ = try call { CLinuxHeaps_add_seals(number, seals) }
     return file
+  }
+
+  private static let trial = DeadlyCall()
+
+  private static func make(_ name: String, _ flags: UInt32) throws(Errno) -> OwnedFD {
+    if trial.isDeadly({ CLinuxHeaps_memfd_create_kills() }) { throw .noFunction }
+    return OwnedFD(
+      adopting: try call {
+        unsafe name.withCString { unsafe CLinuxHeaps_memfd_create($0, flags) }
+      })
+  }
+
+  /// Why memfd_create(2) itself answers so, found out by asking it once more; nil where it works.
+  static func refusal(_ answer: Errno) -> CallRefusal? {
+    do throws(Errno) {
+      _ = try make("lh:trial", CLinuxHeaps_MFD_CLOEXEC)
+      return nil
+    } catch {
+      return error == answer ? CallRefusal("memfd_create", error) : nil
+    }
   }
 
   /// Gives a file huge pages, where the machine has such for memfds (`shmem_enabled`, Documentation/admin-guide/mm/transhuge.rst).

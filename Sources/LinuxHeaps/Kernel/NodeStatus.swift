@@ -1,16 +1,23 @@
-package import CLibrary
+internal import CLibrary
+internal import CLinuxHeaps
 internal import SystemPackage
 
 /// Who may open a device node.
 public struct NodeStatus: Hashable, Sendable {
   /// The permission bits, e.g. 0o600.
   public let mode: UInt32
-  package let userID: uid_t
-  package let groupID: gid_t
+  package let userID: UInt32
+  package let groupID: UInt32
   /// Whether this process may open it for reading, which is enough to allocate.
   public let isUsable: Bool
   /// `st_rdev`; nil for what is no character device.
   package let device: UInt64?
+  /// What the group itself may do where there is an access control list (acl(5)), whose mask stands in `mode` in its place; nil where
+  /// there is none.
+  package let listedGroupMode: UInt32?
+
+  /// What the group may do, as one digit of a mode.
+  package var groupMode: UInt32 { listedGroupMode ?? mode >> 3 & 7 }
 
   /// Nil where there is no such node.
   package init?(_ path: String) {
@@ -21,6 +28,8 @@ public struct NodeStatus: Hashable, Sendable {
     groupID = status.st_gid
     isUsable = unsafe access(path, R_OK) == 0
     device = status.st_mode & S_IFMT == S_IFCHR ? UInt64(status.st_rdev) : nil
+    let listed = unsafe CLinuxHeaps_listed_group_mode(path)
+    listedGroupMode = listed < 0 ? nil : UInt32(listed) & mode >> 3
   }
 
   /// `MAJOR:MINOR`, as sysfs spells it: gnu_dev_major(3) and gnu_dev_minor(3), which are macros.

@@ -233,6 +233,14 @@ extension VMO {
         .wrongType, "\(file ?? "an unknown file") is neither a dma-buf nor a memfd")
     }
     guard size > 0 else { throw refusal(.invalidArgs, "the memfd has no size") }
+    // Whoever punches a hole into such a file gives the page back, and the next reader has none where another process took it.
+    guard kind == .dmaBuf || !CLinuxHeaps_has_huge_pages(number) else {
+      throw HeapError(
+        .invalidArgs, "adopt descriptor \(number)",
+        cause:
+          "the file has huge pages: where another holder punches a hole and no huge page is free, SIGBUS ends whoever reads it here",
+        fix: "have its maker take a memfd of ordinary pages, or a dma-buf of it (udmabuf)")
+    }
     guard !canShrink else {
       throw HeapError(
         .invalidArgs, "adopt descriptor \(number)",

@@ -177,6 +177,10 @@ struct BootParameterTests {
       "# cma=1M\nroot=UUID=1\nquiet cma=8M", "# cma=1M\nroot=UUID=1 cma=64M\nquiet ",
       programs: install, calls: "kernel-install add RELEASE /boot/vmlinuz-RELEASE\n"),
     .init(
+      "systemd-boot, lines of CR LF", "/etc/kernel/cmdline", "# cma=1M\r\nroot=UUID=1 cma=8M\r\n",
+      "# cma=1M\r\nroot=UUID=1 cma=64M\n", programs: install,
+      calls: "kernel-install add RELEASE /boot/vmlinuz-RELEASE\n"),
+    .init(
       "u-boot-menu", "/etc/default/u-boot",
       "#U_BOOT_PARAMETERS=\"cma=1M\"\nU_BOOT_PARAMETERS=\"ro cma=8M quiet\"\nU_BOOT_TIMEOUT=\"5\"\n",
       "#U_BOOT_PARAMETERS=\"cma=1M\"\nU_BOOT_PARAMETERS=\"cma=64M ro  quiet\"\nU_BOOT_TIMEOUT=\"5\"\n",

@@ -122,6 +122,27 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.mode("/dev/dma_heap", 0o700)
       withoutService($0)
     },
+    .init("a link for another board", warnings: ["heap.dangling-link"]) {
+      try $0.link("/dev/dma_heap/linux,cma", to: "gone")
+    },
+    .init(
+      "a link for another board, and no contiguous heap", broken: ["contiguous.no-heap"],
+      warnings: ["heap.dangling-link"]
+    ) {
+      withoutHeap("default_cma_region", $0)
+      try $0.link("/dev/dma_heap/linux,cma", to: "default_cma_region")
+    },
+    .init("a link in a heap's place", broken: ["heap.dangling-link"]) {
+      $0.remove("/dev/dma_heap/system")
+      try $0.link("/dev/dma_heap/system", to: "gone")
+    },
+    .init("a container whose image has a rule", broken: ["heap.not-in-group"], asNobody: true) {
+      try $0.file("/.dockerenv", "")
+      for (name, minor) in [("system", 3), ("default_cma_region", 5)] as [(String, UInt)] {
+        try $0.node("/dev/dma_heap/\(name)", minor: minor, mode: 0o660, group: 3999)
+      }
+      withoutService($0)
+    },
     .init("a link that is another heap", broken: ["heap.wrong-device"]) {
       try $0.link("/dev/dma_heap/reserved", to: "system")
     },

@@ -54,29 +54,10 @@ struct DoctorGuestTests {
     )
   }
 
-  /// Filters on x86-64, where ioctl is call 16, of one request: `SECCOMP_RET_ERRNO` with EPERM and ENOTTY, and
-  /// `SECCOMP_RET_KILL_PROCESS`.
-  private static func filter(_ request: String, _ answer: String) -> [String] {
-    let filter = """
-      import ctypes, os, struct, sys
-      lines = [(0x20, 0, 0, 0), (0x15, 0, 3, 16), (0x20, 0, 0, 24), (0x15, 0, 1, \(request)),
-               (0x06, 0, 0, \(answer)), (0x06, 0, 0, 0x7FFF0000)]
-      program = b"".join(struct.pack("HBBI", *line) for line in lines)
-      class Program(ctypes.Structure):
-          _fields_ = [("count", ctypes.c_ushort), ("lines", ctypes.c_char_p)]
-      libc = ctypes.CDLL(None)
-      whole = Program(len(lines), program)
-      assert libc.prctl(38, 1, 0, 0, 0) == 0
-      assert libc.prctl(22, 2, ctypes.byref(whole), 0, 0) == 0
-      os.execv(sys.argv[1], sys.argv[1:])
-      """
-    return ["/usr/bin/python3", "-c", filter]
-  }
-
   /// UDMABUF_CREATE. No driver answers it ENOTTY.
   @Test(arguments: ["0x00050001", "0x80000000"])
   func `a seccomp filter that refuses udmabufs, or ends who makes them`(_ answer: String) throws {
-    let prefix = Self.filter("0x40187542", answer)
+    let prefix = Prefix.filter("0x40187542", answer)
     let refused = try Run.heapctl("alloc", "--heap", "udmabuf", "--size", "1M", through: prefix)
     #expect(refused.status == 77)
     #expect(refused.error.contains("UDMABUF_CREATE is refused: a seccomp filter"))
@@ -85,10 +66,23 @@ struct DoctorGuestTests {
     #expect(other.status == 0)
   }
 
+  /// DMA_BUF_SET_NAME_B. It is what is refused, and not the allocation before it.
+  @Test func `a seccomp filter that refuses a buffer's name`() throws {
+    let prefix = Prefix.filter("0x40086201", "0x00050001")
+    let run = try DoctorRun(through: prefix)
+    let found = try #require(run.finding("heap.allocation-refused"))
+    #expect(found.seen.contains("DMA_BUF_SET_NAME is refused"), "\(found.seen)")
+    for heap in ["system", "udmabuf"] {
+      let refused = try Run.heapctl("alloc", "--heap", heap, "--size", "1M", through: prefix)
+      #expect(refused.status == 77)
+      #expect(refused.error.contains("DMA_BUF_SET_NAME is refused: a seccomp"), "\(refused.error)")
+    }
+  }
+
   @Test(arguments: ["0x00050001", "0x00050019", "0x80000000"])
   func `a seccomp filter that refuses the allocation, or ends who makes it`(_ answer: String) throws
   {
-    let prefix = Self.filter("0xC0184800", answer)
+    let prefix = Prefix.filter("0xC0184800", answer)
     let run = try DoctorRun(through: prefix)
     let found = try #require(run.finding("heap.allocation-refused"))
     #expect(found.why.contains("seccomp filter"))

@@ -73,6 +73,26 @@ enum Prefix {
     ]
   }
 
+  /// Filters on x86-64, where ioctl is call 16 and memfd_create 319, of one request of ioctl(2), or of each call: `SECCOMP_RET_ERRNO` with EPERM
+  /// and ENOTTY, and `SECCOMP_RET_KILL_PROCESS`.
+  static func filter(_ request: String? = nil, _ answer: String, call: Int = 16) -> [String] {
+    let wanted = request.map { "(0x20, 0, 0, 24), (0x15, 0, 1, \($0))," } ?? ""
+    let filter = """
+      import ctypes, os, struct, sys
+      lines = [(0x20, 0, 0, 0), (0x15, 0, \(request == nil ? 1 : 3), \(call)), \(wanted)
+               (0x06, 0, 0, \(answer)), (0x06, 0, 0, 0x7FFF0000)]
+      program = b"".join(struct.pack("HBBI", *line) for line in lines)
+      class Program(ctypes.Structure):
+          _fields_ = [("count", ctypes.c_ushort), ("lines", ctypes.c_char_p)]
+      libc = ctypes.CDLL(None)
+      whole = Program(len(lines), program)
+      assert libc.prctl(38, 1, 0, 0, 0) == 0
+      assert libc.prctl(22, 2, ctypes.byref(whole), 0, 0) == 0
+      os.execv(sys.argv[1], sys.argv[1:])
+      """
+    return ["/usr/bin/python3", "-c", filter]
+  }
+
   static let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
 
   static func nobody(in groups: String) -> String {

@@ -5,6 +5,10 @@ import Testing
 
 @testable import LinuxHeaps
 
+/// unshare(2), which Glibc's module does not show.
+private let unshareFiles = unsafe unsafeBitCast(
+  dlsym(nil, "unshare"), to: (@convention(c) (CInt) -> CInt).self)
+
 @Suite struct MessageSocketTests {
   private static func failure(
     _ body: (borrowing MessageSocket.Pair) throws(HeapError) -> Void
@@ -130,29 +134,39 @@ import Testing
 
   @Test func `a full descriptor table is told, and closes what came`() async {
     await #expect(processExitsWith: .success) {
-      let pair = try MessageSocket.Pair()
-      let heap = MemfdHeap()
-      try pair.near.send([1], passing: try heap.allocate(byteCount: 1))
-      try pair.near.send(try heap.allocateBuffers(count: 2, byteCount: 1))
-      // One is free for two.
-      let next = try OwnedFD.open("/dev/null", O_RDONLY).rawValue
-      var limit = rlimit(rlim_cur: rlim_t(next) + 1, rlim_max: 4096)
-      precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
-      let count = try pair.far.receive()?.descriptors.count
-      precondition(count == 1)
-      let errors = [
-        refusal { () throws(HeapError) in _ = try pair.far.receiveBuffers() },
-        refusal { () throws(HeapError) in _ = try MessageSocket.Pair() },
-      ]
-      // libdispatch ends a process that has no descriptor for its threads.
-      limit.rlim_cur = 4096
-      precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
-      for error in errors {
-        precondition(error?.code == .noResources, "\(error?.description ?? "")")
-        precondition(error?.fix?.hasPrefix("close descriptors, or raise") == true)
+      // The other threads, which need descriptors at any time, keep a table of their own.
+      let ended = Guarded(false)
+      try KernelThread.start("full-table") {
+        defer { ended.withLock { $0 = true } }
+        do {
+          let heap = MemfdHeap()
+          let pair = try MessageSocket.Pair()
+          try pair.near.send([1], passing: try heap.allocate(byteCount: 1))
+          try pair.near.send(try heap.allocateBuffers(count: 2, byteCount: 1))
+          precondition(unshareFiles(0x400 /* CLONE_FILES */) == 0)
+          var limit = rlimit(rlim_cur: 256, rlim_max: 4096)
+          precondition(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+          var last: CInt = -1
+          while case let number = unsafe open("/dev/null", O_RDONLY), number >= 0 { last = number }
+          // One is free for two.
+          close(last)
+          let count = try pair.far.receive()?.descriptors.count
+          precondition(count == 1)
+          let errors = [
+            refusal { () throws(HeapError) in _ = try pair.far.receiveBuffers() },
+            refusal { () throws(HeapError) in _ = try MessageSocket.Pair() },
+          ]
+          for error in errors {
+            precondition(error?.code == .noResources, "\(error?.description ?? "")")
+            precondition(error?.fix?.hasPrefix("close descriptors, or raise") == true)
+          }
+          precondition(errors[0]?.cause.hasPrefix("this process has no room for") == true)
+          precondition(eventually { heap.liveBufferCount == 0 })
+        } catch {
+          preconditionFailure("\(error)")
+        }
       }
-      precondition(errors[0]?.cause.hasPrefix("this process has no room for") == true)
-      precondition(eventually { heap.liveBufferCount == 0 })
+      precondition(eventually { ended.withLock { $0 } })
     }
   }
 }

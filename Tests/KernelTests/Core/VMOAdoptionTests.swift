@@ -49,6 +49,15 @@ import Testing
     #expect(error?.fix?.contains("add F_SEAL_SHRINK (fcntl(2))") == true)
   }
 
+  @Test(.enabled(if: !HugePageSize.all().isEmpty, "needs huge pages"))
+  func `a memfd of huge pages is refused`() throws {
+    let size = try #require(HugePageSize.all().first).bytes
+    let memfd = SharedBox(try Memfd.create("huge", size: size, hugePageSize: size))
+    let error = refusal { () throws(HeapError) in try VMO(adopting: memfd.take()) }
+    #expect(error?.code == .invalidArgs)
+    #expect(error?.cause.hasPrefix("the file has huge pages") == true)
+  }
+
   // None of them can be sealed.
   @Test func `a file of a tmpfs, and a memfd that takes no seals, are refused`() throws {
     let path = "/dev/shm/vmo-adoption.\(getpid())"

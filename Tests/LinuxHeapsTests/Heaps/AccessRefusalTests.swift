@@ -251,4 +251,14 @@ import Testing
     try root.file(path, text)
     #expect(Surroundings(MachineFiles(root: root.path)).container == name)
   }
+
+  /// Its own daemon fills a tmpfs, as OpenWrt's does. What was made private of a /dev has the kernel's beneath it.
+  @Test(arguments: [("", nil), ("8 1 0:6 / /dev rw - devtmpfs devtmpfs rw\n", "a /dev of its own")])
+  func `a board without devtmpfs is no container`(_ below: String, _ name: String?) throws {
+    let root = try TemporaryDirectory()
+    try root.directory("proc/self/ns")
+    try root.file("proc/self/mountinfo", below + "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n")
+    try root.link("proc/self/ns/pid", to: "pid:[4026531836]")
+    #expect(Surroundings(MachineFiles(root: root.path)).container == name)
+  }
 }

@@ -57,6 +57,23 @@ import Testing
     #expect(catalog.names(of: .contiguous) == ["default_cma_region", "linux,cma"])
   }
 
+  /// As on Renesas' boards, whose kernels tell of no regions in sysfs.
+  @Test func `the device tree tells which heap is contiguous where sysfs does not`() throws {
+    let machine = try TemporaryDirectory()
+    try machine.directory("dev/dma_heap")
+    for name in ["linux,cma@58000000", "carveout@60000000", "vision"] {
+      try machine.file("dev/dma_heap/\(name)")
+    }
+    let nodes = "proc/device-tree/reserved-memory"
+    for name in ["linux,cma@58000000", "carveout@60000000"] {
+      try machine.directory("\(nodes)/\(name)")
+    }
+    try machine.file("\(nodes)/linux,cma@58000000/reusable")
+    let catalog = HeapCatalog(root: machine.path)
+    #expect(catalog.names(of: .contiguous) == ["linux,cma@58000000"])
+    #expect(catalog.heap("carveout@60000000")?.role == .other)
+  }
+
   @Test func `what is free may not be told`() throws {
     let machine = try HeapNodes(["reserved"])
     try machine.addRegion("reserved", pages: 64)

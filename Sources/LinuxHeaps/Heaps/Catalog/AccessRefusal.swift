@@ -8,6 +8,7 @@ package struct AccessRefusal: Equatable, Sendable {
     case directoryClosed = "directory-closed"
     case directoryWritable = "directory-writable"
     case nodeMissing = "node-missing"
+    case danglingLink = "dangling-link"
     case notADevice = "not-a-device"
     case wrongDevice = "wrong-device"
     case deviceCGroup = "device-cgroup"
@@ -61,7 +62,7 @@ extension HeapError {
     let code: Code =
       switch refusal.cause {
       case .directoryClosed, .allocationRefused: .accessDenied
-      case .nodeMissing, .wrongDevice: .notFound
+      case .nodeMissing, .danglingLink, .wrongDevice: .notFound
       case .notADevice: .notSupported
       default: errno.map { Code($0) } ?? .accessDenied
       }
@@ -81,7 +82,56 @@ extension Errno {
   }
 }
 
+/// Why a system call was refused by what stands before the kernel's own answer.
+struct CallRefusal {
+  let call: String
+  let why: String
+  let fix: String
+
+  /// Nil for an answer that is the kernel's or a driver's own.
+  ///
+  /// - Parameter isRegistered: Whether the node is known to be of the driver, which knows the request.
+  init?(
+    _ call: String, _ error: Errno, isRegistered: @autoclosure () -> Bool = false,
+    in surroundings: @autoclosure () -> Surroundings = Surroundings()
+  ) {
+    let isFiltered: Bool
+    switch error {
+    case .notPermitted, .permissionDenied, .noFunction: isFiltered = Surroundings.hasSyscallFilter()
+    case .inappropriateIOCTLForDevice where isRegistered():
+      isFiltered = Surroundings.hasSyscallFilter()
+      if !isFiltered { return nil }
+    default: return nil
+    }
+    let here = surroundings()
+    self.call = call
+    why =
+      (isFiltered
+        ? "a seccomp filter of this process forbids it, or a security module"
+        : "a security module forbids it") + here.securityModules
+    fix =
+      if !isFiltered {
+        Surroundings.denials
+      } else if here.container != nil {
+        "docker run --security-opt seccomp=PROFILE …  # one that allows \(call)(2); podman: the same"
+      } else {
+        "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SystemCallFilter=\(call); other sandboxes have a list of their own"
+      }
+  }
+}
+
 extension HeapError {
+  /// Of what came up where memory was made of a memfd: an answer of memfd_create(2) itself that is not the kernel's own is told as such.
+  init(memfd error: Errno, _ operation: String) {
+    if let refusal = Memfd.refusal(error) {
+      self.init(
+        .accessDenied, operation, cause: "\(refusal.call)(2) is refused: \(refusal.why)",
+        errno: error, fix: refusal.fix)
+    } else {
+      self.init(error, operation)
+    }
+  }
+
   /// Why a device cannot be opened for reading and writing.
   ///
   /// - Parameter kind: The devices' name in /proc/devices.
@@ -192,7 +242,13 @@ extension Surroundings {
       return closed
     }
     guard let status else {
-      return registered.map { missing(path, $0, like: sibling, kind) }
+      guard files.isDangling(path) else {
+        return registered.map { missing(path, $0, like: sibling, kind) }
+      }
+      return AccessRefusal(
+        .danglingLink, "is a link to what is not there",
+        why: "a link made by hand or by an image, for a kernel that has what it leads to",
+        fix: make(path, registered, clearing: "sudo rm \(path.shellWord)", like: sibling, kind))
     }
     guard status.device != nil else {
       return AccessRefusal(
@@ -306,7 +362,7 @@ extension Surroundings {
         why: "no device node on it can be opened, not even by root",
         fix: "sudo mount -o remount,dev $(findmnt -no TARGET -T \(path.shellWord))")
     }
-    let groupMayOpen = status.mode >> 3 & bits == bits
+    let groupMayOpen = status.groupMode & bits == bits
     if let unmapped = unmapped(status, groupMayOpen, bits, isSocket) { return unmapped }
     let user = identity.name
     if identity.mayOpen(status, bits) {
@@ -332,9 +388,13 @@ extension Surroundings {
       .wrongMode,
       groupMayOpen
         ? "is \(status), and its group is root's own"
-        : "is \(status), which does not let its group \(status.group) \(act)",
+        : "is \(status)\(status.listedGroupMode == nil ? "," : " with an access control list,") "
+          + "which does not let its group \(status.group) \(act)",
       why: groupMayOpen
-        ? "who joins that group may change much else" : "this mode lets no more than its owner in",
+        ? "who joins that group may change much else"
+        : status.listedGroupMode == nil
+          ? "this mode lets no more than its owner in"
+          : "the list names who may, e.g. whoever sits at the machine (a udev rule with TAG+=\"uaccess\")",
       fix: isSocket ? ofSocket(path, status) : giveAccess(to: path, status, kind))
   }
 
@@ -394,29 +454,12 @@ extension Surroundings {
     of request: String, _ error: Errno, isRegistered: @autoclosure () -> Bool = false,
     in surroundings: @autoclosure () -> Surroundings = Surroundings()
   ) -> AccessRefusal? {
-    let isFiltered: Bool
-    switch error {
-    case .notPermitted, .permissionDenied, .noFunction: isFiltered = hasSyscallFilter()
-    case .inappropriateIOCTLForDevice where isRegistered():
-      isFiltered = hasSyscallFilter()
-      if !isFiltered { return nil }
-    default: return nil
-    }
-    let here = surroundings()
-    let fix =
-      if !isFiltered {
-        Self.denials
-      } else if here.container != nil {
-        "docker run --security-opt seccomp=PROFILE …  # one that allows ioctl(2); podman: the same"
-      } else {
-        "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SystemCallFilter=ioctl; other sandboxes have a list of their own"
-      }
+    guard
+      let refusal = CallRefusal(
+        "ioctl", error, isRegistered: isRegistered(), in: surroundings())
+    else { return nil }
     return AccessRefusal(
-      .allocationRefused, "opens, and \(request) is refused",
-      why: (isFiltered
-        ? "a seccomp filter of this process forbids it, or a security module"
-        : "a security module forbids it") + here.securityModules,
-      fix: fix)
+      .allocationRefused, "opens, and \(request) is refused", why: refusal.why, fix: refusal.fix)
   }
 
   /// Whether calls of this process go through a seccomp filter (proc(5)).

@@ -79,9 +79,16 @@ public struct HeapCatalog: Sendable {
 
   func path(_ name: String) -> String { "\(directory)/\(name)" }
 
+  /// Whether an entry is a link to what is not there.
+  func isDangling(_ entry: HeapEntry) -> Bool {
+    entry.node == nil && files.isDangling(path(entry.name))
+  }
+
   /// The names of the nodes of a role, the preferred first, each memory once.
   func names(of role: HeapRole) -> [String] {
-    heaps().filter { $0.role == role && $0.duplicateOf == nil && $0.disguise == nil }.map(\.name)
+    heaps().filter {
+      $0.role == role && $0.duplicateOf == nil && $0.disguise == nil && !isDangling($0)
+    }.map(\.name)
   }
 
   /// What a person can do whose heap has no contiguous memory.
@@ -109,13 +116,17 @@ public struct HeapCatalog: Sendable {
     heaps().first { $0.name == name }?.role ?? role(named: name)
   }
 
-  /// By the table, else by the region of exactly the same name, else unknown.
+  /// By the table, else by the region of exactly the same name, else unknown. Where sysfs tells no regions (CONFIG_CMA_SYSFS), the device
+  /// tree does: a node with `reusable` is one (rmem_cma_setup, kernel/dma/contiguous.c).
   ///
   /// - Parameter regions: Nil to look them up only where the table does not know.
   package func role(named name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
     if name == HugeHeap.name { return .contiguous }
-    return (regions ?? self.regions).contains(name) ? .contiguous : .other
+    if (regions ?? self.regions).contains(name) { return .contiguous }
+    let isReusable =
+      !name.contains("/") && files.exists("/proc/device-tree/reserved-memory/\(name)/reusable")
+    return isReusable ? .contiguous : .other
   }
 
   /// The contiguous region behind a heap, as far as this kernel tells of it.

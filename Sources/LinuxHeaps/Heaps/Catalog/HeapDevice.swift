@@ -24,6 +24,11 @@ package struct HeapDevice: Sendable {
     _ = try call { unsafe CLinuxHeaps_dma_heap_alloc(heap, &data) }
     return OwnedFD(adopting: CInt(bitPattern: data.fd))
   }
+
+  /// Which of the requests that a named buffer takes was refused, found out by the first alone.
+  package var refusedRequest: String {
+    (try? allocate(size: pageSize)) == nil ? "DMA_HEAP_IOCTL_ALLOC" : DMABuf.setNameRequest
+  }
 }
 
 /// A call that a seccomp filter can end this process for. It is refused then as a filter that answers would (ENOSYS).
@@ -105,7 +110,7 @@ final class HeapCandidate: Sendable {
 
   /// For who named a heap that there is not.
   private var advice: String {
-    let names = catalog.names
+    let names = catalog.names.filter { !catalog.files.isDangling(catalog.path($0)) }
     return catalog.advice(
       for: catalog.role(named: name),
       else: names.isEmpty

@@ -125,7 +125,7 @@ package struct NamedHeap: Sendable {
           where error.errno == .noSuchFileOrDirectory
           && catalog.refusal(of: name, among: heaps) == nil
         {
-          let known = heaps.map(\.name)
+          let known = heaps.filter { !catalog.isDangling($0) }.map(\.name)
           throw HeapError(
             .notFound, operation, cause: "there is no such heap",
             fix: "use \(Self.builtIn.joined(separator: ", ")), or a node of /dev/dma_heap: "

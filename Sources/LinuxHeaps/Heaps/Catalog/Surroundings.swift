@@ -16,6 +16,9 @@ package struct Surroundings: Sendable {
 
   // MARK: Containers
 
+  /// The link of /proc/PID/ns/pid of the first PID namespace, on every kernel (`PROC_PID_INIT_INO`, linux/proc_ns.h).
+  package static let firstPIDNamespace = "pid:[4026531836]"
+
   private static func container(_ files: MachineFiles) -> String? {
     if files.exists("/.dockerenv") { return "Docker" }
     if files.exists("/run/.containerenv") { return "Podman" }
@@ -25,7 +28,7 @@ package struct Surroundings: Sendable {
     }
     if variable("KUBERNETES_SERVICE_HOST", files) != nil { return "Kubernetes" }
     // ID PARENT DEVICE ROOT MOUNT-POINT OPTIONS … - TYPE SOURCE OPTIONS
-    let mounts = (files.text("/proc/self/mountinfo", limit: 1 << 20) ?? "").split(separator: "\n")
+    let mounts = (files.text("/proc/self/mountinfo", limit: 1 << 20) ?? "").lines
       .map { (point: $0.split(separator: " ", maxSplits: 5).dropFirst(4).first, line: $0) }
     // What managers put there themselves; other mounts of theirs a host has too.
     let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }.map(\.line)
@@ -34,8 +37,11 @@ package struct Surroundings: Sendable {
       ("kube", "Kubernetes"), ("docker", "Docker"), ("libpod", "Podman"),
       ("containers/storage", "Podman"), ("containerd", "containerd"), ("lxc", "LXC"),
     ] where hints.holds(hint) { return name }
-    // The kernel's nodes are in its devtmpfs alone.
-    return mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
+    // The kernel's nodes are in its devtmpfs alone; a board without one, e.g. of OpenWrt, has a tmpfs that its own daemon fills.
+    let isBoard =
+      (try? SmallFile.link(files.path("/proc/self/ns/pid"))) == Self.firstPIDNamespace
+      && !mounts.contains { $0.line.holds(" - devtmpfs ") }
+    return !isBoard && mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
       ? "a /dev of its own" : nil
   }
 
@@ -75,6 +81,8 @@ package struct Surroundings: Sendable {
     let change =
       (number == nil ? "sudo groupadd -rf \(group) && " : "")
       + (isAlone ? "sudo chgrp \(group) \(word) && " : "") + "sudo chmod 660 \(word)"
+      // Of a list, chmod(1) changes the mask alone; whom else it names keeps what it gives.
+      + (node.listedGroupMode == nil ? "" : " && sudo setfacl -m g::rw \(word)")
     if let number, identity.groups.contains(number) { return change }
     if container != nil {
       return
