@@ -17,7 +17,8 @@ fi
 ship=${SHIP:-.build-ship${SWIFT_SDK:+/$SWIFT_SDK}}
 # Its number is the interface's, which the functions' version names too.
 library=liblinuxheaps.so.0
-toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
+. packaging/toolchain.sh
+toolchain=$(swift_folder)
 PATH=$PATH:$toolchain
 
 # GNU's linker is this machine's, or the one that $GNU begins the path of; an SDK of somebody's own has its own.

@@ -11,7 +11,8 @@ export TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./services.sh
 # The compiler whose runtime the library's is.
-clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
+. ../../packaging/toolchain.sh
+clang=$(swift_folder)/clang
 options=("-fsanitize=$sanitizer" -O1 -g -Wall -Wextra -Werror -I../../Sources/CLinuxHeapsInterface/include)
 libraries=("-L$built" -llinuxheaps "-Wl,-rpath,$built" -pthread)
 # ThreadSanitizer's calls that.

@@ -15,8 +15,7 @@ die() {
   exit 1
 }
 
-# swift_folder: where Swift's own programs are, whatever links to them; / where there is none.
-swift_folder() { dirname "$(readlink -f "$(command -v swift || echo /)")"; }
+. "$(dirname "${BASH_SOURCE[0]}")/../../packaging/toolchain.sh"
 
 # apt with lists, cache and one more source of our own, so that the machine's apt is left as it is.
 # A mirror that is refreshed too seldom has lists whose date has passed: they are signed all the same, and serve a test.
