@@ -67,6 +67,8 @@ final class ServerLoop {
     if let number = signals?.fd.rawValue { try shared.poller.add(number, EventSource(.signal)) }
   }
 
+  var disposer: Disposer { shared.disposer }
+
   func takeOver(_ inherited: [InheritedBuffer]) { buffers.takeOver(inherited) }
 
   // MARK: Turning
@@ -93,7 +95,6 @@ final class ServerLoop {
     buffers.abandonAll()
     shared.workers.finish()
     store?.finish()
-    shared.disposer.finish()
   }
 
   private var nextMoment: MonotonicTime? {

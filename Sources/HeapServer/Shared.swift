@@ -27,11 +27,12 @@ struct Shared {
     clientLog = ClientLog(log)
   }
 
-  /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few.
+  /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few, and who does not
+  /// let its files be closed has none.
   ///
   /// - Parameter pending: What it has besides connections, buffers and what is to be closed.
   func hasDescriptors(for peer: Peer, besides pending: Int = 0) -> Bool {
-    if descriptors.isUsedUp { return false }
+    if descriptors.isUsedUp || disposer.hasTooMuch(of: peer.user) { return false }
     guard descriptors.isHalfUsed, peer.fileClass != .owner else { return true }
     let user = accounts.users[peer.user]
     // A connection is a socket and a process, a buffer a parent and what tells of its end.

@@ -1,3 +1,4 @@
+import Glibc
 import HeapProtocol
 import LinuxHeaps
 import TestSupport
@@ -31,31 +32,31 @@ import Testing
     try scene.expectUnharmed()
   }
 
-  @Test(
-    .enabled(if: SlowFile.isPossible, "needs a loopback device"),
-    .enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
   func `who sends files that do not close is held up, then dropped, and nobody else`() throws {
     let scene = try Scene(configuration: "stall-seconds = 1", arguments: ["--mode", "0666"])
-    let slow = try SlowFile()
+    let pipes = try (0..<2).map { _ in try HeldPipe() }
     do {
       let client = try WireClient.observer(scene.daemon, as: .first)
       let file = try OddFile.memfd()
-      scene.daemon.pause()
-      defer { scene.daemon.resume() }
-      try client.send(GoodMessage.getVmoInfo.bytes, [try #require(slow.file).fd.rawValue])
-      slow.file = nil
+      // One after the other, so that each has a closer of its own.
+      for pipe in pipes {
+        scene.daemon.pause()
+        try client.send(Self.unanswered, [try #require(pipe.file).fd.rawValue])
+        pipe.file = nil
+        scene.daemon.resume()
+        usleep(400_000)
+      }
       for _ in 0..<20 {
         try client.send(Self.unanswered, Array(repeating: file.fd.rawValue, count: 64))
       }
-      scene.daemon.resume()
-      #expect(try client.receive() != nil)
       // Read no further than the bound, though there is more.
       try scene.daemon.expectLog("client dropped: files that it sent do not close", "user=54321")
       #expect(try client.receive() == nil)
       let another = try WireClient.heap(scene.daemon, as: .second)
       try another.receiveDeleted(another.sendDelete(1, file))
     }
-    slow.release()
+    for pipe in pipes { pipe.release() }
     let client = try WireClient.observer(scene.daemon, as: .first)
     #expect(try client.info(OddFile.memfd()) == nil)
     client.hangUp()
