@@ -43,7 +43,7 @@ static _Noreturn void end(void) {
     while (true) syscall(SYS_exit_group, 0);
 }
 
-// Nothing of it is a stranger's: only `CLinuxHeaps_start_closers` and who makes a closer come here.
+// As a server starts nothing of it is a stranger's, and what makes closers has nothing of the kind.
 static void keep_only(int socket) {
     if (socket != SERVER && syscall(SYS_dup3, socket, SERVER, O_CLOEXEC) < 0) end();
     if (syscall(SYS_close_range, 1u, ~0u, 0u) == 0) return;
@@ -170,6 +170,7 @@ static _Noreturn void make_closers(void) {
                 close_what_comes();
             }
             made[0] = ends[0];
+            syscall(SYS_fcntl, ends[0], F_SETFL, O_NONBLOCK);
             if (process > 0) made[1] = (int)syscall(SYS_pidfd_open, process, 0);
         }
         // A child that nobody hears of finds its socket at its end.
@@ -225,7 +226,6 @@ int CLinuxHeaps_new_closer(int source, int *process) {
     do length = CLinuxHeaps_receive(source, &answer, 1, made, &count, &fault);
     while (length < 0 && errno == EINTR);
     if (length == 1 && count == 2) {
-        fcntl(made[0], F_SETFL, O_NONBLOCK);
         *process = made[1];
         return made[0];
     }

@@ -94,6 +94,7 @@ final class ServerLoop {
     shared.mailbox.close()
     buffers.abandonAll()
     shared.workers.finish()
+    shared.memoryWorkers.finish()
     store?.finish()
   }
 

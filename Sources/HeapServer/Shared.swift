@@ -2,7 +2,7 @@ internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
 
-/// What all parts of the server use; it knows none of them. All but the last five are for the loop's thread alone.
+/// What all parts of the server use; it knows none of them. All but the last six are for the loop's thread alone.
 struct Shared {
   let poller: Poller
   let deadlines = Deadlines()
@@ -11,6 +11,9 @@ struct Shared {
   let descriptors: DescriptorBudget
   let disposer: Disposer
   let workers: Workers
+  /// For memory that clients bring: another process of a client's can hold its file's lock, and no signal ends the wait for that
+  /// (`shmem_file_llseek`, mm/shmem.c).
+  let memoryWorkers: Workers
   let mailbox: Mailbox
   let log: Logger
   /// For all that a client can cause.
@@ -22,6 +25,7 @@ struct Shared {
     descriptors = try DescriptorBudget()
     disposer = try Disposer(descriptors)
     workers = try Workers()
+    memoryWorkers = try Workers(most: 16)
     self.mailbox = mailbox
     self.log = log
     clientLog = ClientLog(log)

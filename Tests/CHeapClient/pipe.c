@@ -35,8 +35,8 @@ int CHeapClient_hold_pipe(int pipe, pid_t *holder) {
     close(ends[1]);
     if (child < 0) return error;
     *holder = child;
-    // "running" is 0 here, as no call that is waited for is.
-    while (call_of(child) != SYS_splice) poll(NULL, 0, 1);
+    // "running" is 0 here, as no call that is waited for is. Where the kernel does not tell, a second is enough.
+    for (int tries = 0; tries < 1000 && call_of(child) != SYS_splice; tries++) poll(NULL, 0, 1);
     return 0;
 }
 #endif

@@ -126,7 +126,7 @@ final class CloserPool {
   private static let retry: UInt64 = 50
 
   private let inbox: Inbox
-  private var source: CloserSource
+  private let source: CloserSource
   private let files: Workers
   private let descriptors: DescriptorBudget
   private let open: UserCounts
@@ -157,8 +157,9 @@ final class CloserPool {
         users[user, default: User()].held[kind, default: []] += numbers
       }
       for id in mail.released { release(id) }
+      for user in Array(users.keys) { hear(user) }
+      // What one has closed may be room for another.
       for user in Array(users.keys) {
-        hear(user)
         serve(user)
         if users[user]!.isGone { users[user] = nil }
       }
@@ -178,6 +179,8 @@ final class CloserPool {
       deadline = .earlier(deadline, user.closing?.deadline)
       if user.isHolding { deadline = .earlier(deadline, Self.after(Self.retry)) }
     }
+    // None could be made.
+    if closers.isEmpty { deadline = .earlier(deadline, Self.after(Self.retry)) }
     for closer in closers {
       entries.append(pollfd(fd: closer.process.fd.rawValue, events: Int16(POLLIN), revents: 0))
       // Of one that ends it is readable for as long as its other files take. poll(2) passes over -1.
@@ -330,14 +333,8 @@ final class CloserPool {
   }
 
   private func make() {
-    do throws(Errno) {
-      do throws(Errno) { add(try source.make()) } catch .brokenPipe {
-        source = try CloserSource()
-        add(try source.make())
-      }
-    } catch {
-      // Tried again.
-    }
+    // Where none can be had it is tried again.
+    if let ends = try? source.make() { add(ends) }
   }
 
   private func add(_ ends: CloserSource.Ends) {
@@ -351,19 +348,38 @@ final class CloserPool {
 final class CloserSource: Sendable {
   typealias Ends = (socket: SharedFD, process: SharedFD)
 
-  private let socket: CInt
-  private let process: pid_t
-
-  init() throws(Errno) {
-    var process: pid_t = 0
-    socket = try call { unsafe CLinuxHeaps_start_closers(&process) }
-    self.process = process
+  private struct Running {
+    var socket: CInt
+    var process: pid_t
   }
 
-  deinit { CLinuxHeaps_end_closers(socket, process) }
+  /// Nil where it is gone, and no other could be started.
+  private let running = Guarded<Running?>(nil)
+
+  init() throws(Errno) { try start() }
+
+  deinit { end() }
+
+  private func start() throws(Errno) {
+    var process: pid_t = 0
+    let socket = try call { unsafe CLinuxHeaps_start_closers(&process) }
+    running.withLock { $0 = Running(socket: socket, process: process) }
+  }
+
+  private func end() {
+    if let it = running.withLock({ $0.take() }) { CLinuxHeaps_end_closers(it.socket, it.process) }
+  }
 
   func make() throws(Errno) -> Ends {
-    let socket = socket
+    do throws(Errno) { return try ask() } catch .brokenPipe, .connectionReset {
+      end()
+      try start()
+      return try ask()
+    }
+  }
+
+  private func ask() throws(Errno) -> Ends {
+    guard let socket = running.withLock({ $0?.socket }) else { throw .brokenPipe }
     var process: CInt = -1
     let closer = try call { unsafe CLinuxHeaps_new_closer(socket, &process) }
     return (SharedFD(OwnedFD(adopting: closer)), SharedFD(OwnedFD(adopting: process)))

@@ -88,6 +88,20 @@ struct HeldPipeTests {
     #expect(try WireClient.heap(daemon, as: .first).refusal() == nil)
   }
 
+  @Test func `processes that close and are killed are replaced`() throws {
+    let scene = try Scene(arguments: ["--mode", "0666"])
+    for _ in 0..<3 {
+      for process in try scene.daemon.closers { kill(process, SIGKILL) }
+      let client = try WireClient.observer(scene.daemon)
+      #expect(try client.info(OddFile.memfd()) == nil)
+      #expect(try client.info(OddFile.memfd()) == nil)
+      client.hangUp()
+      let isClosed = try eventually { try scene.daemon.unclosed == 0 }
+      #expect(isClosed)
+    }
+    try scene.expectUnharmed()
+  }
+
   private static func latency(_ client: WireClient) throws -> Duration {
     try Latency.median { _ = try client.refusal(size: 0) }
   }
