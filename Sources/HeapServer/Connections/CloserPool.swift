@@ -122,7 +122,7 @@ final class CloserPool {
   /// Descriptors of one closer, which may have as many as this process.
   private static let room = 4096
   /// Milliseconds.
-  private static let patience: UInt64 = 250
+  private static let patience: UInt64 = 1_000
   private static let retry: UInt64 = 50
 
   private let inbox: Inbox

@@ -45,7 +45,7 @@ import Testing
         try client.send(Self.unanswered, [try #require(pipe.file).fd.rawValue])
         pipe.file = nil
         scene.daemon.resume()
-        usleep(400_000)
+        usleep(1_200_000)
       }
       for _ in 0..<20 {
         try client.send(Self.unanswered, Array(repeating: file.fd.rawValue, count: 64))
