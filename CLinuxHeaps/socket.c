@@ -4,18 +4,12 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
-#endif
 
 union control {
     struct cmsghdr alignment;
@@ -92,59 +86,6 @@ int CLinuxHeaps_unread(int socket) {
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
-
-// Of those that nobody has a use for. Whoever has one for this keeps it, and then nothing is interrupted.
-#define INTERRUPT (SIGRTMAX - 7)
-
-static void be_interrupted(int signal) { (void)signal; }
-
-static bool interrupts;
-
-static void prepare_interrupts(void) {
-    struct sigaction action;
-    if (sigaction(INTERRUPT, NULL, &action) != 0 || action.sa_handler != SIG_DFL) return;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = be_interrupted;
-    action.sa_flags = SA_RESTART;
-    interrupts = sigaction(INTERRUPT, &action, NULL) == 0;
-}
-
-// Signals this thread again and again: one that came before a wait began would be in vain.
-static bool interrupt_this_thread(timer_t *timer) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, prepare_interrupts);
-    if (!interrupts) return false;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, INTERRUPT);
-    if (pthread_sigmask(SIG_UNBLOCK, &signals, NULL) != 0) return false;
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = INTERRUPT};
-    event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
-    if (timer_create(CLOCK_MONOTONIC, &event, timer) != 0) return false;
-    struct itimerspec times = {.it_interval = {.tv_nsec = 2000000}, .it_value = {.tv_nsec = 2000000}};
-    if (timer_settime(*timer, 0, &times, NULL) == 0) return true;
-    timer_delete(*timer);
-    return false;
-}
-
-void CLinuxHeaps_close_connection(int socket, bool has_reader) {
-    timer_t timer;
-    bool interrupted = interrupt_this_thread(&timer);
-    // Without room for descriptors: the kernel lets go of the files as recvmsg(2) returns. Only the last close of a file
-    // waits then, and not the flush that close(2) of a descriptor begins with, which no signal ends.
-    // A stream gives as many bytes at a time as there is room for.
-    char bytes[8192];
-    for (int messages = 0; has_reader && messages < 16; messages++) {
-        struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-        ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT);
-        // Also an error that the socket had to tell once, before what is in it.
-        if (length < 0 && (errno == EAGAIN || errno == EBADF || errno == ENOTSOCK)) break;
-        if (length == 0 && message.msg_flags == 0) break;
-    }
-    close(socket);
-    if (interrupted) timer_delete(timer);
-}
 
 bool CLinuxHeaps_end_connection(int socket, bool *has_reader) {
     // Before the shutdown, after which any socket is hung up. So is one whose peer shut both directions down, and may read what it was

@@ -117,20 +117,48 @@ ssize_t CLinuxHeaps_send(int socket, const void *_Nonnull bytes, size_t length,
 ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
                             int *_Nonnull descriptors, size_t *_Nonnull count, int *_Nonnull fault);
 
-/// Closes the socket of a connection that has ended, a Unix socket that does not block. What waits in the close of files in it, e.g. for
-/// a TCP socket that lingers, is interrupted.
-/// - Parameter has_reader: Whether the peer may still read. What is unread here is taken out then, up to 16 messages or 128 KiB of a
-///   stream: a socket that is closed with some answers ECONNRESET to a peer that has yet to read what was sent to it.
-void CLinuxHeaps_close_connection(int socket, bool has_reader);
-
 /// Ends a connection, and closes its socket where nothing is in it, so that the close waits for nobody.
 ///
 /// After shutdown(2) nothing more comes (unix_dgram_sendmsg, net/unix/af_unix.c). Files that are in flight on each other only
 /// are closed by a work of the kernel's (unix_gc, net/unix/garbage.c, Linux 6.9); where that is not so, whoever closes
 /// a socket next does it, whatever is in its own.
-/// - Parameter has_reader: Set to whether the peer may still read, for `CLinuxHeaps_close_connection`.
+/// - Parameter has_reader: Set to whether the peer may still read, so that a closer has to drain the socket.
 /// - Returns: Whether it is closed. Otherwise something may be in it, or it is a stream.
 bool CLinuxHeaps_end_connection(int socket, bool *_Nonnull has_reader);
+
+/// Starts the process that makes closers, as a child of this one without a signal at its end (`__WCLONE`, waitpid(2)). It keeps no
+/// descriptor and no shared mapping of this process's, blocks all signals, and ends at the end of the socket that this returns.
+///
+/// A closer closes what this process has sent it, because the last close of a file can wait for as long as whoever made the file likes, some
+/// of them in a wait that no signal ends (`pipe_release`, fs/pipe.c): a thread that waits so keeps its process from ending.
+int CLinuxHeaps_start_closers(pid_t *_Nonnull process);
+
+/// A new closer: a socket to it that does not block, and in `process` its pidfd, both close-on-exec. ETIMEDOUT where there is none after a
+/// second.
+///
+/// It receives descriptors at once (`CLinuxHeaps_send`, one byte with at most `CLinuxHeaps_MAX_DESCRIPTORS`) and keeps them open. At
+/// `CLinuxHeaps_order_close` it closes all, answers with a byte, and receives again; at the end of its socket it closes all, and ends.
+int CLinuxHeaps_new_closer(int source, int *_Nonnull process);
+
+/// What is sent with descriptors.
+enum {
+    CLinuxHeaps_CLOSE = 'f',
+    /// Of sockets: what is unread is taken out before, up to 16 messages or 128 KiB of a stream. A socket that is closed with some answers
+    /// ECONNRESET to a peer that has yet to read what was sent to it.
+    CLinuxHeaps_CLOSE_DRAINED = 's'
+};
+
+/// Has a closer close all that it was sent. Whoever closes last waits: no descriptor of the files may be open here.
+int CLinuxHeaps_order_close(int closer);
+
+/// Whether a closer has closed all: 1, 0 where it has ended, EAGAIN as long as neither is so.
+int CLinuxHeaps_hear_closer(int closer);
+
+/// SIGKILL (`pidfd_send_signal(2)`): its end closes what is left, and most of what waits in a close does not wait any more.
+void CLinuxHeaps_kill_closer(int process);
+
+/// Ends the process that makes closers, and waits for it.
+void CLinuxHeaps_end_closers(int source, pid_t process);
 
 /// recv(2) with `MSG_PEEK`: the bytes of a stream's next messages, which stay in it with what came along.
 ssize_t CLinuxHeaps_peek(int socket, void *_Nonnull bytes, size_t length);

@@ -131,6 +131,13 @@ public final class HeapServer: Sendable {
       defer { inherited = [] }
       return inherited
     }
+    try serve(inherited, signals).finish()
+  }
+
+  /// Nothing of a client's is left then, but what the disposer has.
+  private func serve(
+    _ inherited: [InheritedBuffer], _ signals: Signals?
+  ) throws(HeapError) -> Disposer {
     let loop = try attempt("start the server") { () throws(Errno) in
       try ServerLoop(
         sockets: sockets, policy: policy, manager: manager, log: log, mailbox: mailbox,
@@ -139,6 +146,7 @@ public final class HeapServer: Sendable {
     }
     loop.takeOver(inherited)
     loop.run()
+    return loop.disposer
   }
 
   /// Takes no new requests, answers those under way, and ends. From any thread.

@@ -67,6 +67,8 @@ final class ServerLoop {
     if let number = signals?.fd.rawValue { try shared.poller.add(number, EventSource(.signal)) }
   }
 
+  var disposer: Disposer { shared.disposer }
+
   func takeOver(_ inherited: [InheritedBuffer]) { buffers.takeOver(inherited) }
 
   // MARK: Turning
@@ -93,8 +95,8 @@ final class ServerLoop {
     shared.mailbox.close()
     buffers.abandonAll()
     shared.workers.finish()
+    shared.memoryWorkers.finish()
     store?.finish()
-    shared.disposer.finish()
   }
 
   private var nextMoment: MonotonicTime? {

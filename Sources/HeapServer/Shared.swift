@@ -2,7 +2,7 @@ internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
 
-/// What all parts of the server use; it knows none of them. All but the last five are for the loop's thread alone.
+/// What all parts of the server use; it knows none of them. All but the last six are for the loop's thread alone.
 struct Shared {
   let poller: Poller
   let deadlines = Deadlines()
@@ -11,6 +11,9 @@ struct Shared {
   let descriptors: DescriptorBudget
   let disposer: Disposer
   let workers: Workers
+  /// For memory that clients bring: another process of a client's can hold its file's lock, and no signal ends the wait for that
+  /// (`shmem_file_llseek`, mm/shmem.c).
+  let memoryWorkers: Workers
   let mailbox: Mailbox
   let log: Logger
   /// For all that a client can cause.
@@ -22,16 +25,18 @@ struct Shared {
     descriptors = try DescriptorBudget()
     disposer = try Disposer(descriptors)
     workers = try Workers()
+    memoryWorkers = try Workers(most: 16)
     self.mailbox = mailbox
     self.log = log
     clientLog = ClientLog(log, deadlines)
   }
 
-  /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few.
+  /// Whether there are descriptors for another of a peer's requests: the second half of all is for those who have few, and who does not
+  /// let its files be closed has none.
   ///
   /// - Parameter pending: What it has besides connections, buffers and what is to be closed.
   func hasDescriptors(for peer: Peer, besides pending: Int = 0) -> Bool {
-    if descriptors.isUsedUp { return false }
+    if descriptors.isUsedUp || disposer.hasTooMuch(of: peer.user) { return false }
     guard descriptors.isHalfUsed, peer.fileClass != .owner else { return true }
     let user = accounts.users[peer.user]
     // A connection is a socket and a process, a buffer a parent and what tells of its end.

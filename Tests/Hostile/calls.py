@@ -28,15 +28,15 @@ ERRORS = {
     "epoll_wait": "EINTR", "eventfd2": "EMFILE", "fchmod": "EPERM", "fcntl": "EMFILE EAGAIN", "fstat": "EACCES", "ftruncate": "ENOSPC EINTR",
     "getdents64": "EIO", "getsockopt": "ENOMEM ENOPROTOOPT", "inotify_add_watch": "ENOSPC ENOMEM", "inotify_init1": "EMFILE",
     "inotify_rm_watch": "EINVAL", "ioctl": "ENOMEM EINTR", "listen": "EADDRINUSE", "lseek": "EIO", "memfd_create": "ENOMEM EMFILE",
-    "newfstatat": "EACCES ENOMEM", "openat": "EMFILE EACCES", "pidfd_open": "EMFILE ESRCH", "pipe2": "EMFILE", "poll": "ENOMEM EINTR",
+    "newfstatat": "EACCES ENOMEM", "openat": "EMFILE EACCES", "pidfd_open": "EMFILE ESRCH", "pidfd_send_signal": "EPERM", "pipe2": "EMFILE", "poll": "ENOMEM EINTR", "ppoll": "ENOMEM EINTR",
     "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
     "sendmsg": "ENOBUFS EPIPE ETOOMANYREFS EAGAIN EINTR", "sendto": "EPIPE EAGAIN EINTR", "setsockopt": "ENOMEM", "shutdown": "ENOTCONN",
-    "signalfd4": "EMFILE", "socket": "EMFILE", "statx": "ENOMEM EACCES", "timer_create": "EAGAIN ENOMEM",
+    "signalfd4": "EMFILE", "socket": "EMFILE", "socketpair": "EMFILE ENOBUFS", "statx": "ENOMEM EACCES",
     "unlink": "EACCES", "wait4": "EINTR", "write": "ENOSPC EINTR",
 }
 IGNORED = set(
     "access brk clock_gettime clock_nanosleep close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
-    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity timer_delete timer_settime write".split())
+    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity write".split())
 # The first call of heapd's own, after the loader's and the runtimes'.
 FIRST = "eventfd2(0, EFD_SEMAPHORE"
 # Calls that read one file from its begin to its end: the first, the second and the last stand for all.

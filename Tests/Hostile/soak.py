@@ -90,6 +90,57 @@ def slow_in_flight(path):
             near.close()
 
 
+def child_of_mine(work):
+    child = os.fork()
+    if child:
+        return child
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        work()
+    finally:
+        os._exit(0)
+
+
+def held_pipe():
+    """A pipe's end whose last close waits until that process is ended, which has the pipe's lock."""
+    near, far = os.pipe()
+    sockets = socket.socketpair()
+
+    def hold():
+        # Nobody else's end either.
+        for number, kept in enumerate([far, sockets[0].fileno(), sockets[1].fileno()]):
+            os.dup2(kept, number)
+        os.closerange(3, 1024)
+        os.splice(1, 0, 1)
+
+    holder = child_of_mine(hold)
+    os.close(far)
+    return near, holder
+
+
+def held_pipes(path):
+    pipes = [held_pipe() for _ in range(4)]
+
+    def leave():
+        time.sleep(0.02)
+        for near, _ in pipes:
+            with connect(path) as one:
+                send(one, b"x")
+                send(one, b"x", [near])
+            os.close(near)
+        for _ in range(100):
+            with connect(path) as one:
+                send(one, b"x")
+                send(one, b"x", [0])
+
+    # Its own closes may wait, too.
+    children = [child_of_mine(leave)]
+    for near, _ in pipes:
+        os.close(near)
+    time.sleep(0.5)
+    end([holder for _, holder in pipes] + children)
+
+
 def many_descriptors(path):
     with connect(path) as one:
         null = os.open("/dev/null", os.O_RDONLY)
@@ -203,7 +254,7 @@ def memory_pressure(path):
     taken.close()
 
 
-ATTACKS = [slow_closes, slow_in_flight, many_descriptors, connections, crowding, metrics_readers, cycles, kept_reports, unread_answers, bad_messages,
+ATTACKS = [slow_closes, slow_in_flight, held_pipes, many_descriptors, connections, crowding, metrics_readers, cycles, kept_reports, unread_answers, bad_messages,
            all_of_the_quota, hang_ups, memory_pressure]
 
 

@@ -1,66 +1,59 @@
 internal import CLibrary
-internal import CLinuxHeaps
 internal import LinuxHeaps
-internal import Synchronization
 internal import SystemPackage
 
-/// Closes what clients sent, and their sockets, on threads of its own.
+/// Has closers close what clients sent, and their sockets (`CloserPool`).
 ///
-/// The last close of a file can wait for as long as its file system or network does. A file that came in a message is
-/// flushed as its descriptor is closed, and no signal ends that (fuse_flush, fs/fuse/file.c): a user's go one after another,
-/// and take one thread. A file that is still on its way when its socket is closed is not flushed, and what else waits in
-/// its close, as a TCP socket that lingers does (sk_stream_wait_close, net/core/stream.c), a signal ends: so sockets are
-/// always closed soon, whatever is in them.
+/// The last close of a file can wait for as long as whoever made it likes, and not every such wait ends with a signal: a pipe's end waits
+/// for the pipe's lock, which a splice(2) from an empty socket holds (`pipe_release`, fs/pipe.c). A thread in it would keep this
+/// process from ending. So the last close is never one of this process's while it runs.
 final class Disposer: Sendable {
-  private let files: Workers
-  private let sockets: Workers
+  private let inbox: CloserPool.Inbox
   private let descriptors: DescriptorBudget
   /// Files and sockets that are not closed yet.
-  private let open = UserCounts()
-  private let openSockets = Atomic(0)
+  private let open: UserCounts
 
   init(_ descriptors: DescriptorBudget) throws(Errno) {
-    files = try Workers(most: 32)
-    sockets = try Workers()
+    let inbox = try CloserPool.Inbox()
+    let open = UserCounts()
+    self.inbox = inbox
+    self.open = open
     self.descriptors = descriptors
-  }
-
-  /// Its threads end when all is closed.
-  func finish() {
-    files.finish()
-    sockets.finish()
-  }
-
-  func close(_ numbers: ArraySlice<CInt>, of user: uid_t) {
-    let count = numbers.count
-    add(user, count)
-    files.run(in: Workers.Lane(0, of: .user(user))) { [self] in
-      for number in numbers { _ = CLibrary.close(number) }
-      remove(user, count)
+    let source = try CloserSource()
+    let closer = try source.make()
+    inbox.post { $0.closers.append(closer) }
+    let files = try Workers(most: 32)
+    // Who has work done would otherwise do it where no thread can be had.
+    try files.startThread()
+    do throws(Errno) {
+      try KernelThread.start("heap-disposer") {
+        CloserPool(inbox, source, files, descriptors, open).run()
+        files.finish()
+      }
+    } catch {
+      files.finish()
+      throw error
     }
   }
+
+  deinit { inbox.post { $0.isOver = true } }
+
+  /// Hands all that is not closed yet to closers, within a second, so that this process can end.
+  func finish() { inbox.finish() }
+
+  func close(_ numbers: ArraySlice<CInt>, of user: uid_t) { close(numbers, .file, of: user) }
 
   /// A connection's socket.
   ///
   /// - Parameter hasReader: Whether its client may still read what was sent to it.
   func close(connection number: CInt, of user: uid_t, hasReader: Bool) {
-    add(user, 1)
-    openSockets.add(1, ordering: .relaxed)
-    sockets.run(in: Workers.Lane(0, of: .user(user))) { [self] in
-      CLinuxHeaps_close_connection(number, hasReader)
-      openSockets.subtract(1, ordering: .relaxed)
-      remove(user, 1)
-    }
+    close([number], hasReader ? .drainedSocket : .socket, of: user)
   }
 
-  private func add(_ user: uid_t, _ count: Int) {
-    open.add(user, count)
-    descriptors.add(count)
-  }
-
-  private func remove(_ user: uid_t, _ count: Int) {
-    open.remove(user, count)
-    descriptors.remove(count)
+  private func close(_ numbers: ArraySlice<CInt>, _ kind: CloserPool.Kind, of user: uid_t) {
+    open.add(user, numbers.count)
+    descriptors.add(numbers.count)
+    inbox.post { $0.disposals.append((numbers, kind, user)) }
   }
 
   /// Descriptors that are not closed yet.
@@ -73,16 +66,14 @@ final class Disposer: Sendable {
   /// Milliseconds from one look at them to the next.
   static let pause: UInt64 = 5
 
-  /// Nothing more of the user's is received then.
+  /// Nothing more of the user's is received then, and no connection of its accepted.
   func hasTooMuch(of user: uid_t) -> Bool {
     open.count(of: user) >= min(512, descriptors.limit / 8)
   }
 
-  /// Sockets come faster than they are closed. That they are is certain, so that to wait for it delays who comes next, and
+  /// Sockets come faster than they are handed over. That waits for no client, so that to wait for it delays who comes next, and
   /// does not keep it out.
-  var hasTooManySockets: Bool {
-    openSockets.load(ordering: .relaxed) >= min(256, descriptors.limit / 8)
-  }
+  var isBehind: Bool { inbox.sockets >= min(256, descriptors.limit / 8) }
 }
 
 /// How many of something each user has; counted from any thread.

@@ -30,7 +30,7 @@ final class Entrance {
     for _ in 0..<4 {
       guard let socket = next(at: kind) else { return }
       admit(socket)
-      if shared.disposer.hasTooManySockets { return pause() }
+      if shared.disposer.isBehind { return pause() }
     }
   }
 
@@ -56,7 +56,7 @@ final class Entrance {
     shared.deadlines.set(.heldUpListeners, after: Disposer.pause)
   }
 
-  func lookAgain() { if shared.disposer.hasTooManySockets { pause() } else { listen(true) } }
+  func lookAgain() { if shared.disposer.isBehind { pause() } else { listen(true) } }
 
   private func listen(_ isReading: Bool) {
     if isStopped { return }

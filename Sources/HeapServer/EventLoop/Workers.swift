@@ -74,19 +74,36 @@ final class Workers: Sendable {
     wakeUps.signal()
   }
 
+  /// One that is there from now on: with it no work is ever done by who asks for it.
+  func startThread() throws(Errno) {
+    state.withLock { state in
+      state.threads += 1
+      state.idle += 1
+    }
+    do throws(Errno) { try startServing() } catch {
+      _ = removeThread()
+      throw error
+    }
+  }
+
   private func start() {
-    do throws(Errno) {
-      try KernelThread.start("heap-worker") { [self] in
-        while serve() {}
-      }
-    } catch {
-      let left = state.withLock { state in
-        state.threads -= 1
-        state.idle -= 1
-        return state.threads
-      }
+    do throws(Errno) { try startServing() } catch {
       // Nobody else would do it.
-      if left == 0 { serveAll() }
+      if removeThread() == 0 { serveAll() }
+    }
+  }
+
+  private func startServing() throws(Errno) {
+    try KernelThread.start("heap-worker") { [self] in
+      while serve() {}
+    }
+  }
+
+  private func removeThread() -> Int {
+    state.withLock { state in
+      state.threads -= 1
+      state.idle -= 1
+      return state.threads
     }
   }
 

@@ -19,13 +19,14 @@ enum ClientMemory {
   ) throws(HeapError) -> BufferMemory {
     let (file, operation) = (memfd.borrowed, request.operation)
     try check(file, request)
-    let before = try status(of: file, operation).changeTime
-    try checkFilled(file, request)
+    // Before anything that takes the file's lock.
     do throws(HeapError) { try UDMABufHeap.check(operation) } catch {
       throw HeapError(
         .notSupported, operation, at: error.path?.string, cause: error.cause, errno: error.errno,
         fix: error.fix)
     }
+    let before = try status(of: file, operation).changeTime
+    try checkFilled(file, request)
     // Before Linux 6.13 times are those of the last tick (ktime_get_coarse_real_ts64): what changed within it would not show.
     try waitForTick(after: before, operation)
     try checkFilled(file, request)

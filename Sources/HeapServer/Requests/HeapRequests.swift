@@ -146,7 +146,9 @@ final class HeapRequests {
     shared.descriptors.add(header.bringsMemory ? 2 : 1)
     let allocation = Allocation(connection.id, header, place, request, memfd)
     let (heap, store, mailbox, user) = (self.heap, self.store, shared.mailbox, connection.peer.user)
-    shared.workers.run(in: Workers.Lane(connection.id, of: .user(user))) {
+    let workers = header.bringsMemory ? shared.memoryWorkers : shared.workers
+    let lane = header.bringsMemory ? 0 : connection.id
+    workers.run(in: Workers.Lane(lane, of: .user(user))) {
       if let name = allocation.make(heap), let store {
         store.keep(StoredBufferName(key: allocation.key, user: user, heap: name), allocation)
       } else {

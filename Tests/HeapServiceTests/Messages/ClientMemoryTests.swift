@@ -64,18 +64,20 @@ import Testing
 
   @Test func `memory that was not filled, or is too small, is refused`() throws {
     let scene = try Scene()
+    // Without the driver it is not looked into.
+    let refusal: HeapError.Code = UDMABufHeap.isUsable ? .badState : .notSupported
     do {
       let client = try WireClient.heap(scene.daemon)
       let size = 4 * pageSize
       let empty = try ClientMemory.make(size: size) { (_, _) throws(Errno) in }
-      #expect(Self.refusal(client, empty, size: size) == .badState)
+      #expect(Self.refusal(client, empty, size: size) == refusal)
       // Its pages are the kernel's own until somebody uses them.
       let allocated = try ClientMemory.make(size: size, fill: ClientMemory.allocate)
       #expect(try ClientMemory.present(allocated) == size)
-      #expect(Self.refusal(client, allocated, size: size) == .badState)
+      #expect(Self.refusal(client, allocated, size: size) == refusal)
       let holed = try ClientMemory.make(size: size)
       try ClientMemory.punch(holed.fd.rawValue, pageSize)
-      #expect(Self.refusal(client, holed, size: size) == .badState)
+      #expect(Self.refusal(client, holed, size: size) == refusal)
       // What nobody else made is left alone.
       #expect(try ClientMemory.present(allocated) == size)
       #expect(try ClientMemory.present(holed) == size - pageSize)

@@ -1,0 +1,173 @@
+import Foundation
+import Glibc
+import HeapProtocol
+import LinuxHeaps
+import TestSupport
+import Testing
+
+/// Files whose close waits for as long as a client likes, and no signal ends that, in every way that they can come in. Nobody else may
+/// notice, and the server ends when it is told to.
+@Suite(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
+struct HeldPipeTests {
+  enum Way: CaseIterable { case malformed, unknownMethod, tracker, hangUp, refused }
+
+  @Test(arguments: Way.allCases)
+  func `a file whose close cannot be interrupted delays nobody`(_ way: Way) throws {
+    let scene = try Scene(
+      configuration: way == .refused ? "allow-users = 0, \(TestUser.second.user)\n" : nil,
+      arguments: ["--mode", "0666"])
+    let other = try WireClient.heap(scene.daemon, as: .second)
+    let quiet = try Self.latency(other)
+    // More than heapd lets one user have.
+    let pipes = try (0..<5).map { _ in try HeldPipe() }
+    let clients = try pipes.map { try Self.send($0, to: scene.daemon, way) }
+    let isKept = try eventually { try scene.daemon.unclosed > 0 }
+    #expect(isKept)
+    for _ in 0..<5 {
+      let busy = try Self.latency(other)
+      #expect(busy < quiet * 10)
+      _ = try WireClient.heap(scene.daemon, as: .second)
+      usleep(100_000)
+    }
+    #expect(try scene.daemon.threadsThatCannotBeKilled == 0)
+    for pipe in pipes { pipe.release() }
+    for client in clients { client?.hangUp() }
+    other.hangUp()
+    let isClosed = try eventually { try scene.daemon.unclosed == 0 }
+    #expect(isClosed)
+    try scene.expectUnharmed()
+    let processes = try scene.daemon.closers
+    #expect(processes.count <= 2)
+  }
+
+  @Test(arguments: [false, true])
+  func `a crowd with such files keeps nobody out, and nothing from ending`(isKilled: Bool) throws {
+    let daemon = try Daemon(
+      configuration: "user-connections = 1000", arguments: ["--mode", "0666"], openFolder: true)
+    let other = try WireClient.heap(daemon, as: .second)
+    let quiet = try Self.latency(other)
+    let pipes = try (0..<20).map { _ in try HeldPipe() }
+    defer { for pipe in pipes { pipe.release() } }
+    for pipe in pipes { _ = try Self.send(pipe, to: daemon, .hangUp) }
+    let rest = try OddFile.memfd()
+    for _ in 0..<300 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
+    let busy = try Self.latency(other)
+    #expect(busy < quiet * 10)
+    // Who comes anew is let in, by the same listeners.
+    #expect(try WireClient.heap(daemon, as: .second).refusal() == nil)
+    #expect(try daemon.descriptorCount < 100)
+    let processes = try daemon.closers
+    let start = ContinuousClock.now
+    kill(daemon.identifier, isKilled ? SIGKILL : SIGTERM)
+    let hasEnded = eventually { !daemon.process.isRunning || start + .seconds(10) < .now }
+    #expect(hasEnded && start + .seconds(5) > .now)
+    for pipe in pipes { pipe.release() }
+    let areGone = eventually { processes.allSatisfy { kill($0, 0) != 0 } }
+    #expect(areGone)
+  }
+
+  @Test func `who has too many of them is refused, until they are closed`() throws {
+    let daemon = try Daemon(
+      arguments: ["--mode", "0666"],
+      through: ["/bin/sh", "-c", "ulimit -n 600; exec \"$@\"", "sh"], openFolder: true)
+    let pipes = try (0..<5).map { _ in try HeldPipe() }
+    for pipe in pipes { _ = try Self.send(pipe, to: daemon, .hangUp) }
+    let rest = try OddFile.memfd()
+    for _ in 0..<100 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
+    let isFull = try eventually { try daemon.unclosed >= 75 }
+    #expect(isFull)
+    #expect(try WireClient(to: daemon.socket, as: .first).epitaph() == .noResources)
+    // That the refused leave something, too, costs no descriptor here.
+    for _ in 0..<1_000 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
+    #expect(try WireClient.heap(daemon, as: .second).refusal() == nil)
+    let isHandedOver = try eventually { try daemon.descriptorCount < 100 }
+    #expect(isHandedOver)
+    for pipe in pipes { pipe.release() }
+    let isClosed = try eventually { try daemon.unclosed == 0 }
+    #expect(isClosed)
+    #expect(try WireClient.heap(daemon, as: .first).refusal() == nil)
+  }
+
+  @Test func `processes that close and are killed are replaced`() throws {
+    let scene = try Scene(arguments: ["--mode", "0666"])
+    for _ in 0..<3 {
+      for process in try scene.daemon.closers { kill(process, SIGKILL) }
+      let client = try WireClient.observer(scene.daemon)
+      #expect(try client.info(OddFile.memfd()) == nil)
+      #expect(try client.info(OddFile.memfd()) == nil)
+      client.hangUp()
+      let isClosed = try eventually { try scene.daemon.unclosed == 0 }
+      #expect(isClosed)
+    }
+    try scene.expectUnharmed()
+  }
+
+  private static func latency(_ client: WireClient) throws -> Duration {
+    try Latency.median { _ = try client.refusal(size: 0) }
+  }
+
+  /// The client that sent it, as long as that is there.
+  private static func send(_ pipe: HeldPipe, to daemon: Daemon, _ way: Way) throws -> WireClient? {
+    let number = try #require(pipe.file).fd.rawValue
+    // So that no close here is the last one.
+    return try send(number, to: daemon, way) { pipe.file = nil }
+  }
+
+  private static func send(
+    _ number: CInt, to daemon: Daemon, _ way: Way, then end: () -> Void = {}
+  ) throws -> WireClient? {
+    if way == .refused { daemon.pause() }
+    // With a server that stands still nobody gets past the queue.
+    let client = try WireClient(to: way.isHeap ? daemon.socket : daemon.observer, as: .first)
+    daemon.pause()
+    defer {
+      end()
+      daemon.resume()
+    }
+    switch way {
+    case .malformed: try client.send([0], [number])
+    case .unknownMethod: try client.send(GoodMessage.getStatus.bytes, [number])
+    case .tracker: try client.send(GoodMessage.attach.bytes, [number])
+    case .refused: try client.send([0], [number])
+    case .hangUp:
+      // The first ends it, so that the second is not received. Who is refused has been hung up on.
+      try? client.send([0])
+      try? client.send([0], [number])
+      return nil
+    }
+    return client
+  }
+}
+
+extension HeldPipeTests.Way {
+  fileprivate var isHeap: Bool { self != .tracker }
+}
+
+extension Daemon {
+  fileprivate var unclosed: Int {
+    get throws {
+      try WireClient.observer(self).status().unclosed
+    }
+  }
+
+  /// Its children, and theirs.
+  fileprivate var closers: [pid_t] {
+    get throws {
+      func children(of process: pid_t) throws -> [pid_t] {
+        let text = try SmallFile.read("/proc/\(process)/task/\(process)/children")
+        return text.split(separator: " ").compactMap { pid_t($0) }
+      }
+      let makers = try children(of: identifier)
+      return try makers + makers.flatMap(children)
+    }
+  }
+
+  fileprivate var threadsThatCannotBeKilled: Int {
+    get throws {
+      try SmallFile.entries(of: "/proc/\(identifier)/task").count { thread in
+        let status = try? SmallFile.read("/proc/\(identifier)/task/\(thread)/stat")
+        return status?.contains(") D") == true
+      }
+    }
+  }
+}
