@@ -129,8 +129,8 @@ bool CLinuxHeaps_end_connection(int socket, bool *_Nonnull has_reader);
 /// Starts the process that makes closers, as a child of this one without a signal at its end (`__WCLONE`, waitpid(2)). It keeps no
 /// descriptor and no shared mapping of this process's, blocks all signals, and ends at the end of the socket that this returns.
 ///
-/// A closer closes what this process has sent it, because the last close of a file can wait for as long as whoever made the file likes, some
-/// of them in a wait that no signal ends (`pipe_release`, fs/pipe.c): a thread that waits so keeps its process from ending.
+/// A closer closes what this process has sent it, because the last close of a file can wait for as long as whoever made it likes. Some such
+/// waits no signal ends (`pipe_release`, fs/pipe.c): a thread that waits so keeps its process from ending.
 int CLinuxHeaps_start_closers(pid_t *_Nonnull process);
 
 /// A new closer: a socket to it that does not block, and in `process` its pidfd, both close-on-exec. ETIMEDOUT where there is none after a
