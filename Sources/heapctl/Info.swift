@@ -22,34 +22,41 @@ struct Info: AsyncParsableCommand {
 
 extension ServiceStatus {
   fileprivate var lines: [String] {
-    let total = ["\(heap): \(quota.text), \(orphans) orphans"]
-    let group = groupQuota.map { ["  who comes by the socket's group: \($0.text)"] } ?? []
-    let others = othersQuota.map { ["  others: \($0.text)"] } ?? []
-    return total + group + others + [clientMemory.map(text), pool?.text].compactMap(\.self) + [""]
-      + table(
-        ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
-        users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells }
-      ) + [""]
-      + table(
-        ["CONNECTION", "PROTOCOL", "PROCESS", "USER", "REQUESTS", "WAITS", "BUFFERS", "BYTES"],
-        connections.map {
-          ["\($0.id)", $0.protocol, "\($0.process)", "\($0.user)", "\($0.requests)", "\($0.waits)"]
-            + $0.quota.cells
-        }
-      ) + [""]
-      + table(
-        ["COLLECTION", "INDEX", "SIZE", "HEAP", "USER", "PROCESS", "ORPHAN"],
-        buffers.map {
-          [
-            "\($0.collection)", "\($0.index)", $0.bytes.asByteCount, $0.heap, "\($0.user)",
-            $0.process.map { "\($0)" } ?? "-", $0.orphan ? "yes" : "no",
-          ]
-        }
-      )
+    var lines = ["\(heap): \(quota.text), \(orphans) orphans"]
+    if let groupQuota { lines.append("  who comes by the socket's group: \(groupQuota.text)") }
+    if let othersQuota { lines.append("  others: \(othersQuota.text)") }
+    if let clientMemory {
+      lines.append("  clients' own memory: " + (clientMemory ? "taken" : "not taken"))
+    }
+    if let pool { lines.append(pool.text) }
+    for rows in [userRows, connectionRows, bufferRows] { lines += [""] + rows }
+    return lines
   }
 
-  private func text(takesClientMemory: Bool) -> String {
-    "  clients' own memory: " + (takesClientMemory ? "taken" : "not taken")
+  private var userRows: [String] {
+    table(
+      ["USER", "CONNECTIONS", "BUFFERS", "BYTES"],
+      users.map { ["\($0.user)", "\($0.connections)"] + $0.quota.cells })
+  }
+
+  private var connectionRows: [String] {
+    table(
+      ["CONNECTION", "PROTOCOL", "PROCESS", "USER", "REQUESTS", "WAITS", "BUFFERS", "BYTES"],
+      connections.map {
+        ["\($0.id)", $0.protocol, "\($0.process)", "\($0.user)", "\($0.requests)", "\($0.waits)"]
+          + $0.quota.cells
+      })
+  }
+
+  private var bufferRows: [String] {
+    table(
+      ["COLLECTION", "INDEX", "SIZE", "HEAP", "USER", "PROCESS", "ORPHAN"],
+      buffers.map {
+        [
+          "\($0.collection)", "\($0.index)", $0.bytes.asByteCount, $0.heap, "\($0.user)",
+          $0.process.map { "\($0)" } ?? "-", $0.orphan ? "yes" : "no",
+        ]
+      })
   }
 }
 
