@@ -39,9 +39,11 @@ union control {
 // What follows runs in children of a process that has threads, whose locks are as they were: system calls, and nothing of a library
 // that takes one. syscall(3), because a sanitizer's own close(2) does.
 
-static _Noreturn void end(void) {
-    while (true) syscall(SYS_exit_group, 0);
+static _Noreturn void end_with(int status) {
+    while (true) syscall(SYS_exit_group, status);
 }
+
+static _Noreturn void end(void) { end_with(0); }
 
 // As a server starts nothing of it is a stranger's, and what makes closers has nothing of the kind.
 static void keep_only(int socket) {
@@ -184,16 +186,19 @@ static _Noreturn void make_closers(void) {
     }
 }
 
-int CLinuxHeaps_start_closers(pid_t *process) {
+int CLinuxHeaps_start_closers(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -1;
     sigset_t all, before;
     sigfillset(&all);
     // A signal to all processes of a terminal or a unit ends none of these before this one.
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    // Without a signal at its end: the program that links this may wait for children of its own.
+    // By a child that ends at once, without a signal: who looks for this process's children, as the program that links this may, finds its
+    // own, and who looks behind a wrapper finds this.
     pid_t child = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
     if (child == 0) {
+        long closers = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+        if (closers != 0) end_with(closers < 0);
         syscall(SYS_prctl, PR_SET_NAME, "heapd-closer");
         keep_only(ends[1]);
         unmap_shared_memory();
@@ -202,12 +207,13 @@ int CLinuxHeaps_start_closers(pid_t *process) {
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
-    if (child < 0) {
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, __WCLONE) < 0 && errno == EINTR) {}
+    if (child < 0 || status != 0) {
         close(ends[0]);
-        errno = error;
+        errno = child < 0 ? error : EAGAIN;
         return -1;
     }
-    *process = child;
     return ends[0];
 }
 
@@ -245,9 +251,4 @@ int CLinuxHeaps_hear_closer(int closer) {
 }
 
 void CLinuxHeaps_kill_closer(int process) { syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0); }
-
-void CLinuxHeaps_end_closers(int source, pid_t process) {
-    close(source);
-    while (waitpid(process, NULL, __WCLONE) < 0 && errno == EINTR) {}
-}
 #endif

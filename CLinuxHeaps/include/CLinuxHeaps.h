@@ -126,12 +126,12 @@ ssize_t CLinuxHeaps_receive(int socket, void *_Nonnull bytes, size_t length,
 /// - Returns: Whether it is closed. Otherwise something may be in it, or it is a stream.
 bool CLinuxHeaps_end_connection(int socket, bool *_Nonnull has_reader);
 
-/// Starts the process that makes closers, as a child of this one without a signal at its end (`__WCLONE`, waitpid(2)). It keeps no
-/// descriptor and no shared mapping of this process's, blocks all signals, and ends at the end of the socket that this returns.
+/// Starts the process that makes closers, which is no child of this one. It keeps no descriptor and no shared mapping of this process's,
+/// blocks all signals, and ends at the end of the socket that this returns.
 ///
 /// A closer closes what this process has sent it, because the last close of a file can wait for as long as whoever made it likes. Some such
 /// waits no signal ends (`pipe_release`, fs/pipe.c): a thread that waits so keeps its process from ending.
-int CLinuxHeaps_start_closers(pid_t *_Nonnull process);
+int CLinuxHeaps_start_closers(void);
 
 /// A new closer: a socket to it that does not block, and in `process` its pidfd, both close-on-exec. ETIMEDOUT where there is none after a
 /// second.
@@ -156,9 +156,6 @@ int CLinuxHeaps_hear_closer(int closer);
 
 /// SIGKILL (`pidfd_send_signal(2)`): its end closes what is left, and most of what waits in a close does not wait any more.
 void CLinuxHeaps_kill_closer(int process);
-
-/// Ends the process that makes closers, and waits for it.
-void CLinuxHeaps_end_closers(int source, pid_t process);
 
 /// recv(2) with `MSG_PEEK`: the bytes of a stream's next messages, which stay in it with what came along.
 ssize_t CLinuxHeaps_peek(int socket, void *_Nonnull bytes, size_t length);

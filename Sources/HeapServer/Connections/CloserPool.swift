@@ -348,40 +348,28 @@ final class CloserPool {
 final class CloserSource: Sendable {
   typealias Ends = (socket: SharedFD, process: SharedFD)
 
-  private struct Running {
-    var socket: CInt
-    var process: pid_t
-  }
+  /// To the process, which ends with it.
+  private let socket: Guarded<SharedFD>
 
-  /// Nil where it is gone, and no other could be started.
-  private let running = Guarded<Running?>(nil)
+  init() throws(Errno) { socket = Guarded(try Self.start()) }
 
-  init() throws(Errno) { try start() }
-
-  deinit { end() }
-
-  private func start() throws(Errno) {
-    var process: pid_t = 0
-    let socket = try call { unsafe CLinuxHeaps_start_closers(&process) }
-    running.withLock { $0 = Running(socket: socket, process: process) }
-  }
-
-  private func end() {
-    if let it = running.withLock({ $0.take() }) { CLinuxHeaps_end_closers(it.socket, it.process) }
+  private static func start() throws(Errno) -> SharedFD {
+    SharedFD(OwnedFD(adopting: try call { CLinuxHeaps_start_closers() }))
   }
 
   func make() throws(Errno) -> Ends {
     do throws(Errno) { return try ask() } catch .brokenPipe, .connectionReset {
-      end()
-      try start()
+      let another = try Self.start()
+      socket.withLock { $0 = another }
       return try ask()
     }
   }
 
   private func ask() throws(Errno) -> Ends {
-    guard let socket = running.withLock({ $0?.socket }) else { throw .brokenPipe }
+    let socket = socket.withLock(\.self)
+    let number = socket.fd.rawValue
     var process: CInt = -1
-    let closer = try call { unsafe CLinuxHeaps_new_closer(socket, &process) }
+    let closer = try call { unsafe CLinuxHeaps_new_closer(number, &process) }
     return (SharedFD(OwnedFD(adopting: closer)), SharedFD(OwnedFD(adopting: process)))
   }
 }

@@ -66,8 +66,9 @@ import Testing
         scene.daemon.resume()
         usleep(1_200_000)
       }
+      // On a busy machine it is dropped meanwhile.
       for _ in 0..<20 {
-        try client.send(Self.unanswered, Array(repeating: file.fd.rawValue, count: 64))
+        try? client.send(Self.unanswered, Array(repeating: file.fd.rawValue, count: 64))
       }
       // Read no further than the bound, though there is more.
       try scene.daemon.expectLog("client dropped: files that it sent do not close", "user=54321")

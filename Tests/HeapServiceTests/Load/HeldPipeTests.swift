@@ -150,15 +150,23 @@ extension Daemon {
     }
   }
 
-  /// Its children, and theirs.
+  /// Those that it knows by a pidfd, and who made them.
   fileprivate var closers: [pid_t] {
     get throws {
-      func children(of process: pid_t) throws -> [pid_t] {
-        let text = try SmallFile.read("/proc/\(process)/task/\(process)/children")
-        return text.split(separator: " ").compactMap { pid_t($0) }
+      // "PID (NAME) STATE PARENT …" (proc(5)).
+      func parent(of process: pid_t) -> pid_t? {
+        let words = (try? SmallFile.read("/proc/\(process)/stat"))?.split(separator: " ") ?? []
+        return words.count > 3 && words[1] == "(heapd-closer)" ? pid_t(words[3]) : nil
       }
-      let makers = try children(of: identifier)
-      return try makers + makers.flatMap(children)
+      let folder = "/proc/\(identifier)/fdinfo"
+      let known = try SmallFile.entries(of: folder).compactMap { number -> pid_t? in
+        let text = (try? SmallFile.read("\(folder)/\(number)")) ?? ""
+        return text.split(separator: "\n").first { $0.hasPrefix("Pid:\t") }
+          .flatMap { pid_t($0.dropFirst(5)) }
+      }
+      let closers = known.filter { parent(of: $0) != nil }
+      let makers = Set(closers.compactMap(parent)).filter { parent(of: $0) != nil }
+      return closers + makers
     }
   }
 
