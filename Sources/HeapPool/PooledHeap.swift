@@ -69,14 +69,13 @@ public struct PooledHeap: LocalHeap {
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
     let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    func allocate() throws(HeapError) -> VMO {
-      try buffers.allocate(key, size: size, settings: settings, cleanup: cleanup) {
-        request throws(HeapError) in try makeMemory(for: request)
-      }
-    }
-    do throws(HeapError) { return try allocate() } catch {
+    do throws(HeapError) { return try allocate(key, size, settings, cleanup) } catch {
       // Also once there is memory, the handle of it takes a descriptor.
-      guard error.code == .noResources, let vmo = try pool.retry(allocate) else { throw error }
+      guard error.code == .noResources,
+        let vmo = try pool.retry({ () throws(HeapError) in
+          try allocate(key, size, settings, cleanup)
+        })
+      else { throw error }
       return vmo
     }
   }

@@ -1,8 +1,7 @@
 internal import LinuxHeaps
-internal import SystemPackage
 
 /// A parent that goes to the pool when its heap lets it go.
-final class PooledParent: Parent {
+final class PooledParent: WrappingParent {
   private let memory: PoolMemory
   private let pool: Pool
 
@@ -14,16 +13,7 @@ final class PooledParent: Parent {
   // Also where children are left, as when a server ends: the pool asks.
   deinit { pool.giveBack(memory) }
 
-  var identity: VMOIdentity { memory.parent.identity }
-  var kind: VMO.Kind { memory.parent.kind }
-  var descriptor: CInt { memory.parent.descriptor }
-  var watchedDescriptor: CInt? { memory.parent.watchedDescriptor }
-  func eventsAreWatched() throws(Errno) { try memory.parent.eventsAreWatched() }
-  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
-    try memory.parent.children(counts, besides: copies)
-  }
-  func referenceCount() throws(Errno) -> Int? { try memory.parent.referenceCount() }
-  func openChild() throws(Errno) -> OwnedFD { try memory.parent.openChild() }
+  var inner: any Parent { memory.parent }
 }
 
 /// A dma-buf that can be handed out more than once.

@@ -46,9 +46,9 @@ enum HeapExamination {
   /// Openable, and yet nothing comes of it. A full contiguous region is examined as such, and so are limits.
   private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
     guard let error = trial.failure(of: heap), error.canBeOfNode else { return nil }
-    let request = (try? HeapDevice(heap.path))?.refusedRequest ?? "DMA_HEAP_IOCTL_ALLOC"
     let refusal = Surroundings.refusal(
-      of: request, error, isRegistered: heap.registered != nil,
+      of: (try? HeapDevice(heap.path))?.refusedRequest ?? "DMA_HEAP_IOCTL_ALLOC", error,
+      isRegistered: heap.registered != nil,
       in: machine.surroundings)
     return Finding(
       .broken, .heaps, "heap.allocation-refused",

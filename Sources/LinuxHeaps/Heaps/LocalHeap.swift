@@ -50,8 +50,16 @@ extension LocalHeap {
     size: UInt64, settings: SingleBufferSettings, bufferCollectionID: UInt64, bufferIndex: UInt64,
     cleanup: [CleanupAction]
   ) throws(HeapError) -> VMO {
-    let key = BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex)
-    return try buffers.allocate(key, size: size, settings: settings, cleanup: cleanup) {
+    try allocate(
+      BufferKey(bufferCollectionID: bufferCollectionID, bufferIndex: bufferIndex), size, settings,
+      cleanup)
+  }
+
+  /// Makes a buffer live whose memory is made once its (collection, index) is free.
+  package func allocate(
+    _ key: BufferKey, _ size: UInt64, _ settings: SingleBufferSettings, _ cleanup: [CleanupAction]
+  ) throws(HeapError) -> VMO {
+    try buffers.allocate(key, size: size, settings: settings, cleanup: cleanup) {
       request throws(HeapError) in try makeMemory(for: request)
     }
   }

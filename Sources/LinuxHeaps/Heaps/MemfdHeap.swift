@@ -46,7 +46,10 @@ extension BufferMemory {
       self.init(
         parent: parent, heapName: kind.rawValue, grant: grant)
     } catch {
-      throw HeapError(memfd: error, request.operation)
+      if let refusal = Memfd.refusal(error) {
+        throw HeapError(refusal, request.operation, error)
+      }
+      throw HeapError(error, request.operation)
     }
   }
 }

@@ -110,7 +110,7 @@ public struct UDMABufHeap: LocalHeap {
   }
 
   static func refusal(_ error: Errno, _ operation: String) -> HeapError {
-    if Memfd.refusal(error) != nil { return HeapError(memfd: error, operation) }
+    if let refusal = Memfd.refusal(error) { return HeapError(refusal, operation, error) }
     if let refusal = Surroundings.refusal(
       of: makesBuffers ? DMABuf.setNameRequest : "UDMABUF_CREATE", error)
     {

@@ -37,11 +37,12 @@ package enum Memfd {
 
   /// Why memfd_create(2) itself answers so, found out by asking it once more; nil where it works.
   static func refusal(_ answer: Errno) -> CallRefusal? {
+    guard let refusal = CallRefusal("memfd_create", answer) else { return nil }
     do throws(Errno) {
       _ = try make("lh:trial", CLinuxHeaps_MFD_CLOEXEC)
       return nil
     } catch {
-      return error == answer ? CallRefusal("memfd_create", error) : nil
+      return error == answer ? refusal : nil
     }
   }
 

@@ -32,6 +32,24 @@ package protocol Parent: AnyObject, Sendable {
   func openChild() throws(Errno) -> OwnedFD
 }
 
+/// A parent that is another one but for what it does itself.
+package protocol WrappingParent: Parent {
+  var inner: any Parent { get }
+}
+
+extension WrappingParent {
+  package var identity: VMOIdentity { inner.identity }
+  package var kind: VMO.Kind { inner.kind }
+  package var descriptor: CInt { inner.descriptor }
+  package var watchedDescriptor: CInt? { inner.watchedDescriptor }
+  package func eventsAreWatched() throws(Errno) { try inner.eventsAreWatched() }
+  package func children(
+    _ counts: FDInfoFiles, besides copies: Int
+  ) throws(Errno) -> Children { try inner.children(counts, besides: copies) }
+  package func referenceCount() throws(Errno) -> Int? { try inner.referenceCount() }
+  package func openChild() throws(Errno) -> OwnedFD { try inner.openChild() }
+}
+
 /// What is left of a buffer besides its parent.
 package enum Children: Comparable {
   /// This is ZERO_CHILDREN: from now on no child can come to be, because the parent is the only thing

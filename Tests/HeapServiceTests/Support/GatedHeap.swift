@@ -36,8 +36,8 @@ final class GatedHeap: LocalHeap {
 }
 
 /// The parent of much memory: its close takes until the gate is opened.
-private final class GatedParent: Parent {
-  private let inner: any Parent
+private final class GatedParent: WrappingParent {
+  let inner: any Parent
   private let gate: Gate
 
   init(_ inner: any Parent, _ gate: Gate) {
@@ -46,17 +46,6 @@ private final class GatedParent: Parent {
   }
 
   deinit { gate.wait() }
-
-  var identity: VMOIdentity { inner.identity }
-  var kind: VMO.Kind { inner.kind }
-  var descriptor: CInt { inner.descriptor }
-  var watchedDescriptor: CInt? { inner.watchedDescriptor }
-  func eventsAreWatched() throws(Errno) { try inner.eventsAreWatched() }
-  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
-    try inner.children(counts, besides: copies)
-  }
-  func referenceCount() throws(Errno) -> Int? { try inner.referenceCount() }
-  func openChild() throws(Errno) -> OwnedFD { try inner.openChild() }
 }
 
 /// Closed until it is opened, then open for ever.

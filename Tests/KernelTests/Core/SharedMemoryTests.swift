@@ -1,4 +1,3 @@
-import SystemPackage
 import TestSupport
 import Testing
 
@@ -38,23 +37,14 @@ private struct SharingHeap: LocalHeap {
   }
 }
 
-private final class CountedParent: Parent {
-  private let parent: any Parent
+private final class CountedParent: WrappingParent {
+  let inner: any Parent
   private let counts: Guarded<ArraySlice<Int>>
 
-  init(_ parent: any Parent, _ counts: [Int]) {
-    self.parent = parent
+  init(_ inner: any Parent, _ counts: [Int]) {
+    self.inner = inner
     self.counts = Guarded(counts[...])
   }
 
-  var identity: VMOIdentity { parent.identity }
-  var kind: VMO.Kind { parent.kind }
-  var descriptor: CInt { parent.descriptor }
-  var watchedDescriptor: CInt? { parent.watchedDescriptor }
-  func eventsAreWatched() throws(Errno) { try parent.eventsAreWatched() }
-  func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
-    try parent.children(counts, besides: copies)
-  }
   func referenceCount() -> Int? { counts.withLock { $0.removeFirst() } }
-  func openChild() throws(Errno) -> OwnedFD { try parent.openChild() }
 }

@@ -155,14 +155,20 @@ import Testing
     #expect(Self.refusal(admission, 60 * mebibyte) == nil)
   }
 
-  @Test func `small requests do not have a group read`() throws {
+  /// What is in a group of that limit, and how often the limit was read.
+  private static func counting(_ limit: ControlGroup.Limit?) -> (Admission, Guarded<Int>) {
     let readings = Guarded(0)
     let admission = Admission(
       floor: 0, budget: nil,
       group: { () throws(Errno) in
         readings.withLock { $0 += 1 }
-        return nil
+        return limit
       }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    return (admission, readings)
+  }
+
+  @Test func `small requests do not have a group read`() throws {
+    let (admission, readings) = Self.counting(nil)
     for _ in 0..<1000 {
       try admission.admit(pageSize, from: .pages, Self.operation).giveBack()
     }
@@ -175,14 +181,7 @@ import Testing
   }
 
   @Test func `after a large request a group is read again`() throws {
-    let readings = Guarded(0)
-    let limit = Self.limit(64)
-    let admission = Admission(
-      floor: 0, budget: nil,
-      group: { () throws(Errno) in
-        readings.withLock { $0 += 1 }
-        return limit
-      }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    let (admission, readings) = Self.counting(Self.limit(64))
     let charge = try admission.admit(50 * mebibyte, from: .pages, Self.operation).settled()
     #expect(readings.withLock { $0 } == 1)
     #expect(Self.refusal(admission, pageSize) == nil)
@@ -195,13 +194,7 @@ import Testing
   /// One that swaps two of 8 MiB, and one of three, which are more than one reading is good for.
   @Test(arguments: [2, 3])
   func `buffers that come and go do not have a group read`(_ count: Int) throws {
-    let readings = Guarded(0)
-    let admission = Admission(
-      floor: 0, budget: nil,
-      group: { () throws(Errno) in
-        readings.withLock { $0 += 1 }
-        return nil
-      }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    let (admission, readings) = Self.counting(nil)
     var live = try (0..<count).map { _ in
       try admission.admit(8 * mebibyte, from: .pages, Self.operation).settled()
     }
@@ -218,14 +211,7 @@ import Testing
   /// Ended, their pages can still be there.
   @Test func `half of what a group has left at most comes and goes before it is read again`() throws
   {
-    let readings = Guarded(0)
-    let limit = Self.limit(512)
-    let admission = Admission(
-      floor: 0, budget: nil,
-      group: { () throws(Errno) in
-        readings.withLock { $0 += 1 }
-        return limit
-      }, memory: { () throws(Errno) in .of(available: 1 << 20) })
+    let (admission, readings) = Self.counting(Self.limit(512))
     for _ in 0..<1000 {
       try admission.admit(8 * mebibyte, from: .pages, Self.operation).settled().end()
     }

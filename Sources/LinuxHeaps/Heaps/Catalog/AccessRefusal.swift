@@ -121,15 +121,10 @@ struct CallRefusal {
 }
 
 extension HeapError {
-  /// Of what came up where memory was made of a memfd: an answer of memfd_create(2) itself that is not the kernel's own is told as such.
-  init(memfd error: Errno, _ operation: String) {
-    if let refusal = Memfd.refusal(error) {
-      self.init(
-        .accessDenied, operation, cause: "\(refusal.call)(2) is refused: \(refusal.why)",
-        errno: error, fix: refusal.fix)
-    } else {
-      self.init(error, operation)
-    }
+  init(_ refusal: CallRefusal, _ operation: String, _ error: Errno) {
+    self.init(
+      .accessDenied, operation, cause: "\(refusal.call)(2) is refused: \(refusal.why)",
+      errno: error, fix: refusal.fix)
   }
 
   /// Why a device cannot be opened for reading and writing.
@@ -448,10 +443,12 @@ extension Surroundings {
   /// Why a request of a node that opened was refused; nil for an answer that is the driver's own.
   ///
   /// - Parameters:
+  ///   - request: Asked for where it was refused.
   ///   - isRegistered: Whether the node is known to be the driver's, which knows the request.
   ///   - surroundings: Asked for where the answer can be another's than the driver's.
   package static func refusal(
-    of request: String, _ error: Errno, isRegistered: @autoclosure () -> Bool = false,
+    of request: @autoclosure () -> String, _ error: Errno,
+    isRegistered: @autoclosure () -> Bool = false,
     in surroundings: @autoclosure () -> Surroundings = Surroundings()
   ) -> AccessRefusal? {
     guard
@@ -459,7 +456,7 @@ extension Surroundings {
         "ioctl", error, isRegistered: isRegistered(), in: surroundings())
     else { return nil }
     return AccessRefusal(
-      .allocationRefused, "opens, and \(request) is refused", why: refusal.why, fix: refusal.fix)
+      .allocationRefused, "opens, and \(request()) is refused", why: refusal.why, fix: refusal.fix)
   }
 
   /// Whether calls of this process go through a seccomp filter (proc(5)).

@@ -32,7 +32,7 @@ public final class LiveBuffers: Sendable {
   /// that of a descriptor that was closed just before comes back a little later.
   ///
   /// - Parameter size: Bytes.
-  package func allocate(
+  func allocate(
     _ key: BufferKey, size: UInt64, settings: SingleBufferSettings, cleanup: [CleanupAction],
     make: (borrowing BufferRequest) throws(HeapError) -> BufferMemory
   ) throws(HeapError) -> VMO {
