@@ -33,7 +33,8 @@ unsigned int CLinuxHeaps_MFD_huge(uint64_t size) {
 
 bool CLinuxHeaps_has_huge_pages(int file) {
     struct statfs status;
-    return fstatfs(file, &status) == 0 && status.f_type == HUGETLBFS_MAGIC;
+    // Of 32 bits and signed on some architectures, where this number is negative.
+    return fstatfs(file, &status) == 0 && (uint32_t)status.f_type == HUGETLBFS_MAGIC;
 }
 
 int CLinuxHeaps_listed_group_mode(const char *path) {
