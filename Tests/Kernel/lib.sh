@@ -38,10 +38,10 @@ debian_mirror() {
   local mirror
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
   if [ -z "$mirror" ]; then
-    # Before the first `apt-get update` no origin is known: the plainest guess is the first source.
+    # A mirror may call itself otherwise.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
   fi
-  [ -n "$mirror" ] || die "apt knows no Debian archive: this machine's apt sources are empty"
+  [ -n "$mirror" ] || die "apt knows no Debian archive: \`apt-get update\` was never run, or no source is Debian's"
   echo "$mirror"
 }
 
