@@ -42,8 +42,8 @@ extension Daemon {
     let observer = try WireClient.observer(self)
     let isAlone = try eventually { try observer.status().isAlone(1) }
     #expect(isAlone)
-    // Less this connection: a socket and a process's descriptor.
-    return try descriptorCountAtRest - 2
+    // Less this connection: an observer's is a socket, and its process is not watched.
+    return try descriptorCountAtRest - 1
   }
 
   package func expectDescriptorCount(

@@ -42,7 +42,8 @@ final class Acceptor {
     // comes next.
     guard interface == .observer || greet(socket) else { return }
     do throws(Errno) {
-      let process = peer.processDescriptor(socket.borrowed)
+      // It tells that an end may have gone unreported. All that observers have is memfds, whose ends inotify tells.
+      let process = interface == .heap ? peer.processDescriptor(socket.borrowed) : nil
       try connections.add(socket, interface, peer, process: process)
     } catch {
       shared.clientLog.note(

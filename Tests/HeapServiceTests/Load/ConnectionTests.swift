@@ -33,6 +33,15 @@ import Testing
     #expect(shared.poller.wait(until: .now) == 0)
   }
 
+  /// All that it has made are reports, in memfds.
+  @Test func `an observer's process is not watched, and it takes one descriptor`() throws {
+    let daemon = try Daemon()
+    let before = try daemon.settledDescriptorCount()
+    let observers = try (0..<8).map { _ in try WireClient.observer(daemon) }
+    try daemon.expectDescriptorCount(before + observers.count)
+    withExtendedLifetime(observers) {}
+  }
+
   /// The error is read at once and a call that a signal cut short is made again.
   @Test func `a signal does not end a connection`() throws {
     var old = sigaction()
