@@ -181,7 +181,7 @@ import Testing
     .enabled(if: needsMemory, "needs vivid as in Tests/Kernel/boot.sh, and contiguous memory"),
     arguments: [false, true])
   func `interlaced frames are told, and the camera is set as before`(_ alternates: Bool) throws {
-    let camera = try Television(Self.cameras[1].path, alternates: alternates)
+    let camera = try CameraInput(Self.cameras[1].path, .television(alternates: alternates))
     let before = try CaptureDevice(camera.path).format()
     #expect("\(before.field)" == (alternates ? "alternate" : "interlaced"))
     let devices = try #require(
@@ -209,7 +209,7 @@ import Testing
   /// Of that input the camera makes any size, also one that is larger than the largest mode.
   @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
   func `a frame that no mode holds is refused with the sizes that go`() throws {
-    let camera = try Television(Self.cameras[1].path)
+    let camera = try CameraInput(Self.cameras[1].path, .television(alternates: false))
     let words = [
       "camera", "--device", camera.path, "--frames", "2", "--format", "XR24", "--show",
       "--screen", "vkms", "--size",
@@ -222,6 +222,20 @@ import Testing
     let sizes = advice.split(whereSeparator: \.isWhitespace).map(String.init)
     #expect(sizes.contains("640x480") && !sizes.contains("4800x2400"), "\(run.error)")
     #expect(try Run.heapctl(words + [try #require(sizes.last)]).status == 0)
+  }
+
+  /// vivid's widths are multiples of four: 1366x768 is within the range, and is made 1364x768.
+  @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))
+  func `of a range of sizes those are shown that the camera makes`() throws {
+    let camera = try CameraInput(Self.cameras[1].path, .hdmi)
+    try CaptureDevice(camera.path).setFormat(width: 1364, height: 768, .xr24)
+    let run = try Run.heapctl(
+      "camera", "--device", camera.path, "--frames", "2", "--show", "--screen", "vkms", "--json")
+    #expect(run.status == 0, "\(run.error)")
+    let report = try #require(try run.json["camera"] as? [String: Any])
+    let screen = try #require(report["screen"] as? [String: Any])
+    let size = "\(report["width"] ?? 0)x\(report["height"] ?? 0)@"
+    #expect((screen["mode"] as? String)?.hasPrefix(size) == true, "\(report)")
   }
 
   @Test(.enabled(if: needsMemory && hasScreen, "needs vivid, vkms and contiguous memory"))

@@ -65,7 +65,8 @@ struct CaptureTests {
   }
 
   @Test func `a format that is kept has its field again`() throws {
-    let television = try Television(try #require(Virtual.camera).path, alternates: true)
+    let television = try CameraInput(
+      try #require(Virtual.camera).path, .television(alternates: true))
     let before: VideoFormat
     do {
       let camera = try CaptureDevice(television.path)
