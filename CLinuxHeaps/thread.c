@@ -10,9 +10,15 @@
 void CLinuxHeaps_name_this_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
 int CLinuxHeaps_start_thread(void *(*run)(void *), void *argument) {
+    // pthread_detach(3) looks at the thread once more after it has let it go, and one that ends in that moment is unmapped by then:
+    // SIGSEGV (nptl/pthread_detach.c, seen with glibc 2.36).
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0) return error;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int error = pthread_create(&thread, NULL, run, argument);
-    if (error == 0) pthread_detach(thread);
+    error = pthread_create(&thread, &attributes, run, argument);
+    pthread_attr_destroy(&attributes);
     return error;
 }
 

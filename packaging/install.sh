@@ -17,6 +17,14 @@ examples=$PREFIX/share/doc/linux-heaps/examples
 # Where heapctl looks for it: no place of the dynamic linker's.
 preload=$PREFIX/lib/linux-heaps
 
+# systemd splits a unit's words at them, as a compiler splits pkg-config's, and sed(1) below reads the others.
+case $PREFIX$LIBRARIES in
+*[[:space:]\&\|\\]*)
+  echo "error: PREFIX and LIBRARIES cannot have spaces, or one of & | \\ in them: $PREFIX, $LIBRARIES" >&2
+  exit 64
+  ;;
+esac
+
 # put MODE SOURCE TARGET
 if [ "$verb" = install ]; then
   put() { install -D -m "$1" "$2" "$DESTDIR$3"; }
@@ -33,7 +41,23 @@ if [ "$verb" = install ]; then
   # A person's changes stay.
   put_config() { [ -e "$DESTDIR$2" ] || put 644 "$1" "$2"; }
 else
-  put() { rm -f "$DESTDIR$3"; }
+  put() {
+    rm -f "$DESTDIR$3"
+    leave "$(dirname "$3")"
+  }
+  # Takes away a folder that is empty now, and those above it, but for what systems have without this.
+  leave() {
+    local folder=$1
+    until is_systems "$folder"; do
+      rmdir "$DESTDIR$folder" 2> /dev/null || [ ! -e "$DESTDIR$folder" ] || break
+      folder=$(dirname "$folder")
+    done
+  }
+  is_systems() {
+    case /${1#/usr/local/} in /bin | /include | /lib | /share | /share/man) return ;; esac
+    case /${1#/usr/} in /bin | /include | /lib | /share | /share/man | /local) return ;; esac
+    case $1 in / | /etc | /opt | /usr) return ;; *) return 1 ;; esac
+  }
   put_unit() { put 644 "$1" "$2"; }
   put_link() { put 644 "$1" "$2"; }
   put_pkgconfig() { put 644 "$1" "$2"; }
@@ -72,11 +96,7 @@ if [ "$verb" = install ]; then
   for page in "$SHIP"/man/*.1; do put 644 "$page" "$man/$(basename "$page")"; done
 else
   rm -f "$DESTDIR$man"/heapctl.1 "$DESTDIR$man"/heapctl-*.1
-  for folder in "$examples" "$preload"; do
-    [ ! -d "$DESTDIR$folder" ] || rmdir -p --ignore-fail-on-non-empty "$DESTDIR$folder"
-  done
-  # What a package's folder has left is only folders.
-  if [ -n "$DESTDIR" ] && [ -d "$DESTDIR" ]; then find "$DESTDIR" -mindepth 1 -type d -empty -delete; fi
+  leave "$man"
 fi
 # Outside of /lib and /usr/lib the dynamic linker finds a library by its cache alone.
 if [ -z "$DESTDIR" ] && ! ldconfig 2> /dev/null && [ "$verb" = install ]; then

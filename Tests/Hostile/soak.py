@@ -259,11 +259,12 @@ ATTACKS = [slow_closes, slow_in_flight, held_pipes, many_descriptors, connection
 
 
 def attacker(user, attack, path):
-    """A process; it ends with this one."""
+    """A process, whose group has its children; it ends with this one."""
     child = os.fork()
     if child:
         return child
     try:
+        os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         become(user)
@@ -453,6 +454,9 @@ class Server:
 def attacked(server, attack, seconds, honest):
     children = [attacker(user, attack, server.path) for user in ATTACKERS]
     told = window(seconds, honest)
+    # All at once: one that has an end of a pipe whose lock a child of its holds closes it before its end is told, which that child waits for.
+    for child in children:
+        os.killpg(child, signal.SIGKILL)
     end(children)
     return told
 

@@ -86,11 +86,19 @@ touch "$root/usr/local/share/man/man1/heapctl-former.1"
 expect "uninstall names what it keeps" "$(run uninstall)" "kept, for it was changed: $root/etc/heapd.conf"
 expect "and keeps nothing else" "$(files "$root")" "644 etc/heapd.conf"
 cp systemd/heapd.conf "$root/etc/heapd.conf"
+# As a machine's files have them.
+mkdir "$root/proc"
 run uninstall > "$work/log"
-expect "an unchanged one goes too, and the folders" "$(find "$root" -mindepth 1)" ""
+expect "an unchanged one goes too, and folders but the system's" "$(cd "$root" && find . -mindepth 1 -printf '%P\n' | LC_ALL=C sort | xargs)" \
+  "etc proc usr usr/local usr/local/bin usr/local/include usr/local/lib usr/local/share usr/local/share/man"
 run install PREFIX=/opt/heaps > "$work/log"
 expect "another prefix" "$(files "$root" | grep -v ' opt/heaps/')" "644 etc/heapd.conf"
+run uninstall PREFIX=/opt/heaps > "$work/log"
+expect "all of which goes" "$(ls "$root/opt")" ""
+run install PREFIX=/opt/heaps > "$work/log"
 expect "in the unit too" "$(grep -c '^ExecStart=/opt/heaps/bin/heapd ' "$root/opt/heaps/lib/systemd/system/heapd.service")" 1
+expect "a prefix with a space is refused" "$(run install PREFIX="/opt/my heaps" | head -n 1)" \
+  "error: PREFIX and LIBRARIES cannot have spaces, or one of & | \\ in them: /opt/my heaps, /opt/my heaps/lib"
 
 # A source package has no repository: the commit is the environment's word, or not known.
 mkdir "$work/source" && cp Package.swift "$work/source/"
