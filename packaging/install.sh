@@ -54,9 +54,10 @@ else
     done
   }
   is_systems() {
-    case /${1#/usr/local/} in /bin | /include | /lib | /share | /share/man) return ;; esac
-    case /${1#/usr/} in /bin | /include | /lib | /share | /share/man | /local) return ;; esac
-    case $1 in / | /etc | /opt | /usr) return ;; *) return 1 ;; esac
+    case ${1/#\/usr\/local/\/usr} in
+    / | /etc | /opt | /usr | /usr/bin | /usr/include | /usr/lib | /usr/share | /usr/share/man) ;;
+    *) return 1 ;;
+    esac
   }
   put_unit() { put 644 "$1" "$2"; }
   put_link() { put 644 "$1" "$2"; }

@@ -26,7 +26,7 @@ ERRORS = {
     "accept4": "EMFILE ECONNABORTED ENOBUFS EINTR", "bind": "EADDRINUSE EACCES", "bpf": "EPERM ENOMEM", "capset": "EPERM",
     "capget": "EPERM", "chmod": "EPERM", "clone": "EAGAIN ENOMEM", "clone3": "EAGAIN", "dup": "EMFILE", "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC",
     "epoll_wait": "EINTR", "eventfd2": "EMFILE", "fchmod": "EPERM", "fcntl": "EMFILE EAGAIN", "fstat": "EACCES", "ftruncate": "ENOSPC EINTR",
-    "getdents64": "EIO", "getsockopt": "ENOMEM ENOPROTOOPT", "inotify_add_watch": "ENOSPC ENOMEM", "inotify_init1": "EMFILE",
+    "getdents64": "EIO", "getsockopt": "ENOMEM ENOPROTOOPT", "getxattr": "EOPNOTSUPP ERANGE", "inotify_add_watch": "ENOSPC ENOMEM", "inotify_init1": "EMFILE",
     "inotify_rm_watch": "EINVAL", "ioctl": "ENOMEM EINTR", "listen": "EADDRINUSE", "lseek": "EIO", "memfd_create": "ENOMEM EMFILE",
     "newfstatat": "EACCES ENOMEM", "openat": "EMFILE EACCES", "pidfd_open": "EMFILE ESRCH", "pidfd_send_signal": "EPERM", "pipe2": "EMFILE", "poll": "ENOMEM EINTR", "ppoll": "ENOMEM EINTR",
     "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
