@@ -130,7 +130,7 @@ faults: setup-test ship
 faults-vm: setup-test setup-kernel ship static
 	Tests/Kernel/boot.sh lts Tests/Hostile/allocations.py $(SHIP)/static/heapd system
 	Tests/Kernel/boot.sh lts env POOL=2M Tests/Hostile/allocations.py $(SHIP)/static/heapd system
-	Tests/Kernel/boot.sh next env HEAP=system POOL=2M Tests/Hostile/calls.py $(SHIP)/dynamic/heapd clone clone3 eventfd2 ioctl poll pread64 wait4
+	Tests/Kernel/boot.sh next env HEAP=system POOL=2M Tests/Hostile/calls.py $(SHIP)/dynamic/heapd clone clone3 eventfd2 ioctl pipe2 poll pread64 vmsplice wait4
 
 # Honest clients beside one attack after another: memory, descriptors and p99 over MINUTES, here or in a guest on the kernel's heap.
 # Here also beside ATTACKS alone, e.g. unread_answers; there also with a pool, e.g. POOL=16M.

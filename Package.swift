@@ -17,6 +17,8 @@ var settings: [SwiftSetting] = [
 ]
 var cSettings: [CSetting] = [
   .define("_GNU_SOURCE"),
+  // Where long has 32 bits.
+  .define("_FILE_OFFSET_BITS", to: "64"),
   .enableWarning("all"),
   .enableWarning("extra"),
 ]

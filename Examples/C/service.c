@@ -34,6 +34,7 @@ static bool serve(lheap *heap, int client) {
   uint64_t size;
   if (recv(client, &size, sizeof size, 0) != sizeof size) return false;
   size_t *data = malloc(sizeof *data);
+  if (!data) return false;
   lheap_settings settings = {.size = sizeof settings, .cleanup = ended, .data = data};
   lheap_error *error = NULL;
   lheap_vmo *vmo = NULL;

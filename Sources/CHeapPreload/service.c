@@ -14,6 +14,9 @@
 
 // Settings
 
+/// What is added to the path of a service's socket for that which answers questions.
+static const char OBSERVER[] = ".observer";
+
 /// LINUXHEAPS_PRELOAD: `always`, the path of the service's socket, or both, `always:PATH`.
 static struct {
     bool is_read, is_always;
@@ -29,8 +32,8 @@ __attribute__((constructor)) static void read_settings(void) {
         text += text[6] ? 7 : 6;
     }
     if (!*text) text = "/run/heapd/heap.sock";
-    // One that is too long is no socket's.
-    if (strlen(text) < sizeof settings.socket) strcpy(settings.socket, text);
+    // One that is too long, with the suffix of the other socket too, is no service's.
+    if (strlen(text) + strlen(OBSERVER) < sizeof settings.socket) strcpy(settings.socket, text);
     settings.is_read = true;
 }
 
@@ -102,7 +105,8 @@ static bool receive(int connection, struct answer *answer) {
     struct iovec vector = {.iov_base = answer, .iov_len = offsetof(struct answer, file)};
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        // No room for a second one, as CMSG_SPACE has.
+        char bytes[CMSG_LEN(sizeof(int))];
     } control;
     struct msghdr message = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
@@ -141,21 +145,16 @@ static bool ask(int connection, const void *request, size_t length, struct answe
 
 // Connections
 
-static struct sockaddr_un address_of(const char *suffix) {
-    if (!settings.is_read) read_settings();
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(settings.socket) + strlen(suffix) < sizeof address.sun_path) {
-        strcat(strcpy(address.sun_path, settings.socket), suffix);
-    }
-    return address;
-}
-
 /// A service that does not answer for so long is taken for gone.
 static const struct timeval PATIENCE = {.tv_sec = 30};
 
 /// A new connection, or -1.
 static int connect_to(const char *suffix) {
-    struct sockaddr_un address = address_of(suffix);
+    if (!settings.is_read) read_settings();
+    // An empty path would be a name of the abstract namespace, and with a suffix a file of the folder where the program is.
+    if (!settings.socket[0]) return -1;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcat(strcpy(address.sun_path, settings.socket), suffix);
     int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (connection < 0) return -1;
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
@@ -330,7 +329,7 @@ bool ask_for_heaps(char *names, size_t size) {
     int cancel, error = errno;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     names[0] = 0;
-    int connection = connect_to(".observer");
+    int connection = connect_to(OBSERVER);
     struct answer answer;
     if (connection >= 0 && ask(connection, &request, sizeof request, &answer) && answer.file >= 0) {
         char report[2048];

@@ -125,6 +125,9 @@ int CV4L2_memory(int device, uint32_t type, uint32_t *capabilities) {
         // It answers nothing to a request for a kind that it does not take.
         request = (struct v4l2_requestbuffers){.type = type, .memory = V4L2_MEMORY_MMAP};
         result = ioctl(device, VIDIOC_REQBUFS, &request);
+        // Without videobuf2 (v4l2loopback), and before Linux 4.20, it tells of no kinds. It took this one.
+        if (result == 0 && request.capabilities == 0)
+            request.capabilities = V4L2_BUF_CAP_SUPPORTS_MMAP;
     }
     *capabilities = request.capabilities;
     return result;

@@ -109,7 +109,7 @@ struct BootParameter {
   private func kernelInstall() -> String? {
     guard has("kernel-install"), let text = files.text(Self.commandLine) else { return nil }
     let line = (text.lines.firstIndex { !$0.hasPrefix("#") } ?? 0) + 1
-    let release = files.line("/proc/sys/kernel/osrelease") ?? ""
+    let release = files.release
     let image =
       files.exists("/usr/lib/modules/\(release)/vmlinuz")
       ? "/usr/lib/modules/$(uname -r)/vmlinuz" : "/boot/vmlinuz-$(uname -r)"

@@ -58,6 +58,9 @@ struct Trial: Sendable {
 
   var lacksDescriptors: Bool { failures.values.contains(.tooManyOpenFiles) }
 
+  /// Of the whole machine (`fs.file-max`).
+  var lacksOpenFiles: Bool { failures.values.contains(.tooManyOpenFilesInSystem) }
+
   /// Straight from the kernel, so that it is gone as soon as the descriptor is. Named, as a heap's buffers are.
   static func buffer(of heap: HeapNode, size: UInt64) throws(Errno) -> OwnedFD {
     let buffer = try HeapDevice(heap.path).allocate(size: size)

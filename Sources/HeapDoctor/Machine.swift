@@ -29,6 +29,14 @@ package struct Machine: Sendable {
     }
   }
 
+  /// Whether the system heap is charged to the control group of who allocates (`dma_heap.mem_accounting`, Linux 7.3).
+  var chargesSystemHeap: Bool {
+    files.line("/sys/module/dma_heap/parameters/mem_accounting") == "Y"
+  }
+
+  /// Of contiguous and protected heaps the kernel charges nothing.
+  func isCharged(_ heap: HeapNode) -> Bool { chargesSystemHeap && heap.entry?.role == .system }
+
   /// Whether its devices can be tried.
   var isRunning: Bool { files.root.isEmpty }
 }

@@ -64,7 +64,8 @@ struct UdevRules: Sendable {
       || machine.entries("/proc").contains { process in
         guard process.first?.isNumber == true, let name = machine.line("/proc/\(process)/comm")
         else { return false }
-        return name == "systemd-udevd" || name == "udevd" || name == "mdev"
+        // Not BusyBox's mdev, which reads /etc/mdev.conf and no rules.
+        return name == "systemd-udevd" || name == "udevd"
       }
   }
 

@@ -24,7 +24,12 @@ struct ProcessReferences {
     self.process = process
     let folder = "/proc/\(process)/fd"
     for number in try SmallFile.entries(of: folder) {
-      guard let link = try? SmallFile.link("\(folder)/\(number)") else { continue }
+      let link: String
+      do throws(Errno) { link = try SmallFile.link("\(folder)/\(number)") } catch {
+        // Root without CAP_SYS_PTRACE may list them, and follow none.
+        if error == .permissionDenied || error == .notPermitted { throw error }
+        continue
+      }
       if let file = BufferFile(link: link, at: "\(folder)/\(number)") {
         descriptors.append(Descriptor(number: number, file: file))
       } else if link.hasPrefix("/dev/") {

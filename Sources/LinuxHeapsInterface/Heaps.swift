@@ -37,7 +37,7 @@ struct CHeap: ~Copyable {
           fix: "open it alone, or udmabuf as the last")
       }
       named = NamedHeap(names)
-      try named.check("open")
+      try Self.check(names)
     } else {
       named = try NamedHeap()
       if let refusal = named.refusalIfClosed(operation) { throw refusal }
@@ -47,6 +47,20 @@ struct CHeap: ~Copyable {
       ? try Reclaimer(inCallersLoop: Reclaimer.Recheck()) : nil
     source = .local(named.make(reclaimer: reclaimer ?? .shared))
     self.reclaimer = reclaimer
+  }
+
+  /// One that is absent is passed over, by ``DMABufHeap`` too, and may come later. One that is closed is not: what was asked for is here.
+  private static func check(_ names: [String]) throws(HeapError) {
+    var first: HeapError?
+    for name in names {
+      do throws(HeapError) {
+        try NamedHeap([name]).check("open")
+        return
+      } catch where error.code != .accessDenied {
+        first = first ?? error
+      }
+    }
+    if let first { throw first }
   }
 
   init(service socket: String) throws(HeapError) {
@@ -64,7 +78,9 @@ public func heapOpen(
 ) -> CInt {
   unsafe answer(error) { () throws(HeapError) in
     let heap = unsafe try place(heap, opening)
-    let names = unsafe name.map { unsafe [NamedHeap.name(of: String(cString: $0))] }
+    let names = try unsafe name.map { (name) throws(HeapError) in
+      [NamedHeap.name(of: try unsafe text(name, opening))]
+    }
     unsafe heap.pointee = stored(try CHeap(names, flags))
   }
 }
@@ -93,8 +109,11 @@ public func heapConnect(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> CInt {
   unsafe answer(error) { () throws(HeapError) in
-    let heap = unsafe try place(heap, "connect to a heap service")
-    let path = unsafe socket.map { unsafe String(cString: $0) } ?? UnixAddress.heapService
+    let operation = "connect to a heap service"
+    let heap = unsafe try place(heap, operation)
+    let path =
+      try unsafe socket.map { (socket) throws(HeapError) in try unsafe text(socket, operation) }
+      ?? UnixAddress.heapService
     unsafe heap.pointee = stored(try CHeap(service: path))
   }
 }

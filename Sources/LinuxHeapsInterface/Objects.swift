@@ -60,13 +60,17 @@ func place<Value>(
   return unsafe pointer
 }
 
+/// A name or a path. One that is no UTF-8 would be another file's, with what a Swift string has in its place.
 func text(
   _ pointer: UnsafePointer<CChar>?, _ operation: @autoclosure () -> String
 ) throws(HeapError) -> String {
   guard let pointer = unsafe pointer else {
     throw HeapError(.invalidArgs, operation(), cause: "a name is NULL")
   }
-  return unsafe String(cString: pointer)
+  guard let text = unsafe String(validatingCString: pointer) else {
+    throw HeapError(.invalidArgs, operation(), cause: "a name is not UTF-8")
+  }
+  return text
 }
 
 /// A text of C's own, freed with its owner.

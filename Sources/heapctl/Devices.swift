@@ -26,16 +26,12 @@ struct Devices: AsyncParsableCommand {
   }
 
   func run() async throws {
+    for name in choice.names { try MemorySource.expectDMABufs(of: name) }
     var report = DeviceReport()
-    if tries { try await report.tryImports(of: choice.heapsUnderTest()) }
-    if output.json { return try showJSON(report, named: "devices") }
-    let lines = report.drm.flatMap(\.lines) + report.video.flatMap(\.lines)
-    lines.forEach(show)
-    if lines.isEmpty {
-      heapctl.tell(
-        "there is no DRM or V4L2 device (/dev/dri, /dev/video*); heapctl doctor tells how to have a virtual one"
-      )
-    }
+    var hasFailed = false
+    if tries { hasFailed = try await report.tryImports(of: choice.heapsUnderTest()) }
+    if output.json { try showJSON(report, named: "devices") } else { report.show() }
+    if hasFailed { throw ExitCode(.failure) }
   }
 }
 
@@ -135,7 +131,7 @@ private struct DeviceReport: Encodable {
     let bus: String?
     let kind: String?
     let multiPlanar: Bool?
-    /// Absent where the device is in use and does not say.
+    /// Absent where the device does not say: it is in use, or its kernel or driver does not tell.
     let memory: [String]?
     /// What it is set to.
     let present: String?
@@ -171,7 +167,7 @@ private struct DeviceReport: Encodable {
       var lines = ["\(path) (\(driver)): \(kind), \(card), \(bus)"]
       if let present { lines.append("  set to \(present)") }
       if kind != VideoDevice.Kind.other.rawValue {
-        lines.append("  memory: " + (memory.map { $0.joined(separator: " ") } ?? "in use"))
+        lines.append("  memory: " + (memory.map { $0.joined(separator: " ") } ?? "not told"))
       }
       for one in formats { lines.append("  \(one.format): " + one.sizes.joined(separator: " ")) }
       return lines + imports.map(\.line)
@@ -181,22 +177,47 @@ private struct DeviceReport: Encodable {
   var drm = DRMNode.all().map(DRM.init)
   var video = VideoDevice.paths().map(Video.init)
 
-  mutating func tryImports(of heaps: [HeapUnderTest]) async {
+  func show() {
+    let lines = drm.flatMap(\.lines) + video.flatMap(\.lines)
+    lines.forEach(heapctl.show)
+    if lines.isEmpty {
+      heapctl.tell(
+        "there is no DRM or V4L2 device (/dev/dri, /dev/video*); heapctl doctor tells how to have a virtual one"
+      )
+    }
+  }
+
+  /// Tells of each trial without answers why it has none.
+  ///
+  /// - Returns: Whether one failed.
+  mutating func tryImports(of heaps: [HeapUnderTest]) async -> Bool {
+    var hasFailed = false
     let checks = HeapCheck.all.filter { ["drm-import", "camera-import"].contains($0.name) }
     for heap in heaps where ![.memfd, .opaque].contains(heap.kind) {
       for check in checks {
-        // A check that failed, or was skipped, has no answers: the report of verify says why.
-        guard case .passed(let answers) = await check.run(on: heap) else { continue }
-        for answer in answers {
-          func note(_ path: String, _ imports: inout [Import]) {
-            if answer.device.hasPrefix("\(path) ") {
-              imports.append(Import(heap: heap.name, answer: answer.answer))
-            }
-          }
-          for index in drm.indices { note(drm[index].path, &drm[index].imports) }
-          for index in video.indices { note(video[index].path, &video[index].imports) }
+        switch await check.run(on: heap) {
+        case .passed(let answers):
+          for answer in answers { note(answer, of: heap.name) }
+        case .failed(let reason):
+          hasFailed = true
+          heapctl.tell("\(heap.name): \(reason)".visible)
+        case .skipped(let reason):
+          // Where none of its devices is listed, none is left without an answer.
+          let isIdle = check.name == "drm-import" ? drm.isEmpty : video.isEmpty
+          if !isIdle { heapctl.tell("\(heap.name): \(reason)".visible) }
         }
       }
     }
+    return hasFailed
+  }
+
+  private mutating func note(_ answer: DeviceAnswer, of heap: String) {
+    func add(_ path: String, _ imports: inout [Import]) {
+      if answer.device.hasPrefix("\(path) ") {
+        imports.append(Import(heap: heap, answer: answer.answer))
+      }
+    }
+    for index in drm.indices { add(drm[index].path, &drm[index].imports) }
+    for index in video.indices { add(video[index].path, &video[index].imports) }
   }
 }

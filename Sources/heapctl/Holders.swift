@@ -56,17 +56,47 @@ struct HoldersCommand: ParsableCommand {
 
   static func expectVisible(_ process: pid_t) throws(HeapError) {
     let (operation, path) = ("inspect process \(process)", "/proc/\(process)")
-    if unsafe access("\(path)/fd", R_OK | X_OK) == 0 { return }
+    if unsafe access("\(path)/fd", R_OK | X_OK) == 0, mayFollowLinks(of: path) { return }
     let isListed = unsafe access(path, F_OK) == 0
     guard isListed || kill(process, 0) != 0 && errno == EPERM else {
       throw HeapError(
         .notFound, operation, at: path, cause: "no such process",
         fix: "heapctl holders lists all that hold a buffer")
     }
+    let isOwn = isListed && hasOwnUser(path)
+    let isRoot = geteuid() == 0
     throw HeapError(
       .accessDenied, operation, at: path,
-      cause: "it is another user's\(isListed ? "" : ", and /proc is mounted with hidepid")",
-      fix: "run as that user, or as root")
+      cause: (isOwn
+        ? "it is not dumpable (file capabilities, PR_SET_DUMPABLE), or has rights that this process lacks"
+        : "it is another user's")
+        + (isListed ? "" : ", and /proc is mounted with hidepid")
+        + (isRoot ? ", and this process lacks CAP_SYS_PTRACE" : ""),
+      fix: isRoot ? ptraceAdvice : isOwn ? "run as root" : "run as that user, or as root")
+  }
+
+  /// The links of descriptors are read by ptrace(2)'s rights (proc_fd_access_allowed, fs/proc/base.c): modes, which CAP_DAC_OVERRIDE
+  /// passes, do not tell. That of the program is read by the same; a kernel thread, which has none, answers ENOENT.
+  private static func mayFollowLinks(of process: String) -> Bool {
+    do throws(Errno) {
+      _ = try SmallFile.link("\(process)/exe")
+      return true
+    } catch {
+      return error != .permissionDenied && error != .notPermitted
+    }
+  }
+
+  /// Its real, effective and saved ids: the kernel compares all three (__ptrace_may_access, kernel/ptrace.c).
+  private static func hasOwnUser(_ process: String) -> Bool {
+    let status = (try? SmallFile.read("\(process)/status")) ?? ""
+    let ids = status.lines.first { $0.hasPrefix("Uid:") }?.split(separator: "\t").dropFirst() ?? []
+    return !ids.isEmpty && ids.prefix(3).allSatisfy { uid_t($0) == geteuid() }
+  }
+
+  /// A container has this capability only where it is asked for.
+  private static var ptraceAdvice: String {
+    Surroundings().container == nil
+      ? "run as root with CAP_SYS_PTRACE" : "docker run --cap-add SYS_PTRACE …"
   }
 }
 

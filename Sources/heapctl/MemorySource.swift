@@ -12,6 +12,7 @@ struct MemorySource {
     named name: String?, contiguous: Bool = false
   ) throws(HeapError) -> [MemorySource] {
     let settings = contiguous ? SingleBufferSettings.contiguous : SingleBufferSettings()
+    if let name { try expectDMABufs(of: NamedHeap.name(of: name)) }
     switch name.map(NamedHeap.name) {
     case UDMABufHeap.name where contiguous:
       throw HeapError(
@@ -19,23 +20,29 @@ struct MemorySource {
         cause: "its pages are not physically contiguous",
         fix: "use a contiguous heap of /dev/dma_heap, or \(HugeHeap.name)")
     case UDMABufHeap.name: return [MemorySource(heap: UDMABufHeap())]
-    case MemfdHeap.name, OpaqueHeap.name:
-      throw HeapError(
-        .notSupported, "give memory of \(name ?? "") to a device",
-        cause: "devices import dma-bufs, and this heap has none",
-        fix: "use a heap of /dev/dma_heap, or udmabuf")
     case .some(let name):
       return [MemorySource(heap: DMABufHeap(heaps: [name]), settings: settings)]
     case nil where contiguous: return [MemorySource(heap: DMABufHeap(), settings: settings)]
     case nil:
       let entries = HeapCatalog().heaps()
-      if entries.isEmpty && UDMABufHeap.isUsable { return [MemorySource(heap: UDMABufHeap())] }
-      let heap = DMABufHeap()
       let roles = Set(entries.map(\.role))
+      // Of the others one is used where a person names it.
+      if roles.isDisjoint(with: [.system, .contiguous]) && UDMABufHeap.isUsable {
+        return [MemorySource(heap: UDMABufHeap())]
+      }
+      let heap = DMABufHeap()
       let contiguous = MemorySource(heap: heap, settings: .contiguous)
       let any = MemorySource(heap: heap)
       if !roles.contains(.contiguous) && !HugeHeap.isUsable { return [any] }
       return roles.contains(.system) ? [any, contiguous] : [contiguous]
     }
+  }
+
+  static func expectDMABufs(of heap: String) throws(HeapError) {
+    guard [MemfdHeap.name, OpaqueHeap.name].contains(heap) else { return }
+    throw HeapError(
+      .notSupported, "give memory of \(heap) to a device",
+      cause: "devices import dma-bufs, and this heap has none",
+      fix: "use a heap of /dev/dma_heap, or udmabuf")
   }
 }

@@ -43,6 +43,7 @@ struct RunProgram: ParsableCommand {
     _ = try MessageSocket(connectedTo: socket)
     // The program may work elsewhere than here.
     let socket = unsafe realpath(socket, nil).map { unsafe String(cString: $0) } ?? socket
+    try UnixAddress.check(socket + ".observer", "use the service's other socket")
     let others = unsafe getenv("LD_PRELOAD").map { unsafe ":" + String(cString: $0) } ?? ""
     unsafe setenv("LD_PRELOAD", library + others, 1)
     unsafe setenv("LINUXHEAPS_PRELOAD", (always ? "always:" : "") + socket, 1)

@@ -14,7 +14,8 @@ import Testing
 
   private func devices(_ words: String...) throws -> [String: [[String: Any]]] {
     let run = try Run.heapctl(["devices", "--json"] + words)
-    #expect(run.status == 0 && run.error == "", "\(run.error)")
+    // What could not be tried is told there.
+    #expect(run.status == 0 && (run.error == "" || words.first == "--try"), "\(run.error)")
     return try #require(try run.json["devices"] as? [String: [[String: Any]]])
   }
 
@@ -34,6 +35,18 @@ import Testing
 
   @Test func `a heap is of use with --try only`() throws {
     #expect(try Run.heapctl("devices", "--heap", "udmabuf").status == 64)
+  }
+
+  @Test(arguments: ["memfd", "opaque"])
+  func `a heap without dma-bufs is refused, as by camera`(_ heap: String) throws {
+    let run = try Run.heapctl("devices", "--try", "--heap", heap)
+    #expect(
+      run
+        == Run(
+          output: "",
+          error: "heapctl: give memory of \(heap) to a device: devices import dma-bufs, and this "
+            + "heap has none; NOT_SUPPORTED. To fix it: use a heap of /dev/dma_heap, or udmabuf\n",
+          status: 69))
   }
 
   @Test(.enabled(if: vkms != nil, "needs vkms"))

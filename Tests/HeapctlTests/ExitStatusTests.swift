@@ -210,8 +210,10 @@ import Testing
   }
 
   @Test func `nothing to do is 0`() throws {
-    for words in ["list", "devices", "holders --pid 1", "verify --list", "help", "help alloc"] {
-      if words == "holders --pid 1" && geteuid() != 0 { continue }
+    // Root may not look into each process: of a container's, another's is not its own.
+    for words in [
+      "list", "devices", "holders --pid \(getpid())", "verify --list", "help", "help alloc",
+    ] {
       try Self.expect(.success, "heapctl \(words)")
     }
   }

@@ -32,7 +32,7 @@ ERRORS = {
     "pread64": "EIO EINTR", "prlimit64": "EPERM", "read": "EIO EINTR", "recvfrom": "ECONNRESET ENOMEM", "recvmsg": "ECONNRESET ENOMEM EINTR",
     "sendmsg": "ENOBUFS EPIPE ETOOMANYREFS EAGAIN EINTR", "sendto": "EPIPE EAGAIN EINTR", "setsockopt": "ENOMEM", "shutdown": "ENOTCONN",
     "signalfd4": "EMFILE", "socket": "EMFILE", "socketpair": "EMFILE ENOBUFS", "statx": "ENOMEM EACCES",
-    "unlink": "EACCES", "wait4": "EINTR", "write": "ENOSPC EINTR",
+    "unlink": "EACCES", "vmsplice": "ENOMEM EAGAIN", "wait4": "EINTR", "write": "ENOSPC EINTR",
 }
 IGNORED = set(
     "access brk clock_gettime clock_nanosleep close exit_group futex getpid getrandom gettid madvise mmap mprotect munmap prctl restart_syscall "
@@ -211,9 +211,9 @@ def injection(inject):
     return ["-e", "signal=none", *(["-e", "inject=" + inject] if inject else [])]
 
 
-def run(heapd, folder, inject, trace):
+def run(heapd, folder, inject, trace, *options):
     """Answers what heapd did ("serves" or "does not start") and how many descriptors it had at rest."""
-    with started(heapd, folder, ["strace", "-D", "-y", "-o", trace, *injection(inject)]) as process:
+    with started(heapd, folder, ["strace", "-D", *options, "-y", "-o", trace, *injection(inject)]) as process:
         await_start(process, folder)
         return judge(process, folder, inject)
 
@@ -354,14 +354,24 @@ def numbers(trace, first=FIRST):
 
 
 def first_thread(heapd, base, tries):
-    def attempt(inject):
+    def attempt(inject, *options):
         with tempfile.TemporaryDirectory(dir=base) as folder:
-            return run(heapd, folder, inject, base + "/trace")
+            return run(heapd, folder, inject, base + "/trace", *options)
+
+    def once(inject):
+        outcome = attempt(inject, "-f")[0]
+        time.sleep(0.1)
+        if "(INJECTED)" not in open(base + "/trace", errors="replace").read():
+            raise Fault("nothing failed")
+        return outcome
 
     run.at_rest = MANY
     run.at_rest = attempt("")[1]
     time.sleep(0.1)
     tries("the first thread", numbers(base + "/trace"), lambda inject: attempt(inject)[0])
+    if POOL:
+        # When the first buffer of a heap comes back, to learn whether its mappings lend their pages.
+        tries("the pool's thread, once", {"pipe2": {1}, "vmsplice": {1}}, once)
 
 
 @contextlib.contextmanager

@@ -387,14 +387,31 @@ static void lifetimes(lheap *heap, bool own_loop) {
   REFUSED(LHEAP_INVALID_ARGS, lheap_allocate(heap, 4096, &settings, &none, &error));
 }
 
+static void opening(const char *name) {
+  lheap *heap = NULL;
+  DO(lheap_open_first_of((const char *[]){name}, 1, 0, &heap, &error));
+  lheap_close(heap);
+  REFUSED(LHEAP_NOT_FOUND, lheap_open_first_of((const char *[]){"absent", "missing"}, 2, 0, &heap, &error));
+  if (strcmp(name, "memfd") != 0 && strcmp(name, "opaque") != 0) {
+    DO(lheap_open_first_of((const char *[]){"absent", name}, 2, 0, &heap, &error));
+    lheap_vmo_close(allocated(heap, 4096));
+    lheap_close(heap);
+  }
+  REFUSED(LHEAP_INVALID_ARGS, lheap_open("caf\xe9", 0, &heap, &error));
+  REFUSED(LHEAP_INVALID_ARGS, lheap_connect("/run/caf\xe9", &heap, &error));
+}
+
 static void contiguous(lheap *heap, const char *name) {
   int one = 1;
   lheap_settings settings = {.size = sizeof settings, .flags = LHEAP_CONTIGUOUS, .cleanup = clean, .data = &one};
   lheap_vmo *vmo = NULL;
-  bool is_refused = strcmp(name, "memfd") == 0 || strcmp(name, "system") == 0 || strcmp(name, "udmabuf") == 0;
+  bool has_none = strcmp(name, "memfd") == 0 || strcmp(name, "udmabuf") == 0;
+  bool is_refused = has_none || strcmp(name, "system") == 0;
   cleanups = 0;
+  gone(heap);
   if (is_refused) {
     REFUSED(LHEAP_NOT_SUPPORTED, lheap_allocate(heap, 4096, &settings, &vmo, &error));
+    if (has_none) CHECK(lheap_live_count(heap) == 0);
   } else {
     DO(lheap_allocate(heap, 4096, &settings, &vmo, &error));
     DO(lheap_delete(heap, vmo, &error));
@@ -530,8 +547,8 @@ int main(int count, char **words) {
   part = "closing";
   closing(name, LHEAP_OWN_LOOP);
   closing(name, 0);
-  DO(lheap_open_first_of((const char *[]){name}, 1, 0, &heap, &error));
-  lheap_close(heap);
+  part = "opening";
+  opening(name);
   DO(lheap_open(NULL, 0, &heap, &error));
   lheap_close(heap);
 

@@ -26,7 +26,7 @@ if [ ! -d "$sysroot" ]; then
 fi
 
 usr=$sysroot/usr/arm-linux-gnueabihf gcc=$(echo "$sysroot"/usr/lib/gcc-cross/arm-linux-gnueabihf/*)
-flags=(--target=armv7-linux-gnueabihf -O1 -D_GNU_SOURCE= -Wall -Wextra -Werror -nostdlibinc -isystem "$usr/include"
+flags=(--target=armv7-linux-gnueabihf -O1 -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -Wall -Wextra -Werror -nostdlibinc -isystem "$usr/include"
   -I "$tree/CLinuxHeaps/include")
 "$clang" "${flags[@]}" -fsyntax-only "$tree"/CLinuxHeaps/*.c "$here/armhf.c"
 interface=$tree/Sources/CLinuxHeapsInterface

@@ -15,7 +15,8 @@
  *
  * Threads. Functions may be called on any thread, and on several at once for one object; only freeing an object excludes all else. A heap
  * has one thread that notices ends, or none (LHEAP_OWN_LOOP). After fork(2) a child may use the descriptors and mappings that it has, and
- * free objects, whatever other threads were doing: that closes its own descriptors and mappings, and ends nothing of its parent's. If its
+ * free objects, whatever other threads were doing: that closes its own descriptors and mappings, and ends nothing of its parent's. Of a
+ * parent's heap lheap_close() frees nothing there: the connection to a service is open in the child until it calls exec(2) or ends. If its
  * parent has opened a heap, it calls exec(2) before it opens one, allocates or deletes. dlclose(3) does not unload the library.
  *
  * Versions. Structures begin with their size, by which the library knows what the caller knows: set `size` to sizeof, and all else that
@@ -146,7 +147,8 @@ enum lheap_open_flags {
  * (which has no pages). NULL is what `heapd` and `heapctl alloc` take: the kernel's heaps by the memory that is asked for, and memfd where the machine has
  * none. LHEAP_NOT_FOUND, LHEAP_ACCESS_DENIED. */
 int lheap_open(const char *name, unsigned flags, lheap **heap, lheap_error **error);
-/** Opens several nodes, of which the next serves where one is absent or full; "hugetlb" may be among them, "udmabuf" the last. */
+/** Opens several nodes, of which the next serves where one is absent or full; "hugetlb" may be among them, "udmabuf" the last.
+ * LHEAP_NOT_FOUND or LHEAP_NOT_SUPPORTED where none is here, LHEAP_ACCESS_DENIED where the first that is here may not be opened. */
 int lheap_open_first_of(const char *const *names, size_t count, unsigned flags, lheap **heap, lheap_error **error);
 /** Connects to a service (heapd), whose memory is charged and limited there. NULL is /run/heapd/heap.sock. It has a thread that receives.
  * LHEAP_NOT_FOUND where nobody serves, LHEAP_ACCESS_DENIED, LHEAP_WRONG_TYPE for another kind of socket. */
@@ -200,7 +202,8 @@ typedef struct lheap_settings {
   /** Of the buffer's name, with LHEAP_NAMED: all 64 bits count. */
   uint64_t index;
   /** Called once with `data` when the buffer's last child is gone: on the heap's thread, in lheap_dispatch(), or in lheap_delete(). Never
-   * where the allocation fails. It may use the heap; it must not wait for another buffer's end. */
+   * where the allocation fails, nor where the service of lheap_connect() ends first: then `data` is the caller's. It may use the heap; it
+   * must not wait for another buffer's end. */
   void (*cleanup)(void *data);
   /** For `cleanup`. */
   void *data;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -212,7 +213,8 @@ class heap {
 
   vmo allocate(std::uint64_t size, bool contiguous = false) { return allocate(size, contiguous, std::nullopt, {}); }
 
-  // `cleanup` is called once when the buffer's last child is gone; it must not throw.
+  // `cleanup` is called once when the buffer's last child is gone; it must not throw. Where the service of connect() ends first it is not
+  // called, and never freed.
   vmo allocate(std::uint64_t size, bool contiguous, std::optional<buffer_key> key, std::function<void()> cleanup) {
     lheap_settings settings{};
     settings.size = sizeof settings;

@@ -66,7 +66,8 @@ int CV4L2_set_format(int device, uint32_t type, bool is_trial, struct CV4L2_imag
 int CV4L2_request_buffers(int device, uint32_t type, uint32_t *_Nonnull count,
                           uint32_t *_Nonnull capabilities);
 
-/// The kinds of memory that a queue takes (`V4L2_BUF_CAP_SUPPORTS_*`), told to a request for no buffers; 0 before Linux 4.20.
+/// The kinds of memory that a queue takes (`V4L2_BUF_CAP_SUPPORTS_*`), told to a request for no buffers. 0 before Linux 4.20,
+/// unless it refuses dma-bufs and takes a request for memory of its own.
 int CV4L2_memory(int device, uint32_t type, uint32_t *_Nonnull capabilities);
 
 /// `VIDIOC_QBUF` of one dma-buf.

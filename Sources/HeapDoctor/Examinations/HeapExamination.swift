@@ -12,8 +12,8 @@ enum HeapExamination {
     for heap in machine.heaps {
       if let cause = HeapRefusal.cause(heap, machine) {
         refusals.append((heap, cause))
-      } else if let failure = failure(heap, trial, machine) {
-        findings.append(failure)
+      } else if let error = trial.failure(of: heap) {
+        findings += failure(heap, error, machine).map { [$0] } ?? []
       } else {
         served.append(heap.name)
       }
@@ -44,8 +44,9 @@ enum HeapExamination {
   }
 
   /// Openable, and yet nothing comes of it. A full contiguous region is examined as such, and so are limits.
-  private static func failure(_ heap: HeapNode, _ trial: Trial, _ machine: Machine) -> Finding? {
-    guard let error = trial.failure(of: heap), error.canBeOfNode else { return nil }
+  private static func failure(_ heap: HeapNode, _ error: Errno, _ machine: Machine) -> Finding? {
+    if error == .noMemory, heap.entry?.role != .contiguous { return full(heap) }
+    guard error.canBeOfNode else { return nil }
     let refusal = Surroundings.refusal(
       of: (try? HeapDevice(heap.path))?.refusedRequest ?? "DMA_HEAP_IOCTL_ALLOC", error,
       isRegistered: heap.registered != nil,
@@ -58,6 +59,14 @@ enum HeapExamination {
       fix: refusal?.fix
         ?? "stat -c '%t:%T' \(heap.path.shellWord); grep dma_heap /proc/devices  # its major number, in hex and decimal"
     )
+  }
+
+  private static func full(_ heap: HeapNode) -> Finding {
+    Finding(
+      .broken, .heaps, "heap.full",
+      seen: "\(heap.path) opens, and not one page could be had",
+      why: "each further buffer of it is refused with ENOMEM, until memory is given back",
+      fix: "heapctl holders  # whose buffers they are: close some")
   }
 
   /// What others may do to the nodes, and with them.
@@ -77,10 +86,21 @@ enum HeapExamination {
     findings.append(
       Finding(
         .warning, .heaps, "heap.open-to-all", seen: "every user may open \(paths)",
-        why:
-          "heap memory is charged to no control group, so any user can exhaust memory and have other processes killed",
-        fix: closing(open, machine)))
+        why: exhaustion(open, machine), fix: closing(open, machine)))
     return findings
+  }
+
+  private static func exhaustion(_ open: [HeapNode], _ machine: Machine) -> String {
+    let uncharged = open.filter { !machine.isCharged($0) }
+    if uncharged.isEmpty {
+      return
+        "its memory is charged to the user's control group, and where that has no limit, any user can exhaust memory"
+    }
+    let memory =
+      machine.chargesSystemHeap
+      ? "memory of \(uncharged.map(\.name).joined(separator: ", "))" : "heap memory"
+    return
+      "\(memory) is charged to no control group, so any user can exhaust memory and have other processes killed"
   }
 
   /// What a rule gives to all, udevd would give again.

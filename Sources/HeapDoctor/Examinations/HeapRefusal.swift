@@ -17,7 +17,7 @@ enum HeapRefusal {
         wanted, status, .broken, by: wanted.files.joined(separator: ", "), machine)
     }
     guard refusal.cause == .wrongMode else { return found }
-    if let wanted {
+    if let wanted, machine.rules.isApplied {
       return Finding(
         .broken, .heaps, found.id, seen: refusal.seen,
         why: "\(wanted.files.joined(separator: ", ")) sets this mode",

@@ -1,10 +1,11 @@
 internal import LinuxHeaps
 
-/// Limits of this process (getrlimit(2)), by /proc/self/limits.
+/// Limits of this process (getrlimit(2)), by /proc/self/limits, and of the machine's open files.
 enum LimitExamination {
   static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
     let found = [
       descriptors(ResourceLimit(.openFiles, machine.files), areUsed: trial.lacksDescriptors),
+      trial.lacksOpenFiles ? openFiles(machine) : nil,
       addressSpace(ResourceLimit(.addressSpace, machine.files)),
     ]
     return found.compactMap { $0 }
@@ -26,6 +27,16 @@ enum LimitExamination {
         + (areUsed ? ", and whoever started it left too few for a buffer" : ""),
       why: why + ": then EMFILE",
       fix: limit.raised(to: limit.more) + "  # or LimitNOFILE=\(limit.more) in the unit")
+  }
+
+  /// Only CAP_SYS_ADMIN opens files beyond it (alloc_empty_file, fs/file_table.c).
+  private static func openFiles(_ machine: Machine) -> Finding {
+    let limit = machine.files.number("/proc/sys/fs/file-max").map { ", \($0)" } ?? ""
+    return Finding(
+      .broken, .limits, "limits.open-files",
+      seen: "the machine has as many open files as fs.file-max allows\(limit)",
+      why: "each buffer is an open file: then ENFILE",
+      fix: "sudo sysctl fs.file-max=$((2 * $(sysctl -n fs.file-max)))")
   }
 
   private static func addressSpace(_ limit: ResourceLimit?) -> Finding? {

@@ -13,10 +13,13 @@ enum MemoryExamination {
 
   private static func available(_ machine: Machine) -> Finding {
     guard let memory = try? MachineMemory.read(machine.files.path(MachineMemory.file)) else {
+      let isPart = machine.files.showsProcessesAlone
       return Finding(
-        .warning, .memory, "memory.unknown", seen: "/proc/meminfo cannot be read",
+        .warning, .memory, "memory.unknown",
+        seen: "/proc/meminfo cannot be read"
+          + (isPart ? ": this /proc shows processes alone (subset=pid)" : ""),
         why: "heaps are asked for no more than is available, which this file tells",
-        fix: "sudo mount -t proc proc /proc")
+        fix: isPart ? Surroundings.wholeProc : "sudo mount -t proc proc /proc")
     }
     let free = memory.available - min(memory.available, memory.contiguousFree)
     let floor = memory.total / 16
@@ -70,9 +73,10 @@ enum MemoryExamination {
       seen: "\(path) is \(limit.bytes.asByteCount), of which \(limit.left.asByteCount) are left",
       why:
         "buffers of \(whose) count: requests that would leave less than \(limit.margin.asByteCount) are refused",
-      fix: limit.file == "memory.limit_in_bytes"
-        ? "echo -1 | sudo tee \(path)  # or --memory of the container"
-        : "echo max | sudo tee \(path)  # or MemoryMax=infinity in the unit, --memory of the container"
+      fix: machine.surroundings.memoryLimit
+        ?? (limit.file == "memory.limit_in_bytes"
+          ? "echo -1 | sudo tee \(path)  # or --memory of the container"
+          : "echo max | sudo tee \(path)  # or MemoryMax=infinity in the unit, --memory of the container")
     )
   }
 
@@ -85,7 +89,10 @@ enum MemoryExamination {
           return Finding(
             .warning, .memory, "cgroup.device-memory-limit", seen: "\(path) limits \(line) bytes",
             why: "a driver that charges this region refuses buffers beyond it",
-            fix: "echo '\(region) max' | sudo tee \(path)")
+            fix: machine.surroundings.memoryLimit == nil
+              ? "echo '\(region) max' | sudo tee \(path)"
+              : "echo '\(region) max' | sudo tee /sys/fs/cgroup/GROUP/dmem.max  # on the host, where GROUP is the container's"
+          )
         }
     }
   }

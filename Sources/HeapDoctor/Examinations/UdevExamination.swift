@@ -27,7 +27,7 @@ enum UdevExamination {
         fix: (isEmpty
           ? "sudo rm \(hider)"
           : "sudo mv \(hider) /\(words.dropLast().joined(separator: "/"))/\(name).rules")
-          + " && \(reload)")
+          + (machine.rules.isApplied ? " && \(reload)" : ""))
     }
   }
 
@@ -45,7 +45,19 @@ enum UdevExamination {
             .note, .udev, "udev.access-list",
             seen: "\(listed.map(\.path).joined(separator: ", ")) have an access control list",
             why:
-              "as of a rule with TAG+=\"uaccess\": who sits at the machine may allocate, and the kernel charges nobody for it"
+              "as of a rule with TAG+=\"uaccess\": who sits at the machine may allocate"
+              + (listed.allSatisfy(machine.isCharged)
+                ? "" : ", and the kernel charges nobody for \(uncharged(listed, machine))")
+          )
+        ]
+      }
+      guard machine.rules.isApplied else {
+        return [
+          Finding(
+            .note, .udev, "udev.none",
+            seen: "no udev rule covers the heaps, and no udevd runs here",
+            why:
+              "the kernel makes a node root:root 0600: only what else sets it lets an ordinary user allocate"
           )
         ]
       }
@@ -110,11 +122,18 @@ enum UdevExamination {
         seen: "\(paths) does not speak of \(open.map(\.path).joined(separator: ", "))",
         why: "the kernel makes a node root:root 0600: an ordinary user may not allocate from it",
         // Another group would not be the one that the programs' users are in.
-        fix: installRule(
-          for: open.map(\.name),
-          group: machine.heaps.lazy.compactMap { machine.rules.outcome(for: $0.name)?.group }.first)
-      )
+        fix: machine.rules.isApplied
+          ? installRule(
+            for: open.map(\.name),
+            group: machine.heaps.lazy.compactMap { machine.rules.outcome(for: $0.name)?.group }
+              .first) : nil)
     ]
+  }
+
+  private static func uncharged(_ heaps: [HeapNode], _ machine: Machine) -> String {
+    machine.chargesSystemHeap
+      ? "memory of \(heaps.filter { !machine.isCharged($0) }.map(\.name).joined(separator: ", "))"
+      : "it"
   }
 
   private static let trigger = Surroundings.trigger + " --subsystem-match=dma_heap"

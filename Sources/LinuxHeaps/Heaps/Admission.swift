@@ -197,7 +197,8 @@ public final class Admission: Sendable {
       state.machine?.spent += size
       return nil
     }
-    let machine = try attempt(operation(), at: "/proc/meminfo") { () throws(Errno) in try memory() }
+    let machine: MachineMemory
+    do throws(Errno) { machine = try memory() } catch { throw Self.unread(error, operation()) }
     state.machine = Reading(machine, for: size)
     if size > headroom(machine, besides: spoken) {
       let open = state.open(besides: state.underway)
@@ -208,6 +209,20 @@ public final class Admission: Sendable {
       }
     }
     return nil
+  }
+
+  /// Why the machine's memory is not known.
+  static func unread(
+    _ errno: Errno, _ operation: String, in files: MachineFiles = MachineFiles()
+  ) -> HeapError {
+    guard errno == .noSuchFileOrDirectory, files.showsProcessesAlone else {
+      return HeapError(errno, operation, at: MachineMemory.file)
+    }
+    // Not as a heap's node that is not there, for which another heap serves.
+    return HeapError(
+      .notSupported, operation, at: MachineMemory.file,
+      cause: "this /proc shows processes alone (subset=pid)", errno: errno,
+      fix: Surroundings.wholeProc)
   }
 
   /// Holds a request against the control group with the least left.

@@ -186,14 +186,30 @@ public struct DMABufHeap: LocalHeap {
       switch role {
       case .contiguous: catalog.contiguousAdvice
       case .protected: "a protected heap needs a trusted execution environment and its driver"
-      case .system:
-        catalog.advice(
-          for: .system, else: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the memfd heap")
+      case .system: systemAdvice(entries)
       case .other: nil
       }
     return HeapError(
       .notSupported, operation,
       cause: "no \(role.rawValue) heap: \(cause)", fix: fix)
+  }
+}
+
+extension DMABufHeap {
+  /// What a person can do whose request for system memory no heap serves: those of other roles serve who asks for them.
+  private func systemAdvice(_ entries: [HeapEntry]) -> String {
+    let usable = entries.filter { $0.isUsable && $0.duplicateOf == nil }
+    func names(_ role: HeapRole) -> String? {
+      let names = usable.filter { $0.role == role }.map(\.name)
+      return names.isEmpty ? nil : names.joined(separator: " ")
+    }
+    if let heaps = names(.system) { return "use a system heap: \(heaps)" }
+    if let heaps = names(.contiguous) {
+      return "ask for contiguous memory, which this machine has: \(heaps)"
+    }
+    if let heaps = names(.other) { return "name the heap that is to serve: \(heaps)" }
+    return catalog.advice(
+      for: .system, else: "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, or the udmabuf heap")
   }
 }
 

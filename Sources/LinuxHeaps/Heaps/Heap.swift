@@ -97,6 +97,10 @@ extension Heap {
         size: byteCount, settings: SingleBufferSettings(),
         bufferCollectionID: key.bufferCollectionID, bufferIndex: key.bufferIndex, cleanup: cleanup)
     }
+    // Before anything is made, where the heap knows: of a buffer with clean-up actions the end is noticed later.
+    if let heap = self as? any LocalHeap, !heap.hasMemory(for: .contiguous) {
+      throw HeapError(notContiguous: byteCount, "the heap has none")
+    }
     let isRefused = Guarded(false)
     let vmo = try allocateVmo(
       size: byteCount, settings: .contiguous, bufferCollectionID: key.bufferCollectionID,
@@ -147,8 +151,14 @@ extension VMO {
     let isUDMABuf = source == UDMABufHeap.name && heapName != HugeHeap.name
     guard kind != .dmaBuf || source == "system" || isUDMABuf else { return }
     throw HeapError(
-      .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory",
-      cause: "the heap serves \(source) memory, whose pages lie anywhere",
+      notContiguous: byteCount, "the heap serves \(source) memory, whose pages lie anywhere")
+  }
+}
+
+extension HeapError {
+  fileprivate init(notContiguous byteCount: UInt64, _ cause: String) {
+    self.init(
+      .notSupported, "allocate \(byteCount.asByteCount) of contiguous memory", cause: cause,
       fix: "use DMABufHeap, on a machine that has a contiguous heap")
   }
 }

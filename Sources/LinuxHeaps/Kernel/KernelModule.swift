@@ -32,7 +32,7 @@ package struct KernelModule: Sendable {
   /// `kernel/drivers/dma-buf/udmabuf.ko.xz:`. A distribution may have it in a package of its own (linux-modules-extra), and a
   /// container has no list.
   package func isInstalled(on machine: MachineFiles) -> Bool {
-    let release = machine.line("/proc/sys/kernel/osrelease") ?? ""
+    let release = machine.release
     // Of a distribution's kernel with all of its drivers it is 600 KB long.
     let installed = machine.text("/lib/modules/\(release)/modules.dep", limit: 4 << 20) ?? ""
     return installed.holds("/\(name).ko")

@@ -5,7 +5,7 @@ package struct KernelVersion: Sendable {
   private let minor: Int
 
   package init(_ files: MachineFiles) {
-    text = files.line("/proc/sys/kernel/osrelease") ?? ""
+    text = files.release
     let numbers = text.split { !$0.isNumber }.prefix(2).map { Int($0) ?? 0 }
     major = numbers.first ?? 0
     minor = numbers.count > 1 ? numbers[1] : 0

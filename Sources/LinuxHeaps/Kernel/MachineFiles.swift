@@ -26,6 +26,16 @@ package struct MachineFiles: Sendable {
     (try? SmallFile.entries(of: root + path)) ?? []
   }
 
+  /// The kernel's, as `uname -r` shows it; empty where a tree does not tell.
+  package var release: String {
+    root.isEmpty ? kernelRelease : line("/proc/sys/kernel/osrelease") ?? ""
+  }
+
+  /// Whether /proc was mounted with `subset=pid` (Linux 5.8, proc(5)): without meminfo, sys and all else that is no process's.
+  package var showsProcessesAlone: Bool {
+    exists("/proc/self/stat") && !exists(MachineMemory.file)
+  }
+
   package func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
 
   /// Whether a path is a link to what is not there.

@@ -37,13 +37,20 @@ package enum Memfd {
 
   /// Why memfd_create(2) itself answers so, found out by asking it once more; nil where it works.
   static func refusal(_ answer: Errno) -> CallRefusal? {
-    guard let refusal = CallRefusal("memfd_create", answer) else { return nil }
+    guard let refusal = CallRefusal("memfd_create", answer) ?? absence(answer) else { return nil }
     do throws(Errno) {
       _ = try make("lh:trial", CLinuxHeaps_MFD_CLOEXEC)
       return nil
     } catch {
       return error == answer ? refusal : nil
     }
+  }
+
+  static func absence(_ answer: Errno) -> CallRefusal? {
+    guard answer == .noFunction else { return nil }
+    return CallRefusal(
+      missing: "memfd_create", option: "CONFIG_MEMFD_CREATE",
+      needing: "CONFIG_TMPFS or CONFIG_HUGETLBFS")
   }
 
   /// Gives a file huge pages, where the machine has such for memfds (`shmem_enabled`, Documentation/admin-guide/mm/transhuge.rst).

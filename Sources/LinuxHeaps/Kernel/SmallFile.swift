@@ -136,6 +136,11 @@ extension Substring {
   }
 }
 
-/// The running kernel's release, as `uname -r` shows it; empty where /proc does not tell.
-public let kernelRelease = String(
-  ((try? SmallFile.read("/proc/sys/kernel/osrelease")) ?? "").prefix { $0 != "\n" })
+/// The running kernel's release, as `uname -r` shows it. By uname(2): a /proc of processes alone has no sys.
+public let kernelRelease: String = {
+  var names = utsname()
+  unsafe uname(&names)
+  return unsafe withUnsafeBytes(of: names.release) { bytes in
+    unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+  }
+}()

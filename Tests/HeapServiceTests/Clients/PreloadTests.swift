@@ -86,6 +86,34 @@ struct PreloadTests {
     }
   }
 
+  /// The service has a second socket, whose name is longer.
+  @Test func `a path that is too long for both of the service's sockets is refused`() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/" + String(repeating: "s", count: 105 - folder.path.utf8.count)
+    let service = try MessageListener(at: path)
+    let run = try ProgramRun("heapctl", ["run", "--socket", path, "--", "true"])
+    let cause = "the path of a socket has 1 to 107 bytes (unix(7)), this one 115"
+    #expect(run.status == 1 && run.error.contains(cause), "\(run)")
+    withExtendedLifetime(service) {}
+  }
+
+  @Test(arguments: [100, 120])
+  func `a path that is too long is no other socket's`(_ length: Int) throws {
+    let folder = try TemporaryFolder()
+    let other = try MessageListener(at: folder.path + "/.observer")
+    let path = "/" + String(repeating: "s", count: length - 1)
+    let run = try ProgramRun(words: [
+      "/usr/bin/env", "-C", folder.path, "LD_PRELOAD=" + (try Program.path(library)),
+      "LINUXHEAPS_PRELOAD=always:\(path)", "/bin/ls", "/dev/dma_heap",
+    ])
+    #expect(run.output == "")
+    let isAsked = unsafe other.withDescriptor { number in
+      var event = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+      return unsafe poll(&event, 1, 0) != 0
+    }
+    #expect(!isAsked)
+  }
+
   @Test func `programs of the system find the heap`() throws {
     #expect(try run("--", "ls", "/dev/dma_heap").output.contains("system\n"))
     #expect(try run("test", "-c", "/dev/dma_heap/system").status == 0)

@@ -75,6 +75,12 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.remove("/etc/udev")
       withoutService($0)
     },
+    .init("no rule, and mdev makes the nodes", broken: ["heap.wrong-mode"], asNobody: true) {
+      try closed($0)
+      $0.remove("/etc/udev")
+      try $0.file("/proc/77/comm", "mdev\n")
+      withoutService($0)
+    },
     .init("the rule came later", broken: ["udev.rule-not-applied"], asNobody: true) {
       try closed($0)
       withoutService($0)
@@ -238,6 +244,10 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
     },
     .init("no memory left", broken: ["memory.exhausted"]) {
       try $0.file("/proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 40000 kB\n")
+    },
+    .init("a proc of processes alone", warnings: ["memory.unknown"]) {
+      $0.remove("/proc/meminfo")
+      try $0.file("/proc/self/stat", "")
     },
     .init("few descriptors", broken: ["limits.descriptors"]) {
       try $0.file("/proc/self/limits", "Max open files            16     1048576     files\n")

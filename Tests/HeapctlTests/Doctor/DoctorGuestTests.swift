@@ -92,6 +92,19 @@ struct DoctorGuestTests {
     #expect(refused.error.contains("DMA_HEAP_IOCTL_ALLOC is refused: a seccomp filter"))
   }
 
+  /// ENOMEM, EMFILE and ENFILE.
+  @Test(arguments: [
+    ("0x0005000C", "heap.full"), ("0x00050018", "limits.descriptors"),
+    ("0x00050017", "limits.open-files"),
+  ])
+  func `a heap that was refused a page is not said to have given one`(
+    _ answer: String, _ id: String
+  ) throws {
+    let run = try DoctorRun(through: Prefix.filter("0xC0184800", answer))
+    #expect(run.finding(id)?.severity == "broken")
+    #expect(run.finding("heap.usable") == nil)
+  }
+
   @Test func `a node with no driver`() throws {
     try expect(
       ["heap.no-driver"],

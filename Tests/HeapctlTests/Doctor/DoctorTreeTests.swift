@@ -149,12 +149,61 @@ struct DoctorTreeTests {
       ) == true)
   }
 
+  @Test func `what is charged is not said to be charged to nobody`() throws {
+    let tree = try MachineTree()
+    try tree.file("/sys/module/dma_heap/parameters/mem_accounting", "Y\n")
+    tree.mode("/dev/dma_heap/system", 0o666)
+    func why() throws -> String { try #require(tree.run().finding("heap.open-to-all")?.why) }
+    #expect(try why().hasPrefix("its memory is charged to the user's control group"))
+    tree.mode("/dev/dma_heap/default_cma_region", 0o666)
+    #expect(
+      try why().hasPrefix("memory of default_cma_region is charged to no control group, so any"))
+    try tree.file("/sys/module/dma_heap/parameters/mem_accounting", "N\n")
+    #expect(try why().hasPrefix("heap memory is charged to no control group, so any"))
+  }
+
+  @Test func `udevd is told of where it runs`() throws {
+    let tree = try MachineTree()
+    tree.remove("/etc/udev")
+    func note() throws -> DoctorRun.Report.Finding { try #require(tree.run().finding("udev.none")) }
+    #expect(try note().fix?.contains("udevadm") == true)
+    try tree.file("/proc/77/comm", "mdev\n")
+    #expect(try note().fix == nil)
+    #expect(try note().seen.hasSuffix("no udevd runs here"))
+  }
+
   @Test func `a private dev has no node made in it`() throws {
     let tree = try MachineTree()
     tree.remove("/dev/dma_heap")
     try tree.file("/proc/self/mountinfo", "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n")
     let found = try #require(try tree.run().finding("heap.node-missing"))
     #expect(found.fix?.hasPrefix("docker run --device /dev/dma_heap …") == true)
+  }
+
+  @Test func `a proc without the machine's files is mended where it was mounted`() throws {
+    let tree = try MachineTree()
+    tree.remove("/proc/meminfo")
+    func fix() throws -> String? { try tree.run().finding("memory.unknown")?.fix }
+    #expect(try fix() == "sudo mount -t proc proc /proc")
+    try tree.file("/proc/self/stat", "")
+    #expect(try fix()?.hasSuffix("[Service] ProcSubset=all") == true)
+  }
+
+  @Test func `a container's limits are raised by whoever started it`() throws {
+    let tree = try MachineTree()
+    let group = "/sys/fs/cgroup/user.slice"
+    try tree.file("\(group)/memory.max", "268435456\n")
+    try tree.file("\(group)/memory.current", "1048576\n")
+    try tree.file("\(group)/dmem.max", "drm/card0/vram 4096\n")
+    func fixes() throws -> [String?] {
+      let run = try tree.run()
+      return ["memory-limit", "device-memory-limit"].map { run.finding("cgroup.\($0)")?.fix }
+    }
+    for fix in try fixes() { #expect(fix?.contains("| sudo tee /sys/fs/cgroup/") == true) }
+    try tree.file("/.dockerenv", "")
+    let inside = try fixes()
+    #expect(inside[0]?.hasPrefix("docker update --memory SIZE") == true)
+    #expect(inside[1]?.contains("# on the host") == true)
   }
 
   @Test func `a kernel's compressed options are read`() throws {

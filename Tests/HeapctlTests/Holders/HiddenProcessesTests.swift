@@ -33,4 +33,49 @@ struct HiddenProcessesTests {
     let none = try Run.heapctl("holders", "--pid", "4194305", through: Self.mounted("hidepid=2"))
     #expect(none.status == 69)
   }
+
+  /// A process of nobody's. It is dumpable or not (PR_SET_DUMPABLE, 4) when it writes its line.
+  private static func nobody(isDumpable: Bool) throws -> Process {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
+    process.arguments = [
+      "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c",
+      """
+      import ctypes, time
+      assert ctypes.CDLL(None).prctl(4, \(isDumpable ? 1 : 0), 0, 0, 0) == 0
+      print(flush=True)
+      time.sleep(600)
+      """,
+    ]
+    let output = Pipe()
+    process.standardOutput = output
+    try process.run()
+    try #require(!output.fileHandleForReading.availableData.isEmpty)
+    return process
+  }
+
+  /// Docker's set of capabilities has CAP_DAC_OVERRIDE, and not this one.
+  @Test func `root without CAP_SYS_PTRACE is refused another user's process`() throws {
+    let process = try Self.nobody(isDumpable: true)
+    defer { process.terminate() }
+    let words = ["holders", "--pid", "\(process.processIdentifier)"]
+    let limited = ["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
+    let refused = try Run.heapctl(words, through: ["/usr/bin/setpriv"] + limited)
+    #expect(refused.status == 77)
+    #expect(
+      refused.error.contains("it is another user's, and this process lacks CAP_SYS_PTRACE"),
+      "\(refused)")
+    #expect(try Run.heapctl(words).status == 0)
+  }
+
+  @Test func `one's own process that is not dumpable is not said to be another user's`() throws {
+    let process = try Self.nobody(isDumpable: false)
+    defer { process.terminate() }
+    let run = try Run.heapctl(
+      "holders", "--pid", "\(process.processIdentifier)",
+      through: Prefix.namespace("", as: Prefix.nobody))
+    #expect(run.status == 77)
+    #expect(run.error.contains("it is not dumpable"), "\(run)")
+    #expect(run.error.hasSuffix("To fix it: run as root\n"), "\(run)")
+  }
 }

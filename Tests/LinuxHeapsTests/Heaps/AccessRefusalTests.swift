@@ -112,11 +112,28 @@ import Testing
   }
 
   @Test func `a request that is refused is not the node's fault`() {
-    for error in [Errno.notPermitted, .permissionDenied, .noFunction] {
+    for error in [Errno.notPermitted, .permissionDenied] {
       let refusal = Surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", error)
       #expect(refusal?.cause == .allocationRefused)
       #expect(refusal?.fix.contains("rm ") == false)
     }
+  }
+
+  @Test func `a call that the kernel was built without is no security module's denial`() throws {
+    if !Surroundings.hasSyscallFilter() {
+      #expect(CallRefusal("memfd_create", .noFunction) == nil)
+      #expect(Surroundings.refusal(of: "DMA_HEAP_IOCTL_ALLOC", .noFunction) == nil)
+    }
+    let error = HeapError(
+      try #require(Memfd.absence(.noFunction)), "allocate 1 MiB", .noFunction)
+    #expect(error.code == .notSupported)
+    #expect(
+      error.cause
+        == "memfd_create(2) is missing: the kernel was built without CONFIG_MEMFD_CREATE")
+    #expect(error.fix?.contains("CONFIG_TMPFS") == true)
+    // It works here, or is refused by another answer.
+    #expect(Memfd.refusal(.noFunction) == nil || Surroundings.hasSyscallFilter())
+    #expect(Memfd.absence(.notPermitted) == nil)
   }
 
   /// With a full descriptor table nothing could be read there.
@@ -260,5 +277,81 @@ import Testing
     try root.file("proc/self/mountinfo", below + "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n")
     try root.link("proc/self/ns/pid", to: "pid:[4026531836]")
     #expect(Surroundings(MachineFiles(root: root.path)).container == name)
+  }
+
+  /// As systemd makes it for a unit with `PrivateDevices=`: the kernel's is unmounted, and udev runs.
+  @Test(arguments: [true, false])
+  func `a unit's own dev has no node made in it`(_ hasUdev: Bool) throws {
+    let root = try TemporaryDirectory()
+    for folder in ["proc/self/ns", "run/udev"] { try root.directory(folder) }
+    try root.file("proc/self/mountinfo", "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n")
+    try root.link("proc/self/ns/pid", to: Surroundings.firstPIDNamespace)
+    if hasUdev { try root.file("run/udev/control") }
+    let surroundings = Surroundings(MachineFiles(root: root.path))
+    #expect(surroundings.container == nil)
+    let refusal = surroundings.missing(
+      "/dev/dma_heap/system", "254:0", like: nil, "dma_heap")
+    #expect(refusal.fix.contains("mknod") == !hasUdev)
+    #expect(refusal.fix.hasSuffix("[Service] PrivateDevices=no") == hasUdev)
+  }
+
+  /// What makes containers, and its words for a group, a device and a call.
+  @Test(
+    arguments: [
+      (
+        "docker", "docker run --group-add 3999 …  # the group's number; podman: the same",
+        "docker run --device /dev/dma_heap …",
+        "docker run --security-opt seccomp=PROFILE …  # one that allows ioctl(2); podman: the same"
+      ),
+      (
+        "podman", "podman run --group-add 3999 …  # the group's number",
+        "podman run --device /dev/dma_heap …",
+        "podman run --security-opt seccomp=PROFILE …  # one that allows ioctl(2)"
+      ),
+      (
+        "Kubernetes", "add 3999 to securityContext.supplementalGroups of the pod",
+        "request /dev/dma_heap of a device plugin in the pod's resources.limits",
+        "set securityContext.seccompProfile of the pod  # to a profile that allows ioctl(2)"
+      ),
+    ])
+  func `a fix is in the words of what made the container`(
+    _ name: String, _ group: String, _ device: String, _ call: String
+  ) throws {
+    let root = try Self.container(name)
+    let surroundings = Surroundings(MachineFiles(root: root.path))
+    #expect(surroundings.join(3999) == group)
+    #expect(surroundings.allowDevice("dma_heap", "/dev/dma_heap/system") == device)
+    #expect(surroundings.allowCall("ioctl") == call)
+    #expect(surroundings.memoryLimit != nil)
+  }
+
+  @Test(arguments: ["lxc", "systemd-nspawn"])
+  func `a container with users of its own has them join its groups`(_ name: String) throws {
+    let root = try Self.container(name)
+    let surroundings = Surroundings(MachineFiles(root: root.path))
+    #expect(!surroundings.join(0).contains("docker"))
+    #expect(!surroundings.giveDevice("/dev/dma_heap/system").contains("docker"))
+    #expect(surroundings.memoryLimit == nil)
+  }
+
+  /// The image's number of the same name may be another.
+  @Test func `a container is given the number that its host has for a group`() throws {
+    let root = try Self.container("docker")
+    let node = try #require(NodeStatus("/dev/null"))
+    guard node.groupID == 0 else { return }
+    let fix = Surroundings(MachineFiles(root: root.path)).giveAccess(
+      to: "/dev/dri/renderD128", node, "drm")
+    #expect(
+      fix
+        == "docker run --group-add $(getent group render | cut -d: -f3) …  # once the host has done: sudo chgrp render /dev/dri/renderD128 && sudo chmod 660 /dev/dri/renderD128"
+    )
+  }
+
+  private static func container(_ name: String) throws -> TemporaryDirectory {
+    let root = try TemporaryDirectory()
+    for folder in ["proc/self", "run/systemd"] { try root.directory(folder) }
+    try root.file("run/systemd/container", name + "\n")
+    try root.file("proc/self/status", "Uid:\t1000\t1000\t1000\t1000\nGid:\t1\t1\t1\t1\n")
+    return root
   }
 }

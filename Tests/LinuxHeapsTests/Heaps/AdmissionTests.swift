@@ -51,6 +51,23 @@ import Testing
     #expect(error?.fix?.isEmpty == false)
   }
 
+  @Test func `a proc of processes alone is told, and is no heap that is not there`() throws {
+    let machine = try TemporaryDirectory()
+    try machine.directory("proc/self")
+    let files = MachineFiles(root: machine.path)
+    func error() -> HeapError {
+      Admission.unread(.noSuchFileOrDirectory, Self.operation, in: files)
+    }
+    #expect(error().code == .notFound)
+    try machine.file("proc/self/stat")
+    #expect(error().code == .notSupported)
+    #expect(error().path?.string == "/proc/meminfo")
+    #expect(error().cause == "this /proc shows processes alone (subset=pid)")
+    #expect(error().fix?.hasSuffix("[Service] ProcSubset=all") == true)
+    try machine.file("proc/meminfo")
+    #expect(error().code == .notFound)
+  }
+
   @Test func `a budget is held, and told with what is live`() throws {
     let admission = Admission(budget: 10 * mebibyte, on: .of(available: 1024))
     let first = try admission.admit(4 * mebibyte, from: .pages, Self.operation)

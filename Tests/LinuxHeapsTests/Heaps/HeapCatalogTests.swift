@@ -60,6 +60,20 @@ import Testing
   }
 
   @Test(arguments: [
+    ("linux,cma", "ask for contiguous memory, which this machine has: linux,cma"),
+    ("carveout-vision", "name the heap that is to serve: carveout-vision"),
+  ])
+  func `who finds no system heap is told of the heaps that are there`(
+    _ name: String, _ fix: String
+  ) throws {
+    let machine = try HeapNodes([name])
+    let heap = DMABufHeap(catalog: machine.catalog)
+    let error = #expect(throws: HeapError.self) { _ = try heap.allocate(byteCount: 1) }
+    #expect(error?.code == .notSupported)
+    #expect(error?.fix == fix)
+  }
+
+  @Test(arguments: [
     "CMA", "cma0", "cma-cached", "my-cma-heap", "linux,cma2", "linux", "system2", "subsystem",
     "System", "SYSTEM",
     "reserved-memory", "not_reserved", "default-pool@0", "protected", "protected,other",

@@ -41,4 +41,16 @@ import Testing
     try machine.directory("sys/module/cma_heap")
     #expect(catalog.advice(for: .contiguous, else: "other") == "other")
   }
+
+  /// By uname(2), and the release of the machine that is looked at.
+  @Test func `a release is the running kernel's, or a tree's own`() throws {
+    let told = try #require(MachineFiles().line("/proc/sys/kernel/osrelease"))
+    #expect(kernelRelease == told)
+    #expect(KernelVersion(MachineFiles()).text == told)
+    let machine = try TemporaryDirectory()
+    #expect(KernelVersion(MachineFiles(root: machine.path)).text == "")
+    try machine.directory("proc/sys/kernel")
+    try machine.file("proc/sys/kernel/osrelease", "4.19.0-test\n")
+    #expect(KernelVersion(MachineFiles(root: machine.path)).isBefore(5, 6))
+  }
 }

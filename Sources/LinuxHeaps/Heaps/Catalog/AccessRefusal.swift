@@ -85,8 +85,21 @@ extension Errno {
 /// Why a system call was refused by what stands before the kernel's own answer.
 struct CallRefusal {
   let call: String
+  let code: HeapError.Code
   let why: String
   let fix: String
+
+  /// A call that this kernel was built without.
+  ///
+  /// - Parameters:
+  ///   - option: Which builds it.
+  ///   - others: Which that depends on.
+  init(missing call: String, option: String, needing others: String) {
+    self.call = call
+    code = .notSupported
+    why = "the kernel was built without \(option)"
+    fix = "use a kernel that has \(option), which needs \(others)"
+  }
 
   /// Nil for an answer that is the kernel's or a driver's own.
   ///
@@ -97,33 +110,32 @@ struct CallRefusal {
   ) {
     let isFiltered: Bool
     switch error {
-    case .notPermitted, .permissionDenied, .noFunction: isFiltered = Surroundings.hasSyscallFilter()
-    case .inappropriateIOCTLForDevice where isRegistered():
-      isFiltered = Surroundings.hasSyscallFilter()
-      if !isFiltered { return nil }
+    case .notPermitted, .permissionDenied: isFiltered = Surroundings.hasSyscallFilter()
+    // No security module answers either.
+    case .noFunction, .inappropriateIOCTLForDevice:
+      guard error == .noFunction || isRegistered(), Surroundings.hasSyscallFilter() else {
+        return nil
+      }
+      isFiltered = true
     default: return nil
     }
     let here = surroundings()
     self.call = call
+    code = .accessDenied
     why =
       (isFiltered
         ? "a seccomp filter of this process forbids it, or a security module"
         : "a security module forbids it") + here.securityModules
-    fix =
-      if !isFiltered {
-        Surroundings.denials
-      } else if here.container != nil {
-        "docker run --security-opt seccomp=PROFILE …  # one that allows \(call)(2); podman: the same"
-      } else {
-        "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SystemCallFilter=\(call); other sandboxes have a list of their own"
-      }
+    fix = isFiltered ? here.allowCall(call) : Surroundings.denials
   }
 }
 
 extension HeapError {
   init(_ refusal: CallRefusal, _ operation: String, _ error: Errno) {
+    let isMissing = refusal.code == .notSupported
     self.init(
-      .accessDenied, operation, cause: "\(refusal.call)(2) is refused: \(refusal.why)",
+      refusal.code, operation,
+      cause: "\(refusal.call)(2) is \(isMissing ? "missing" : "refused"): \(refusal.why)",
       errno: error, fix: refusal.fix)
   }
 
@@ -259,7 +271,7 @@ extension Surroundings {
         .deviceCGroup, "is \(status), and open(2) answers EPERM",
         why:
           "a control group forbids the device, whatever its mode: the container's or unit's list of devices lacks it",
-        fix: allowDevice(kind, kind == "dma_heap" ? HeapCatalog.directory : path))
+        fix: allowDevice(kind, path))
     case .noSuchAddressOrDevice, .operationNotSupportedByDevice:
       return AccessRefusal(
         .noDriver, "has no driver behind it",
@@ -326,21 +338,23 @@ extension Surroundings {
   func missing(
     _ path: String, _ registered: String, like sibling: NodeStatus?, _ kind: String
   ) -> AccessRefusal {
-    guard let container else {
-      return AccessRefusal(
-        .nodeMissing, "is not there, and the kernel has its device",
-        why:
-          "devtmpfs makes the node when the device is registered, and never again: something removed or hid it",
-        fix: make(path, registered, like: sibling, kind))
+    func refusal(_ why: String, fix: String) -> AccessRefusal {
+      AccessRefusal(
+        .nodeMissing, "is not there, and the kernel has its device", why: why, fix: fix)
     }
-    let isHeap = path.hasPrefix(HeapCatalog.directory + "/")
-    let given = isHeap ? HeapCatalog.directory : path.shellWord
-    return AccessRefusal(
-      .nodeMissing, "is not there, and the kernel has its device",
-      why: "a container (\(container)) has only the nodes that whoever starts it gives it",
-      fix:
-        "docker run --device \(given) …  # podman: the same; systemd-nspawn: --bind=\(given); a pod: a device plugin"
-    )
+    if let container {
+      return refusal(
+        "a container (\(container)) has only the nodes that whoever starts it gives it",
+        fix: giveDevice(path))
+    }
+    if hasPrivateDevices {
+      return refusal(
+        "this /dev is a unit's or a sandbox's own, and udev fills the machine's alone",
+        fix: Self.editUnit("PrivateDevices=no"))
+    }
+    return refusal(
+      "devtmpfs makes the node when the device is registered, and never again: something removed or hid it",
+      fix: make(path, registered, like: sibling, kind))
   }
 
   /// - Parameters:
@@ -406,9 +420,20 @@ extension Surroundings {
       .userNamespace, "is \(status), and its \(whose) not mapped in this user namespace",
       why: "an id that is not mapped gives no right here, also not to the namespace's own root",
       fix: (groupMayOpen ? "" : "outside, give it a group that may open it; then ")
-        + "podman run --group-add keep-groups …  # started by a user of its group; or map that group (--gidmap)"
-        + (isSocket ? "" : ", or ask heapd: --socket")
+        + keepGroups + (isSocket ? "" : ", or ask heapd: --socket")
     )
+  }
+
+  /// Starts a container so that a group of the host's counts in it.
+  private var keepGroups: String {
+    switch manager {
+    case .kubernetes: "set hostUsers of the pod  # to true: its ids are the node's then"
+    case .lxc: "map its group  # on the host: lxc.idmap of the container"
+    case .nspawn:
+      "systemd-nspawn --private-users=no …  # its ids are the host's then"
+    case .docker, .podman, .unknown, nil:
+      "podman run --group-add keep-groups …  # started by a user of its group; or map that group (--gidmap)"
+    }
   }
 
   /// Makes a node anew, for those who had it; udev's rules decide over it where udevd runs.

@@ -7,11 +7,18 @@ package struct Surroundings: Sendable {
   package let identity: Credentials
   /// What made the container that this is, which has its host's kernel and nodes of its own.
   package let container: String?
+  /// Whether its /dev is a unit's or a sandbox's, on a machine whose udev fills another: `PrivateDevices=` (systemd.exec(5))
+  /// unmounts the kernel's and stays in the first PID namespace.
+  let hasPrivateDevices: Bool
 
   package init(_ files: MachineFiles = MachineFiles()) {
     self.files = files
     identity = Credentials(files)
-    container = Self.container(files)
+    let mounts = Self.mounts(files)
+    container = Self.container(files, mounts)
+    // udev needs devtmpfs: a board that fills a tmpfs by itself has none.
+    hasPrivateDevices =
+      container == nil && Self.hasOwnDevices(mounts) && files.exists("/run/udev/control")
   }
 
   // MARK: Containers
@@ -19,7 +26,19 @@ package struct Surroundings: Sendable {
   /// The link of /proc/PID/ns/pid of the first PID namespace, on every kernel (`PROC_PID_INIT_INO`, linux/proc_ns.h).
   package static let firstPIDNamespace = "pid:[4026531836]"
 
-  private static func container(_ files: MachineFiles) -> String? {
+  private typealias Mount = (point: Substring?, line: Substring)
+
+  /// ID PARENT DEVICE ROOT MOUNT-POINT OPTIONS … - TYPE SOURCE OPTIONS
+  private static func mounts(_ files: MachineFiles) -> [Mount] {
+    (files.text("/proc/self/mountinfo", limit: 1 << 20) ?? "").lines
+      .map { (point: $0.split(separator: " ", maxSplits: 5).dropFirst(4).first, line: $0) }
+  }
+
+  private static func hasOwnDevices(_ mounts: [Mount]) -> Bool {
+    mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
+  }
+
+  private static func container(_ files: MachineFiles, _ mounts: [Mount]) -> String? {
     if files.exists("/.dockerenv") { return "Docker" }
     if files.exists("/run/.containerenv") { return "Podman" }
     // systemd's container interface: the file is systemd's own, the variable every manager's.
@@ -27,9 +46,6 @@ package struct Surroundings: Sendable {
       return name
     }
     if variable("KUBERNETES_SERVICE_HOST", files) != nil { return "Kubernetes" }
-    // ID PARENT DEVICE ROOT MOUNT-POINT OPTIONS … - TYPE SOURCE OPTIONS
-    let mounts = (files.text("/proc/self/mountinfo", limit: 1 << 20) ?? "").lines
-      .map { (point: $0.split(separator: " ", maxSplits: 5).dropFirst(4).first, line: $0) }
     // What managers put there themselves; other mounts of theirs a host has too.
     let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }.map(\.line)
     let hints = ([files.text("/proc/1/cgroup") ?? ""] + own.map(String.init)).joined()
@@ -41,8 +57,7 @@ package struct Surroundings: Sendable {
     let isBoard =
       (try? SmallFile.link(files.path("/proc/self/ns/pid"))) == Self.firstPIDNamespace
       && !mounts.contains { $0.line.holds(" - devtmpfs ") }
-    return !isBoard && mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
-      ? "a /dev of its own" : nil
+    return !isBoard && hasOwnDevices(mounts) ? "a /dev of its own" : nil
   }
 
   private static func variable(_ name: String, _ files: MachineFiles) -> String? {
@@ -52,10 +67,38 @@ package struct Surroundings: Sendable {
 
   // MARK: Fixes
 
+  /// What starts a container, in whose words its fixes are.
+  enum Manager { case docker, podman, kubernetes, lxc, nspawn, unknown }
+
+  /// Nil outside of containers.
+  var manager: Manager? {
+    guard let container else { return nil }
+    switch container {
+    case "Docker", "docker": return .docker
+    case "Podman", "podman": return .podman
+    case "Kubernetes": return .kubernetes
+    case "LXC", "lxc", "lxc-libvirt": return .lxc
+    case "systemd-nspawn": return .nspawn
+    default: return .unknown
+    }
+  }
+
+  /// Whether it has users and logins of its own, as a machine has.
+  private var isSystem: Bool { container == nil || manager == .lxc || manager == .nspawn }
+
+  /// - Parameter option: One that both have.
+  func start(_ option: String) -> String {
+    manager == .podman ? "podman run \(option) …" : "docker run \(option) …"
+  }
+
+  /// What ends the comment on such an option.
+  var alsoPodman: String { manager == .podman ? "" : "; podman: the same" }
+
   /// Lets this user open what a group may open.
   package func join(_ group: UInt32) -> String {
-    if container != nil || identity.isInUserNamespace {
-      return "docker run --group-add \(group) …  # the group's number; podman: the same"
+    if manager == .kubernetes { return join(pod: "\(group)") }
+    if !isSystem || container == nil && identity.isInUserNamespace {
+      return start("--group-add \(group)") + "  # the group's number\(alsoPodman)"
     }
     let name = UserDatabase.name(ofGroup: group)
     // usermod(8) takes no number that the database has no group for; a unit does.
@@ -64,10 +107,14 @@ package struct Surroundings: Sendable {
       : join(named: name)
   }
 
+  private func join(pod group: String) -> String {
+    "add \(group) to securityContext.supplementalGroups of the pod"
+  }
+
   package func join(named group: String) -> String {
     identity.hasName
       ? "sudo usermod -aG \(group) \(identity.name)  # then log in again"
-      : "sudo systemctl edit UNIT  # of the unit that runs this: [Service] SupplementaryGroups=\(group)"
+      : Self.editUnit("SupplementaryGroups=\(group)")
   }
 
   /// Lets this user open a node, or connect to a socket, whose mode keeps its group out.
@@ -77,16 +124,21 @@ package struct Surroundings: Sendable {
     let isAlone = node.groupID == 0
     let word = ([path] + others).map(\.shellWord).joined(separator: " ")
     let group = isAlone ? usualGroup(path, kind) : node.group
-    let number = isAlone ? UserDatabase.group(group) : node.groupID
+    // An image's number of a name need not be its host's: whoever starts the container asks the host.
+    let number = isAlone ? isSystem ? UserDatabase.group(group) : nil : node.groupID
     let change =
-      (number == nil ? "sudo groupadd -rf \(group) && " : "")
+      (number == nil && isSystem ? "sudo groupadd -rf \(group) && " : "")
       + (isAlone ? "sudo chgrp \(group) \(word) && " : "") + "sudo chmod 660 \(word)"
       // Of a list, chmod(1) changes the mask alone; whom else it names keeps what it gives.
       + (node.listedGroupMode == nil ? "" : " && sudo setfacl -m g::rw \(word)")
     if let number, identity.groups.contains(number) { return change }
-    if container != nil {
-      return
-        "docker run --group-add \(number.map { "\($0)" } ?? group) …  # once the host has done: \(change)"
+    if !isSystem {
+      let known = number.map { "\($0)" }
+      return manager == .kubernetes
+        ? join(pod: known ?? "the node's number of \(group)")
+          + "  # once the node has done: \(change)"
+        : start("--group-add \(known ?? "$(getent group \(group) | cut -d: -f3)")")
+          + "  # once the host has done: \(change)"
     }
     return "\(change) && " + (number.map { join($0) } ?? join(named: group))
   }
@@ -97,17 +149,69 @@ package struct Surroundings: Sendable {
     case "misc": "kvm"
     case "drm" where path.holds("renderD"): "render"
     case "socket": "heapd-clients"
-    case "dma_heap": UserDatabase.group("dmaheap") == nil ? "video" : "dmaheap"
+    case "dma_heap": isSystem && UserDatabase.group("dmaheap") != nil ? "dmaheap" : "video"
     default: "video"
     }
   }
 
+  /// Allows a device to a unit's, or a container's, control group.
+  ///
   /// - Parameter kind: The devices' name in /proc/devices.
-  package func allowDevice(_ kind: String, _ path: String) -> String {
-    container == nil
-      ? "sudo systemctl edit UNIT  # of the unit that runs this: [Service] DeviceAllow=char-\(kind) rw"
-      : "docker run --device \(path.shellWord) …"
+  func allowDevice(_ kind: String, _ path: String) -> String {
+    container == nil ? Self.editUnit("DeviceAllow=char-\(kind) rw") : giveDevice(path)
   }
+
+  /// Has a container started with a node, which its control group then allows.
+  func giveDevice(_ path: String) -> String {
+    let isHeap = path.hasPrefix(HeapCatalog.directory + "/")
+    let given = isHeap ? HeapCatalog.directory : path.shellWord
+    return switch manager {
+    case .docker, .podman: start("--device \(given)")
+    case .kubernetes: "request \(given) of a device plugin in the pod's resources.limits"
+    case .lxc: "sudo lxc-device -n CONTAINER add \(path.shellWord)  # on the host"
+    case .nspawn:
+      "systemd-nspawn --bind=\(given) --property=\("DeviceAllow=\(path) rw".shellWord) …"
+    case .unknown, nil:
+      start("--device \(given)")
+        + "  # podman: the same; systemd-nspawn: --bind=\(given); a pod: a device plugin"
+    }
+  }
+
+  /// Has a container started with a filter that lets a call through.
+  func allowCall(_ call: String) -> String {
+    switch manager {
+    case .kubernetes:
+      "set securityContext.seccompProfile of the pod  # to a profile that allows \(call)(2)"
+    case .lxc: "set lxc.seccomp.profile of the container  # to a profile that allows \(call)(2)"
+    case .nspawn: "systemd-nspawn --system-call-filter=\(call) …"
+    case nil:
+      Self.editUnit("SystemCallFilter=\(call)") + "; other sandboxes have a list of their own"
+    case .docker, .podman, .unknown:
+      start("--security-opt seccomp=PROFILE")
+        + "  # one that allows \(call)(2)\(alsoPodman)"
+    }
+  }
+
+  /// Raises the memory limit of a container, in which its control group can only be read.
+  package var memoryLimit: String? {
+    switch manager {
+    case .kubernetes: "raise resources.limits.memory of the pod"
+    case .docker, .unknown:
+      "docker update --memory SIZE --memory-swap -1 CONTAINER  # on the host; or --memory at its start; podman: the same; a pod: resources.limits.memory"
+    case .podman:
+      "podman update --memory SIZE --memory-swap -1 CONTAINER  # on the host; or --memory at its start"
+    // Of these a part is theirs to write to.
+    case .lxc, .nspawn, nil: nil
+    }
+  }
+
+  /// - Parameter setting: Of its section `Service`.
+  package static func editUnit(_ setting: String) -> String {
+    "sudo systemctl edit UNIT  # of the unit that runs this: [Service] \(setting)"
+  }
+
+  /// Lets a unit see the machine's files in /proc again.
+  package static let wholeProc = editUnit("ProcSubset=all")
 
   /// As when the device appeared: a rule may ask for that.
   package static let trigger = "sudo udevadm trigger --action=add --settle"
