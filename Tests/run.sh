@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh test|test-all: what `make test` and `make test-all` run once everything is built: steps in two lanes, beside one another:
 # the host's tests wait more than they compute, and so does a guest that starts. Each step's output goes to .build-logs/STEP.log. Ends with
-# what ran and for how long, what did not run here and where it does, the last lines of what failed, and the test runner's summary.
+# what ran and for how long, what did not run here and where it does, what failed, and the test runner's summary.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mode=${1:?usage: run.sh test|test-all}
@@ -106,10 +106,16 @@ if [ "$mode" = test ]; then
   echo "  arm64, Swift 6.2"
 fi
 echo
-# The runner tells of each start too, and prints what it was told of a failure: neither says why.
-for name in $(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results"); do
+# The end of each failed step's log, and last, as a long output is read from its end, the lines that name what failed. The runner tells
+# of each start too, and prints what it was told of a failure: neither says why.
+failed=$(awk -F'\t' '$3 ~ /^FAILED/ {print $1}' "$logs/results")
+for name in $failed; do
   echo "---- $name, the end of $logs/$name.log"
   plain "$name" | grep -vE '^(◇|➜|↳ ///|✔ (Test( case)?|Suite) )' | tail -n 60
+done
+for name in $failed; do
+  echo "---- $name, what failed"
+  plain "$name" | grep -E '^✘|FAILED|^fail|[Ee]rror:|Fatal error' | cut -c 1-400 | head -n 20
 done
 grep -hE '✔ Test run|✘ Test run' "$logs/host.log"
 ! grep -q FAILED "$logs/results"

@@ -29,16 +29,19 @@ struct BootParameter {
 
   /// Those of boards come first: a board may have grub's settings, too, and not read them.
   private func edit() -> String? {
-    raspberryPi() ?? grubby() ?? menuOfUBoot() ?? extlinux() ?? environmentOfUBoot() ?? grub()
+    raspberryPi() ?? rpmOSTree() ?? grubby() ?? menuOfUBoot() ?? extlinux() ?? environmentOfUBoot()
+      ?? grub()
       ?? kernelInstall()
   }
 
+  /// Those of the running kernel that set the key.
+  private var present: [Substring] {
+    (files.line("/proc/cmdline") ?? "").split(separator: " ").filter { $0.hasPrefix("\(key)=") }
+  }
+
   private func advice() -> String {
-    let isPresent = files.line("/proc/cmdline")?.split(separator: " ").contains {
-      $0.hasPrefix("\(key)=")
-    }
-    return "cat /proc/cmdline  # in your boot loader's settings "
-      + (isPresent == true ? "put \(word) in place of the \(key)= there" : "add \(word) to it")
+    "cat /proc/cmdline  # in your boot loader's settings "
+      + (!present.isEmpty ? "put \(word) in place of the \(key)= there" : "add \(word) to it")
       + ", then reboot"
   }
 
@@ -50,6 +53,13 @@ struct BootParameter {
     ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"].first(where: files.exists).map { path in
       "\(Self.edit) '\(remove)' -e '1s/[[:space:]]*$/ \(word)/' \(path)"
     }
+  }
+
+  /// Fedora's systems of images: their kernel's words are kept with a deployment, and of grub's settings nothing is read.
+  private func rpmOSTree() -> String? {
+    guard files.exists("/run/ostree-booted"), has("rpm-ostree") else { return nil }
+    let others = present.filter { $0 != word }.map { "--delete-if-present=\($0) " }.joined()
+    return "sudo rpm-ostree kargs \(others)--append-if-missing=\(word)"
   }
 
   private func grubby() -> String? {

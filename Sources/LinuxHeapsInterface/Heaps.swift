@@ -56,7 +56,7 @@ struct CHeap: ~Copyable {
       do throws(HeapError) {
         try NamedHeap([name]).check("open")
         return
-      } catch where error.code != .accessDenied {
+      } catch  where error.code != .accessDenied {
         first = first ?? error
       }
     }

@@ -174,6 +174,6 @@ private final class RunningStress {
   }
 
   deinit {
-    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    process.kill()
   }
 }

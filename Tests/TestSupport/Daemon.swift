@@ -80,10 +80,7 @@ package final class Daemon: @unchecked Sendable {
 
   package var identifier: pid_t { process.processIdentifier }
 
-  package func kill() {
-    Glibc.kill(identifier, SIGKILL)
-    process.waitUntilExit()
-  }
+  package func kill() { process.kill() }
 
   /// Ends it as a service manager does; answers its exit status.
   package func stop() -> Int32 {

@@ -7,24 +7,9 @@ internal import SystemPackage
 /// Devices that take buffers: DRM by PRIME, V4L2 by DMABUF.
 enum ImporterExamination {
   static func findings(_ machine: Machine, _ trial: Trial) -> [Finding] {
-    let cards = machine.files.entries("/dev/dri").filter {
-      $0.hasPrefix("card") || $0.hasPrefix("renderD")
-    }.map { "/dev/dri/\($0)" }
-    let cameras = machine.files.entries("/dev").filter {
-      $0.hasPrefix("video") && $0.dropFirst(5).allSatisfy(\.isNumber) && $0.count > 5
-    }.map { "/dev/\($0)" }
-    guard !cards.isEmpty || !cameras.isEmpty else {
-      return [
-        Finding(
-          .warning, .importers, "import.no-device",
-          seen: "there is no DRM or V4L2 device (/dev/dri, /dev/video*)",
-          why: "no device can take a buffer: what was allocated can be used by processes only",
-          fix: machine.configuration?["CONFIG_DRM_VGEM"] == .off
-            ? Fix.kernelOptions(["DRM", "DRM_VGEM"], machine)
-            : Fix.load(
-              .vgem, machine, note: "a virtual one, to try imports with; yours needs its driver"))
-      ]
-    }
+    let cards = machine.files.entries("/dev/dri").filter(isCard).map { "/dev/dri/\($0)" }
+    let cameras = machine.files.entries("/dev").filter(isCamera).map { "/dev/\($0)" }
+    guard !cards.isEmpty || !cameras.isEmpty else { return [without(machine)] }
     var findings =
       closed(cards, "drm", machine) + closed(cameras, "video4linux", machine)
     guard machine.isRunning else {
@@ -64,6 +49,47 @@ enum ImporterExamination {
           why: "each was given one of \(importing.source), and gave it back"), at: 0)
     }
     return findings
+  }
+
+  private static func isCard(_ name: String) -> Bool {
+    name.hasPrefix("card") || name.hasPrefix("renderD")
+  }
+
+  private static func isCamera(_ name: String) -> Bool {
+    name.hasPrefix("video") && name.dropFirst(5).allSatisfy(\.isNumber) && name.count > 5
+  }
+
+  /// The machine shows no device: the kernel has none, or those that it has are not given to who asks, e.g. a container.
+  private static func without(_ machine: Machine) -> Finding {
+    let files = machine.files
+    func registered(
+      _ kind: String, _ folder: String, _ isDevice: (String) -> Bool
+    ) -> [(kind: String, path: String, number: String)] {
+      files.entries("/sys/class/\(kind)").filter(isDevice).sorted().compactMap { name in
+        // A card's connectors lie beside it, and are no devices.
+        files.line("/sys/class/\(kind)/\(name)/dev").map { (kind, "\(folder)/\(name)", $0) }
+      }
+    }
+    let all = registered("drm", "/dev/dri", isCard) + registered("video4linux", "/dev", isCamera)
+    // Buffers are imported on a render node, too, which needs no right to show anything.
+    if let one = all.first(where: { $0.path.holds("renderD") }) ?? all.first,
+      let refusal = machine.surroundings.refusal(
+        opening: one.path, registered: one.number, kind: one.kind, isWritten: true)
+    {
+      return Finding(
+        .warning, .importers, "import.\(refusal.cause.rawValue)",
+        seen:
+          "the kernel has \(all.map(\.path).joined(separator: ", ")); \(one.path) \(refusal.seen)",
+        why: "\(refusal.why); no device here can take a buffer", fix: refusal.fix)
+    }
+    return Finding(
+      .warning, .importers, "import.no-device",
+      seen: "there is no DRM or V4L2 device (/dev/dri, /dev/video*)",
+      why: "no device can take a buffer: what was allocated can be used by processes only",
+      fix: machine.configuration?["CONFIG_DRM_VGEM"] == .off
+        ? Fix.kernelOptions(["DRM", "DRM_VGEM"], machine)
+        : Fix.load(
+          .vgem, machine, note: "a virtual one, to try imports with; yours needs its driver"))
   }
 
   private static func count(_ number: Int, _ one: String) -> String {

@@ -62,15 +62,14 @@ public struct Limits: Hashable, Sendable {
   /// socket's owner.
   ///
   /// - Throws: Where /proc/meminfo does not tell the machine's memory.
-  public init() throws(HeapError) { try self.init(memoryFile: MachineMemory.file) }
+  public init() throws(HeapError) { try self.init(files: MachineFiles()) }
 
-  init(memoryFile file: String) throws(HeapError) {
+  init(files: MachineFiles) throws(HeapError) {
     let operation = "read the machine's memory"
+    let file = files.path(MachineMemory.file)
     let memory: MachineMemory
     do throws(Errno) { memory = try MachineMemory.read(file) } catch {
-      throw HeapError(
-        error, operation, at: file,
-        fix: error == .noSuchFileOrDirectory ? "mount -t proc proc /proc" : nil)
+      throw Admission.unread(error, operation, in: files)
     }
     guard memory.total > 0 else {
       throw HeapError(

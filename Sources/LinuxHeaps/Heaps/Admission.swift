@@ -1,4 +1,4 @@
-internal import SystemPackage
+package import SystemPackage
 
 /// Keeps requests from the kernel that the machine cannot serve.
 ///
@@ -212,15 +212,17 @@ public final class Admission: Sendable {
   }
 
   /// Why the machine's memory is not known.
-  static func unread(
+  package static func unread(
     _ errno: Errno, _ operation: String, in files: MachineFiles = MachineFiles()
   ) -> HeapError {
-    guard errno == .noSuchFileOrDirectory, files.showsProcessesAlone else {
-      return HeapError(errno, operation, at: MachineMemory.file)
+    let path = files.path(MachineMemory.file)
+    guard errno == .noSuchFileOrDirectory else { return HeapError(errno, operation, at: path) }
+    guard files.showsProcessesAlone else {
+      return HeapError(errno, operation, at: path, fix: "mount -t proc proc /proc")
     }
     // Not as a heap's node that is not there, for which another heap serves.
     return HeapError(
-      .notSupported, operation, at: MachineMemory.file,
+      .notSupported, operation, at: path,
       cause: "this /proc shows processes alone (subset=pid)", errno: errno,
       fix: Surroundings.wholeProc)
   }

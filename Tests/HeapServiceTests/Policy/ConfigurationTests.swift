@@ -164,13 +164,17 @@ import Testing
   /// A limit of bytes is a part of it.
   @Test func `without the machine's memory there are no limits`() throws {
     let folder = try TemporaryFolder()
-    let missing = #expect(throws: HeapError.self) {
-      try Limits(memoryFile: folder.path + "/meminfo")
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/proc/self", withIntermediateDirectories: true)
+    let files = MachineFiles(root: folder.path)
+    func refusal() -> HeapError? {
+      #expect(throws: HeapError.self) { try Limits(files: files) }
     }
-    #expect(missing?.errno == .noSuchFileOrDirectory)
-    let empty = try folder.file("meminfo", "MemFree: 1024 kB\n")
-    let error = #expect(throws: HeapError.self) { try Limits(memoryFile: empty) }
-    #expect(error?.cause == "it has no MemTotal")
+    #expect(refusal()?.fix == "mount -t proc proc /proc")
+    _ = try folder.file("proc/self/stat", "")
+    #expect(refusal()?.cause == "this /proc shows processes alone (subset=pid)")
+    _ = try folder.file("proc/meminfo", "MemFree: 1024 kB\n")
+    #expect(refusal()?.cause == "it has no MemTotal")
   }
 
   @Test(arguments: [

@@ -21,7 +21,7 @@ import Testing
     let output = Pipe()
     painter.standardOutput = output
     try painter.run()
-    defer { painter.terminate() }
+    defer { painter.kill() }
     try #require(eventually { FileManager.default.fileExists(atPath: path) })
     let show = try ProgramRun(words: [program, "show", path])
     let frames = (0..<6).map { index in

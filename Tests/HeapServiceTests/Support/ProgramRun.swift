@@ -21,7 +21,7 @@ struct ProgramRun {
     process.standardError = error
     try process.run()
     // Only a failure takes so long. A cancelled item lives until its time all the same; the pipes must not.
-    let watchdog = DispatchWorkItem { [weak process] in process?.terminate() }
+    let watchdog = DispatchWorkItem { [weak process] in process?.kill() }
     DispatchQueue.global().asyncAfter(deadline: .now() + 120, execute: watchdog)
     defer { watchdog.cancel() }
     // Less than a pipe holds goes to standard error, so one after the other is safe.

@@ -244,6 +244,18 @@ struct BootParameterTests {
         == "grubby --update-kernel=ALL --remove-args=cma --args=cma=64M\n")
   }
 
+  @Test func `rpm-ostree takes away the words that are there`() throws {
+    let tree = try Self.tree()
+    for path in ["/run/ostree-booted", "/usr/bin/rpm-ostree", "/usr/sbin/grubby"] {
+      try tree.file(path, "")
+    }
+    try tree.file("/proc/cmdline", "cma=8M quiet hugetlb_cma=1G cma=16M@0\n")
+    #expect(
+      try Self.carryOut(Self.fix(tree), in: tree)
+        == "rpm-ostree kargs --delete-if-present=cma=8M --delete-if-present=cma=16M@0 --append-if-missing=cma=64M\n"
+    )
+  }
+
   @Test func `where no boot loader's file is known, it is said that there is a word`() throws {
     let tree = try Self.tree()
     let fix = try Self.fix(tree)
@@ -272,6 +284,7 @@ struct BootParameterTests {
       atPath: programs, withIntermediateDirectories: true)
     for program in [
       "update-grub", "grub2-mkconfig", "grub-mkconfig", "grubby", "kernel-install", "u-boot-update",
+      "rpm-ostree",
     ] {
       try tree.file("/shims/\(program)", "#!/bin/sh\necho $(basename $0) \"$@\"\n")
       tree.mode("/shims/\(program)", 0o755)

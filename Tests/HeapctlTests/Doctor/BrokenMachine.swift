@@ -253,6 +253,12 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/proc/self/limits", "Max open files            16     1048576     files\n")
     },
     .init("no device that imports", warnings: ["import.no-device"]) { $0.remove("/dev/dri") },
+    .init("devices of the host's, without nodes", warnings: ["import.node-missing"]) {
+      $0.remove("/dev/dri")
+      for name in ["card0", "renderD128"] { try $0.file("/sys/class/drm/\(name)/dev", "226:0\n") }
+      try $0.file("/sys/class/drm/card0-Virtual-1/status", "connected\n")
+      try $0.file("/.dockerenv", "")
+    },
     .init("a device that opens for nobody", warnings: ["import.open-failed"]) {
       try $0.link("/dev/video0", to: "video9")
     },

@@ -57,7 +57,7 @@ struct HiddenProcessesTests {
   /// Docker's set of capabilities has CAP_DAC_OVERRIDE, and not this one.
   @Test func `root without CAP_SYS_PTRACE is refused another user's process`() throws {
     let process = try Self.nobody(isDumpable: true)
-    defer { process.terminate() }
+    defer { process.kill() }
     let words = ["holders", "--pid", "\(process.processIdentifier)"]
     let limited = ["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
     let refused = try Run.heapctl(words, through: ["/usr/bin/setpriv"] + limited)
@@ -70,7 +70,7 @@ struct HiddenProcessesTests {
 
   @Test func `one's own process that is not dumpable is not said to be another user's`() throws {
     let process = try Self.nobody(isDumpable: false)
-    defer { process.terminate() }
+    defer { process.kill() }
     let run = try Run.heapctl(
       "holders", "--pid", "\(process.processIdentifier)",
       through: Prefix.namespace("", as: Prefix.nobody))

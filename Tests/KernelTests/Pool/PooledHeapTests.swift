@@ -226,8 +226,7 @@ struct PooledHeapTests {
     #expect(eventually { heap.figures.bytes == 0 })
     // The thread closes what it has let go.
     #expect(eventually { admission.liveBytes == 2 << 20 })
-    kill(hog.processIdentifier, SIGKILL)
-    hog.waitUntilExit()
+    hog.kill()
     try group.leave()
     usleep(200_000)
     #expect(heap.figures.bytes == 0)

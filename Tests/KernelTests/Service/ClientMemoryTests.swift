@@ -118,8 +118,7 @@ struct ClientMemoryTests {
         try observer.info(handles[0]) == BufferKey(bufferCollectionID: 0xc11e, bufferIndex: 1))
       let alive = client.memory
       #expect(alive >= Self.size)
-      Glibc.kill(process.processIdentifier, SIGKILL)
-      process.waitUntilExit()
+      process.kill()
       // Of the process itself less is left, and of the buffer all.
       usleep(100_000)
       left = client.memory

@@ -61,7 +61,7 @@ import Testing
     #expect(error().code == .notFound)
     try machine.file("proc/self/stat")
     #expect(error().code == .notSupported)
-    #expect(error().path?.string == "/proc/meminfo")
+    #expect(error().path?.string == machine.path + "/proc/meminfo")
     #expect(error().cause == "this /proc shows processes alone (subset=pid)")
     #expect(error().fix?.hasSuffix("[Service] ProcSubset=all") == true)
     try machine.file("proc/meminfo")
