@@ -152,7 +152,8 @@ bench: ship setup-bench
 # The library on real heaps beside C, on one emulated processor where there is no other. BENCH takes letters, e.g. a,b.
 kernel-bench: setup setup-kernel ship
 	swift build -c release --package-path Benchmarks
-	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) Benchmarks/.build/release/kernel-bench $(BENCH)
+	LINUXHEAPS_PROCESSORS=1 Tests/Kernel/boot.sh $(KERNEL) \
+	  sh -c 'echo 32 > /proc/sys/vm/nr_hugepages && exec "$$@"' sh Benchmarks/.build/release/kernel-bench $(BENCH)
 
 # Documentation/Kernels.md, by what the last make test-all left.
 kernel-table:

@@ -9,6 +9,13 @@ verb=${1:?usage: install.sh install|uninstall}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$here"
 : "${PREFIX:=/usr/local}" "${SHIP:=.build-ship}" "${DESTDIR:=}"
+case $PREFIX in
+/*) PREFIX=${PREFIX%/} ;;
+*)
+  echo "error: PREFIX begins with a slash: $PREFIX" >&2
+  exit 64
+  ;;
+esac
 : "${UNITS:=$PREFIX/lib/systemd/system}" "${RULES:=$PREFIX/lib/udev/rules.d}"
 : "${ZSH:=$PREFIX/share/zsh/site-functions}" "${LIBRARIES:=$PREFIX/lib}"
 config=/etc/heapd.conf
@@ -45,10 +52,11 @@ else
     rm -f "$DESTDIR$3"
     leave "$(dirname "$3")"
   }
-  # Takes away a folder that is empty now, and those above it, but for what systems have without this.
+  # Takes away a folder that is empty now, and those above it up to PREFIX, but for what systems have without this.
   leave() {
-    local folder=$1
-    until is_systems "$folder"; do
+    local folder=$1 above
+    above=$(dirname "$PREFIX")
+    until is_systems "$folder" || [ "$folder" = "$above" ]; do
       rmdir "$DESTDIR$folder" 2> /dev/null || [ ! -e "$DESTDIR$folder" ] || break
       folder=$(dirname "$folder")
     done

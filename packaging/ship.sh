@@ -109,7 +109,7 @@ compiler=${CC:-}
 [ -n "$compiler" ] || [ -n "${SWIFT_SDK:-}" ] || compiler=clang
 [ -z "${SYSROOT:-}" ] || compiler="clang --target=aarch64-linux-gnu --sysroot=$SYSROOT -fuse-ld=bfd"
 # What it wraps has the names and types of glibc.
-is_glibc() { echo '#include <features.h>' | $compiler -E -dM - 2> /dev/null | grep -q '__GLIBC__ '; }
+is_glibc() { echo '#include <features.h>' | $compiler -E -dM - 2> /dev/null | grep '__GLIBC__ ' > /dev/null; }
 if [ -n "$compiler" ] && { [ -z "${SWIFT_SDK:-}" ] || is_glibc; }; then
   $compiler -std=gnu11 -D_GNU_SOURCE -U_FORTIFY_SOURCE -Wall -Wextra -Werror -O2 -fPIC -fvisibility=hidden -shared \
     -Wl,-z,relro,-z,now,-soname,liblinuxheaps-preload.so -o "$ship/liblinuxheaps-preload.so" Sources/CHeapPreload/*.c

@@ -135,6 +135,11 @@ public struct FileSource: Sendable {
 
   private static let copiedAtOnce = 1 << 20
 
+  /// Of one read: to the end of the file's last page, and so of its last block, whose bytes behind the file's end may come along.
+  static func length(from start: Int, to total: Int, atMost most: Int) -> Int {
+    min(total.roundedUpToPage - start, most)
+  }
+
   /// - Parameter place: Where a device may write: to the same pages as `memory` has, or to others.
   private func read(
     into memory: UnsafeMutableRawPointer, by place: UnsafeMutableRawPointer, _ load: inout FileLoad
@@ -148,10 +153,9 @@ public struct FileSource: Sendable {
         if let number = direct?.fd.rawValue, load.way != .buffered {
           let isCopied = load.way == .copied
           // Between two of these a signal can end the process.
-          let end = min(start + (isCopied ? Self.copiedAtOnce : 16 << 20), total)
+          let length = Self.length(
+            from: start, to: total, atMost: isCopied ? Self.copiedAtOnce : 16 << 20)
           let target = unsafe isCopied ? place : place + start
-          // To the end of the last page, and so of the last block: what is in it behind the file's end may come along.
-          let length = end.roundedUpToPage - start
           count = try call { unsafe pread(number, target, length, off_t(start)) }
           count = min(count, total - start)
           if isCopied { unsafe (memory + start).copyMemory(from: target, byteCount: count) }
@@ -248,5 +252,5 @@ private final class Window {
 }
 
 extension Int {
-  fileprivate var roundedUpToPage: Int { (self + Int(pageSize) - 1) & ~(Int(pageSize) - 1) }
+  var roundedUpToPage: Int { (self + Int(pageSize) - 1) & ~(Int(pageSize) - 1) }
 }

@@ -351,7 +351,9 @@ struct PoolState {
     for miss in misses.values {
       moment = .earlier(moment, miss.last.advanced(by: settings.idleTime))
     }
-    if now < pausesUntil, !settings.stock.isEmpty { moment = .earlier(moment, pausesUntil) }
+    if now < pausesUntil, !(settings.stock.isEmpty && misses.isEmpty) {
+      moment = .earlier(moment, pausesUntil)
+    }
     for end in failures.values { moment = .earlier(moment, end) }
     if moment == nil, buffers == 0, settings.stock.isEmpty {
       hasThread = false

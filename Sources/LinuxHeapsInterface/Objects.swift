@@ -60,15 +60,15 @@ func place<Value>(
   return unsafe pointer
 }
 
-/// A name or a path. One that is no UTF-8 would be another file's, with what a Swift string has in its place.
+/// A name or a path. A Swift string puts other bytes in the place of those that are no UTF-8: the path would be another file's.
 func text(
   _ pointer: UnsafePointer<CChar>?, _ operation: @autoclosure () -> String
 ) throws(HeapError) -> String {
   guard let pointer = unsafe pointer else {
-    throw HeapError(.invalidArgs, operation(), cause: "a name is NULL")
+    throw HeapError(.invalidArgs, operation(), cause: "a name or path is NULL")
   }
   guard let text = unsafe String(validatingCString: pointer) else {
-    throw HeapError(.invalidArgs, operation(), cause: "a name is not UTF-8")
+    throw HeapError(.invalidArgs, operation(), cause: "a name or path is not UTF-8")
   }
   return text
 }

@@ -71,8 +71,10 @@ struct HoldersCommand: ParsableCommand {
         ? "it is not dumpable (file capabilities, PR_SET_DUMPABLE), or has rights that this process lacks"
         : "it is another user's")
         + (isListed ? "" : ", and /proc is mounted with hidepid")
-        + (isRoot ? ", and this process lacks CAP_SYS_PTRACE" : ""),
-      fix: isRoot ? ptraceAdvice : isOwn ? "run as root" : "run as that user, or as root")
+        + (isRoot ? ", and this process lacks CAP_SYS_PTRACE over it" : ""),
+      fix: isRoot
+        ? Surroundings().giveCapability("SYS_PTRACE")
+        : isOwn ? "run as root" : "run as that user, or as root")
   }
 
   /// The links of descriptors are read by ptrace(2)'s rights (proc_fd_access_allowed, fs/proc/base.c): modes, which CAP_DAC_OVERRIDE
@@ -91,12 +93,6 @@ struct HoldersCommand: ParsableCommand {
     let status = (try? SmallFile.read("\(process)/status")) ?? ""
     let ids = status.lines.first { $0.hasPrefix("Uid:") }?.split(separator: "\t").dropFirst() ?? []
     return !ids.isEmpty && ids.prefix(3).allSatisfy { uid_t($0) == geteuid() }
-  }
-
-  /// A container has this capability only where it is asked for.
-  private static var ptraceAdvice: String {
-    Surroundings().container == nil
-      ? "run as root with CAP_SYS_PTRACE" : "docker run --cap-add SYS_PTRACE …"
   }
 }
 

@@ -26,7 +26,7 @@ struct MemorySource {
     case nil:
       let entries = HeapCatalog().heaps()
       let roles = Set(entries.map(\.role))
-      // Of the others one is used where a person names it.
+      // Heaps of other roles are used only by name.
       if roles.isDisjoint(with: [.system, .contiguous]) && UDMABufHeap.isUsable {
         return [MemorySource(heap: UDMABufHeap())]
       }

@@ -66,7 +66,9 @@ struct RunProgram: ParsableCommand {
     guard let place = there else {
       throw HeapError(
         .notFound, operation, at: places[1].string, cause: "the library is not there",
-        fix: "install linux-heaps whole: its package, or make install")
+        fix:
+          "install linux-heaps whole: its package, or make install; a static heapctl has the library beside it"
+      )
     }
     // The dynamic linker reads a list (ld.so(8)).
     guard !place.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") })

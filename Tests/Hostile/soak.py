@@ -12,7 +12,7 @@ As root: users are real.
 
 POOL=SIZE in the environment gives heapd a pool of that many bytes, from which what nobody asks for goes after a second.
 """
-import ctypes, errno, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
+import contextlib, ctypes, errno, json, mmap, os, random, resource, signal, socket, struct, subprocess, sys, tempfile, time
 
 from wire import ALL, HANDLE, INFO, STATUS, allocate, attach, delete, header, table
 
@@ -262,6 +262,9 @@ def attacker(user, attack, path):
     """A process, whose group has its children; it ends with this one."""
     child = os.fork()
     if child:
+        # Both do so, as a shell and its jobs do: neither waits for the other.
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
         return child
     try:
         os.setpgid(0, 0)

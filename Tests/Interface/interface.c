@@ -437,7 +437,7 @@ static void fences(lheap *heap) {
   CHECK(pipe(ends) == 0);
   REFUSED(LHEAP_WRONG_TYPE, lheap_fence_wait(ends[0], 0, &error));
   REFUSED(LHEAP_WRONG_TYPE, lheap_fence_merge(ends[0], ends[1], &both, &error));
-  CHECK(lheap_vmo_import_fence(vmo, ends[0], LHEAP_READ, NULL) < 0);
+  REFUSED(LHEAP_WRONG_TYPE, lheap_vmo_import_fence(vmo, ends[0], LHEAP_READ, &error));
   REFUSED(LHEAP_BAD_HANDLE, lheap_fence_wait(99999, 0, &error));
   REFUSED(LHEAP_INVALID_ARGS, lheap_vmo_export_fence(vmo, 9, &fence, &error));
   CHECK(is_open(ends[0]) && is_open(ends[1]));
@@ -509,6 +509,18 @@ static void connecting(const char *socket) {
   }
 }
 
+/* As many buffers as services.sh has heapd give to a connection, and one more. */
+static void quota(const char *socket) {
+  lheap *heap = NULL;
+  lheap_vmo *vmos[256], *none = NULL;
+  DO(lheap_connect(socket, &heap, &error));
+  for (int index = 0; index < 256; index++) vmos[index] = allocated(heap, 4096);
+  REFUSED(LHEAP_NO_RESOURCES, lheap_allocate(heap, 4096, NULL, &none, &error));
+  for (int index = 0; index < 256; index++) lheap_vmo_close(vmos[index]);
+  gone(heap);
+  lheap_close(heap);
+}
+
 static void run(const char *name, const char *what, lheap *heap, bool own_loop, bool is_service) {
   printf("%s: %s\n", name, what);
   part = what;
@@ -555,6 +567,8 @@ int main(int count, char **words) {
   if (count > 2) {
     part = "connecting";
     connecting(words[2]);
+    part = "a quota";
+    quota(words[2]);
     DO(lheap_connect(words[2], &heap, &error));
     run(name, "of a service", heap, false, true);
     if (count > 3) service_ends(heap, (pid_t)atoi(words[3]));

@@ -4,9 +4,10 @@ socket=$work/heap.sock
 server=
 trap '[ -z "$server" ] || kill "$server" 2> /dev/null || true; rm -rf "$work"' EXIT
 
-# serve HEAPD HEAP: has it serve the heap at $socket.
+# serve HEAPD HEAP: has it serve the heap at $socket, 256 buffers for each connection.
 serve() {
-  "$1" --socket "$socket" --heap "$2" 2> "$work/heapd.log" &
+  echo 'connection-buffers = 256' > "$work/heapd.conf"
+  "$1" --socket "$socket" --heap "$2" --config "$work/heapd.conf" 2> "$work/heapd.log" &
   server=$!
   for _ in $(seq 100); do
     [ -S "$socket.observer" ] && return

@@ -11,7 +11,7 @@ kernel=$1
 shift
 image=$("$here/image.sh" "$kernel")
 vng=$cache/venv/bin/vng
-[ -x "$vng" ] || die "virtme-ng is missing: run 'make setup'"
+[ -x "$vng" ] || die "virtme-ng is missing: run 'make setup-kernel'"
 
 # Three virtual cameras: one that needs physically contiguous memory, one that takes any, and one that
 # takes any through the multi-planar interface (Documentation/admin-guide/media/vivid.rst).

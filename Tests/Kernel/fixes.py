@@ -324,9 +324,8 @@ echo +memory > /sys/fs/cgroup/cgroup.subtree_control; mkdir -p {group}; echo 64M
               join, join, doctor="cgroup.memory-limit", verbs=(by_doctor,))
   yield Fault("no /proc", "mount -t tmpfs none /proc", verbs=(by_alloc,))
   yield Fault("no /proc, to heapd", "mount -t tmpfs none /proc", verbs=(by_heapd,), question=STARTS)
-  # To the others, that is a unit's, which this is not.
   yield Fault("a /proc of processes alone, to heapd", "mount -t proc -o subset=pid proc /proc", verbs=(by_heapd,),
-              question=STARTS)
+              command="elsewhere: (.*)", question=STARTS)
   yield Fault("no service manager", "", verbs=(by_heapd,), env={"NOTIFY_SOCKET": "/run/nobody"}, question=STARTS,
               same_shell=":")
   yield Fault("no debugfs", "umount /sys/kernel/debug", doctor="memory.holders-unknown", verbs=(by_doctor,))

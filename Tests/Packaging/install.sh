@@ -95,6 +95,10 @@ run install PREFIX=/opt/heaps > "$work/log"
 expect "another prefix" "$(files "$root" | grep -v ' opt/heaps/')" "644 etc/heapd.conf"
 run uninstall PREFIX=/opt/heaps > "$work/log"
 expect "all of which goes" "$(ls "$root/opt")" ""
+run install PREFIX=/srv/heaps/ > "$work/log" && run uninstall PREFIX=/srv/heaps/ > "$work/log"
+expect "also where it ends in a slash, and what it lies in stays" "$(find "$root/srv")" "$root/srv"
+expect "a prefix that is no path from the root is refused" "$(run uninstall PREFIX=opt | head -n 1)" \
+  "error: PREFIX begins with a slash: opt"
 run install PREFIX=/opt/heaps > "$work/log"
 expect "in the unit too" "$(grep -c '^ExecStart=/opt/heaps/bin/heapd ' "$root/opt/heaps/lib/systemd/system/heapd.service")" 1
 expect "a prefix with a space is refused" "$(run install PREFIX="/opt/my heaps" | head -n 1)" \

@@ -54,8 +54,14 @@ write_home() {
   local name location repositories
   mkdir -p "$build/home"
   printf '[safe]\n\tdirectory = *\n' > "$build/home/.gitconfig"
-  # Where this machine has no SwiftPM, the root's fetches them.
-  [ -n "$(command -v swift)" ] || return 0
+  if [ -z "$(command -v swift)" ]; then
+    # This machine has no SwiftPM: the root's fetches them. Which ones is written beside the manifest, which is read-only in there.
+    [ -e "$tree/Package.resolved" ] || {
+      inside bash -c 'mkdir -p /build/resolve && cp Package.swift /build/resolve && cd /build/resolve && swift package resolve' >&2
+      mv "$build/resolve/Package.resolved" "$tree/"
+    }
+    return
+  fi
   (cd "$tree" && swift package resolve) >&2
   while read -r location; do
     name=$(basename "$location" .git)
@@ -94,7 +100,7 @@ inside() {
 
 # prepare_root NAME PACKAGES [CHECK...]: sets $root, and makes it where it is missing.
 prepare_root() {
-  [ "$(id -u)" = 0 ] || skip "this needs root: sudo LINUXHEAPS_CACHE=$cache $0"
+  [ "$(id -u)" = 0 ] || skip "this needs root: sudo LINUXHEAPS_CACHE=$cache and the same command"
   root=$cache/$1-root-$({ echo "$2"; declare -f make_root; } | sha256sum | cut -c1-12)
   [ -d "$root" ] || make_root "$root" "${@:2}"
 }

@@ -6,7 +6,7 @@
  *
  * Results. A function that can fail returns LHEAP_OK or one of enum lheap_code, all negative. Its last parameter takes what stood against
  * it, for the caller to free by lheap_error_free(); NULL where nobody wants to know. Of a failed call nothing is left, and nothing is
- * written to any other parameter.
+ * written to any other parameter. Names and paths are UTF-8; LHEAP_INVALID_ARGS for others.
  *
  * Ownership. Objects (lheap, lheap_vmo, lheap_mapping, lheap_list, lheap_error) are freed by their own function, once, which takes NULL
  * too. For NULL in place of any other object a function that can fail returns LHEAP_INVALID_ARGS; one that cannot requires an object. A
@@ -52,9 +52,9 @@ enum lheap_code {
   LHEAP_INTERNAL = -1,
   /** No heap here has such memory, or the kernel no such request. */
   LHEAP_NOT_SUPPORTED = -2,
-  /** Out of descriptors, or of another kernel object. */
+  /** Out of descriptors or of another kernel object, or a service's quota is used up. */
   LHEAP_NO_RESOURCES = -3,
-  /** The heap, the machine, a control group or a quota cannot serve the size. */
+  /** The heap, the machine, a control group or all that a service may hand out cannot serve the size. */
   LHEAP_NO_MEMORY = -4,
   /** A size of 0, a slice that is not whole pages, a NULL where none is taken. */
   LHEAP_INVALID_ARGS = -10,
@@ -145,13 +145,16 @@ enum lheap_open_flags {
 
 /** Opens a heap: the name or path of a node of /dev/dma_heap, "udmabuf", "hugetlb", "memfd" (which devices cannot import) or "opaque"
  * (which has no pages). NULL is what `heapd` and `heapctl alloc` take: the kernel's heaps by the memory that is asked for, and memfd where the machine has
- * none. LHEAP_NOT_FOUND, LHEAP_ACCESS_DENIED. */
+ * none. LHEAP_NOT_FOUND, LHEAP_ACCESS_DENIED, LHEAP_NOT_SUPPORTED for memory that this machine has not, LHEAP_INVALID_ARGS for flags that
+ * are none. */
 int lheap_open(const char *name, unsigned flags, lheap **heap, lheap_error **error);
 /** Opens several nodes, of which the next serves where one is absent or full; "hugetlb" may be among them, "udmabuf" the last.
- * LHEAP_NOT_FOUND or LHEAP_NOT_SUPPORTED where none is here, LHEAP_ACCESS_DENIED where the first that is here may not be opened. */
+ * LHEAP_NOT_FOUND or LHEAP_NOT_SUPPORTED where none is here, LHEAP_ACCESS_DENIED where the first that is here may not be opened,
+ * LHEAP_INVALID_ARGS for a name that cannot be in a list, or not there. */
 int lheap_open_first_of(const char *const *names, size_t count, unsigned flags, lheap **heap, lheap_error **error);
 /** Connects to a service (heapd), whose memory is charged and limited there. NULL is /run/heapd/heap.sock. It has a thread that receives.
- * LHEAP_NOT_FOUND where nobody serves, LHEAP_ACCESS_DENIED, LHEAP_WRONG_TYPE for another kind of socket. */
+ * LHEAP_NOT_FOUND where nobody serves, LHEAP_ACCESS_DENIED, LHEAP_WRONG_TYPE for another kind of socket. Whom the service has bring the
+ * memory (quota-users and quota-groups of heapd) it refuses buffers: that is for RemoteHeap, in Swift, alone. */
 int lheap_connect(const char *socket, lheap **heap, lheap_error **error);
 /** Frees no buffer: those live until nobody can use them any more. Of a heap without a thread the buffers that are left get one. */
 void lheap_close(lheap *heap);
@@ -210,8 +213,9 @@ typedef struct lheap_settings {
 } lheap_settings;
 
 /** Allocates zeroed bytes, rounded up to whole pages. NULL settings are those without flags.
- * LHEAP_INVALID_ARGS for no bytes, LHEAP_NO_MEMORY, LHEAP_ALREADY_EXISTS while the name is taken, LHEAP_NOT_SUPPORTED where no heap has
- * such memory. */
+ * LHEAP_INVALID_ARGS for no bytes, LHEAP_OUT_OF_RANGE for more than an address can tell, LHEAP_NO_MEMORY, LHEAP_NO_RESOURCES for what is
+ * beyond a quota, LHEAP_ALREADY_EXISTS while the name is taken, LHEAP_NOT_SUPPORTED where no heap has such memory, LHEAP_ACCESS_DENIED
+ * where a service does not serve this user, LHEAP_PEER_CLOSED where it has ended. */
 int lheap_allocate(lheap *heap, uint64_t byte_count, const lheap_settings *settings, lheap_vmo **vmo, lheap_error **error);
 /** The same for who needs the descriptor alone: the buffer ends with the last of its descriptors, mappings and imports. */
 int lheap_allocate_fd(lheap *heap, uint64_t byte_count, const lheap_settings *settings, int *fd, lheap_error **error);
@@ -219,7 +223,8 @@ int lheap_allocate_fd(lheap *heap, uint64_t byte_count, const lheap_settings *se
  * mappings among them, however long. The vmo is freed, and its handle closed, also where this fails: LHEAP_NOT_FOUND for a vmo that is
  * none of this heap's, LHEAP_PEER_CLOSED where the service ended meanwhile. With LHEAP_INVALID_ARGS, for NULL, nothing is done. */
 int lheap_delete(lheap *heap, lheap_vmo *vmo, lheap_error **error);
-/** Which buffer a handle is of, whatever way it came (GetVmoInfo). LHEAP_NOT_FOUND where it is none of this heap's. */
+/** Which buffer a handle is of, whatever way it came (GetVmoInfo). Either place may be NULL. LHEAP_NOT_FOUND
+ * where it is none of this heap's. */
 int lheap_buffer_of(lheap *heap, const lheap_vmo *vmo, uint64_t *collection, uint64_t *index, lheap_error **error);
 /** Makes a descriptor that hangs up (POLLHUP, and read(2) gives 0) once at most `remaining` buffers of the collection are left
  * (AttachLifetimeTracking): at once where that is so already. */
@@ -282,7 +287,7 @@ typedef struct lheap_buffer_info {
 
 /** About any descriptor of a dma-buf or a memfd. `info->size` is set by the caller. LHEAP_WRONG_TYPE, LHEAP_BAD_HANDLE. */
 int lheap_fd_info(int fd, lheap_buffer_info *info, lheap_error **error);
-/** Names a dma-buf, for everybody: at most 31 bytes. LHEAP_NOT_SUPPORTED for a memfd. */
+/** Names a dma-buf, for everybody: at most 31 bytes, else LHEAP_OUT_OF_RANGE. LHEAP_NOT_SUPPORTED for a memfd. */
 int lheap_vmo_set_name(lheap_vmo *vmo, const char *name, lheap_error **error);
 
 /* --- Memory --- */
@@ -316,11 +321,11 @@ void lheap_unmap(lheap_mapping *mapping);
 /** What has to be waited for before the buffer is used so (DMA_BUF_IOCTL_EXPORT_SYNC_FILE): LHEAP_READ waits for writers, LHEAP_WRITE for
  * readers too. */
 int lheap_vmo_export_fence(const lheap_vmo *vmo, int access, int *fence, lheap_error **error);
-/** Makes who uses the buffer from now on wait for the fence (DMA_BUF_IOCTL_IMPORT_SYNC_FILE). */
+/** Makes who uses the buffer from now on wait for the fence (DMA_BUF_IOCTL_IMPORT_SYNC_FILE). LHEAP_WRONG_TYPE for what is no sync_file. */
 int lheap_vmo_import_fence(lheap_vmo *vmo, int fence, int access, lheap_error **error);
-/** A fence that is signalled when both are. */
+/** A fence that is signalled when both are. LHEAP_WRONG_TYPE for what is no sync_file. */
 int lheap_fence_merge(int fence, int other, int *merged, lheap_error **error);
-/** Waits until it is signalled; a negative time is for ever. LHEAP_TIMED_OUT, LHEAP_WRONG_TYPE for what is no sync_file. */
+/** Waits until it is signalled, by a device that is done or has failed; a negative time is for ever. LHEAP_TIMED_OUT, LHEAP_WRONG_TYPE for what is no sync_file. */
 int lheap_fence_wait(int fence, int64_t nanoseconds, lheap_error **error);
 
 #ifdef __cplusplus

@@ -214,7 +214,7 @@ class heap {
   vmo allocate(std::uint64_t size, bool contiguous = false) { return allocate(size, contiguous, std::nullopt, {}); }
 
   // `cleanup` is called once when the buffer's last child is gone; it must not throw. Where the service of connect() ends first it is not
-  // called, and never freed.
+  // called, and its state leaks.
   vmo allocate(std::uint64_t size, bool contiguous, std::optional<buffer_key> key, std::function<void()> cleanup) {
     lheap_settings settings{};
     settings.size = sizeof settings;

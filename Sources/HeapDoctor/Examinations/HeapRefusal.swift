@@ -12,7 +12,7 @@ enum HeapRefusal {
     let ofMode: [AccessRefusal.Cause] = [.groupNotActive, .notInGroup, .wrongMode]
     guard let status = heap.status, ofMode.contains(refusal.cause) else { return found }
     let wanted = machine.rules.outcome(for: heap.name)
-    if let wanted, differs(status, wanted) {
+    if let wanted, differs(status, wanted), UdevExamination.hasUdev(machine) {
       return UdevExamination.unapplied(
         wanted, status, .broken, by: wanted.files.joined(separator: ", "), machine)
     }

@@ -36,7 +36,7 @@ enum LimitExamination {
       .broken, .limits, "limits.open-files",
       seen: "the machine has as many open files as fs.file-max allows\(limit)",
       why: "each buffer is an open file: then ENFILE",
-      fix: "sudo sysctl fs.file-max=$((2 * $(sysctl -n fs.file-max)))")
+      fix: Fix.ofKernel("sudo sysctl fs.file-max=$((2 * $(cat /proc/sys/fs/file-max)))", machine))
   }
 
   private static func addressSpace(_ limit: ResourceLimit?) -> Finding? {

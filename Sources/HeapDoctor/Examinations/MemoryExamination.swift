@@ -37,13 +37,9 @@ enum MemoryExamination {
       why: "requests that would leave less than \(floor.asByteCount) are refused")
   }
 
-  private static func isCharged(_ machine: Machine) -> Bool {
-    machine.files.line("/sys/module/dma_heap/parameters/mem_accounting") == "Y"
-  }
-
   private static func charging(_ machine: Machine) -> Finding? {
     guard !machine.heaps.isEmpty else { return nil }
-    if isCharged(machine) {
+    if machine.chargesSystemHeap {
       return Finding(
         .note, .memory, "memory.charged",
         seen:
@@ -65,15 +61,15 @@ enum MemoryExamination {
     guard let limit = limits.min(by: { $0.available < $1.available }) else { return nil }
     let path = "\(limit.directory)/\(limit.file)"
     let heapsAreOut = !machine.heaps.contains(where: \.isOpen)
-    let counts = isCharged(machine) || heapsAreOut
-    let whose = isCharged(machine) ? "heaps, memfd and udmabuf" : "memfd and udmabuf"
+    let counts = machine.chargesSystemHeap || heapsAreOut
+    let whose = machine.chargesSystemHeap ? "heaps, memfd and udmabuf" : "memfd and udmabuf"
     let isTight = limit.available < least
     return Finding(
       isTight && counts ? .broken : .warning, .memory, "cgroup.memory-limit",
       seen: "\(path) is \(limit.bytes.asByteCount), of which \(limit.left.asByteCount) are left",
       why:
         "buffers of \(whose) count: requests that would leave less than \(limit.margin.asByteCount) are refused",
-      fix: machine.surroundings.memoryLimit
+      fix: machine.surroundings.memoryLimit(of: limit.directory)
         ?? (limit.file == "memory.limit_in_bytes"
           ? "echo -1 | sudo tee \(path)  # or --memory of the container"
           : "echo max | sudo tee \(path)  # or MemoryMax=infinity in the unit, --memory of the container")
@@ -82,18 +78,21 @@ enum MemoryExamination {
 
   /// `REGION LIMIT` of the dmem controller (Linux 6.14).
   private static func deviceLimits(_ machine: Machine, _ groups: ControlGroup) -> [Finding] {
-    ((try? groups.directories()) ?? []).map { "\($0)/dmem.max" }.flatMap { path in
-      (machine.files.text(path) ?? "").split(separator: "\n").filter { !$0.hasSuffix(" max") }
-        .map { line in
-          let region = line.prefix { $0 != " " }
-          return Finding(
-            .warning, .memory, "cgroup.device-memory-limit", seen: "\(path) limits \(line) bytes",
-            why: "a driver that charges this region refuses buffers beyond it",
-            fix: machine.surroundings.memoryLimit == nil
-              ? "echo '\(region) max' | sudo tee \(path)"
-              : "echo '\(region) max' | sudo tee /sys/fs/cgroup/GROUP/dmem.max  # on the host, where GROUP is the container's"
-          )
-        }
+    ((try? groups.directories()) ?? []).flatMap { directory in
+      let path = "\(directory)/dmem.max"
+      return (machine.files.text(path) ?? "").split(separator: "\n").filter {
+        !$0.hasSuffix(" max")
+      }
+      .map { line in
+        let region = line.prefix { $0 != " " }
+        return Finding(
+          .warning, .memory, "cgroup.device-memory-limit", seen: "\(path) limits \(line) bytes",
+          why: "a driver that charges this region refuses buffers beyond it",
+          fix: machine.surroundings.memoryLimit(of: directory) == nil
+            ? "echo '\(region) max' | sudo tee \(path)"
+            : "echo '\(region) max' | sudo tee /sys/fs/cgroup/GROUP/dmem.max  # on the host, where GROUP is the container's"
+        )
+      }
     }
   }
 }

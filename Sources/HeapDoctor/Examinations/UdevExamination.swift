@@ -57,7 +57,7 @@ enum UdevExamination {
             .note, .udev, "udev.none",
             seen: "no udev rule covers the heaps, and no udevd runs here",
             why:
-              "the kernel makes a node root:root 0600: only what else sets it lets an ordinary user allocate"
+              "the kernel makes a node root:root 0600: unless something else changes that, only root may allocate"
           )
         ]
       }
@@ -107,7 +107,13 @@ enum UdevExamination {
       : Finding(
         severity, .udev, "udev.not-running", seen: seen,
         why: "no udevd runs here to apply the rule",
-        fix: "\(make)sudo systemctl start systemd-udevd && \(trigger)")
+        fix: hasUdev(machine) ? "\(make)sudo systemctl start systemd-udevd && \(trigger)" : nil)
+  }
+
+  /// Whether rules count on this machine once udevd runs. BusyBox's mdev, on boards without it, reads none.
+  static func hasUdev(_ machine: Machine) -> Bool {
+    machine.rules.isApplied
+      || ["/usr/bin/", "/bin/", "/sbin/"].contains { machine.files.exists($0 + "udevadm") }
   }
 
   /// Reported already where it is the cause.

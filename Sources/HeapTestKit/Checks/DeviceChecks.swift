@@ -150,7 +150,7 @@ extension HeapCheck {
 
 /// A device that does nothing, at its holder's pace (`CONFIG_SW_SYNC`,
 /// drivers/dma-buf/sw_sync.c): its fences signal when told. Closed, it fails those that have not.
-private struct SoftwareTimeline: ~Copyable {
+struct SoftwareTimeline: ~Copyable {
   private let fd: OwnedFD
 
   /// Nil where the kernel has none, or debugfs is not mounted or closed to this user.

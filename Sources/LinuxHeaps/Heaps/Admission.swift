@@ -217,14 +217,12 @@ public final class Admission: Sendable {
   ) -> HeapError {
     let path = files.path(MachineMemory.file)
     guard errno == .noSuchFileOrDirectory else { return HeapError(errno, operation, at: path) }
-    guard files.showsProcessesAlone else {
-      return HeapError(errno, operation, at: path, fix: "mount -t proc proc /proc")
-    }
+    let isPart = files.showsProcessesAlone
     // Not as a heap's node that is not there, for which another heap serves.
     return HeapError(
       .notSupported, operation, at: path,
-      cause: "this /proc shows processes alone (subset=pid)", errno: errno,
-      fix: Surroundings.wholeProc)
+      cause: isPart ? "this /proc shows processes alone (subset=pid)" : "proc is not mounted there",
+      errno: errno, fix: isPart ? Surroundings.wholeProc : "mount -t proc proc /proc")
   }
 
   /// Holds a request against the control group with the least left.

@@ -1,5 +1,6 @@
 internal import CLibrary
 internal import CLinuxHeaps
+internal import Synchronization
 internal import SystemPackage
 
 /// Physically contiguous dma-bufs where there is no contiguous heap: parts of huge pages, by `/dev/udmabuf`.
@@ -250,6 +251,7 @@ struct HugePageParts {
 /// The part of a huge page that one buffer is; given back at its end.
 final class HugePart: Sendable {
   private let page: HugePage
+  private let isKept = Atomic(false)
   let offset: UInt64
   private let size: UInt64
   private let isUsed: Bool
@@ -261,7 +263,10 @@ final class HugePart: Sendable {
     self.isUsed = isUsed
   }
 
-  deinit { page.giveBack(offset) }
+  /// Somebody has it still: no other buffer gets its bytes any more.
+  func keep() { isKept.store(true, ordering: .relaxed) }
+
+  deinit { if !isKept.load(ordering: .relaxed) { page.giveBack(offset) } }
 
   var memfd: SharedFD { page.memfd }
 

@@ -22,6 +22,8 @@ final class DMABufParent: Parent {
   // Before what goes with it: a class lets go of its properties in their order.
   private let fd: OwnedFD
   let pages: Pages?
+  /// Whether it had no children when they were looked for last; copies of its descriptor may be on their way to be closed.
+  private let wasFree = Atomic(false)
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
   ///
@@ -60,8 +62,15 @@ final class DMABufParent: Parent {
     // What cannot be read must not be taken for free.
     guard let count = try counts.count(of: fd.rawValue) else { throw .ioError }
     let others = count - 1
+    wasFree.store(others <= copies, ordering: .relaxed)
     if others <= 0 { return .none }
     return others > copies ? .some : .copies
+  }
+
+  /// A server that ends lets go of buffers that others hold: the bytes are theirs for as long as the huge page is there.
+  deinit {
+    guard let part = pages?.part, !wasFree.load(ordering: .relaxed) else { return }
+    if (try? FDInfo.read(fd.rawValue))?.count != 1 { part.keep() }
   }
 }
 

@@ -43,8 +43,8 @@ import Testing
   func `without proc it does not start`() throws {
     try Self.expectEnd(
       """
-      heapd: read the machine's memory (/proc/meminfo): No such file or directory [errno 2]; \
-      NOT_FOUND. To fix it: mount -t proc proc /proc
+      heapd: read the machine's memory (/proc/meminfo): proc is not mounted there \
+      [No such file or directory, errno 2]; NOT_SUPPORTED. To fix it: mount -t proc proc /proc
       """,
       through: Self.withoutProc())
     try Self.expectEnd(

@@ -81,6 +81,12 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       try $0.file("/proc/77/comm", "mdev\n")
       withoutService($0)
     },
+    .init("a rule, and mdev makes the nodes", broken: ["heap.wrong-mode"], asNobody: true) {
+      try closed($0)
+      try $0.file("/proc/77/comm", "mdev\n")
+      $0.remove("/usr/bin/udevadm")
+      withoutService($0)
+    },
     .init("the rule came later", broken: ["udev.rule-not-applied"], asNobody: true) {
       try closed($0)
       withoutService($0)

@@ -54,6 +54,7 @@ final class MachineTree {
     try file("/sys/kernel/mm/cma/reserved/available_pages", "\((48 << 20) / pageSize)\n")
     try file("/etc/udev/rules.d/60-dma-heap.rules", Self.rule)
     try file("/proc/77/comm", "systemd-udevd\n")
+    try file("/usr/bin/udevadm", "")
     try node("/dev/udmabuf", minor: 3, mode: 0o660)
     try file("/sys/module/udmabuf/parameters/size_limit_mb", "64\n")
     try file("/sys/module/dma_heap/parameters/mem_accounting", "N\n")

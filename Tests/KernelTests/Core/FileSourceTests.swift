@@ -1,11 +1,12 @@
 import CLinuxHeaps
 import Foundation
 import Glibc
-import HeapFiles
 import LinuxHeaps
 import SystemPackage
 import TestSupport
 import Testing
+
+@testable import HeapFiles
 
 /// Files whose bytes go into buffers. That the page cache has none of them afterwards is measured by PageCacheTests and, on a
 /// virtio disk, by Tests/Kernel/load.sh.
@@ -52,6 +53,18 @@ import Testing
 
   /// The last is copied in three parts where it is copied.
   private static let sizes = [1, 511, 512, Int(pageSize), Int(pageSize) + 1, (2 << 20) + 777]
+
+  /// A read can end anywhere, as where a file is written to meanwhile.
+  @Test(
+    arguments: [0, 1, 511, Int(pageSize) - 1, Int(pageSize), 300_000], [Int(pageSize), 1 << 20])
+  func `a read goes to the last page's end, and not beyond its window`(_ start: Int, _ most: Int) {
+    for total in Self.sizes where total > start {
+      let length = FileSource.length(from: start, to: total, atMost: most)
+      #expect((1...most).contains(length))
+      #expect(start + length <= total.roundedUpToPage)
+      #expect(length == most || start + length >= total)
+    }
+  }
 
   @Test(arguments: TestHeaps.mappable, sizes)
   func `a buffer gets the file's bytes, zeros to the page's end, and nothing else`(

@@ -62,6 +62,29 @@ struct HugeHeapTests {
     #expect(Self.freePages == before - 1)
   }
 
+  /// As of a server that ends while clients hold its buffers.
+  @Test(arguments: [true, false])
+  func `what is let go while somebody holds it is nobody else's`(_ isHeld: Bool) throws {
+    let pages = HugePages(Admission())
+    let size = Self.page.bytes / 4
+    func make() throws -> any Parent {
+      try pages.makeMemory(
+        for: BufferRequest(key: .fresh(), size: size, settings: SingleBufferSettings())
+      ).parent
+    }
+    func place(_ parent: (any Parent)?) throws -> UInt64 {
+      try #require((parent as? DMABufParent)?.pages?.offset)
+    }
+    var first: (any Parent)? = try make()
+    let neighbour = try make()
+    let taken = try place(first)
+    var child: SharedFD? = SharedFD(try #require(first).openChild())
+    if !isHeld { child = nil }
+    first = nil
+    #expect(try (place(make()) == taken) == !isHeld)
+    withExtendedLifetime((neighbour, child)) {}
+  }
+
   @Test func `pages that others have left are zero`() throws {
     try Self.dirty()
     let heap = HugeHeap()

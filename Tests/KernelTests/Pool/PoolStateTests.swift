@@ -254,6 +254,16 @@ import Testing
     #expect(kind.byteCount == pageSize)
   }
 
+  @Test mutating func `what is missed meanwhile is made afterwards`() throws {
+    state.beginRetry()
+    state.endRetry(isServed: true, at: now)
+    state.missed(kind(pages: 1))
+    guard case .wait(let moment) = state.next(at: now) else { throw Unexpected() }
+    #expect(moment == now.advanced(by: .seconds(60)))
+    guard case .make(let kind) = state.next(at: try #require(moment)) else { throw Unexpected() }
+    #expect(kind.byteCount == pageSize)
+  }
+
   @Test func `what is less than a request lacks is no help to it`() throws {
     let admission = Admission(floor: 0, budget: 4 << 20)
     let heap = DMABufHeap(heaps: ["system"], admission: admission)

@@ -291,17 +291,37 @@ struct PooledHeapTests {
     var settings = keeping
     settings.byteCount = 3 << 20
     let heap = pooled.make(settings)
+    func buffers() throws -> [SharedVMO] {
+      try (0..<3).map { _ in SharedVMO(try heap.buffer(1 << 20, pooled)) }
+    }
+    var vmos = try buffers()
+    let identities = vmos.map { $0.vmo.identity }
     let oldest = try heap.endOne(1 << 20, pooled, filledWith: 1)
-    var vmos: [SharedVMO] = []
-    for _ in 0..<4 { vmos.append(SharedVMO(try heap.buffer(1 << 20, pooled))) }
     vmos = []
+    #expect(eventually { heap.liveBufferCount == 0 })
     #expect(heap.becomes(ready: 3))
     #expect(heap.figures.bytes == 3 << 20)
+    vmos = try buffers()
+    #expect(Set(vmos.map { $0.vmo.identity }) == Set(identities))
+    #expect(!identities.contains(oldest))
+    vmos = []
+    #expect(eventually { heap.liveBufferCount == 0 })
     // Too large for it.
     close(try heap.buffer(4 << 20, pooled))
     #expect(eventually { heap.figures.refused == 1 })
     #expect(heap.becomes(ready: 3))
-    _ = oldest
+  }
+
+  /// As a device's that is still at work on it. It is asked for a second.
+  @Test(.enabled(if: SoftwareTimeline() != nil, "needs CONFIG_SW_SYNC"), arguments: Pooled.all)
+  func `a fence keeps it out of the pool`(_ pooled: Pooled) throws {
+    guard let timeline = SoftwareTimeline() else { return }
+    let heap = pooled.make(keeping)
+    let vmo = try heap.buffer(1 << 20, pooled)
+    try vmo.add(try timeline.fence(at: 1), for: .writing)
+    close(vmo)
+    #expect(eventually { heap.figures.refused == 1 })
+    #expect(heap.figures.readyBuffers == 0)
   }
 
   @Test(arguments: Pooled.all)

@@ -58,14 +58,15 @@ import Testing
     func error() -> HeapError {
       Admission.unread(.noSuchFileOrDirectory, Self.operation, in: files)
     }
-    #expect(error().code == .notFound)
+    #expect(error().code == .notSupported)
+    #expect(error().cause == "proc is not mounted there")
     try machine.file("proc/self/stat")
     #expect(error().code == .notSupported)
     #expect(error().path?.string == machine.path + "/proc/meminfo")
     #expect(error().cause == "this /proc shows processes alone (subset=pid)")
-    #expect(error().fix?.hasSuffix("[Service] ProcSubset=all") == true)
-    try machine.file("proc/meminfo")
-    #expect(error().code == .notFound)
+    #expect(error().fix?.contains("[Service] ProcSubset=all") == true)
+    let other = Admission.unread(.permissionDenied, Self.operation, in: files)
+    #expect(other.code == .accessDenied)
   }
 
   @Test func `a budget is held, and told with what is live`() throws {

@@ -109,23 +109,27 @@ struct CallRefusal {
     in surroundings: @autoclosure () -> Surroundings = Surroundings()
   ) {
     let isFiltered: Bool
+    let filter = "a seccomp filter of this process forbids it"
+    let here: Surroundings
     switch error {
-    case .notPermitted, .permissionDenied: isFiltered = Surroundings.hasSyscallFilter()
-    // No security module answers either.
+    case .notPermitted, .permissionDenied:
+      isFiltered = Surroundings.hasSyscallFilter()
+      here = surroundings()
+      why =
+        (isFiltered ? "\(filter), or a security module" : "a security module forbids it")
+        + here.securityModules
+    // Security modules answer neither of these.
     case .noFunction, .inappropriateIOCTLForDevice:
       guard error == .noFunction || isRegistered(), Surroundings.hasSyscallFilter() else {
         return nil
       }
       isFiltered = true
+      here = surroundings()
+      why = filter
     default: return nil
     }
-    let here = surroundings()
     self.call = call
     code = .accessDenied
-    why =
-      (isFiltered
-        ? "a seccomp filter of this process forbids it, or a security module"
-        : "a security module forbids it") + here.securityModules
     fix = isFiltered ? here.allowCall(call) : Surroundings.denials
   }
 }

@@ -39,18 +39,21 @@ package struct Surroundings: Sendable {
   }
 
   private static func container(_ files: MachineFiles, _ mounts: [Mount]) -> String? {
+    // What managers put there themselves; other mounts of theirs a host has too.
+    let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }.map(\.line)
+    let hints = ([files.text("/proc/1/cgroup") ?? ""] + own.map(String.init)).joined()
+    // A pod has, besides, the files of what starts its containers: CRI-O's are Podman's.
+    if variable("KUBERNETES_SERVICE_HOST", files) != nil || hints.holds("kube") {
+      return "Kubernetes"
+    }
     if files.exists("/.dockerenv") { return "Docker" }
     if files.exists("/run/.containerenv") { return "Podman" }
     // systemd's container interface: the file is systemd's own, the variable every manager's.
     if let name = files.line("/run/systemd/container") ?? variable("container", files) {
       return name
     }
-    if variable("KUBERNETES_SERVICE_HOST", files) != nil { return "Kubernetes" }
-    // What managers put there themselves; other mounts of theirs a host has too.
-    let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }.map(\.line)
-    let hints = ([files.text("/proc/1/cgroup") ?? ""] + own.map(String.init)).joined()
     for (hint, name) in [
-      ("kube", "Kubernetes"), ("docker", "Docker"), ("libpod", "Podman"),
+      ("docker", "Docker"), ("libpod", "Podman"),
       ("containers/storage", "Podman"), ("containerd", "containerd"), ("lxc", "LXC"),
     ] where hints.holds(hint) { return name }
     // The kernel's nodes are in its devtmpfs alone; a board without one, e.g. of OpenWrt, has a tmpfs that its own daemon fills.
@@ -86,7 +89,7 @@ package struct Surroundings: Sendable {
   /// Whether it has users and logins of its own, as a machine has.
   private var isSystem: Bool { container == nil || manager == .lxc || manager == .nspawn }
 
-  /// - Parameter option: One that both have.
+  /// - Parameter option: One of both docker and podman.
   func start(_ option: String) -> String {
     manager == .podman ? "podman run \(option) …" : "docker run \(option) …"
   }
@@ -135,8 +138,8 @@ package struct Surroundings: Sendable {
     if !isSystem {
       let known = number.map { "\($0)" }
       return manager == .kubernetes
-        ? join(pod: known ?? "the node's number of \(group)")
-          + "  # once the node has done: \(change)"
+        ? join(pod: known ?? "the cluster node's number of \(group)")
+          + "  # once the cluster node has done: \(change)"
         : start("--group-add \(known ?? "$(getent group \(group) | cut -d: -f3)")")
           + "  # once the host has done: \(change)"
     }
@@ -168,9 +171,14 @@ package struct Surroundings: Sendable {
     return switch manager {
     case .docker, .podman: start("--device \(given)")
     case .kubernetes: "request \(given) of a device plugin in the pod's resources.limits"
-    case .lxc: "sudo lxc-device -n CONTAINER add \(path.shellWord)  # on the host"
+    // lxc-device(1) makes a node that an unprivileged container cannot open, and that is gone at its next start.
+    case .lxc:
+      "incus config device add CONTAINER NAME unix-char path=\(path.shellWord)"
+        + "  # on the host; LXD: lxc config …; LXC: lxc.mount.entry and lxc.cgroup2.devices.allow"
     case .nspawn:
-      "systemd-nspawn --bind=\(given) --property=\("DeviceAllow=\(path) rw".shellWord) …"
+      "systemd-nspawn --bind=\(given)"
+        + " --property=\("DeviceAllow=\(isHeap ? "char-dma_heap" : path) rw".shellWord) …"
+        + "  # in systemd-nspawn@.service: Bind= of the .nspawn file, and DeviceAllow="
     case .unknown, nil:
       start("--device \(given)")
         + "  # podman: the same; systemd-nspawn: --bind=\(given); a pod: a device plugin"
@@ -192,16 +200,35 @@ package struct Surroundings: Sendable {
     }
   }
 
-  /// Raises the memory limit of a container, in which its control group can only be read.
-  package var memoryLimit: String? {
-    switch manager {
+  /// Raises a container's memory limit. A container can only read the limit of its own control group, to which the kernel refuses
+  /// even its root's writes (cgroup_file_write, kernel/cgroup/cgroup.c).
+  ///
+  /// - Parameter directory: The control group's.
+  /// - Returns: Nil where it can be written.
+  package func memoryLimit(of directory: String) -> String? {
+    let isOwn = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"].contains(directory)
+    return switch manager {
     case .kubernetes: "raise resources.limits.memory of the pod"
     case .docker, .unknown:
       "docker update --memory SIZE --memory-swap -1 CONTAINER  # on the host; or --memory at its start; podman: the same; a pod: resources.limits.memory"
     case .podman:
       "podman update --memory SIZE --memory-swap -1 CONTAINER  # on the host; or --memory at its start"
-    // Of these a part is theirs to write to.
+    case .lxc where isOwn:
+      "incus config set CONTAINER limits.memory SIZE  # on the host; LXD: lxc config …; LXC: lxc.cgroup2.memory.max"
+    case .nspawn where isOwn:
+      "systemd-nspawn --property=MemoryMax=SIZE …  # or MemoryMax= of its unit, on the host"
+    // The groups within are theirs.
     case .lxc, .nspawn, nil: nil
+    }
+  }
+
+  /// Has a process run with a capability.
+  package func giveCapability(_ name: String) -> String {
+    switch manager {
+    case nil: "run as root with CAP_\(name), outside of user namespaces"
+    case .docker, .podman, .unknown: start("--cap-add \(name)")
+    case .kubernetes: "add \(name) to securityContext.capabilities.add of the container"
+    case .lxc, .nspawn: "run it on the host"
     }
   }
 
@@ -210,8 +237,9 @@ package struct Surroundings: Sendable {
     "sudo systemctl edit UNIT  # of the unit that runs this: [Service] \(setting)"
   }
 
-  /// Lets a unit see the machine's files in /proc again.
-  package static let wholeProc = editUnit("ProcSubset=all")
+  /// Lets a process see the machine's files in /proc again.
+  package static let wholeProc =
+    editUnit("ProcSubset=all") + "; elsewhere: mount -t proc proc /proc"
 
   /// As when the device appeared: a rule may ask for that.
   package static let trigger = "sudo udevadm trigger --action=add --settle"
