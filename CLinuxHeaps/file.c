@@ -7,6 +7,7 @@
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -102,6 +103,12 @@ int CLinuxHeaps_identity(int file, uint64_t *device, uint64_t *inode) {
     *device = makedev(status.stx_dev_major, status.stx_dev_minor);
     *inode = status.stx_ino;
     return 0;
+}
+
+void CLinuxHeaps_remove_locks(int file) {
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    fcntl(file, F_OFD_SETLK, &all);
+    flock(file, LOCK_UN);
 }
 
 bool CLinuxHeaps_lacks_direct_io(int file) {

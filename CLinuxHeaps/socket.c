@@ -77,6 +77,10 @@ int CLinuxHeaps_await_message(int socket, int64_t nanoseconds) {
     return ppoll(&event, 1, nanoseconds < 0 ? NULL : &time, NULL);
 }
 
+ssize_t CLinuxHeaps_send_now(int socket, const void *bytes, size_t length) {
+    return send(socket, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int CLinuxHeaps_unread(int socket) {
     int bytes = 0;
     return ioctl(socket, SIOCOUTQ, &bytes) ? -1 : bytes;

@@ -163,6 +163,9 @@ ssize_t CLinuxHeaps_peek(int socket, void *_Nonnull bytes, size_t length);
 /// ppoll(2) for something to receive, for so long, or for ever where that is negative: 1; 0 where nothing came.
 int CLinuxHeaps_await_message(int socket, int64_t nanoseconds);
 
+/// Sends a message where that does not wait; -1 and EAGAIN where the receiver's queue is full.
+ssize_t CLinuxHeaps_send_now(int socket, const void *_Nonnull bytes, size_t length);
+
 /// `SIOCOUTQ` (unix(7)): what sent messages that the peer has not read take in memory; 0 once it has read
 /// them all.
 int CLinuxHeaps_unread(int socket);
@@ -193,6 +196,9 @@ int CLinuxHeaps_reopen(int file, int flags);
 /// Flags of open(2), hidden behind `_GNU_SOURCE`.
 extern const int CLinuxHeaps_O_DIRECT;
 extern const int CLinuxHeaps_O_PATH;
+
+/// Takes away the locks that belong to an open file (`F_OFD_SETLK`, flock(2)), whoever set them by a descriptor of it.
+void CLinuxHeaps_remove_locks(int file);
 
 /// `STATX_DIOALIGN` (statx(2), Linux 6.1): whether the file system tells that `O_DIRECT` has no effect on this file. Where it does not
 /// tell, open(2) may still refuse it.

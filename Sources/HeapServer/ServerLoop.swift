@@ -75,7 +75,7 @@ final class ServerLoop {
 
   func run() {
     shared.mailbox.isReadHere()
-    manager?.tellReady()
+    tell { $0.tellReady() }
     keepWatchdogQuiet()
     while !isOver {
       let events = shared.poller.wait(until: nextMoment)
@@ -95,6 +95,8 @@ final class ServerLoop {
     shared.mailbox.close()
     buffers.abandonAll()
     shared.workers.finish()
+    shared.parentWorkers.finish()
+    shared.searchers.finish()
     shared.memoryWorkers.finish()
     store?.finish()
   }
@@ -171,15 +173,23 @@ final class ServerLoop {
     case .unusedFiles: buffers.closeUnusedFiles()
     case .leftOut: shared.clientLog.tellLeftOut()
     case .watchdog: keepWatchdogQuiet()
+    case .manager: tell { _ in }
     case .metricsReader(let id): metricsReaders.close(id)
     case .stop: isOver = true
     }
   }
 
+  /// What the manager's socket has no room for now is told soon.
+  private func tell(_ message: (ServiceManager) -> Void) {
+    guard let manager else { return }
+    message(manager)
+    if !manager.tellRest() { shared.deadlines.set(.manager, after: 5) }
+  }
+
   /// Twice as often as the manager asks, from the loop itself: so that a hanging loop is noticed.
   private func keepWatchdogQuiet() {
-    guard let manager, let interval = manager.watchdogInterval else { return }
-    manager.tellAlive()
+    guard let interval = manager?.watchdogInterval else { return }
+    tell { $0.tellAlive() }
     shared.deadlines.set(.watchdog, after: max(interval.nanoseconds / 2_000_000, 1))
   }
 
@@ -204,14 +214,14 @@ final class ServerLoop {
   }
 
   private func take(_ policy: Policy) {
-    manager?.tellReloading()
+    tell { $0.tellReloading() }
     shared.accounts.change(pool == nil ? policy : policy.besidePool())
     pool?.change(policy.pool)
     shared.log.notice("configuration reloaded")
     if pool == nil, policy.pool.byteCount > 0 {
       shared.log.notice("there is no pool: pool-bytes takes effect at a restart")
     }
-    manager?.tellReady()
+    tell { $0.tellReady() }
   }
 
   // MARK: What all parts tell together
@@ -241,7 +251,7 @@ final class ServerLoop {
   private func beginStop() {
     guard !isStopping else { return }
     isStopping = true
-    manager?.tellStopping()
+    tell { $0.tellStopping() }
     shared.log.notice("stopping", metadata: ["buffers": "\(buffers.count)"])
     entrance.stop()
     connections.stopReading()

@@ -14,6 +14,11 @@ struct Shared {
   /// For memory that clients bring: another process of a client's can hold its file's lock, and no signal ends the wait for that
   /// (`shmem_file_llseek`, mm/shmem.c).
   let memoryWorkers: Workers
+  /// For buffers' ends: the last close of a dma-buf waits for whoever has it in an epoll (`eventpoll_release_file`, fs/eventpoll.c), and
+  /// the kernel frees page by page.
+  let parentWorkers: Workers
+  /// For what is looked for in other processes.
+  let searchers: Workers
   let mailbox: Mailbox
   let log: Logger
   /// For all that a client can cause.
@@ -26,6 +31,10 @@ struct Shared {
     disposer = try Disposer(descriptors)
     workers = try Workers()
     memoryWorkers = try Workers(most: 16)
+    parentWorkers = try Workers(most: 32)
+    searchers = try Workers(most: 1)
+    // Where no thread can be had the loop would do what they are asked for.
+    for workers in [workers, memoryWorkers, parentWorkers] { try workers.startThread() }
     self.mailbox = mailbox
     self.log = log
     clientLog = ClientLog(log, deadlines)

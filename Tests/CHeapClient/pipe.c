@@ -2,22 +2,10 @@
 #include <CHeapClient.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-static int call_of(pid_t process) {
-    char path[64], text[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/syscall", process);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return -1;
-    ssize_t length = read(file, text, sizeof text - 1);
-    close(file);
-    return length > 0 ? atoi(text) : -1;
-}
+#include "call.h"
 
 int CHeapClient_hold_pipe(int pipe, pid_t *holder) {
     int ends[2];
@@ -35,8 +23,7 @@ int CHeapClient_hold_pipe(int pipe, pid_t *holder) {
     close(ends[1]);
     if (child < 0) return error;
     *holder = child;
-    // "running" is 0 here, as no call that is waited for is. Where the kernel does not tell, a second is enough.
-    for (int tries = 0; tries < 1000 && call_of(child) != SYS_splice; tries++) poll(NULL, 0, 1);
+    await_call(child, SYS_splice);
     return 0;
 }
 #endif

@@ -29,7 +29,7 @@ final class CloserPool {
     private let mail = Guarded(Mail())
     private let wakeUp: WakeUp
     private let finished: WakeUp
-    /// Sockets that no closer has yet.
+    /// Sockets that the thread has not taken yet.
     private let socketCount = Atomic(0)
 
     init() throws(Errno) {
@@ -111,7 +111,7 @@ final class CloserPool {
     var closers: [Closer] { waiting + (closing.map { [$0] } ?? []) + stuck }
     var isHolding: Bool { held.values.contains { !$0.isEmpty } }
     /// Whether it could be this process that closes last.
-    var isOpenHere: Bool { isHolding || waiting.contains { $0.openHere > 0 } }
+    var isOpenHere: Bool { isHolding || closers.contains { $0.openHere > 0 } }
     var isGone: Bool { waiting.isEmpty && closing == nil && stuck.isEmpty && !isHolding }
   }
 
@@ -155,6 +155,7 @@ final class CloserPool {
       for ends in mail.closers { add(ends) }
       for (numbers, kind, user) in mail.disposals {
         users[user, default: User()].held[kind, default: []] += numbers
+        if kind != .file { inbox.removeSockets(numbers.count) }
       }
       for id in mail.released { release(id) }
       for user in Array(users.keys) { hear(user) }
@@ -201,7 +202,7 @@ final class CloserPool {
 
   private func release(_ id: UInt64) {
     for user in users.values {
-      if let closer = user.waiting.first(where: { $0.id == id }) { return closer.openHere -= 1 }
+      if let closer = user.closers.first(where: { $0.id == id }) { return closer.openHere -= 1 }
     }
   }
 
@@ -229,6 +230,13 @@ final class CloserPool {
     users[id]!.stuck.append(closer)
   }
 
+  /// One that has not been told to close, and collects no more.
+  private func kill(_ closer: Closer, of id: uid_t) {
+    closer.kill()
+    users[id]!.waiting.removeAll { $0 === closer }
+    users[id]!.stuck.append(closer)
+  }
+
   private func closed(_ closer: Closer, of id: uid_t) {
     open.remove(id, closer.count)
     closer.count = 0
@@ -253,6 +261,10 @@ final class CloserPool {
         guard let closer = collector(of: id), hand(batch, kind, to: closer, of: id) else { break }
         users[id]!.held[kind]!.removeFirst(batch.count)
       }
+    }
+    // As many as it may have are full: what they collect need not wait for its turn, and those end that have nothing that waits.
+    if users[id]!.isHolding, users[id]!.closers.count >= Self.mostOfUser {
+      for closer in users[id]!.waiting where closer.openHere == 0 { kill(closer, of: id) }
     }
     guard users[id]!.closing == nil, mayWait(id),
       let index = users[id]!.waiting.firstIndex(where: { $0.openHere == 0 })
@@ -297,8 +309,11 @@ final class CloserPool {
     do throws(Errno) {
       _ = try call { unsafe CLinuxHeaps_send(socket, &order, 1, batch, batch.count) }
     } catch {
-      // It has not received what it was sent before, or too much is on its way to whomever: later. Otherwise it is gone.
-      if error != .resourceTemporarilyUnavailable && error != .tooManyReferences { closer.kill() }
+      switch error {
+      // It has not received what it was sent before, too much is on its way to whomever, or the machine is short of memory: later.
+      case .resourceTemporarilyUnavailable, .tooManyReferences, .noMemory, .noBufferSpace: break
+      default: kill(closer, of: user)
+      }
       return false
     }
     closer.count += batch.count
@@ -312,7 +327,6 @@ final class CloserPool {
       }
     } else {
       Self.close(batch, descriptors)
-      inbox.removeSockets(batch.count)
     }
     return true
   }

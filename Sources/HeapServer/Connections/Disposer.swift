@@ -71,7 +71,7 @@ final class Disposer: Sendable {
     open.count(of: user) >= min(512, descriptors.limit / 8)
   }
 
-  /// Sockets come faster than they are handed over. That waits for no client, so that to wait for it delays who comes next, and
+  /// Sockets come faster than the thread takes them. That waits for no client, so that to wait for it delays who comes next, and
   /// does not keep it out.
   var isBehind: Bool { inbox.sockets >= min(256, descriptors.limit / 8) }
 }

@@ -104,6 +104,8 @@ enum Deadline: Hashable {
   /// Lines of clients were left out of the log.
   case leftOut
   case watchdog
+  /// The manager's socket had no room.
+  case manager
   /// A metrics reader takes too long.
   case metricsReader(UInt64)
   /// A graceful stop ends, whatever is left.

@@ -258,8 +258,7 @@ final class ServedBuffers {
   private func close(_ going: consuming BufferTable.Going) {
     reports.end(going)
     let (place, charge) = (going.place, going.charge)
-    // The kernel frees page by page.
-    guard served[place]!.size > 1 << 20 else {
+    guard served[place]!.size > 1 << 20 || going.isDMABuf else {
       _ = consume going
       charge?.end()
       return closed(place)
@@ -269,7 +268,7 @@ final class ServedBuffers {
     let box = Guarded<BufferTable.Going?>(going)
     let mailbox = shared.mailbox
     // A lane for each, because none must wait for another.
-    shared.workers.run(in: Workers.Lane(lastLane, of: .server)) {
+    shared.parentWorkers.run(in: Workers.Lane(lastLane, of: .user(served[place]!.user.id))) {
       box.withLock { $0 = nil }
       charge?.end()
       mailbox.post(.closed(place))
@@ -401,7 +400,7 @@ final class ServedBuffers {
   // They go with their connection, and not with the buffer, which may be held for ever.
 
   func wait(for place: Int, _ waiting: Waiting) {
-    waiting.connection.waits += 1
+    shared.accounts.wait(waiting.connection, 1)
     if waiting.deletionBegan != nil, served[place]!.deletion == nil {
       served[place]!.deletion = waiting
       deleted.append(place)
@@ -413,7 +412,7 @@ final class ServedBuffers {
   private func answer(_ waiting: Waiting) {
     let connection = waiting.connection
     guard connection.isOpen else { return }
-    connection.waits -= 1
+    shared.accounts.wait(connection, -1)
     if let began = waiting.deletionBegan {
       shared.metrics.deleted(since: began)
       connections.send(DeleteVmoReply(), waiting.transaction, to: connection)
@@ -448,7 +447,7 @@ final class ServedBuffers {
         if served[place]!.deletion?.connection === connection { served[place]!.deletion = nil }
         served[place]!.waiting.removeAll { $0.connection === connection }
       }
-      connection.waits = 0
+      shared.accounts.wait(connection, -connection.waits)
     }
     recheckUnreported(of: connection)
     connections.forgetIfGone(connection)

@@ -1,4 +1,5 @@
 internal import CLibrary
+internal import CLinuxHeaps
 public import LinuxHeaps
 internal import SystemPackage
 
@@ -9,6 +10,8 @@ internal import SystemPackage
 /// reason to need systemd where it is built.
 public final class ServiceManager: Sendable {
   private let socket: MessageSocket
+  /// What the event loop told, and the socket had no room for.
+  private let untold = Guarded<[String]>([])
   /// How often `WATCHDOG=1` is due at least; nil without a watchdog.
   let watchdogInterval: MonotonicTime?
 
@@ -35,12 +38,39 @@ public final class ServiceManager: Sendable {
     }
   }
 
-  public func tellReady() { send("READY=1") }
+  // MARK: From the event loop
+
+  // The socket is every local user's to fill, and a manager that reads none of it is waited for by nobody here.
+
+  func tellReady() { tell("READY=1") }
   func tellReloading() {
-    send("RELOADING=1\nMONOTONIC_USEC=\(MonotonicTime.now.nanoseconds / 1000)")
+    tell("RELOADING=1\nMONOTONIC_USEC=\(MonotonicTime.now.nanoseconds / 1000)")
   }
-  func tellStopping() { send("STOPPING=1") }
-  func tellAlive() { send("WATCHDOG=1") }
+  func tellStopping() { tell("STOPPING=1") }
+  func tellAlive() { tell("WATCHDOG=1") }
+
+  private func tell(_ text: String) {
+    untold.withLock { if $0.last != text { $0.append(text) } }
+    tellRest()
+  }
+
+  /// - Returns: Whether nothing is left to be told.
+  @discardableResult
+  func tellRest() -> Bool {
+    untold.withLock { texts in
+      while let text = texts.first {
+        let bytes = Array(text.utf8)
+        let length = socket.withDescriptor { number in
+          unsafe CLinuxHeaps_send_now(number, bytes, bytes.count)
+        }
+        if length < 0, errno == EAGAIN { return false }
+        texts.removeFirst()
+      }
+      return true
+    }
+  }
+
+  // MARK: From the store's thread
 
   /// Hands a copy of a descriptor to the manager, which passes it to the next process of the service.
   ///

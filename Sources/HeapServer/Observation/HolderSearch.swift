@@ -43,7 +43,7 @@ final class HolderSearch {
     isSearching = !held.isEmpty
     guard isSearching else { return }
     let mailbox = shared.mailbox
-    shared.workers.run(in: Workers.Lane(0, of: .server)) {
+    shared.searchers.run(in: Workers.Lane(0, of: .server)) {
       let holders = Holder.find(Set(held.map(\.identity)))
       let found = held.map { identity, user, facts in
         let names = holders[identity]?.map(\.description).joined(separator: ", ")

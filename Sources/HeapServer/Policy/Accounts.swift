@@ -14,6 +14,8 @@ final class Accounts {
     let id: uid_t
     /// Those of GetStatus that somebody keeps.
     fileprivate var reports = 0
+    /// Answers of all its connections that wait for a buffer's end.
+    fileprivate var waits = 0
     /// When its buffers may be looked at again for want of room (`ServedBuffers`).
     var nextLookForRoom = MonotonicTime(nanoseconds: 0)
 
@@ -83,6 +85,17 @@ final class Accounts {
     forgetIfGone(connection.user)
   }
 
+  // MARK: Answers that wait
+
+  func hasRoomToWait(_ connection: Connection) -> Bool {
+    connection.waits < limits.waits && connection.user.waits < limits.userWaits
+  }
+
+  func wait(_ connection: Connection, _ change: Int) {
+    connection.waits += change
+    connection.user.waits += change
+  }
+
   // MARK: Buffers
 
   /// Charges a new buffer, or a report.
@@ -129,18 +142,26 @@ final class Accounts {
           of: total.bytes, size, to: own.bytes, besides: all.bytes, atLeast: pageSize))
   }
 
-  /// Charges a buffer of the server before this one, within its user's limits or not: it exists.
+  /// Charges a buffer of the server before this one, within its user's limits or not: it exists. How its user came is not known any
+  /// more; the group is what most come by.
   func takeOver(_ size: UInt64, of id: uid_t) -> User {
     let user = user(id)
     user.usage.add(size)
+    inheritedAccount(of: id)?.usage.add(size)
     all.usage.add(size)
     return user
+  }
+
+  private func inheritedAccount(of id: uid_t) -> Account? {
+    id == 0 || id == geteuid() ? nil : group
   }
 
   func refund(_ buffer: ServedBuffer) {
     if let connection = buffer.connection {
       connection.usage.remove(buffer.charge)
       account(of: connection.peer.fileClass)?.usage.remove(buffer.charge)
+    } else {
+      inheritedAccount(of: buffer.user.id)?.usage.remove(buffer.charge)
     }
     buffer.user.usage.remove(buffer.charge)
     if buffer.isReport { buffer.user.reports -= 1 }

@@ -120,6 +120,7 @@ extension Policy {
     "total-bytes": bytes { $0.limits.total.bytes = $1 },
     "connection-requests": number { $0.limits.requests = $1 },
     "connection-waits": number { $0.limits.waits = $1 },
+    "user-waits": number { $0.limits.userWaits = $1 },
     "user-connections": number { $0.limits.userConnections = $1 },
     "group-connections": number { $0.limits.groupConnections = $1 },
     "total-connections": number { $0.limits.totalConnections = $1 },

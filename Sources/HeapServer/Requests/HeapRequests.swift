@@ -234,9 +234,9 @@ final class HeapRequests {
     _ connection: Connection, _ transaction: UInt32, _ key: BufferKey,
     _ handle: consuming StrangerFD
   ) {
-    guard connection.waits < shared.accounts.limits.waits else {
+    guard shared.accounts.hasRoomToWait(connection) else {
       return connections.refuse(
-        connection, .noResources, "too many deletions of the connection wait")
+        connection, .noResources, "too many deletions of the connection or its user wait")
     }
     let waiting = Waiting(
       connection: connection, transaction: transaction, deletionBegan: MonotonicTime.now)

@@ -131,9 +131,9 @@ final class ObserverRequests {
     else {
       return refuseToAwait(connection, transaction, .notFound)
     }
-    guard connection.waits < shared.accounts.limits.waits else {
+    guard shared.accounts.hasRoomToWait(connection) else {
       connections.note(
-        "watch refused: too many of the connection's replies are pending", connection,
+        "watch refused: too many replies of the connection or its user are pending", connection,
         ["buffer": "\(buffers.key(at: place))"])
       return refuseToAwait(connection, transaction, .noResources)
     }

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import SystemPackage
 
 /// What a heap is asked to make.
@@ -140,6 +141,8 @@ extension BufferMemory {
     _ descriptor: consuming OwnedFD, _ key: BufferKey
   ) throws(HeapError) -> (parent: any Parent, byteCount: UInt64, charge: Admission.Charge) {
     let operation = "take over buffer \(key.bufferIndex) of collection \(key.bufferCollectionID)"
+    // Of clients' (``DMABufParent``).
+    CLinuxHeaps_remove_locks(descriptor.rawValue)
     do throws(Errno) {
       if let (kind, size, _, _) = try VMO.examine(descriptor), size > 0 {
         let parent: any Parent =

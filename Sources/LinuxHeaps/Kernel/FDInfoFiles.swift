@@ -50,6 +50,10 @@ package final class FDInfoFiles: Sendable {
     }
   }
 
+  func forget(_ number: CInt) {
+    files.withLock { if Int(number) < $0.count { $0[Int(number)] = nil } }
+  }
+
   package var isEmpty: Bool { files.withLock { $0.isEmpty } }
 
   package func close() { files.withLock { $0 = [] } }

@@ -112,6 +112,7 @@ package struct BufferTable: ~Copyable {
     /// The inode that hints are no longer to tell of.
     package let hinted: UInt64?
     fileprivate let family: Family
+    package var isDMABuf: Bool { family.first?.kind == .dmaBuf }
 
     /// Takes all of it, so that nothing else holds a parent.
     fileprivate init(_ place: Int, _ record: inout Record) {

@@ -1,3 +1,4 @@
+internal import CLinuxHeaps
 internal import Synchronization
 internal import SystemPackage
 
@@ -53,18 +54,32 @@ final class DMABufParent: Parent {
   func eventsAreWatched() {}
 
   func referenceCount() throws(Errno) -> Int? {
+    if let info = try FDInfo.read(fd.rawValue) { return info.count }
+    CLinuxHeaps_remove_locks(fd.rawValue)
     // What cannot be read must not be taken for free.
     guard let info = try FDInfo.read(fd.rawValue) else { throw .ioError }
     return info.count
   }
 
   func children(_ counts: FDInfoFiles, besides copies: Int) throws(Errno) -> Children {
-    // What cannot be read must not be taken for free.
-    guard let count = try counts.count(of: fd.rawValue) else { throw .ioError }
+    guard let count = try countWithoutLocks(counts) else {
+      wasFree.store(false, ordering: .relaxed)
+      return .some
+    }
     let others = count - 1
     wasFree.store(others <= copies, ordering: .relaxed)
     if others <= 0 { return .none }
     return others > copies ? .some : .copies
+  }
+
+  /// Fdinfo lists the locks that belong to the open file before what a dma-buf tells (`seq_show`, fs/proc/fd.c), and they stay for as
+  /// long as the parent. Who sets new ones meanwhile has a child: nil.
+  private func countWithoutLocks(_ counts: FDInfoFiles) throws(Errno) -> Int? {
+    if let count = try counts.count(of: fd.rawValue) { return count }
+    CLinuxHeaps_remove_locks(fd.rawValue)
+    // The kernel's buffer for so long a text would stay with the file.
+    counts.forget(fd.rawValue)
+    return try counts.count(of: fd.rawValue)
   }
 
   /// A server that ends lets go of buffers that others hold: the bytes are theirs for as long as the huge page is there.

@@ -99,6 +99,10 @@ int CHeapClient_start_service(const struct CHeapClient_service *_Nonnull service
 int CHeapClient_connect_as(uid_t user, gid_t group, const gid_t *_Nonnull groups, size_t count,
                            int socket, const void *_Nonnull address, uint32_t length);
 
+/// Starts a process that has the lock of an epoll with `file` in it until it ends: what it is told of goes to a page that nobody gives it
+/// (userfaultfd(2)). It keeps no descriptor of `file`. Answers 0 or an errno. The caller kills and reaps `holder`.
+int CHeapClient_hold_epoll(int file, pid_t *_Nonnull holder);
+
 /// Starts a process that has a pipe's lock until it ends: it moves into the pipe what comes to a socket (splice(2)), and nothing does. It
 /// keeps no other descriptor. Answers 0 or an errno. The caller kills and reaps `holder`.
 int CHeapClient_hold_pipe(int pipe, pid_t *_Nonnull holder);

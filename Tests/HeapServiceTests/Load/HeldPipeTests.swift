@@ -78,7 +78,7 @@ struct HeldPipeTests {
     #expect(isFull)
     #expect(try WireClient(to: daemon.socket, as: .first).epitaph() == .noResources)
     // That the refused leave something, too, costs no descriptor here.
-    for _ in 0..<1_000 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
+    for _ in 0..<4_000 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
     #expect(try WireClient.heap(daemon, as: .second).refusal() == nil)
     let isHandedOver = try eventually { try daemon.descriptorCount < 100 }
     #expect(isHandedOver)

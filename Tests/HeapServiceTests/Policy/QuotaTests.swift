@@ -3,6 +3,8 @@ import LinuxHeaps
 import TestSupport
 import Testing
 
+@testable import HeapServer
+
 /// What a client may have: a refusal is NO_RESOURCES and a line of the log, and room comes back.
 @Suite struct QuotaTests {
   @Test func `a connection has so many buffers, and room comes back with each`() throws {
@@ -17,6 +19,37 @@ import Testing
     #expect(try client.refusal(2) == nil)
     #expect(try WireClient.heap(daemon).refusal(3) == nil)
     withExtendedLifetime(second) {}
+  }
+
+  @Test func `answers that wait count for their user, too`() throws {
+    let daemon = try Daemon(configuration: "user-waits = 3\n")
+    let client = try WireClient.heap(daemon)
+    var vmo: SharedFD? = try client.allocate(0)
+    let (one, other) = (try WireClient.observer(daemon), try WireClient.observer(daemon))
+    for _ in 0..<2 { try one.sendAwait(vmo!) }
+    // What was sent before has been read then.
+    _ = try one.info(vmo!)
+    let first = try other.sendAwait(vmo!)
+    #expect(try other.awaitRefusal(vmo!) == .noResources)
+    one.hangUp()
+    // Of the heap's, this observer and the one that asks.
+    let isGone = try eventually { try WireClient.observer(daemon).status().connections.count == 3 }
+    #expect(isGone)
+    let second = try other.sendAwait(vmo!)
+    vmo = nil
+    try other.receiveReclaimed(first)
+    try other.receiveReclaimed(second)
+  }
+
+  /// How the users of the server before this one came is not known.
+  @Test func `what was there at the start counts for the group`() throws {
+    let accounts = Accounts(try Policy())
+    let user = accounts.takeOver(pageSize, of: 4242)
+    #expect(accounts.group.usage == Usage(buffers: 1, bytes: pageSize))
+    accounts.refund(ServedBuffer(pageSize, of: user, nil))
+    #expect(accounts.group.usage == Usage())
+    _ = accounts.takeOver(pageSize, of: 0)
+    #expect(accounts.group.usage == Usage() && accounts.all.usage.buffers == 1)
   }
 
   @Test func `bytes count in whole pages`() throws {

@@ -1,3 +1,5 @@
+import Glibc
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -32,6 +34,24 @@ struct DMABufHeapTests {
 
   @Test func `the system heap serves what is not asked to be contiguous`() throws {
     #expect(try allocate(pageSize, of: nil).heapName == "system")
+  }
+
+  /// They belong to the open file, which is the parent's, too, and are told before its count.
+  @Test(arguments: [1, 20, 2_000])
+  func `locks that a holder has set keep no buffer`(_ count: Int) throws {
+    let heap = DMABufHeap()
+    let vmo = try heap.allocate(byteCount: pageSize)
+    try vmo.withDescriptor { number in
+      for index in 0..<count {
+        var lock = flock()
+        lock.l_type = Int16(F_WRLCK)
+        (lock.l_start, lock.l_len) = (off_t(2 * index), 1)
+        // F_OFD_SETLK
+        _ = try call { unsafe fcntl(number, 37, &lock) }
+      }
+    }
+    close(vmo)
+    #expect(eventually { heap.liveBufferCount == 0 })
   }
 
   @Test func `the next heap serves when one is absent`() throws {

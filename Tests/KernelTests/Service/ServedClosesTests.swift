@@ -45,6 +45,24 @@ struct ServedClosesTests {
     #expect(eventually { isGone.value })
   }
 
+  /// An epoll's lock, which the last close takes, can be held.
+  @Test(.enabled(if: HeldEpoll.isPossible, "needs userfaultfd(2)"))
+  func `a last close that waits keeps nobody from being served`() throws {
+    let daemon = try Daemon(heap: ["system"])
+    let client = try WireClient.heap(daemon)
+    let observer = try WireClient.observer(daemon)
+    var vmo: SharedFD? = try client.allocate(1)
+    let held = try HeldEpoll(#require(vmo))
+    vmo = nil
+    for _ in 0..<20 {
+      #expect(try client.refusal(2) == nil)
+      usleep(10_000)
+    }
+    #expect(try observer.status().buffers.count == 1)
+    held.release()
+    #expect(try eventually { try observer.status().buffers.isEmpty })
+  }
+
   @Test func `without events the count is read by the clock`() throws {
     let daemon = try Daemon(
       heap: ["system"], configuration: "events = off", arguments: ["--log-level", "info"])
