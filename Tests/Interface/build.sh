@@ -15,7 +15,7 @@ options=(-O1 -g -Wall -Wextra -Werror "-I$include")
 libraries=("-L$built" -llinuxheaps -pthread)
 for name in interface threads fuzz dmabufheap; do gcc -std=gnu11 "${options[@]}" $name.c -o "$programs/$name" "${libraries[@]}"; done
 g++ -std=c++20 "${options[@]}" interface.cpp -o "$programs/interface-cpp" "${libraries[@]}"
-sed -n '/^```c$/,/^```$/{/^```/!p}' ../../README.md > "$programs/readme.c"
+sed -n '/^```c$/,/^```$/{/^```$/q;/^```/!p}' ../../README.md > "$programs/readme.c"
 gcc -std=c99 -Wall -Wextra -Werror "-I$include" "$programs/readme.c" -o "$programs/readme" "${libraries[@]}"
 gcc -std=gnu11 "${options[@]}" ../../Examples/C/service.c -o "$programs/service" "${libraries[@]}"
 g++ -std=c++20 "${options[@]}" ../../Examples/C/service.cpp -o "$programs/service-cpp" "${libraries[@]}"

@@ -44,6 +44,14 @@ import Testing
     #expect(try Readme.text.contains("```swift\n\(example.joined(separator: "\n"))\n```"))
   }
 
+  @Test(arguments: ["c", "cpp"]) func `the README shows the services in C and C++`(
+    _ language: String
+  ) throws {
+    let source = try Readme.file("Examples/C/service.\(language)")
+    #expect(source.split(separator: "\n", omittingEmptySubsequences: false).count <= 101)
+    #expect(try Readme.text.contains("```\(language)\n\(source)```"))
+  }
+
   @Test func `its make commands are targets`() throws {
     let makefile = try Readme.file("Makefile")
     let targets = try Readme.commands.filter { $0.hasPrefix("make ") }

@@ -23,9 +23,9 @@ packages=($(for package in "$@"; do dpkg-deb -f "$package" Package; done))
 
 dpkg -i "$@" > "$work/log" || { cat "$work/log" >&2; exit 1; }
 cp Examples/C/service.{c,cpp} "$work"
-sed -n '/^```c$/,/^```$/{/^```/!p}' README.md > "$work/program.c"
-# As README says it, and the first lines of the examples.
-grep -hoE '(cc|c\+\+) .*\$\(pkg-config --cflags --libs linuxheaps\) -o [a-z]+' README.md Examples/C/service.{c,cpp} > "$work/commands"
+sed -n '/^```c$/,/^```$/{/^```$/q;/^```/!p}' README.md > "$work/program.c"
+# As README says it, which has the examples, too.
+grep -oE '(cc|c\+\+) .*\$\(pkg-config --cflags --libs linuxheaps\) -o [a-z]+' README.md > "$work/commands"
 [ "$(wc -l < "$work/commands")" = 3 ]
 while read -r command; do
   (cd "$work" && bash -euc "$command")
