@@ -34,7 +34,7 @@ struct Shared {
     parentWorkers = try Workers(most: 32)
     searchers = try Workers(most: 1)
     // Where no thread can be had the loop would do what they are asked for.
-    for workers in [workers, memoryWorkers, parentWorkers] { try workers.startThread() }
+    for workers in [workers, memoryWorkers, parentWorkers, searchers] { try workers.startThread() }
     self.mailbox = mailbox
     self.log = log
     clientLog = ClientLog(log, deadlines)

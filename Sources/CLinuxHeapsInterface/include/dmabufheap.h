@@ -1,7 +1,7 @@
 /** @file
  * dmabufheap.h: the C functions of Android's libdmabufheap, by their names and meanings, over linuxheaps.h: for programs that were written
- * for that library. They link to liblinuxheaps, whose admission, control group limits and heaps' names theirs become.
  * for that library. They link to liblinuxheaps, and so get its admission checks, control group limits and heap names.
+ *
  * Functions return a descriptor or 0, and -errno where they fail. What is told of ION, which Linux has no more, is not used.
  */
 #ifndef LINUXHEAPS_DMABUFHEAP_H

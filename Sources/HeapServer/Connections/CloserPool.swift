@@ -109,6 +109,7 @@ final class CloserPool {
     var stuck: [Closer] = []
 
     var closers: [Closer] { waiting + (closing.map { [$0] } ?? []) + stuck }
+    var heldCount: Int { held.values.reduce(0) { $0 + $1.count } }
     var isHolding: Bool { held.values.contains { !$0.isEmpty } }
     /// Whether it could be this process that closes last.
     var isOpenHere: Bool { isHolding || closers.contains { $0.openHere > 0 } }
@@ -119,6 +120,8 @@ final class CloserPool {
   private static let mostStuckOfUser = 2
   private static let most = 64
   private static let mostStuck = 32
+  /// So many times as many closers has a user that leaves much here.
+  private static let overflow = 4
   /// Descriptors of one closer, which may have as many as this process.
   private static let room = 4096
   /// Milliseconds.
@@ -263,7 +266,7 @@ final class CloserPool {
       }
     }
     // As many as it may have are full: what they collect need not wait for its turn, and those end that have nothing that waits.
-    if users[id]!.isHolding, users[id]!.closers.count >= Self.mostOfUser {
+    if users[id]!.isHolding, users[id]!.closers.count >= Self.mostOfUser, collector(of: id) == nil {
       for closer in users[id]!.waiting where closer.openHere == 0 { kill(closer, of: id) }
     }
     guard users[id]!.closing == nil, mayWait(id),
@@ -284,7 +287,9 @@ final class CloserPool {
   private func mayWait(_ id: uid_t) -> Bool {
     let own = users[id]!.stuck.count
     return own < Self.mostStuckOfUser
-      && Self.allows(own, users.values.reduce(0) { $0 + $1.stuck.count }, Self.mostStuck)
+      && Self.allows(
+        own, users.values.reduce(0) { $0 + min($1.stuck.count, Self.mostStuckOfUser) },
+        Self.mostStuck)
   }
 
   private func collector(of id: uid_t) -> Closer? {
@@ -292,9 +297,11 @@ final class CloserPool {
     let room = min(Self.room, descriptors.limit / 2) - Int(CLinuxHeaps_MAX_DESCRIPTORS)
     if let last = user.waiting.last, last.count <= room { return last }
     let (own, all) = (user.closers.count, users.values.reduce(0) { $0 + $1.closers.count })
-    guard isFinishing || own < Self.mostOfUser && Self.allows(own, all, Self.most) else {
-      return nil
-    }
+    // Where none of a user's ends, more of them cost it thousands of connections each, and what stays here costs others.
+    let times = user.heldCount > room / 4 ? Self.overflow : 1
+    guard
+      isFinishing || own < times * Self.mostOfUser && Self.allows(own, all, times * Self.most)
+    else { return nil }
     if idle.isEmpty { make() }
     guard let closer = idle.popLast() else { return nil }
     users[id]!.waiting.append(closer)

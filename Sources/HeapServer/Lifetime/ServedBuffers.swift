@@ -385,6 +385,11 @@ final class ServedBuffers {
       place = going.place
       reports.end(going)
       going.charge?.end()
+      // Nobody may hold it any more.
+      guard going.isDMABuf else { continue }
+      let user = served[place]!.user.id
+      let box = Guarded<BufferTable.Going?>(going)
+      shared.parentWorkers.run(in: Workers.Lane(0, of: .user(user))) { box.withLock { $0 = nil } }
     }
     reports.finish()
   }
@@ -422,7 +427,7 @@ final class ServedBuffers {
     }
   }
 
-  /// At the end of a turn: those whose last handle came with DeleteVmo are gone by now, and their places may be others'.
+  /// At the end of a turn: memfds whose last handle came with DeleteVmo are gone by now, and their places may be others'.
   func setDeadlines() {
     while let place = deleted.popLast() {
       guard let buffer = served[place], buffer.deletion != nil, !buffer.hasDeadline else {
@@ -484,6 +489,12 @@ final class ServedBuffers {
   ) -> (identity: VMOIdentity, user: uid_t, metadata: Logger.Metadata)? {
     guard let place = place(of: key), let parent = table[place].family.first else { return nil }
     return (parent.identity, served[place]!.user.id, metadata(of: place))
+  }
+
+  /// A buffer that is only being closed.
+  func closing(_ key: BufferKey) -> (user: uid_t, metadata: Logger.Metadata)? {
+    guard let place = place(of: key), table[place].family.first == nil else { return nil }
+    return (served[place]!.user.id, metadata(of: place))
   }
 
   var count: Int { table.count }

@@ -63,7 +63,7 @@ public final class ServiceManager: Sendable {
         let length = socket.withDescriptor { number in
           unsafe CLinuxHeaps_send_now(number, bytes, bytes.count)
         }
-        if length < 0, errno == EAGAIN { return false }
+        if length < 0, [EAGAIN, ENOBUFS, ENOMEM, EINTR].contains(errno) { return false }
         texts.removeFirst()
       }
       return true

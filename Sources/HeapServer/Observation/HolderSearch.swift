@@ -38,6 +38,9 @@ final class HolderSearch {
   }
 
   private func goOn() {
+    for (user, facts) in overdue.compactMap({ buffers.closing($0) }) {
+      shared.clientLog.note("a buffer's last close waits 5 s after DeleteVmo", of: user, facts)
+    }
     let held = overdue.compactMap { buffers.held($0) }
     overdue = []
     isSearching = !held.isEmpty

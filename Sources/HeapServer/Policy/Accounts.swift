@@ -87,8 +87,10 @@ final class Accounts {
 
   // MARK: Answers that wait
 
-  func hasRoomToWait(_ connection: Connection) -> Bool {
-    connection.waits < limits.waits && connection.user.waits < limits.userWaits
+  /// A quarter of a user's is for deletions: what a program asks cannot end another's connection by that.
+  func hasRoomToWait(_ connection: Connection, forDeletion: Bool = false) -> Bool {
+    connection.waits < limits.waits
+      && connection.user.waits < (forDeletion ? limits.userWaits : limits.userWaits / 4 * 3)
   }
 
   func wait(_ connection: Connection, _ change: Int) {

@@ -55,7 +55,7 @@ public struct Limits: Hashable, Sendable {
   /// Answers of one connection that wait for a buffer's end: to DeleteVmo and AwaitReclaimed. As many
   /// handles of one user may wait for a collection's.
   public var waits = 4096
-  /// The same of one user.
+  /// The same of one user; a quarter is for DeleteVmo's.
   public var userWaits = 16_384
   /// How long a client may leave an answer unread before it is dropped, in milliseconds.
   public var stall: UInt64 = 10_000

@@ -234,7 +234,7 @@ final class HeapRequests {
     _ connection: Connection, _ transaction: UInt32, _ key: BufferKey,
     _ handle: consuming StrangerFD
   ) {
-    guard shared.accounts.hasRoomToWait(connection) else {
+    guard shared.accounts.hasRoomToWait(connection, forDeletion: true) else {
       return connections.refuse(
         connection, .noResources, "too many deletions of the connection or its user wait")
     }

@@ -23,7 +23,7 @@ final class DMABufParent: Parent {
   // Before what goes with it: a class lets go of its properties in their order.
   private let fd: OwnedFD
   let pages: Pages?
-  /// Whether it had no children when they were looked for last; copies of its descriptor may be on their way to be closed.
+  /// Whether nobody else had it when that was looked for last.
   private let wasFree = Atomic(false)
 
   /// Keeps a new dma-buf and names it for every tool that lists them.
@@ -67,7 +67,7 @@ final class DMABufParent: Parent {
       return .some
     }
     let others = count - 1
-    wasFree.store(others <= copies, ordering: .relaxed)
+    wasFree.store(others <= 0, ordering: .relaxed)
     if others <= 0 { return .none }
     return others > copies ? .some : .copies
   }

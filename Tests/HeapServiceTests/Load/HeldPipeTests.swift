@@ -88,6 +88,29 @@ struct HeldPipeTests {
     #expect(try WireClient.heap(daemon, as: .first).refusal() == nil)
   }
 
+  @Test func `who has such a file in each of many processes keeps no other's open`() throws {
+    let daemon = try Daemon(
+      arguments: ["--mode", "0666"],
+      through: ["/bin/sh", "-c", "ulimit -n 600; exec \"$@\"", "sh"], openFolder: true)
+    let rest = try OddFile.memfd()
+    // Of one process so many are enough.
+    let pipes = try (0..<12).map { _ in
+      let pipe = try HeldPipe()
+      _ = try Self.send(pipe, to: daemon, .hangUp)
+      for _ in 0..<60 { _ = try Self.send(rest.fd.rawValue, to: daemon, .hangUp) }
+      return pipe
+    }
+    let before = try daemon.unclosed
+    let other = try WireClient.observer(daemon, as: .second)
+    for _ in 0..<5 { #expect(try other.info(OddFile.memfd()) == nil) }
+    let isClosed = try eventually { try daemon.unclosed <= before }
+    #expect(isClosed)
+    #expect(try daemon.descriptorCount < 200)
+    for pipe in pipes { pipe.release() }
+    let areAllClosed = try eventually { try daemon.unclosed == 0 }
+    #expect(areAllClosed)
+  }
+
   @Test func `processes that close and are killed are replaced`() throws {
     let scene = try Scene(arguments: ["--mode", "0666"])
     for _ in 0..<3 {

@@ -22,7 +22,7 @@ import Testing
   }
 
   @Test func `answers that wait count for their user, too`() throws {
-    let daemon = try Daemon(configuration: "user-waits = 3\n")
+    let daemon = try Daemon(configuration: "user-waits = 4\n")
     let client = try WireClient.heap(daemon)
     var vmo: SharedFD? = try client.allocate(0)
     let (one, other) = (try WireClient.observer(daemon), try WireClient.observer(daemon))
