@@ -17,6 +17,8 @@ final class HeldPipe {
     if error != 0 { throw Errno(rawValue: error) }
   }
 
+  var isHeld: Bool { holder >= 0 }
+
   /// Its last close returns.
   func release() {
     if holder < 0 { return }
