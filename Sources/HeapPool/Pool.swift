@@ -171,7 +171,7 @@ final class Pool: Sendable {
   private func work(_ events: PoolEvents) {
     while true {
       // Also where there is always something to do.
-      if events.tellsOfPressure() { letGo() }
+      if events.wait(until: .now) { letGo() }
       switch state.withLock({ $0.next(at: .now) }) {
       case .zero(let entry): zero(entry)
       case .make(let kind): make(kind)

@@ -37,14 +37,7 @@ final class PoolEvents: Sendable {
 
   var hearsOfPressure: Bool { pressure != nil }
 
-  /// Whether the machine is short of memory. Each event is told once.
-  func tellsOfPressure() -> Bool {
-    guard let pressure else { return false }
-    var descriptor = pollfd(fd: pressure.descriptor, events: Int16(POLLPRI), revents: 0)
-    return unsafe poll(&descriptor, 1, 0) > 0 && descriptor.revents & Int16(POLLPRI) != 0
-  }
-
-  /// - Returns: Whether the machine is short of memory.
+  /// - Returns: Whether the machine is short of memory. Each event is told once.
   func wait(until moment: MonotonicTime?) -> Bool {
     var descriptors = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
     if let pressure {

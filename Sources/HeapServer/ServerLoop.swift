@@ -183,7 +183,7 @@ final class ServerLoop {
   private func tell(_ message: (ServiceManager) -> Void) {
     guard let manager else { return }
     message(manager)
-    if !manager.tellRest() { shared.deadlines.set(.manager, after: 5) }
+    if !manager.sendUntold() { shared.deadlines.set(.manager, after: 5) }
   }
 
   /// Twice as often as the manager asks, from the loop itself: so that a hanging loop is noticed.

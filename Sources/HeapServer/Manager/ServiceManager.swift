@@ -10,7 +10,7 @@ internal import SystemPackage
 /// reason to need systemd where it is built.
 public final class ServiceManager: Sendable {
   private let socket: MessageSocket
-  /// What the event loop told, and the socket had no room for.
+  /// What the event loop tells, until the socket has room for it.
   private let untold = Guarded<[String]>([])
   /// How often `WATCHDOG=1` is due at least; nil without a watchdog.
   let watchdogInterval: MonotonicTime?
@@ -51,12 +51,12 @@ public final class ServiceManager: Sendable {
 
   private func tell(_ text: String) {
     untold.withLock { if $0.last != text { $0.append(text) } }
-    tellRest()
   }
 
-  /// - Returns: Whether nothing is left to be told.
-  @discardableResult
-  func tellRest() -> Bool {
+  /// Sends what was told.
+  ///
+  /// - Returns: Whether nothing is left.
+  func sendUntold() -> Bool {
     untold.withLock { texts in
       while let text = texts.first {
         let bytes = Array(text.utf8)

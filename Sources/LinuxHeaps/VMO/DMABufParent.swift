@@ -85,7 +85,7 @@ final class DMABufParent: Parent {
   /// A server that ends lets go of buffers that others hold: the bytes are theirs for as long as the huge page is there.
   deinit {
     guard let part = pages?.part, !wasFree.load(ordering: .relaxed) else { return }
-    if (try? FDInfo.read(fd.rawValue))?.count != 1 { part.keep() }
+    if (try? referenceCount()) != 1 { part.keep() }
   }
 }
 

@@ -1,15 +1,14 @@
 import CHeapClient
 import Glibc
 import LinuxHeaps
-import SystemPackage
+import TestSupport
 
 /// An epoll with a file in it, whose lock is held until this value ends. It is no reference to the file, whose last close waits.
 final class HeldEpoll {
-  private var holder: pid_t = -1
+  private let holder: LockHolder
 
   init(_ file: SharedFD) throws {
-    let error = unsafe CHeapClient_hold_epoll(file.fd.rawValue, &holder)
-    if error != 0 { throw Errno(rawValue: error) }
+    holder = try LockHolder { unsafe CHeapClient_hold_epoll(file.fd.rawValue, &$0) }
   }
 
   /// As root a page's faults in the kernel can be left unserved, too.
@@ -17,12 +16,5 @@ final class HeldEpoll {
     unsafe access("/proc/sys/vm/unprivileged_userfaultfd", F_OK) == 0 && geteuid() == 0
   }
 
-  func release() {
-    if holder < 0 { return }
-    kill(holder, SIGKILL)
-    waitpid(holder, nil, 0)
-    holder = -1
-  }
-
-  deinit { release() }
+  func release() { holder.release() }
 }
