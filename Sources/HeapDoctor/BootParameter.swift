@@ -41,7 +41,8 @@ struct BootParameter {
 
   private func advice() -> String {
     "cat /proc/cmdline  # in your boot loader's settings "
-      + (!present.isEmpty ? "put \(word) in place of the \(key)= there" : "add \(word) to it")
+      + (!present.isEmpty
+        ? "put \(word) in place of \(present.joined(separator: " and "))" : "add \(word) to it")
       + ", then reboot"
   }
 

@@ -1,5 +1,20 @@
+internal import CLibrary
 internal import LinuxHeaps
 internal import SystemPackage
+
+/// Closes what leaves a pool where that may wait: somebody had the dma-buf, and the last close takes the lock of each epoll that it was put
+/// into (`eventpoll_release_file`, fs/eventpoll.c).
+package protocol PoolCloser: Sendable {
+  /// Returns at once, or waits for nobody.
+  ///
+  /// - Parameters:
+  ///   - user: Who had it.
+  ///   - letGo: Closes the descriptor here.
+  ///   - closed: It is closed everywhere.
+  func close(
+    _ descriptor: CInt, of user: UInt32?, _ letGo: @escaping @Sendable () -> Void,
+    closed: @escaping @Sendable () -> Void)
+}
 
 /// Dma-bufs that nobody refers to, ready to be handed out, and those that become so, on a thread of its own.
 ///
@@ -26,6 +41,7 @@ final class Pool: Sendable {
   private let lending = Guarded<[String: Bool]>([:])
   /// Nil where the process may open no more files: nothing is pooled then.
   private let events: PoolEvents?
+  private let closer = Guarded<(any PoolCloser)?>(nil)
 
   init(_ heap: DMABufHeap, _ settings: PoolSettings) {
     self.heap = heap
@@ -38,7 +54,7 @@ final class Pool: Sendable {
 
   var mostDescriptors: Int { Self.mostDescriptors(besides: counts.most) }
 
-  var releasableBytes: UInt64 { state.withLock { $0.releasableBytes } }
+  var releasableBytes: UInt64 { state.withLock { $0.releasableBytes(at: .now) } }
 
   var hearsOfPressure: Bool { events?.hearsOfPressure == true }
 
@@ -49,6 +65,14 @@ final class Pool: Sendable {
   func change(_ settings: PoolSettings) {
     state.withLock { $0.settings = settings }
     callThread()
+  }
+
+  /// Of what somebody had; nil for whoever lets go of it.
+  func closes(by closer: (any PoolCloser)?) { self.closer.withLock { $0 = closer } }
+
+  /// All goes that lies here now.
+  func empty() {
+    for entry in state.withLock({ $0.takeAll() }) { end(entry) }
   }
 
   /// All of it goes; what is handed out goes when it has ended.
@@ -67,7 +91,7 @@ final class Pool: Sendable {
           return wrapped(entry.memory, request.owner, entry.grant())
         }
       } catch {}
-      entry.end()
+      end(entry)
     }
     return nil
   }
@@ -84,7 +108,12 @@ final class Pool: Sendable {
     _ memory: consuming BufferMemory, _ kind: PoolKind, _ owner: UInt32?
   ) -> BufferMemory {
     guard isPooled(memory) else { return memory }
-    state.withLock { $0.missed(kind) }
+    let isKept = state.withLock { state in
+      if state.isHeldUp(owner, at: .now) { return false }
+      state.missed(kind)
+      return true
+    }
+    if !isKept { return memory }
     callThread()
     let heapName = memory.heapName
     return memory.wrapping {
@@ -111,7 +140,20 @@ final class Pool: Sendable {
     let entry = PoolEntry(memory, heap.admission.take(memory.kind.byteCount))
     let stays = state.withLock { $0.giveBack(entry) }
     callThread()
-    if !stays { entry.end() }
+    if !stays { end(entry) }
+  }
+
+  /// What somebody had is closed where no thread of the pool's waits for it.
+  private func end(_ entry: PoolEntry) {
+    guard !entry.memory.isNew, let closer = closer.withLock(\.self) else { return entry.end() }
+    let number = state.withLock { $0.beginEnd(entry, at: .now) }
+    let memory = entry.memory
+    closer.close(memory.parent.descriptor, of: memory.owner) {
+      memory.letGo()
+    } closed: { [self] in
+      entry.endCharge()
+      state.withLock { $0.endEnd(number) }
+    }
   }
 
   /// Makes a second attempt for who lacked memory or a descriptor, when all that lay here is gone. Nil where that was nothing.
@@ -133,14 +175,20 @@ final class Pool: Sendable {
     return result
   }
 
-  /// Lets all go that lies here, and waits for what the thread has in hand to go. False where that was nothing.
+  /// Lets all go that lies here, and waits for what the thread has in hand to go, and, for a second, for what others close. False where
+  /// that was nothing.
   private func release() -> Bool {
     let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
-    for entry in dropped { entry.end() }
+    for entry in dropped { end(entry) }
     if isInHand { events?.isGone.wait() }
+    var isEnding = false
+    while state.withLock({ $0.isEnding(at: .now) }) {
+      isEnding = true
+      usleep(200)
+    }
     let hadFiles = !counts.isEmpty
     counts.close()
-    return isInHand || hadFiles || !dropped.isEmpty
+    return isInHand || isEnding || hadFiles || !dropped.isEmpty
   }
 
   // MARK: The thread
@@ -164,7 +212,7 @@ final class Pool: Sendable {
         state.hasThread = false
         return state.takeGoing()
       }
-      for entry in going { entry.end() }
+      for entry in going { end(entry) }
     }
   }
 
@@ -175,7 +223,7 @@ final class Pool: Sendable {
       switch state.withLock({ $0.next(at: .now) }) {
       case .zero(let entry): zero(entry)
       case .make(let kind): make(kind)
-      case .drop(let entries): for entry in entries { entry.end() }
+      case .drop(let entries): for entry in entries { end(entry) }
       case .wait(let moment): if events.wait(until: moment) { letGo() }
       case .end: return counts.close()
       }
@@ -186,14 +234,15 @@ final class Pool: Sendable {
   /// Others need the memory.
   private func letGo() {
     state.withLock { $0.pause(at: .now) }
-    _ = release()
+    empty()
+    counts.close()
   }
 
   /// A buffer that has come back becomes ready, waits, or goes.
   private func zero(_ entry: PoolEntry) {
     let result = zeroed(entry)
     let isGone = state.withLock { $0.settle(entry, result, at: .now) }
-    if isGone { entry.end() }
+    if isGone { end(entry) }
   }
 
   private func zeroed(_ entry: PoolEntry) -> PoolState.Result {

@@ -20,11 +20,13 @@ struct PoolEntry: Sendable {
   consuming func grant() -> Admission.Grant { Admission.Grant(of: charge) }
 
   /// Once, when it goes.
-  consuming func end() {
-    let charge = charge
-    _ = consume self
-    charge.end()
+  func end() {
+    memory.letGo()
+    endCharge()
   }
+
+  /// Once its memory is gone.
+  func endCharge() { charge.end() }
 }
 
 /// What lies in the pool, and what is to be done next. It asks the kernel nothing and closes nothing: what goes it answers.
@@ -59,6 +61,9 @@ struct PoolState {
   private var isInHand = false
   /// How many wait for that to go.
   private var waiting = 0
+  /// What others close, whose last close may wait for its owner.
+  private var ends: [UInt64: End] = [:]
+  private var lastEnd: UInt64 = 0
   private var counted = PoolFigures()
 
   init(settings: PoolSettings, mostBuffers: Int = Pool.mostBuffers) {
@@ -76,7 +81,10 @@ struct PoolState {
   var isEmpty: Bool { buffers == 0 }
 
   /// What comes free when all goes, what is on its way out included.
-  var releasableBytes: UInt64 { going.reduce(bytes + bytesInHand) { $0 + $1.byteCount } }
+  func releasableBytes(at now: MonotonicTime) -> UInt64 {
+    going.reduce(bytes + bytesInHand) { $0 + $1.byteCount }
+      + ends.values.reduce(0) { $0 + ($1.isSlow(at: now) ? 0 : $1.byteCount) }
+  }
 
   private mutating func enter(_ byteCount: UInt64) {
     bytes += byteCount
@@ -96,7 +104,7 @@ struct PoolState {
 
   /// One that suits the user; its own first, because others can take what is new.
   mutating func take(_ kind: PoolKind, _ owner: UInt32?) -> PoolEntry? {
-    if isClosed || settings.byteCount == 0 { return nil }
+    if isClosed || settings.byteCount == 0 || isHeldUp(owner, at: .now) { return nil }
     let entries = ready[kind] ?? []
     let index =
       entries.lastIndex { !$0.memory.isNew && $0.memory.suits(owner) }
@@ -139,6 +147,36 @@ struct PoolState {
   mutating func takeGoing() -> [PoolEntry] {
     defer { going = [] }
     return going
+  }
+
+  // MARK: Ends that may wait
+
+  private struct End {
+    let owner: UInt32?
+    let byteCount: UInt64
+    let since: MonotonicTime
+
+    func isSlow(at now: MonotonicTime) -> Bool { since.advanced(by: .seconds(1)) <= now }
+  }
+
+  /// - Returns: What ``endEnd(_:)`` is told.
+  mutating func beginEnd(_ entry: PoolEntry, at now: MonotonicTime) -> UInt64 {
+    lastEnd += 1
+    ends[lastEnd] = End(owner: entry.memory.owner, byteCount: entry.byteCount, since: now)
+    return lastEnd
+  }
+
+  mutating func endEnd(_ number: UInt64) { ends[number] = nil }
+
+  /// Whether something is being closed that is not known to wait.
+  func isEnding(at now: MonotonicTime) -> Bool { ends.values.contains { !$0.isSlow(at: now) } }
+
+  /// Whether what an owner had does not go: more of its memory would be on nobody's account.
+  func isHeldUp(_ owner: UInt32?, at now: MonotonicTime) -> Bool {
+    if ends.isEmpty { return false }
+    let own = ends.values.filter { $0.owner == owner }
+    return own.contains { $0.isSlow(at: now) }
+      || own.reduce(0) { $0 + $1.byteCount } > settings.byteCount
   }
 
   // MARK: Into the pool

@@ -43,6 +43,12 @@ public struct PooledHeap: LocalHeap {
   /// How many descriptors the pool holds at most: with each buffer goes a file with its count, which stays open for the next.
   public var mostDescriptors: Int { pool.mostDescriptors }
 
+  /// From now on, and until that is told again.
+  package func closes(by closer: (any PoolCloser)?) { pool.closes(by: closer) }
+
+  /// Closes what lies in the pool now.
+  package func empty() { pool.empty() }
+
   /// Whether the kernel tells this process that the machine's tasks wait for memory.
   package var hearsOfPressure: Bool { pool.hearsOfPressure }
 

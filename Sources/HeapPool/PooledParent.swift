@@ -14,17 +14,33 @@ final class PooledParent: WrappingParent {
   deinit { pool.giveBack(memory) }
 
   var inner: any Parent { memory.parent }
+  /// The pool closes it.
+  var lastDescriptor: CInt? { nil }
 }
 
 /// A dma-buf that can be handed out more than once.
 struct PoolMemory: Sendable {
-  let parent: any Parent
+  private let held: Guarded<(any Parent)?>
   let heapName: String
   let kind: PoolKind
   /// Who had it; nil where nobody had, as ``isNew`` tells, or the heap is of one process.
   var owner: UInt32?
   /// As the kernel gave it.
   var isNew: Bool
+
+  init(parent: any Parent, heapName: String, kind: PoolKind, owner: UInt32?, isNew: Bool) {
+    held = Guarded(parent)
+    self.heapName = heapName
+    self.kind = kind
+    self.owner = owner
+    self.isNew = isNew
+  }
+
+  /// Until it is let go of.
+  var parent: any Parent { held.withLock { $0! } }
+
+  /// Closes its descriptor here, whoever has a copy of this value.
+  func letGo() { held.withLock { $0 = nil } }
 
   /// Whether it can be handed to that user.
   func suits(_ user: UInt32?) -> Bool { isNew || owner == user }

@@ -47,7 +47,10 @@ final class ServerLoop {
     metricsPage = sockets.metricsPage
     let shared = try Shared(pool == nil ? policy : policy.besidePool(), mailbox, log)
     self.shared = shared
-    if let pool { shared.descriptors.add(pool.mostDescriptors) }
+    if let pool {
+      shared.descriptors.add(pool.mostDescriptors)
+      pool.closes(by: shared.lastCloses)
+    }
     if let manager, manager.keepsDescriptors || hasInherited {
       store = try ParentStore(manager, mailbox, log: log)
     } else {
@@ -93,9 +96,12 @@ final class ServerLoop {
     connections.closeAll()
     shared.clientLog.finish()
     shared.mailbox.close()
+    shared.lastCloses.beginEnd()
     buffers.abandonAll()
+    pool?.empty()
+    pool?.closes(by: nil)
+    shared.lastCloses.finish()
     shared.workers.finish()
-    shared.parentWorkers.finish()
     shared.searchers.finish()
     shared.memoryWorkers.finish()
     store?.finish()

@@ -2,7 +2,7 @@ internal import LinuxHeaps
 internal import Logging
 internal import SystemPackage
 
-/// What all parts of the server use; it knows none of them. All but the last six are for the loop's thread alone.
+/// What all parts of the server use; it knows none of them. Poller, deadlines, accounts and the clients' log are for the loop's thread alone.
 struct Shared {
   let poller: Poller
   let deadlines = Deadlines()
@@ -14,9 +14,7 @@ struct Shared {
   /// For memory that clients bring: another process of a client's can hold its file's lock, and no signal ends the wait for that
   /// (`shmem_file_llseek`, mm/shmem.c).
   let memoryWorkers: Workers
-  /// For buffers' ends: the last close of a dma-buf waits for whoever has it in an epoll (`eventpoll_release_file`, fs/eventpoll.c), and
-  /// the kernel frees page by page.
-  let parentWorkers: Workers
+  let lastCloses: LastCloses
   /// For what is looked for in other processes.
   let searchers: Workers
   let mailbox: Mailbox
@@ -28,13 +26,14 @@ struct Shared {
     poller = try Poller()
     accounts = Accounts(policy)
     descriptors = try DescriptorBudget()
-    disposer = try Disposer(descriptors)
+    let closers = try CloserSource()
+    disposer = try Disposer(descriptors, closers)
+    lastCloses = try LastCloses(closers, descriptors)
     workers = try Workers()
     memoryWorkers = try Workers(most: 16)
-    parentWorkers = try Workers(most: 32)
     searchers = try Workers(most: 1)
     // Where no thread can be had the loop would do what they are asked for.
-    for workers in [workers, memoryWorkers, parentWorkers, searchers] { try workers.startThread() }
+    for workers in [workers, memoryWorkers, searchers] { try workers.startThread() }
     self.mailbox = mailbox
     self.log = log
     clientLog = ClientLog(log, deadlines)

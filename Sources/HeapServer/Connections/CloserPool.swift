@@ -379,15 +379,16 @@ final class CloserSource: Sendable {
   }
 
   func make() throws(Errno) -> Ends {
-    do throws(Errno) { return try ask() } catch .brokenPipe, .connectionReset {
-      let another = try Self.start()
-      socket.withLock { $0 = another }
-      return try ask()
+    // One at a time: answers are told apart by nothing.
+    try socket.withLock { (socket) throws(Errno) in
+      do throws(Errno) { return try Self.ask(socket) } catch .brokenPipe, .connectionReset {
+        socket = try Self.start()
+        return try Self.ask(socket)
+      }
     }
   }
 
-  private func ask() throws(Errno) -> Ends {
-    let socket = socket.withLock(\.self)
+  private static func ask(_ socket: SharedFD) throws(Errno) -> Ends {
     let number = socket.fd.rawValue
     var process: CInt = -1
     let closer = try call { unsafe CLinuxHeaps_new_closer(number, &process) }

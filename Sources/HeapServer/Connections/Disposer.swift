@@ -13,13 +13,12 @@ final class Disposer: Sendable {
   /// Files and sockets that are not closed yet.
   private let open: UserCounts
 
-  init(_ descriptors: DescriptorBudget) throws(Errno) {
+  init(_ descriptors: DescriptorBudget, _ source: CloserSource) throws(Errno) {
     let inbox = try CloserPool.Inbox()
     let open = UserCounts()
     self.inbox = inbox
     self.open = open
     self.descriptors = descriptors
-    let source = try CloserSource()
     let closer = try source.make()
     inbox.post { $0.closers.append(closer) }
     let files = try Workers(most: 32)

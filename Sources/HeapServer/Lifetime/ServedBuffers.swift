@@ -27,7 +27,6 @@ final class ServedBuffers {
   private var deleted: [Int] = []
   /// Those whose parents a worker closes.
   private var closing = 0
-  private var lastLane: UInt64 = 1
   /// Those of which the manager is told to let go.
   private var dropping = 0
   private let shared: Shared
@@ -264,12 +263,11 @@ final class ServedBuffers {
       return closed(place)
     }
     closing += 1
-    lastLane += 1
+    let descriptors = going.lastDescriptors
     let box = Guarded<BufferTable.Going?>(going)
-    let mailbox = shared.mailbox
-    // A lane for each, because none must wait for another.
-    shared.parentWorkers.run(in: Workers.Lane(lastLane, of: .user(served[place]!.user.id))) {
+    shared.lastCloses.close(descriptors, of: served[place]!.user.id) {
       box.withLock { $0 = nil }
+    } closed: { [mailbox = shared.mailbox] in
       charge?.end()
       mailbox.post(.closed(place))
     }
@@ -386,10 +384,9 @@ final class ServedBuffers {
       reports.end(going)
       going.charge?.end()
       // Nobody may hold it any more.
-      guard going.isDMABuf else { continue }
-      let user = served[place]!.user.id
+      let (descriptors, user) = (going.lastDescriptors, served[place]!.user.id)
       let box = Guarded<BufferTable.Going?>(going)
-      shared.parentWorkers.run(in: Workers.Lane(0, of: .user(user))) { box.withLock { $0 = nil } }
+      shared.lastCloses.leave(descriptors, of: user) { box.withLock { $0 = nil } }
     }
     reports.finish()
   }

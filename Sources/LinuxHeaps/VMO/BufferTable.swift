@@ -113,6 +113,10 @@ package struct BufferTable: ~Copyable {
     package let hinted: UInt64?
     fileprivate let family: Family
     package var isDMABuf: Bool { family.first?.kind == .dmaBuf }
+    /// Of dma-bufs that are closed with it.
+    package var lastDescriptors: [CInt] {
+      ([family.first].compactMap(\.self) + family.others).compactMap(\.lastDescriptor)
+    }
 
     /// Takes all of it, so that nothing else holds a parent.
     fileprivate init(_ place: Int, _ record: inout Record) {

@@ -15,6 +15,9 @@ package protocol Parent: AnyObject, Sendable {
   /// does not tell of a last child's end, so that the references have to be counted again.
   var watchedDescriptor: CInt? { get }
 
+  /// Of a dma-buf that its end closes, the last close of which can wait for as long as somebody likes; nil of all else.
+  var lastDescriptor: CInt? { get }
+
   /// Told when its events are watched, and before its first child is handed out.
   func eventsAreWatched() throws(Errno)
 
@@ -30,6 +33,10 @@ package protocol Parent: AnyObject, Sendable {
 
   /// A new child's descriptor.
   func openChild() throws(Errno) -> OwnedFD
+}
+
+extension Parent {
+  package var lastDescriptor: CInt? { kind == .dmaBuf ? descriptor : nil }
 }
 
 /// A parent that is another one but for what it does itself.

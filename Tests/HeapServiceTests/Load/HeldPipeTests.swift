@@ -37,7 +37,7 @@ struct HeldPipeTests {
     #expect(isClosed)
     try scene.expectUnharmed()
     let processes = try scene.daemon.closers
-    #expect(processes.count <= 2)
+    #expect(processes.count <= 3)
   }
 
   @Test(arguments: [false, true])

@@ -259,7 +259,7 @@ struct BootParameterTests {
   @Test func `where no boot loader's file is known, it is said that there is a word`() throws {
     let tree = try Self.tree()
     let fix = try Self.fix(tree)
-    #expect(fix.contains("put cma=64M in place of the cma= there"))
+    #expect(fix.contains("put cma=64M in place of cma=8M"))
     try tree.file("/proc/cmdline", "quiet\n")
     #expect(try Self.fix(tree).contains("add cma=64M to it"))
   }

@@ -17,13 +17,15 @@ import Testing
     PoolKind(PoolSettings.Stock(byteCount: UInt64(pages) * pageSize, count: 1))!
   }
 
-  private func entry(_ kind: PoolKind, isNew: Bool = false) throws -> PoolEntry {
+  private func entry(
+    _ kind: PoolKind, owner: UInt32? = nil, isNew: Bool = false
+  ) throws -> PoolEntry {
     let memory = try heap.makeMemory(
       for: BufferRequest(
         key: .fresh(), size: kind.byteCount, settings: SingleBufferSettings()))
     let parent = memory.parent
     return PoolEntry(
-      PoolMemory(parent: parent, heapName: "memfd", kind: kind, owner: nil, isNew: isNew),
+      PoolMemory(parent: parent, heapName: "memfd", kind: kind, owner: owner, isNew: isNew),
       memory.settled())
   }
 
@@ -107,6 +109,34 @@ import Testing
     #expect(state.isEmpty)
   }
 
+  /// The last close of a dma-buf can wait for somebody: more of an owner's memory would be on nobody's account.
+  @Test mutating func `an owner whose memory does not go has no more in the pool`() throws {
+    let page = kind(pages: 1)
+    let held = try entry(page, owner: 7)
+    let number = state.beginEnd(held, at: now)
+    #expect(!state.isHeldUp(7, at: now))
+    #expect(state.isEnding(at: now))
+    #expect(state.releasableBytes(at: now) == pageSize)
+    let later = now.advanced(by: .seconds(1))
+    #expect(state.isHeldUp(7, at: later))
+    #expect(!state.isHeldUp(8, at: later))
+    #expect(!state.isEnding(at: later))
+    #expect(state.releasableBytes(at: later) == 0)
+    state.endEnd(number)
+    #expect(!state.isHeldUp(7, at: later))
+    // Nor who lets go of more than the pool may have, faster than it is closed.
+    let numbers = try (0..<2).map { _ in
+      let large = try entry(kind(pages: Int((40 << 20) / pageSize)), owner: 7)
+      defer { large.end() }
+      return state.beginEnd(large, at: now)
+    }
+    #expect(state.isHeldUp(7, at: now))
+    #expect(!state.isHeldUp(8, at: now))
+    state.endEnd(numbers[0])
+    #expect(!state.isHeldUp(7, at: now))
+    held.end()
+  }
+
   /// Whoever ends a small buffer does not wait for the pages of large ones.
   @Test mutating func `what makes room is left to the thread`() throws {
     let large = kind(pages: Int((60 << 20) / pageSize))
@@ -121,10 +151,10 @@ import Testing
     }
     #expect(gone.map(\.byteCount) == [60 << 20])
     // Not free before it is closed.
-    #expect(state.releasableBytes == 68 << 20)
+    #expect(state.releasableBytes(at: .now) == 68 << 20)
     for entry in gone { entry.end() }
     _ = state.endStep()
-    #expect(state.releasableBytes == 8 << 20)
+    #expect(state.releasableBytes(at: .now) == 8 << 20)
     let tooLarge = try entry(kind(pages: Int((65 << 20) / pageSize)))
     stays = state.giveBack(tooLarge)
     #expect(!stays)

@@ -47,7 +47,7 @@ struct ServedClosesTests {
 
   /// An epoll's lock, which the last close takes, can be held.
   @Test(.enabled(if: HeldEpoll.isPossible, "needs userfaultfd(2)"))
-  func `a last close that waits keeps nobody from being served`() throws {
+  func `a last close that waits keeps heapd neither from serving nor from ending`() throws {
     let daemon = try Daemon(heap: ["system"])
     let client = try WireClient.heap(daemon)
     let observer = try WireClient.observer(daemon)
@@ -59,8 +59,56 @@ struct ServedClosesTests {
       usleep(10_000)
     }
     #expect(try eventually { try observer.status().buffers.count == 1 })
+    var another: SharedFD? = try client.allocate(22)
+    let released = try HeldEpoll(#require(another))
+    another = nil
+    usleep(100_000)
+    released.release()
+    #expect(try eventually { try observer.status().buffers.count == 1 })
+    daemon.process.terminate()
+    #expect(eventually { !daemon.process.isRunning })
     held.release()
-    #expect(try eventually { try observer.status().buffers.isEmpty })
+  }
+
+  @Test(.enabled(if: HeldEpoll.isPossible, "needs userfaultfd(2)"))
+  func `a last close that waits keeps the pool neither from working nor heapd from ending`() throws
+  {
+    let daemon = try Daemon(
+      heap: ["system"],
+      configuration: "pool-bytes = 8M\npool-learns = off\npool-idle-seconds = 1\n")
+    let heap = try RemoteHeap(socket: daemon.socket)
+    func pool() throws -> ServerStatus.Pool { try #require(try ServerStatus(of: heap).pool) }
+    let client = try WireClient.heap(daemon)
+    var vmo: SharedFD? = try client.allocate(1)
+    let held = try HeldEpoll(#require(vmo))
+    vmo = nil
+    #expect(try eventually { try pool().ready == 1 })
+    // Nobody asks for it, and it goes.
+    #expect(try eventually { try pool().bytes == 0 })
+    // It is known to wait: what its user has from now on is not pooled, and stays on its account to its end.
+    sleep(1)
+    let hits = try pool().hits
+    for index in 2..<12 as Range<UInt64> {
+      #expect(try client.refusal(index) == nil)
+      usleep(10_000)
+    }
+    #expect(try eventually { try ServerStatus(of: heap).buffers.isEmpty })
+    #expect(try pool().hits == hits)
+    #expect(try pool().bytes == 0)
+    held.release()
+    #expect(
+      try eventually {
+        _ = try client.refusal(12)
+        return try pool().ready == 1
+      })
+    let heldAgain: HeldEpoll
+    do {
+      let last = try client.allocate(13)
+      heldAgain = try HeldEpoll(last)
+    }
+    daemon.process.terminate()
+    #expect(eventually { !daemon.process.isRunning })
+    heldAgain.release()
   }
 
   @Test func `without events the count is read by the clock`() throws {

@@ -1,0 +1,167 @@
+internal import CLibrary
+internal import CLinuxHeaps
+internal import HeapPool
+internal import LinuxHeaps
+internal import Synchronization
+internal import SystemPackage
+
+/// The ends of buffers: dma-bufs, and what the kernel frees page by page.
+///
+/// An epoll that a holder has put a dma-buf into keeps no reference, and the last close takes the lock of each such epoll
+/// (`eventpoll_release_file`, fs/eventpoll.c), which a read of its events holds for as long as its reader likes. No signal ends that wait. So
+/// the last close is a closer's (`CloserPool`): it has the descriptor before that is closed here. A worker waits for its answer, with which
+/// the memory is gone, and that wait a signal does end.
+final class LastCloses: PoolCloser {
+  /// Nanoseconds.
+  private static let patience: UInt64 = 1_000_000_000
+  private static let retry: Int64 = 50_000_000
+
+  private let source: CloserSource
+  private let descriptors: DescriptorBudget
+  private let workers: Workers
+  private let lastLane = Atomic<UInt64>(0)
+  /// What workers have not done yet.
+  private let pending = Atomic(0)
+  private let idle: Guarded<[CloserSource.Ends]>
+  /// At the end, of each user: they close when this process's ends of their sockets are gone.
+  private let last = Guarded<[uid_t: CloserSource.Ends]>([:])
+  /// Signalled at the end, and never cleared: nobody waits for a closer any more.
+  private let isEnding: WakeUp
+
+  init(_ source: CloserSource, _ descriptors: DescriptorBudget) throws(Errno) {
+    self.source = source
+    self.descriptors = descriptors
+    idle = Guarded([try source.make()])
+    descriptors.add(2)
+    isEnding = try WakeUp()
+    workers = try Workers(most: 32)
+    // Where no thread can be had the loop would do what they are asked for.
+    try workers.startThread()
+  }
+
+  func close(
+    _ descriptor: CInt, of user: UInt32?, _ letGo: @escaping @Sendable () -> Void,
+    closed: @escaping @Sendable () -> Void
+  ) {
+    // On nobody's account, and the pool's no more.
+    descriptors.add()
+    close([descriptor], of: user ?? .max, letGo) { [descriptors] in
+      descriptors.remove()
+      closed()
+    }
+  }
+
+  /// Returns at once.
+  ///
+  /// - Parameters:
+  ///   - numbers: Dma-bufs of which this can be the last close.
+  ///   - letGo: Closes them here.
+  ///   - closed: They are closed everywhere.
+  func close(
+    _ numbers: [CInt], of user: uid_t, _ letGo: @escaping @Sendable () -> Void,
+    closed: @escaping @Sendable () -> Void
+  ) {
+    let lane = lastLane.add(1, ordering: .relaxed).newValue
+    pending.add(1, ordering: .relaxed)
+    // A lane for each, because none must wait for another.
+    workers.run(in: Workers.Lane(lane, of: .user(user))) { [self] in
+      close(numbers, of: user, letGo)
+      closed()
+      if pending.subtract(1, ordering: .relaxed).newValue == 0 { keepOne() }
+    }
+  }
+
+  private func close(_ numbers: [CInt], of user: uid_t, _ letGo: () -> Void) {
+    if numbers.isEmpty { return letGo() }
+    let giveUp = MonotonicTime.now.nanoseconds + Self.patience
+    while !hasEnded {
+      if let closer = take() {
+        if Self.hand(numbers, to: closer) {
+          letGo()
+          return hasClosed(closer) ? idle.withLock { $0.append(closer) } : descriptors.remove(2)
+        }
+        descriptors.remove(2)
+      }
+      // A machine that has no more processes for it: memory that nobody uses is worse than a thread that may wait.
+      if MonotonicTime.now.nanoseconds > giveUp { return letGo() }
+      _ = CLinuxHeaps_await_message(isEnding.descriptor, Self.retry)
+    }
+    leave(numbers, of: user, letGo)
+  }
+
+  private func take() -> CloserSource.Ends? {
+    if let closer = idle.withLock({ $0.popLast() }) { return closer }
+    guard let closer = try? source.make() else { return nil }
+    descriptors.add(2)
+    return closer
+  }
+
+  /// As many as have been at work wait for more, and go when there is none.
+  private func keepOne() {
+    let rest = idle.withLock { idle in
+      defer { idle = Array(idle.prefix(1)) }
+      return idle.dropFirst()
+    }
+    descriptors.remove(2 * rest.count)
+  }
+
+  private static func hand(_ numbers: [CInt], to closer: CloserSource.Ends) -> Bool {
+    let socket = closer.socket.fd.rawValue
+    var order = UInt8(CLinuxHeaps_CLOSE)
+    var rest = numbers[...]
+    while !rest.isEmpty {
+      let batch = Array(rest.prefix(Int(CLinuxHeaps_MAX_DESCRIPTORS)))
+      do throws(Errno) {
+        _ = try call { unsafe CLinuxHeaps_send(socket, &order, 1, batch, batch.count) }
+      } catch {
+        return false
+      }
+      rest = rest.dropFirst(batch.count)
+    }
+    return true
+  }
+
+  /// False where it is gone, or this process is about to be.
+  private func hasClosed(_ closer: CloserSource.Ends) -> Bool {
+    let socket = closer.socket.fd.rawValue
+    guard CLinuxHeaps_order_close(socket) == 0 else { return false }
+    var entries = [socket, isEnding.descriptor].map {
+      pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+    }
+    while unsafe poll(&entries, 2, -1) < 0 {}
+    return entries[0].revents != 0 && CLinuxHeaps_hear_closer(socket) == 1
+  }
+
+  // MARK: The end
+
+  private var hasEnded: Bool { CLinuxHeaps_await_message(isEnding.descriptor, 0) == 1 }
+
+  /// From now on nobody waits for a close.
+  func beginEnd() { isEnding.signal() }
+
+  /// Has a closer of the user's close them, after this process's end.
+  func leave(_ numbers: [CInt], of user: uid_t, _ letGo: () -> Void) {
+    if !numbers.isEmpty {
+      last.withLock { closers in
+        if closers[user] == nil { closers[user] = take() }
+        guard let closer = closers[user] else { return }
+        var tries = 0
+        // It takes them as fast as it can.
+        while !Self.hand(numbers, to: closer), tries < 100 {
+          tries += 1
+          usleep(1_000)
+        }
+      }
+    }
+    letGo()
+  }
+
+  /// Returns when workers have nothing left, or after a second.
+  func finish() {
+    workers.finish()
+    let end = MonotonicTime.now.nanoseconds + Self.patience
+    while pending.load(ordering: .relaxed) > 0, MonotonicTime.now.nanoseconds < end {
+      usleep(1_000)
+    }
+  }
+}
