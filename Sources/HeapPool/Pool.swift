@@ -4,7 +4,7 @@ internal import SystemPackage
 
 /// Closes what leaves a pool where that may wait: somebody had the dma-buf, and the last close takes the lock of each epoll that it was put
 /// into (`eventpoll_release_file`, fs/eventpoll.c).
-package protocol PoolCloser: Sendable {
+package protocol PoolCloser: AnyObject, Sendable {
   /// Returns at once, or waits for nobody.
   ///
   /// - Parameters:
@@ -67,12 +67,18 @@ final class Pool: Sendable {
     callThread()
   }
 
-  /// Of what somebody had; nil for whoever lets go of it.
-  func closes(by closer: (any PoolCloser)?) { self.closer.withLock { $0 = closer } }
+  /// Of what somebody had.
+  func closes(by closer: any PoolCloser) { self.closer.withLock { $0 = closer } }
 
-  /// All goes that lies here now.
+  func closesNoMore(by closer: any PoolCloser) {
+    self.closer.withLock { if $0 === closer { $0 = nil } }
+  }
+
+  /// All goes that is here now.
   func empty() {
-    for entry in state.withLock({ $0.takeAll() }) { end(entry) }
+    let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
+    for entry in dropped { end(entry) }
+    if isInHand { events?.isGone.wait() }
   }
 
   /// All of it goes; what is handed out goes when it has ended.
@@ -107,7 +113,7 @@ final class Pool: Sendable {
   func wrap(
     _ memory: consuming BufferMemory, _ kind: PoolKind, _ owner: UInt32?
   ) -> BufferMemory {
-    guard isPooled(memory) else { return memory }
+    guard events != nil, isPooled(memory) else { return memory }
     let isKept = state.withLock { state in
       if state.isHeldUp(owner, at: .now) { return false }
       state.missed(kind)
@@ -135,12 +141,17 @@ final class Pool: Sendable {
 
   /// Takes a buffer's memory back, if there is room for it. Nothing of others is closed here: whoever ends a small buffer does not wait
   /// for the pages of a large one.
-  func giveBack(_ memory: PoolMemory) {
-    guard events != nil else { return }
+  func takesBack(_ memory: PoolMemory) -> Bool {
     let entry = PoolEntry(memory, heap.admission.take(memory.kind.byteCount))
-    let stays = state.withLock { $0.giveBack(entry) }
+    let stays = state.withLock { $0.giveBack(entry, at: .now) }
+    if !stays { entry.endCharge() }
     callThread()
-    if !stays { end(entry) }
+    return stays
+  }
+
+  /// What was not taken back, and nobody else closes.
+  func end(_ memory: PoolMemory) {
+    end(PoolEntry(memory, heap.admission.take(memory.kind.byteCount)))
   }
 
   /// What somebody had is closed where no thread of the pool's waits for it.
@@ -148,7 +159,7 @@ final class Pool: Sendable {
     guard !entry.memory.isNew, let closer = closer.withLock(\.self) else { return entry.end() }
     let number = state.withLock { $0.beginEnd(entry, at: .now) }
     let memory = entry.memory
-    closer.close(memory.parent.descriptor, of: memory.owner) {
+    closer.close(memory.descriptor, of: memory.owner) {
       memory.letGo()
     } closed: { [self] in
       entry.endCharge()
@@ -181,8 +192,9 @@ final class Pool: Sendable {
     let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
     for entry in dropped { end(entry) }
     if isInHand { events?.isGone.wait() }
+    let last = state.withLock { $0.lastEnd }
     var isEnding = false
-    while state.withLock({ $0.isEnding(at: .now) }) {
+    while state.withLock({ $0.isEnding(upTo: last, at: .now) }) {
       isEnding = true
       usleep(200)
     }
@@ -233,8 +245,11 @@ final class Pool: Sendable {
 
   /// Others need the memory.
   private func letGo() {
-    state.withLock { $0.pause(at: .now) }
-    empty()
+    let dropped = state.withLock { state in
+      state.pause(at: .now)
+      return state.takeAll()
+    }
+    for entry in dropped { end(entry) }
     counts.close()
   }
 

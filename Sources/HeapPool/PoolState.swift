@@ -63,7 +63,8 @@ struct PoolState {
   private var waiting = 0
   /// What others close, whose last close may wait for its owner.
   private var ends: [UInt64: End] = [:]
-  private var lastEnd: UInt64 = 0
+  /// The number of the newest of them.
+  private(set) var lastEnd: UInt64 = 0
   private var counted = PoolFigures()
 
   init(settings: PoolSettings, mostBuffers: Int = Pool.mostBuffers) {
@@ -168,15 +169,24 @@ struct PoolState {
 
   mutating func endEnd(_ number: UInt64) { ends[number] = nil }
 
-  /// Whether something is being closed that is not known to wait.
-  func isEnding(at now: MonotonicTime) -> Bool { ends.values.contains { !$0.isSlow(at: now) } }
+  /// Whether something of so far is being closed that is not known to wait.
+  func isEnding(upTo number: UInt64, at now: MonotonicTime) -> Bool {
+    ends.contains { $0.key <= number && !$0.value.isSlow(at: now) }
+  }
 
-  /// Whether what an owner had does not go: more of its memory would be on nobody's account.
+  /// Whether what an owner had does not go: more of its memory would be on nobody's account. Of all owners as much as may lie here.
   func isHeldUp(_ owner: UInt32?, at now: MonotonicTime) -> Bool {
     if ends.isEmpty { return false }
-    let own = ends.values.filter { $0.owner == owner }
-    return own.contains { $0.isSlow(at: now) }
-      || own.reduce(0) { $0 + $1.byteCount } > settings.byteCount
+    var (count, bytes, bytesOfAll): (Int, UInt64, UInt64) = (0, 0, 0)
+    for end in ends.values {
+      bytesOfAll += end.byteCount
+      guard end.owner == owner else { continue }
+      if end.isSlow(at: now) { return true }
+      count += 1
+      bytes += end.byteCount
+    }
+    return count > mostBuffers / 4 || bytes > settings.byteCount / 2
+      || bytesOfAll > settings.byteCount || ends.count > mostBuffers
   }
 
   // MARK: Into the pool
@@ -184,7 +194,11 @@ struct PoolState {
   /// What was here longest makes room for it; the thread closes that.
   ///
   /// - Returns: Whether it stays.
-  mutating func giveBack(_ entry: PoolEntry) -> Bool {
+  mutating func giveBack(_ entry: PoolEntry, at now: MonotonicTime) -> Bool {
+    if isHeldUp(entry.memory.owner, at: now) {
+      counted.refused += 1
+      return false
+    }
     if !isClosed && entry.byteCount <= settings.byteCount {
       while !hasRoom(for: entry.byteCount), let oldest = takeOldest() { going.append(oldest) }
     }

@@ -43,10 +43,13 @@ public struct PooledHeap: LocalHeap {
   /// How many descriptors the pool holds at most: with each buffer goes a file with its count, which stays open for the next.
   public var mostDescriptors: Int { pool.mostDescriptors }
 
-  /// From now on, and until that is told again.
-  package func closes(by closer: (any PoolCloser)?) { pool.closes(by: closer) }
+  /// From now on.
+  package func closes(by closer: any PoolCloser) { pool.closes(by: closer) }
 
-  /// Closes what lies in the pool now.
+  /// Where it did.
+  package func closesNoMore(by closer: any PoolCloser) { pool.closesNoMore(by: closer) }
+
+  /// Closes what is in the pool now.
   package func empty() { pool.empty() }
 
   /// Whether the kernel tells this process that the machine's tasks wait for memory.

@@ -1,9 +1,11 @@
 internal import LinuxHeaps
+internal import Synchronization
 
 /// A parent that goes to the pool when its heap lets it go.
 final class PooledParent: WrappingParent {
   private let memory: PoolMemory
   private let pool: Pool
+  private let isOffered = Atomic(false)
 
   init(_ memory: PoolMemory, _ pool: Pool) {
     self.memory = memory
@@ -11,11 +13,17 @@ final class PooledParent: WrappingParent {
   }
 
   // Also where children are left, as when a server ends: the pool asks.
-  deinit { pool.giveBack(memory) }
+  deinit {
+    if !isOffered.load(ordering: .relaxed), !pool.takesBack(memory) { pool.end(memory) }
+  }
 
   var inner: any Parent { memory.parent }
-  /// The pool closes it.
-  var lastDescriptor: CInt? { nil }
+
+  /// What the pool does not take ends as any other buffer does.
+  func lastDescriptor() -> CInt? {
+    isOffered.store(true, ordering: .relaxed)
+    return pool.takesBack(memory) ? nil : memory.descriptor
+  }
 }
 
 /// A dma-buf that can be handed out more than once.
@@ -38,6 +46,8 @@ struct PoolMemory: Sendable {
 
   /// Until it is let go of.
   var parent: any Parent { held.withLock { $0! } }
+
+  var descriptor: CInt { held.withLock { $0!.descriptor } }
 
   /// Closes its descriptor here, whoever has a copy of this value.
   func letGo() { held.withLock { $0 = nil } }

@@ -47,10 +47,7 @@ final class ServerLoop {
     metricsPage = sockets.metricsPage
     let shared = try Shared(pool == nil ? policy : policy.besidePool(), mailbox, log)
     self.shared = shared
-    if let pool {
-      shared.descriptors.add(pool.mostDescriptors)
-      pool.closes(by: shared.lastCloses)
-    }
+    if let pool { shared.descriptors.add(pool.mostDescriptors) }
     if let manager, manager.keepsDescriptors || hasInherited {
       store = try ParentStore(manager, mailbox, log: log)
     } else {
@@ -78,6 +75,7 @@ final class ServerLoop {
 
   func run() {
     shared.mailbox.isReadHere()
+    pool?.closes(by: shared.lastCloses)
     tell { $0.tellReady() }
     keepWatchdogQuiet()
     while !isOver {
@@ -98,8 +96,11 @@ final class ServerLoop {
     shared.mailbox.close()
     shared.lastCloses.beginEnd()
     buffers.abandonAll()
+    // What workers end may go to the pool, and what is in the pool to workers.
+    shared.lastCloses.awaitWork()
     pool?.empty()
-    pool?.closes(by: nil)
+    shared.lastCloses.awaitWork()
+    pool?.closesNoMore(by: shared.lastCloses)
     shared.lastCloses.finish()
     shared.workers.finish()
     shared.searchers.finish()

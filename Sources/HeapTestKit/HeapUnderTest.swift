@@ -32,7 +32,7 @@ public struct HeapUnderTest: Sendable, CustomStringConvertible {
   /// Whether another process serves it: what the kernel offers this one says nothing of it then.
   let isRemote: Bool
   /// A heap of its own for each check, so that a check counts only its own buffers.
-  let make: @Sendable () throws -> any Heap
+  package let make: @Sendable () throws -> any Heap
 
   /// A heap of one's own.
   ///

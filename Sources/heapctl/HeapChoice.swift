@@ -69,6 +69,18 @@ struct ServiceChoice: ParsableArguments {
         "--heap cannot be combined with --socket: the service has its own heap")
     }
   }
+
+  /// One for each kind of memory that the service has; nil where none was named.
+  func heapsUnderTest() async throws(HeapError) -> [HeapUnderTest]? {
+    guard let socket else { return nil }
+    let plain = try await HeapUnderTest.service(SingleBufferSettings(), socket: socket)
+    guard plain.kind == .dmaBuf else { return [plain] }
+    do throws(HeapError) {
+      return [plain, try await .service(.contiguous, socket: socket)]
+    } catch  where error.code == .notSupported {
+      return [plain]
+    }
+  }
 }
 
 /// A size as a person writes it: `4096`, `64K`, `1.5M`, `8 MiB`; the units are powers of 1024.

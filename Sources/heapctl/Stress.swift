@@ -12,6 +12,7 @@ struct Stress: AsyncParsableCommand {
       """)
 
   @OptionGroup var choice: HeapChoice
+  @OptionGroup var service: ServiceChoice
 
   @Option(
     parsing: .unconditional,
@@ -32,6 +33,7 @@ struct Stress: AsyncParsableCommand {
   @OptionGroup var output: OutputChoice
 
   func validate() throws {
+    try service.validate(against: choice)
     if seconds != nil && steps != nil {
       throw ValidationError("--seconds cannot be combined with --steps")
     }
@@ -46,17 +48,17 @@ struct Stress: AsyncParsableCommand {
     if !output.json { show("seed \(seed)") }
     let progress = Progress(besideLines: !output.json)
     var rows: [StressRow] = []
-    for chosen in choice.heaps() {
+    for (name, heap, settings, capacity) in try await subjects() {
       let run = try await StressRun(
-        heap: chosen.heap, name: chosen.name, settings: chosen.settings, seed: UInt64(seed),
-        limit: Self.limit(capacity: chosen.capacity))
+        heap: heap, name: name, settings: settings, seed: UInt64(seed),
+        limit: Self.limit(capacity: capacity))
       let report = try await run.run(until: end, isEnded: { signal.wait(for: .zero) }) { step in
-        if step % 64 == 0 { progress.show("\(chosen.name.visible): step \(step)") }
+        if step % 64 == 0 { progress.show("\(name.visible): step \(step)") }
       }
       progress.clear()
       let digits = String(report.digest, radix: 16)
       let row = StressRow(
-        heap: chosen.name, steps: report.steps,
+        heap: name, steps: report.steps,
         digest: String(repeating: "0", count: 16 - digits.count) + digits,
         limitBytes: report.limit, allocatedBytes: report.bytes,
         mostLiveBuffers: report.mostBuffers, mostLiveBytes: report.mostBytes,
@@ -68,8 +70,9 @@ struct Stress: AsyncParsableCommand {
         devices: report.devices, referenceCountsCompared: report.countsCompared,
         lookedAtKernelsList: report.lookedAtList, endedEarly: report.wasEnded,
         failure: report.failure, leaks: report.leaks,
-        repeatedBy: "heapctl stress --heap \(chosen.name) --seed \(seed) "
-          + "--steps \(max(1, report.steps))")
+        repeatedBy: "heapctl stress "
+          + (service.socket.map { "--socket \($0.shellWord)" } ?? "--heap \(name)")
+          + " --seed \(seed) --steps \(max(1, report.steps))")
       rows.append(row)
       if !output.json { row.lines.forEach(show) }
       if !row.hasPassed { tell(row.complaint) }
@@ -78,6 +81,17 @@ struct Stress: AsyncParsableCommand {
     if output.json { try showJSON(StressRows(seed: seed, heaps: rows), named: "stress") }
     if rows.contains(where: { !$0.hasPassed }) { throw ExitCode(.failure) }
     signal.obeyNext()
+  }
+
+  private typealias Subject = (
+    name: String, heap: any Heap, settings: SingleBufferSettings, capacity: UInt64?
+  )
+
+  private func subjects() async throws -> [Subject] {
+    guard let served = try await service.heapsUnderTest() else {
+      return choice.heaps().map { ($0.name, $0.heap, $0.settings, $0.capacity) }
+    }
+    return try served.map { ($0.name, try $0.make(), $0.settings, nil) }
   }
 
   /// 64 MiB, or less on a small machine or of a small region: always the same for the same machine, because

@@ -178,7 +178,8 @@ private final class VerifyRun {
 
   /// - Parameter names: Of the checks to run; empty for all.
   func check(choice: HeapChoice, service: ServiceChoice, only names: [String]) async throws {
-    heaps = try await Self.heaps(choice, service)
+    let served = try await service.heapsUnderTest()
+    heaps = if let served { served } else { try choice.heapsUnderTest() }
     let entries = HeapCatalog().heaps()
     report.heaps = heaps.map { heap in
       Report.Heap(heap, entry: entries.first { $0.name == heap.name })
@@ -202,20 +203,6 @@ private final class VerifyRun {
       let time = ContinuousClock.now - start
       progress.clear()
       add(Report.Result(heap: heap, check: check, outcome: outcome, time: time))
-    }
-  }
-
-  private static func heaps(
-    _ choice: HeapChoice, _ service: ServiceChoice
-  ) async throws(HeapError) -> [HeapUnderTest] {
-    guard let socket = service.socket else { return try choice.heapsUnderTest() }
-    // Each kind of memory that the service has.
-    let plain = try await HeapUnderTest.service(SingleBufferSettings(), socket: socket)
-    guard plain.kind == .dmaBuf else { return [plain] }
-    do throws(HeapError) {
-      return [plain, try await .service(.contiguous, socket: socket)]
-    } catch  where error.code == .notSupported {
-      return [plain]
     }
   }
 

@@ -86,9 +86,27 @@ import Testing
 
   @Test(arguments: [
     ["--seconds", "0"], ["--steps", "0"], ["--seconds", "1", "--steps", "1"], ["--seed", "x"],
+    ["--heap", "memfd", "--socket", "/nonesuch"],
   ])
   func `what cannot be run is wrong usage`(_ arguments: [String]) throws {
     #expect(try Run.heapctl(["stress"] + arguments).status == 64)
+  }
+
+  @Test func `a service's heap is one that can be run on`() throws {
+    let daemon = try Daemon()
+    let run = try Run.heapctl(
+      "stress", "--socket", daemon.socket, "--seed", "3", "--steps", "60", "--json")
+    #expect(run.status == 0, "\(run.error)")
+    let stress = try #require(try run.json["stress"] as? [String: Any])
+    let heaps = try #require(stress["heaps"] as? [[String: Any]])
+    #expect(heaps.map { $0["heap"] as? String } == ["memfd, served at \(daemon.socket)"])
+    #expect(
+      heaps[0]["repeatedBy"] as? String
+        == "heapctl stress --socket \(daemon.socket) --seed 3 --steps 60")
+    #expect(try WireClient.observer(daemon).status().buffers.isEmpty)
+    let unserved = try Run.heapctl("stress", "--socket", "/nonesuch", "--steps", "1")
+    #expect(unserved.status == 69)
+    #expect(unserved.error.contains("/nonesuch"))
   }
 
   @Test func `a heap that is not there is named`() throws {

@@ -53,7 +53,8 @@ for heap in "hugetlb --contiguous" udmabuf; do
   *) fail "a camera that takes contiguous memory alone, $heap: $(cat "$log")" ;;
   esac
 done
-"$build/heapctl" stress --heap hugetlb --seed 3 --steps 300 > "$log" 2>&1 || fail "heapctl stress --heap hugetlb: $(cat "$log")"
+stress() { "$build/heapctl" stress --seed 3 --steps 300 "$@" > "$log" 2>&1 || fail "heapctl stress $*: $(cat "$log")"; }
+for heap in $LINUXHEAPS_HEAPS hugetlb; do stress --heap "$heap"; done
 
 for events in on off; do
   echo "== stock-next: heapctl verify through heapd, events = $events"

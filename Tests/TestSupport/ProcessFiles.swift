@@ -32,14 +32,19 @@ package enum ProcessFiles {
     }
   }
 
-  /// When nothing changes for a while, and no report is open: heapd closes a moment later what it sent with an answer.
+  /// When nothing changes for a while, and no report is open: heapd closes a moment later what it sent with an answer, and lets closers go a
+  /// second after they were at work.
   package static func listAtRest(of process: pid_t) throws -> [String] {
     var last = try list(of: process)
+    var since = ContinuousClock.now
     while true {
       usleep(10_000)
       let now = try list(of: process)
-      if now == last && !now.contains(where: isPassing) { return now }
-      last = now
+      if now != last || now.contains(where: isPassing) {
+        (last, since) = (now, .now)
+      } else if .now - since > .milliseconds(1_500) {
+        return now
+      }
     }
   }
 }

@@ -148,12 +148,21 @@ private struct Daemon {
     }
     let ready = isPooled ? try self.ready() + count : 0
     vmos = []
-    while heap.liveBufferCount > 0 { usleep(1000) }
-    while isPooled, try self.ready() < ready { usleep(2000) }
+    try wait("what was allocated ends") { heap.liveBufferCount == 0 }
+    if isPooled { try wait("what has ended lies ready") { try self.ready() >= ready } }
     return times
   }
 
   private func ready() throws -> Int { try heap.statusNumber("ready") }
+}
+
+/// For two minutes.
+private func wait(_ claim: String, _ isTrue: () throws -> Bool) throws {
+  let end = now() + 120_000_000_000
+  while try !isTrue() {
+    if now() > end { throw Failure(description: "does not come true: \(claim)") }
+    usleep(1000)
+  }
 }
 
 // MARK: r
@@ -164,11 +173,11 @@ extension Scenario {
     guard let entry = HeapCatalog().heaps().first(where: { $0.role == .contiguous }) else {
       return [Figure("10000 rounds", absent: "this kernel has no contiguous heap")]
     }
-    let heap = DMABufHeap(heaps: [entry.name])
-    let plain = try failures(of: heap)
+    let most = (entry.capacity ?? 64 << 20) / 20 * 19
+    let plain = try failures(of: DMABufHeap(heaps: [entry.name]), most)
     let pooled = PooledHeap(
       DMABufHeap(heaps: [entry.name]), PoolSettings(byteCount: 16 << 20, learns: true))
-    let withPool = try failures(of: pooled)
+    let withPool = try failures(of: pooled, most)
     let hits = pooled.figures.hits
     return [
       Figure("refused of 10000, without a pool", Double(plain), .rounds),
@@ -180,25 +189,29 @@ extension Scenario {
   /// KiB, such as programs have: a few pages, and pictures.
   private static let sizes: [UInt64] = [4, 64, 600, 1200, 3600]
 
-  private func failures(of heap: some LocalHeap) throws -> Int {
+  /// - Parameter most: Bytes that live at a time.
+  private func failures(of heap: some LocalHeap, _ most: UInt64) throws -> Int {
     var random = Xorshift()
-    var live: [SharedVMO] = []
+    var live: [(vmo: SharedVMO, size: UInt64)] = []
+    var bytes: UInt64 = 0
     var failures = 0
+    func endOne() { bytes -= live.remove(at: random.below(live.count)).size }
     for index in 0..<10_000 {
       let size = Self.sizes[random.below(Self.sizes.count)] << 10
       do throws(HeapError) {
         let vmo = try heap.allocateVmo(
           size: size, settings: .contiguous, bufferCollectionID: 1, bufferIndex: UInt64(index))
-        live.append(SharedVMO(vmo))
+        live.append((SharedVMO(vmo), size))
+        bytes += size
       } catch {
         guard error.code == .noMemory else { throw error }
         failures += 1
-        if !live.isEmpty { live.remove(at: random.below(live.count)) }
+        if !live.isEmpty { endOne() }
       }
-      if live.count > 24 + random.below(16) { live.remove(at: random.below(live.count)) }
+      while bytes > most { endOne() }
     }
     live = []
-    while heap.liveBufferCount > 0 { usleep(1000) }
+    try wait("the last buffers end") { heap.liveBufferCount == 0 }
     return failures
   }
 }

@@ -384,6 +384,10 @@ final class CloserSource: Sendable {
       do throws(Errno) { return try Self.ask(socket) } catch .brokenPipe, .connectionReset {
         socket = try Self.start()
         return try Self.ask(socket)
+      } catch .timedOut {
+        // Its answer would be taken for the next one's.
+        socket = try Self.start()
+        throw .timedOut
       }
     }
   }

@@ -12,9 +12,11 @@ internal import SystemPackage
 /// the last close is a closer's (`CloserPool`): it has the descriptor before that is closed here. A worker waits for its answer, with which
 /// the memory is gone, and that wait a signal does end.
 final class LastCloses: PoolCloser {
+  private static let mostIdle = 8
   /// Nanoseconds.
   private static let patience: UInt64 = 1_000_000_000
   private static let retry: Int64 = 50_000_000
+  private static let rest: Int64 = 1_000_000_000
 
   private let source: CloserSource
   private let descriptors: DescriptorBudget
@@ -22,9 +24,16 @@ final class LastCloses: PoolCloser {
   private let lastLane = Atomic<UInt64>(0)
   /// What workers have not done yet.
   private let pending = Atomic(0)
+  private let isResting = Atomic(false)
   private let idle: Guarded<[CloserSource.Ends]>
-  /// At the end, of each user: they close when this process's ends of their sockets are gone.
-  private let last = Guarded<[uid_t: CloserSource.Ends]>([:])
+  /// What a closer has at the end.
+  private struct Last: Hashable {
+    let user: uid_t
+    /// What others hold is not to wait for what nobody holds.
+    let isHeld: Bool
+  }
+  /// They close when this process's ends of their sockets are gone; nil where none could be had.
+  private let last = Guarded<[Last: CloserSource.Ends?]>([:])
   /// Signalled at the end, and never cleared: nobody waits for a closer any more.
   private let isEnding: WakeUp
 
@@ -45,7 +54,11 @@ final class LastCloses: PoolCloser {
   ) {
     // On nobody's account, and the pool's no more.
     descriptors.add()
-    close([descriptor], of: user ?? .max, letGo) { [descriptors] in
+    close(of: user ?? .max) {
+      [descriptor]
+    } _: {
+      letGo()
+    } closed: { [descriptors] in
       descriptors.remove()
       closed()
     }
@@ -54,20 +67,20 @@ final class LastCloses: PoolCloser {
   /// Returns at once.
   ///
   /// - Parameters:
-  ///   - numbers: Dma-bufs of which this can be the last close.
+  ///   - numbers: Asked by the worker: dma-bufs of which this can be the last close.
   ///   - letGo: Closes them here.
   ///   - closed: They are closed everywhere.
   func close(
-    _ numbers: [CInt], of user: uid_t, _ letGo: @escaping @Sendable () -> Void,
-    closed: @escaping @Sendable () -> Void
+    of user: uid_t, _ numbers: @escaping @Sendable () -> [CInt],
+    _ letGo: @escaping @Sendable () -> Void, closed: @escaping @Sendable () -> Void
   ) {
     let lane = lastLane.add(1, ordering: .relaxed).newValue
     pending.add(1, ordering: .relaxed)
     // A lane for each, because none must wait for another.
     workers.run(in: Workers.Lane(lane, of: .user(user))) { [self] in
-      close(numbers, of: user, letGo)
+      close(numbers(), of: user, letGo)
       closed()
-      if pending.subtract(1, ordering: .relaxed).newValue == 0 { keepOne() }
+      if pending.subtract(1, ordering: .relaxed).newValue == 0 { restSoon() }
     }
   }
 
@@ -76,9 +89,9 @@ final class LastCloses: PoolCloser {
     let giveUp = MonotonicTime.now.nanoseconds + Self.patience
     while !hasEnded {
       if let closer = take() {
-        if Self.hand(numbers, to: closer) {
+        if (try? Self.hand(numbers, to: closer)) != nil {
           letGo()
-          return hasClosed(closer) ? idle.withLock { $0.append(closer) } : descriptors.remove(2)
+          return hasClosed(closer) ? keep(closer) : descriptors.remove(2)
         }
         descriptors.remove(2)
       }
@@ -86,7 +99,7 @@ final class LastCloses: PoolCloser {
       if MonotonicTime.now.nanoseconds > giveUp { return letGo() }
       _ = CLinuxHeaps_await_message(isEnding.descriptor, Self.retry)
     }
-    leave(numbers, of: user, letGo)
+    leave(numbers, of: user, isHeld: false, letGo)
   }
 
   private func take() -> CloserSource.Ends? {
@@ -96,7 +109,24 @@ final class LastCloses: PoolCloser {
     return closer
   }
 
-  /// As many as have been at work wait for more, and go when there is none.
+  private func keep(_ closer: CloserSource.Ends) {
+    let isKept = idle.withLock { idle in
+      if idle.count < Self.mostIdle { idle.append(closer) }
+      return idle.last?.socket === closer.socket
+    }
+    if !isKept { descriptors.remove(2) }
+  }
+
+  /// Closers that have been at work wait a second for more, because to make one takes longer than a close; one is always ready.
+  private func restSoon() {
+    if idle.withLock({ $0.count < 2 }) || isResting.exchange(true, ordering: .relaxed) { return }
+    workers.run(in: Workers.Lane(0, of: .server)) { [self] in
+      _ = CLinuxHeaps_await_message(isEnding.descriptor, Self.rest)
+      isResting.store(false, ordering: .relaxed)
+      if pending.load(ordering: .relaxed) == 0 { keepOne() }
+    }
+  }
+
   private func keepOne() {
     let rest = idle.withLock { idle in
       defer { idle = Array(idle.prefix(1)) }
@@ -105,20 +135,15 @@ final class LastCloses: PoolCloser {
     descriptors.remove(2 * rest.count)
   }
 
-  private static func hand(_ numbers: [CInt], to closer: CloserSource.Ends) -> Bool {
+  private static func hand(_ numbers: [CInt], to closer: CloserSource.Ends) throws(Errno) {
     let socket = closer.socket.fd.rawValue
     var order = UInt8(CLinuxHeaps_CLOSE)
     var rest = numbers[...]
     while !rest.isEmpty {
       let batch = Array(rest.prefix(Int(CLinuxHeaps_MAX_DESCRIPTORS)))
-      do throws(Errno) {
-        _ = try call { unsafe CLinuxHeaps_send(socket, &order, 1, batch, batch.count) }
-      } catch {
-        return false
-      }
+      _ = try call { unsafe CLinuxHeaps_send(socket, &order, 1, batch, batch.count) }
       rest = rest.dropFirst(batch.count)
     }
-    return true
   }
 
   /// False where it is gone, or this process is about to be.
@@ -139,29 +164,38 @@ final class LastCloses: PoolCloser {
   /// From now on nobody waits for a close.
   func beginEnd() { isEnding.signal() }
 
-  /// Has a closer of the user's close them, after this process's end.
-  func leave(_ numbers: [CInt], of user: uid_t, _ letGo: () -> Void) {
-    if !numbers.isEmpty {
-      last.withLock { closers in
-        if closers[user] == nil { closers[user] = take() }
-        guard let closer = closers[user] else { return }
-        var tries = 0
-        // It takes them as fast as it can.
-        while !Self.hand(numbers, to: closer), tries < 100 {
-          tries += 1
-          usleep(1_000)
-        }
-      }
-    }
+  /// Has a closer of the user's close them, when this value has ended.
+  ///
+  /// - Parameter isHeld: Whether others have them.
+  func leave(_ numbers: [CInt], of user: uid_t, isHeld: Bool, _ letGo: () -> Void) {
+    if !numbers.isEmpty { last.withLock { leave(numbers, Last(user: user, isHeld: isHeld), &$0) } }
     letGo()
   }
 
-  /// Returns when workers have nothing left, or after a second.
-  func finish() {
-    workers.finish()
-    let end = MonotonicTime.now.nanoseconds + Self.patience
+  private func leave(
+    _ numbers: [CInt], _ key: Last, _ closers: inout [Last: CloserSource.Ends?]
+  ) {
+    for _ in 0..<100 {
+      if closers[key] == nil { closers[key] = .some(take()) }
+      guard let closer = closers[key]! else { return }
+      do throws(Errno) { return try Self.hand(numbers, to: closer) } catch {
+        switch error {
+        // It takes them as fast as it can.
+        case .resourceTemporarilyUnavailable, .tooManyReferences, .noMemory, .noBufferSpace:
+          usleep(1_000)
+        default: closers[key] = nil
+        }
+      }
+    }
+  }
+
+  /// Returns when workers have nothing left, or after half a second.
+  func awaitWork() {
+    let end = MonotonicTime.now.nanoseconds + Self.patience / 2
     while pending.load(ordering: .relaxed) > 0, MonotonicTime.now.nanoseconds < end {
       usleep(1_000)
     }
   }
+
+  func finish() { workers.finish() }
 }

@@ -263,9 +263,10 @@ final class ServedBuffers {
       return closed(place)
     }
     closing += 1
-    let descriptors = going.lastDescriptors
     let box = Guarded<BufferTable.Going?>(going)
-    shared.lastCloses.close(descriptors, of: served[place]!.user.id) {
+    shared.lastCloses.close(of: served[place]!.user.id) {
+      box.withLock { $0!.lastDescriptors() }
+    } _: {
       box.withLock { $0 = nil }
     } closed: { [mailbox = shared.mailbox] in
       charge?.end()
@@ -383,10 +384,13 @@ final class ServedBuffers {
       place = going.place
       reports.end(going)
       going.charge?.end()
-      // Nobody may hold it any more.
-      let (descriptors, user) = (going.lastDescriptors, served[place]!.user.id)
+      // Of what others hold this is not the last close, unless they let go meanwhile.
+      let isHeld = !going.isDMABuf || going.children(counts, shared.log) != .none
+      let (descriptors, user) = (going.lastDescriptors(), served[place]!.user.id)
       let box = Guarded<BufferTable.Going?>(going)
-      shared.lastCloses.leave(descriptors, of: user) { box.withLock { $0 = nil } }
+      shared.lastCloses.leave(descriptors, of: user, isHeld: isHeld) {
+        box.withLock { $0 = nil }
+      }
     }
     reports.finish()
   }

@@ -113,9 +113,13 @@ package struct BufferTable: ~Copyable {
     package let hinted: UInt64?
     fileprivate let family: Family
     package var isDMABuf: Bool { family.first?.kind == .dmaBuf }
-    /// Of dma-bufs that are closed with it.
-    package var lastDescriptors: [CInt] {
-      ([family.first].compactMap(\.self) + family.others).compactMap(\.lastDescriptor)
+    /// Asked once: of dma-bufs that are closed with it.
+    package func lastDescriptors() -> [CInt] {
+      ([family.first].compactMap(\.self) + family.others).compactMap { $0.lastDescriptor() }
+    }
+
+    package func children(_ counts: FDInfoFiles, _ log: Logger) -> Children {
+      family.children(counts, log)
     }
 
     /// Takes all of it, so that nothing else holds a parent.

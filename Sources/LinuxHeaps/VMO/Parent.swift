@@ -15,8 +15,9 @@ package protocol Parent: AnyObject, Sendable {
   /// does not tell of a last child's end, so that the references have to be counted again.
   var watchedDescriptor: CInt? { get }
 
-  /// Of a dma-buf that its end closes, the last close of which can wait for as long as somebody likes; nil of all else.
-  var lastDescriptor: CInt? { get }
+  /// Asked once, when it is about to go: of a dma-buf that its end closes, the last close of which can wait for as long as somebody
+  /// likes; nil of all else.
+  func lastDescriptor() -> CInt?
 
   /// Told when its events are watched, and before its first child is handed out.
   func eventsAreWatched() throws(Errno)
@@ -36,7 +37,7 @@ package protocol Parent: AnyObject, Sendable {
 }
 
 extension Parent {
-  package var lastDescriptor: CInt? { kind == .dmaBuf ? descriptor : nil }
+  package func lastDescriptor() -> CInt? { kind == .dmaBuf ? descriptor : nil }
 }
 
 /// A parent that is another one but for what it does itself.

@@ -79,7 +79,7 @@ import Testing
     #expect(!isAwaited)
     let returned = kind(pages: 1)
     for count in [2, 0] {
-      let stays = state.giveBack(try entry(returned))
+      let stays = state.giveBack(try entry(returned), at: now)
       #expect(stays)
       guard case .zero(let entry) = state.next(at: now) else {
         Issue.record("nothing is zeroed")
@@ -115,23 +115,28 @@ import Testing
     let held = try entry(page, owner: 7)
     let number = state.beginEnd(held, at: now)
     #expect(!state.isHeldUp(7, at: now))
-    #expect(state.isEnding(at: now))
+    #expect(state.isEnding(upTo: number, at: now))
     #expect(state.releasableBytes(at: now) == pageSize)
     let later = now.advanced(by: .seconds(1))
     #expect(state.isHeldUp(7, at: later))
     #expect(!state.isHeldUp(8, at: later))
-    #expect(!state.isEnding(at: later))
+    #expect(!state.isEnding(upTo: number, at: later))
+    #expect(!state.isEnding(upTo: number - 1, at: now))
     #expect(state.releasableBytes(at: later) == 0)
     state.endEnd(number)
     #expect(!state.isHeldUp(7, at: later))
-    // Nor who lets go of more than the pool may have, faster than it is closed.
+    // Nor who lets go of more than half of what the pool may have, faster than it is closed.
     let numbers = try (0..<2).map { _ in
-      let large = try entry(kind(pages: Int((40 << 20) / pageSize)), owner: 7)
+      let large = try entry(kind(pages: Int((20 << 20) / pageSize)), owner: 7)
       defer { large.end() }
       return state.beginEnd(large, at: now)
     }
     #expect(state.isHeldUp(7, at: now))
     #expect(!state.isHeldUp(8, at: now))
+    let back = try entry(page, owner: 7)
+    let stays = state.giveBack(back, at: now)
+    #expect(!stays)
+    back.end()
     state.endEnd(numbers[0])
     #expect(!state.isHeldUp(7, at: now))
     held.end()
@@ -140,10 +145,10 @@ import Testing
   /// Whoever ends a small buffer does not wait for the pages of large ones.
   @Test mutating func `what makes room is left to the thread`() throws {
     let large = kind(pages: Int((60 << 20) / pageSize))
-    var stays = state.giveBack(try entry(large))
+    var stays = state.giveBack(try entry(large), at: now)
     #expect(stays)
     let small = kind(pages: Int((8 << 20) / pageSize))
-    stays = state.giveBack(try entry(small))
+    stays = state.giveBack(try entry(small), at: now)
     #expect(stays)
     guard case .drop(let gone) = state.next(at: now) else {
       Issue.record("nothing goes")
@@ -156,7 +161,7 @@ import Testing
     _ = state.endStep()
     #expect(state.releasableBytes(at: .now) == 8 << 20)
     let tooLarge = try entry(kind(pages: Int((65 << 20) / pageSize)))
-    stays = state.giveBack(tooLarge)
+    stays = state.giveBack(tooLarge, at: now)
     #expect(!stays)
     tooLarge.end()
     #expect(state.figures.bytes == 8 << 20)
@@ -182,7 +187,7 @@ import Testing
 
   /// One of a page that somebody had.
   private mutating func comeBack() throws {
-    let stays = state.giveBack(try entry(kind(pages: 1)))
+    let stays = state.giveBack(try entry(kind(pages: 1)), at: now)
     #expect(stays)
   }
 

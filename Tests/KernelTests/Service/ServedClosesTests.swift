@@ -79,6 +79,14 @@ struct ServedClosesTests {
     let heap = try RemoteHeap(socket: daemon.socket)
     func pool() throws -> ServerStatus.Pool { try #require(try ServerStatus(of: heap).pool) }
     let client = try WireClient.heap(daemon)
+    // What has no room there stays on its user's account.
+    var large: SharedFD? = try client.allocate(30, size: 9 << 20)
+    let heldLarge = try HeldEpoll(#require(large))
+    large = nil
+    usleep(500_000)
+    #expect(try ServerStatus(of: heap).buffers.map(\.index) == [30])
+    heldLarge.release()
+    #expect(try eventually { try ServerStatus(of: heap).buffers.isEmpty })
     var vmo: SharedFD? = try client.allocate(1)
     let held = try HeldEpoll(#require(vmo))
     vmo = nil
