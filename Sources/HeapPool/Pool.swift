@@ -74,11 +74,12 @@ final class Pool: Sendable {
     self.closer.withLock { if $0 === closer { $0 = nil } }
   }
 
-  /// All goes that is here now.
-  func empty() {
+  /// Lets all go that lies here, and waits for what the thread has in hand to go. False where that was nothing.
+  @discardableResult func empty() -> Bool {
     let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
     for entry in dropped { end(entry) }
     if isInHand { events?.isGone.wait() }
+    return isInHand || !dropped.isEmpty
   }
 
   /// All of it goes; what is handed out goes when it has ended.
@@ -186,12 +187,9 @@ final class Pool: Sendable {
     return result
   }
 
-  /// Lets all go that lies here, and waits for what the thread has in hand to go, and, for a second, for what others close. False where
-  /// that was nothing.
+  /// Waits besides, for a second, for what others close. False where that was nothing.
   private func release() -> Bool {
-    let (dropped, isInHand) = state.withLock { ($0.takeAll(), $0.awaitEndOfStep()) }
-    for entry in dropped { end(entry) }
-    if isInHand { events?.isGone.wait() }
+    let hadAny = empty()
     let last = state.withLock { $0.lastEnd }
     var isEnding = false
     while state.withLock({ $0.isEnding(upTo: last, at: .now) }) {
@@ -200,7 +198,7 @@ final class Pool: Sendable {
     }
     let hadFiles = !counts.isEmpty
     counts.close()
-    return isInHand || isEnding || hadFiles || !dropped.isEmpty
+    return hadAny || isEnding || hadFiles
   }
 
   // MARK: The thread

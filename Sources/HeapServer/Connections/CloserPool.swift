@@ -316,11 +316,7 @@ final class CloserPool {
     do throws(Errno) {
       _ = try call { unsafe CLinuxHeaps_send(socket, &order, 1, batch, batch.count) }
     } catch {
-      switch error {
-      // It has not received what it was sent before, too much is on its way to whomever, or the machine is short of memory: later.
-      case .resourceTemporarilyUnavailable, .tooManyReferences, .noMemory, .noBufferSpace: break
-      default: kill(closer, of: user)
-      }
+      if !error.isOfSendingNow { kill(closer, of: user) }
       return false
     }
     closer.count += batch.count
@@ -362,6 +358,16 @@ final class CloserPool {
     lastID += 1
     descriptors.add(2)
     idle.append(Closer(lastID, ends))
+  }
+}
+
+extension Errno {
+  /// The closer has not received what it was sent before, too much is on its way to whomever, or the machine is short of memory: later.
+  var isOfSendingNow: Bool {
+    switch self {
+    case .resourceTemporarilyUnavailable, .tooManyReferences, .noMemory, .noBufferSpace: true
+    default: false
+    }
   }
 }
 

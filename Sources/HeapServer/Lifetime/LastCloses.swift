@@ -34,15 +34,17 @@ final class LastCloses: PoolCloser {
   }
   /// They close when this process's ends of their sockets are gone; nil where none could be had.
   private let last = Guarded<[Last: CloserSource.Ends?]>([:])
-  /// Signalled at the end, and never cleared: nobody waits for a closer any more.
-  private let isEnding: WakeUp
+  /// Nobody waits for a closer any more.
+  private let hasEnded = Atomic(false)
+  /// Signalled then, and never cleared.
+  private let end: WakeUp
 
   init(_ source: CloserSource, _ descriptors: DescriptorBudget) throws(Errno) {
     self.source = source
     self.descriptors = descriptors
     idle = Guarded([try source.make()])
     descriptors.add(2)
-    isEnding = try WakeUp()
+    end = try WakeUp()
     workers = try Workers(most: 32)
     // Where no thread can be had the loop would do what they are asked for.
     try workers.startThread()
@@ -87,7 +89,7 @@ final class LastCloses: PoolCloser {
   private func close(_ numbers: [CInt], of user: uid_t, _ letGo: () -> Void) {
     if numbers.isEmpty { return letGo() }
     let giveUp = MonotonicTime.now.nanoseconds + Self.patience
-    while !hasEnded {
+    while !hasEnded.load(ordering: .acquiring) {
       if let closer = take() {
         if (try? Self.hand(numbers, to: closer)) != nil {
           letGo()
@@ -97,7 +99,7 @@ final class LastCloses: PoolCloser {
       }
       // A machine that has no more processes for it: memory that nobody uses is worse than a thread that may wait.
       if MonotonicTime.now.nanoseconds > giveUp { return letGo() }
-      _ = CLinuxHeaps_await_message(isEnding.descriptor, Self.retry)
+      _ = CLinuxHeaps_await_message(end.descriptor, Self.retry)
     }
     leave(numbers, of: user, isHeld: false, letGo)
   }
@@ -121,7 +123,7 @@ final class LastCloses: PoolCloser {
   private func restSoon() {
     if idle.withLock({ $0.count < 2 }) || isResting.exchange(true, ordering: .relaxed) { return }
     workers.run(in: Workers.Lane(0, of: .server)) { [self] in
-      _ = CLinuxHeaps_await_message(isEnding.descriptor, Self.rest)
+      _ = CLinuxHeaps_await_message(end.descriptor, Self.rest)
       isResting.store(false, ordering: .relaxed)
       if pending.load(ordering: .relaxed) == 0 { keepOne() }
     }
@@ -150,7 +152,7 @@ final class LastCloses: PoolCloser {
   private func hasClosed(_ closer: CloserSource.Ends) -> Bool {
     let socket = closer.socket.fd.rawValue
     guard CLinuxHeaps_order_close(socket) == 0 else { return false }
-    var entries = [socket, isEnding.descriptor].map {
+    var entries = [socket, end.descriptor].map {
       pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
     }
     while unsafe poll(&entries, 2, -1) < 0 {}
@@ -159,10 +161,11 @@ final class LastCloses: PoolCloser {
 
   // MARK: The end
 
-  private var hasEnded: Bool { CLinuxHeaps_await_message(isEnding.descriptor, 0) == 1 }
-
   /// From now on nobody waits for a close.
-  func beginEnd() { isEnding.signal() }
+  func beginEnd() {
+    hasEnded.store(true, ordering: .releasing)
+    end.signal()
+  }
 
   /// Has a closer of the user's close them, when this value has ended.
   ///
@@ -179,12 +182,8 @@ final class LastCloses: PoolCloser {
       if closers[key] == nil { closers[key] = .some(take()) }
       guard let closer = closers[key]! else { return }
       do throws(Errno) { return try Self.hand(numbers, to: closer) } catch {
-        switch error {
         // It takes them as fast as it can.
-        case .resourceTemporarilyUnavailable, .tooManyReferences, .noMemory, .noBufferSpace:
-          usleep(1_000)
-        default: closers[key] = nil
-        }
+        if error.isOfSendingNow { usleep(1_000) } else { closers[key] = nil }
       }
     }
   }
