@@ -38,15 +38,17 @@ enum { NOT_OURS = -2 };
 /// In place of a node that is not to be used.
 static int open_served(const char *name, int flags) {
     if (is_served(A_HEAP, name)) return open_node(name, flags);
-    errno = is_served(THE_FOLDER, name) ? ENOENT : EACCES;
+    if (errno == ENODEV) errno = EACCES;
     return -1;
 }
 
 /// Before the call. NOT_OURS: it is to be made.
 static int open_before(int folder, const char *path, int flags) {
     char name[LONGEST_NAME + 1];
-    if (!is_always() || flags & O_PATH || place_of(folder, path, name) != A_HEAP) return NOT_OURS;
-    return open_served(name, flags);
+    int error = errno;
+    bool is_ours = is_always() && !(flags & O_PATH) && is_readable(around(path)) && place_of(folder, path, name) == A_HEAP;
+    errno = error;
+    return is_ours ? open_served(name, flags) : NOT_OURS;
 }
 
 /// After a call that succeeded: a link, or a path with `..`, may have led to a node.
@@ -56,7 +58,7 @@ static int open_instead(int file, int flags) {
     if (!is_always() || flags & O_PATH) return file;
     int error = errno;
     if (fstat(file, &status) == 0 && S_ISCHR(status.st_mode) && place_of_file(file, name) == A_HEAP) {
-        close(file);
+        drop(file);
         return open_served(name, flags);
     }
     errno = error;
@@ -71,8 +73,10 @@ static int open_after(int folder, const char *path, int flags) {
     enum place place = place_of(folder, path, name);
     // A link, such as those of /dev/dma_heap-by-role.
     if (place == ELSEWHERE && (error == EACCES || error == EPERM)) place = place_behind(folder, path, name);
-    errno = error;
-    return place == A_HEAP && is_served(place, name) ? open_node(name, flags) : -1;
+    if (place == A_HEAP && is_served(place, name)) return open_node(name, flags);
+    bool is_full = place == A_HEAP && (errno == EMFILE || errno == ENFILE);
+    if (!is_full) errno = error;
+    return -1;
 }
 
 #define OPENED(folder, call)                                                         \
@@ -151,9 +155,8 @@ EXPORT int faccessat(int folder, const char *path, int mode, int flags) {
 
 // ioctl
 
-/// Whether the kernel could read 8 bytes there: it reads the mask before it looks what is to be done with it (rt_sigprocmask,
-/// kernel/signal.c); NULL would be none.
-static bool is_readable(const void *address) {
+// The kernel reads the mask before it looks what is to be done with it (rt_sigprocmask, kernel/signal.c); NULL would be none.
+bool is_readable(const void *address) {
     return address && (syscall(SYS_rt_sigprocmask, ~0, address, NULL, 8) == 0 || errno != EFAULT);
 }
 
@@ -173,14 +176,21 @@ static int allocate(const char *name, unsigned request, char *argument) {
     }
     int buffer = ask_for_buffer(name, length);
     if (buffer < 0) return buffer;
-    char *place = argument + offsetof(struct dma_heap_allocation_data, fd);
-    if (out < offsetof(struct dma_heap_allocation_data, heap_flags) || !is_writable(place)) {
-        close(buffer);
-        return -EFAULT;
+    // Of what is written back nothing but the descriptor has changed, and a struct that ends before it does not tell it.
+    enum { BEFORE = offsetof(struct dma_heap_allocation_data, fd), AFTER = BEFORE + sizeof data.fd };
+    data.fd = (uint32_t)buffer;
+    if (out >= AFTER) {
+        // With the last bytes of the length, which are as they were.
+        char *place = argument + AFTER - 8;
+        if (!is_writable(place)) {
+            drop(buffer);
+            return -EFAULT;
+        }
+        memcpy(place, (char *)&data + AFTER - 8, 8);
+    } else if (out > BEFORE) {
+        memcpy(argument + BEFORE, &data.fd, out - BEFORE);
     }
     if (!(data.fd_flags & O_CLOEXEC)) fcntl(buffer, F_SETFD, 0);
-    uint32_t words[] = {(uint32_t)buffer, data.fd_flags};
-    memcpy(place, words, sizeof words);
     return 0;
 }
 
@@ -200,8 +210,7 @@ static int check_sync(const char *argument) {
 
 static int check_name(const char *name) {
     for (size_t at = 0; at < DMA_BUF_NAME_LEN; at++) {
-        // The 8 bytes around it, which are in one page.
-        if (!is_readable((const char *)((uintptr_t)(name + at) & ~(uintptr_t)7))) return -EFAULT;
+        if (!is_readable(around(name + at))) return -EFAULT;
         if (name[at] == 0) return 0;
     }
     return -EINVAL;

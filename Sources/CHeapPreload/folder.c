@@ -47,6 +47,8 @@ EXPORT DIR *opendir(const char *path) {
             if (atomic_compare_exchange_strong(&streams[at], &none, stream)) return (DIR *)stream;
         }
         error = EMFILE;
+    } else if (stream && (errno == EMFILE || errno == ENFILE)) {
+        error = errno;
     }
     free(stream);
     errno = error;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
@@ -70,7 +70,7 @@ enum place place_behind(int folder, const char *path, char name[LONGEST_NAME + 1
     int file = NEXT(openat)(folder, path, O_PATH | O_CLOEXEC);
     if (file < 0) return ELSEWHERE;
     enum place place = place_of_file(file, name);
-    close(file);
+    drop(file);
     return place;
 }
 
@@ -94,6 +94,14 @@ static const char KIND[32] = "linux-heaps: a node of heapd's";
 
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
+#define LABEL "dma_heap:"
+
+/// Whether as many bytes may be written: beyond the limit the kernel ends the process (SIGXFSZ), also of a memfd.
+static bool may_write(size_t count) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= count;
+}
+
 int open_node(const char *name, int flags) {
     if (flags & O_DIRECTORY) {
         errno = ENOTDIR;
@@ -103,8 +111,8 @@ int open_node(const char *name, int flags) {
         errno = EEXIST;
         return -1;
     }
-    char label[16 + LONGEST_NAME];
-    snprintf(label, sizeof label, "dma_heap:%s", name);
+    char label[sizeof LABEL + LONGEST_NAME];
+    snprintf(label, sizeof label, LABEL "%s", name);
     unsigned how = MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
     // Where vm.memfd_noexec is 2 no other is to be had; kernels before 6.3 know none.
     int file = memfd_create(label, how | MFD_NOEXEC_SEAL);
@@ -113,20 +121,39 @@ int open_node(const char *name, int flags) {
     struct node node = {0};
     memcpy(node.kind, KIND, sizeof node.kind);
     strcpy(node.name, name);
-    if (pwrite(file, &node, sizeof node, 0) == sizeof node && fcntl(file, F_ADD_SEALS, SEALS) == 0) return file;
+    bool is_written = !may_write(sizeof node) || syscall(SYS_pwrite64, file, &node, sizeof node, 0) == sizeof node;
+    if (is_written && fcntl(file, F_ADD_SEALS, SEALS) == 0) return file;
     int error = errno;
-    close(file);
+    drop(file);
     errno = error;
     return -1;
+}
+
+static bool is_called_node(int file, char name[LONGEST_NAME + 1]) {
+    static const char BEFORE[] = "/memfd:" LABEL, AFTER[] = " (deleted)";
+    char text[sizeof BEFORE + LONGEST_NAME + sizeof AFTER];
+    if (!link_of("fd", file, text, sizeof text) || strncmp(text, BEFORE, sizeof BEFORE - 1) != 0) return false;
+    size_t length = strlen(text) - (sizeof AFTER - 1);
+    if (length < sizeof BEFORE || strcmp(text + length, AFTER) != 0) return false;
+    text[length] = 0;
+    strcpy(name, text + sizeof BEFORE - 1);
+    return true;
 }
 
 bool is_node(int file, char name[LONGEST_NAME + 1]) {
     int error = errno;
     struct node node;
     int seals = fcntl(file, F_GET_SEALS);
-    bool is_one = seals >= 0 && (seals & SEALS) == SEALS && pread(file, &node, sizeof node, 0) == sizeof node &&
-                  memcmp(node.kind, KIND, sizeof KIND) == 0 && node.name[LONGEST_NAME] == 0;
-    if (is_one) strcpy(name, node.name);
+    bool is_one = false;
+    if (seals >= 0 && (seals & SEALS) == SEALS) {
+        long length = syscall(SYS_pread64, file, &node, sizeof node, 0);
+        if (length == sizeof node) {
+            is_one = memcmp(node.kind, KIND, sizeof KIND) == 0 && node.name[LONGEST_NAME] == 0;
+            if (is_one) strcpy(name, node.name);
+        } else if (length == 0) {
+            is_one = is_called_node(file, name);
+        }
+    }
     errno = error;
     return is_one;
 }

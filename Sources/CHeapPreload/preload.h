@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // liblinuxheaps-preload.so: programs that open /dev/dma_heap/NAME get their buffers from heapd.
 //
@@ -26,6 +28,15 @@ struct next {
 
 /// Also before `main`, where another library's constructor opens files.
 void *find_next(struct next *next);
+
+/// close(2), but no point at which a thread is ended: what is cancelled there stays open, and ioctl(2) and stat(2) are no such points.
+static inline void drop(int file) { syscall(SYS_close, file); }
+
+/// Whether the kernel could read 8 bytes there.
+bool is_readable(const void *address);
+
+/// The 8 bytes around a byte, which are in one page.
+static inline const void *around(const void *byte) { return (const void *)((uintptr_t)byte & ~(uintptr_t)7); }
 
 enum {
     /// Of a heap's name: `heap_type` has 128 bytes, and begins with the folder.
@@ -53,7 +64,7 @@ bool means_no_node(int error);
 /// A descriptor that stands for a heap's node, or -1 with `errno`: what a program has opened. `flags` are open(2)'s.
 ///
 /// It is a memfd that says so itself, sealed so that nobody can change what it says: whatever it is copied to, by dup, fork,
-/// exec or a socket, it stays one, and a number that is used anew is none.
+/// exec or a socket, it stays one, and a number that is used anew is none. Where nothing may be written (`RLIMIT_FSIZE`) its name says it.
 int open_node(const char *name, int flags);
 
 /// Whether a descriptor is such a node, and of which heap.
@@ -68,10 +79,12 @@ void tell_node(const char *name, struct stat *status);
 bool is_always(void);
 
 /// The names of the heaps that the service has, one after the other, each with its NUL, and an empty one at their end. False, with
-/// `names` empty, where there is no service, or it has none.
+/// `names` empty, where there is no service, or it has none; `errno` is EMFILE or ENFILE then where no descriptor was to be had for
+/// the question, or ENODEV.
 bool ask_for_heaps(char *names, size_t size);
 
-/// Whether the service has this heap; for the folder itself, whether it has any.
+/// Whether the service has this heap; for the folder itself, whether it has any. Where not, `errno` is that of ask_for_heaps(), or ENOENT where
+/// it has others.
 bool is_served(enum place place, const char *name);
 
 /// After a call that failed, with its `errno`, which is kept: what the service has in the place of what the path names, or ELSEWHERE.

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -98,6 +99,8 @@ struct answer {
     int file;
     /// In bytes, without that.
     ssize_t length;
+    /// Something came along for which this process has no descriptor left.
+    bool is_too_much;
 };
 
 /// False where the connection is lost.
@@ -119,15 +122,15 @@ static bool receive(int connection, struct answer *answer) {
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
         memcpy(&answer->file, CMSG_DATA(header), sizeof answer->file);
     }
-    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-        if (answer->file >= 0) close(answer->file);
-        return false;
-    }
-    return true;
+    // Of one that came nothing is told where it has no number.
+    answer->is_too_much = message.msg_flags & MSG_CTRUNC && answer->file < 0;
+    if (!(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) return true;
+    if (answer->file >= 0) close(answer->file);
+    return false;
 }
 
-/// Sends a request and waits for its answer. False where the connection is lost; a service that has refused it says why in
-/// `answer->result`.
+/// Sends a request and waits for its answer. False where the connection is lost, or of no more use; a service that has refused it says why
+/// in `answer->result`.
 static bool ask(int connection, const void *request, size_t length, struct answer *answer) {
     const struct header *header = request;
     ssize_t sent;
@@ -148,15 +151,21 @@ static bool ask(int connection, const void *request, size_t length, struct answe
 /// A service that does not answer for so long is taken for gone.
 static const struct timeval PATIENCE = {.tv_sec = 30};
 
-/// A new connection, or -1.
+static bool is_full(int error) { return error == EMFILE || error == ENFILE; }
+
+/// A new connection, or -1 with EMFILE or ENFILE where that is why, else ENODEV.
 static int connect_to(const char *suffix) {
     if (!settings.is_read) read_settings();
     // An empty path would be a name of the abstract namespace, and with a suffix a file of the folder where the program is.
+    errno = ENODEV;
     if (!settings.socket[0]) return -1;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     strcat(strcpy(address.sun_path, settings.socket), suffix);
     int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (connection < 0) return -1;
+    if (connection < 0) {
+        if (!is_full(errno)) errno = ENODEV;
+        return -1;
+    }
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &PATIENCE, sizeof PATIENCE);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &PATIENCE, sizeof PATIENCE);
     int result;
@@ -164,6 +173,7 @@ static int connect_to(const char *suffix) {
     while (result != 0 && errno == EINTR);
     if (result == 0) return connection;
     close(connection);
+    errno = ENODEV;
     return -1;
 }
 
@@ -171,8 +181,23 @@ static int connect_to(const char *suffix) {
 /// one takes it out of here, so that neither a thread nor a signal handler finds it.
 static _Atomic uint64_t idle[4];
 
-/// The process whose connections those are; a forked child makes its own.
-static _Atomic pid_t owner;
+/// The process whose connections those are, in memory that a forked child finds empty: it makes its own. By its number alone the first
+/// processes of two namespaces would be one; that tells a child that shares this memory (vfork(2)).
+static _Atomic pid_t *owner(void) {
+    static _Atomic pid_t none;
+    static _Atomic(_Atomic pid_t *) place;
+    _Atomic pid_t *known = atomic_load(&place);
+    if (known) return known;
+    size_t size = sizeof *known;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED && madvise(memory, size, MADV_WIPEONFORK) == 0) {
+        if (atomic_compare_exchange_strong(&place, &known, memory)) return memory;
+    } else {
+        if (atomic_compare_exchange_strong(&place, &known, &none)) known = &none;
+    }
+    if (memory != MAP_FAILED) munmap(memory, size);
+    return known;
+}
 
 /// Out of the way of programs that count on a new descriptor's number.
 enum { HIGH_NUMBER = 512 };
@@ -194,7 +219,7 @@ static int take_from(size_t at) {
 /// -1 where there is none.
 static int take_connection(void) {
     pid_t process = getpid();
-    bool is_inherited = atomic_load(&owner) != process;
+    bool is_inherited = atomic_load(owner()) != process;
     for (size_t at = 0; at < sizeof idle / sizeof *idle; at++) {
         int file = take_from(at);
         if (file < 0) continue;
@@ -202,7 +227,7 @@ static int take_connection(void) {
         // The parent's: two that read from one would take each other's answers.
         close(file);
     }
-    atomic_store(&owner, process);
+    atomic_store(owner(), process);
     return -1;
 }
 
@@ -274,10 +299,11 @@ static int allocate(const char *name, uint64_t size) {
         int connection = take_connection();
         bool is_new = connection < 0;
         if (is_new) connection = connect_to("");
-        if (connection < 0) return -ENODEV;
+        if (connection < 0) return -errno;
         struct answer answer;
         if (!ask(connection, &request, offsetof(struct allocation, text) + text, &answer)) {
             close(connection);
+            if (answer.is_too_much) return -EMFILE;
             // A connection of before may be one to a server that has ended.
             if (!is_new) continue;
             int32_t status = (int32_t)(answer.member & UINT32_MAX);
@@ -330,7 +356,8 @@ bool ask_for_heaps(char *names, size_t size) {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     names[0] = 0;
     int connection = connect_to(OBSERVER);
-    struct answer answer;
+    int failure = connection < 0 ? errno : ENODEV;
+    struct answer answer = {.is_too_much = false};
     if (connection >= 0 && ask(connection, &request, sizeof request, &answer) && answer.file >= 0) {
         char report[2048];
         ssize_t length = pread(answer.file, report, sizeof report - 1, 0);
@@ -339,24 +366,28 @@ bool ask_for_heaps(char *names, size_t size) {
         close(answer.file);
     }
     if (connection >= 0) close(connection);
+    if (answer.is_too_much) failure = EMFILE;
     pthread_setcancelstate(cancel, NULL);
-    errno = error;
+    errno = names[0] ? error : failure;
     return names[0] != 0;
 }
 
 bool is_served(enum place place, const char *name) {
     char names[1024];
+    errno = ENODEV;
     if (place == ELSEWHERE || !ask_for_heaps(names, sizeof names)) return false;
     if (place == THE_FOLDER) return true;
     for (const char *at = names; *at; at += strlen(at) + 1) {
         if (strcmp(at, name) == 0) return true;
     }
+    errno = ENOENT;
     return false;
 }
 
 enum place place_served(int folder, const char *path, char name[LONGEST_NAME + 1]) {
     int error = errno;
     enum place place = means_no_node(error) ? place_of(folder, path, name) : ELSEWHERE;
+    if (!is_served(place, name)) place = ELSEWHERE;
     errno = error;
-    return is_served(place, name) ? place : ELSEWHERE;
+    return place;
 }

@@ -27,7 +27,11 @@ static int file_after(int file, struct stat *status) {
 }
 
 /// NULL too: Linux 6.11.
-static bool is_empty(const char *path) { return !path || !*path; }
+static bool is_empty(const char *path) {
+    // glibc declares that statx(2) takes no NULL, so the compiler would leave the question out.
+    __asm__("" : "+r"(path));
+    return !path || !*path;
+}
 
 static int folder_after(int result, int folder, const char *path, int flags, struct stat *status) {
     if (result != 0) return path_after(folder, path, status);

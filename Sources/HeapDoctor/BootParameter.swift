@@ -46,10 +46,6 @@ struct BootParameter {
       + ", then reboot"
   }
 
-  private func has(_ program: String) -> Bool {
-    ["/usr/sbin/", "/usr/bin/", "/sbin/"].contains { files.exists($0 + program) }
-  }
-
   private func raspberryPi() -> String? {
     ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"].first(where: files.exists).map { path in
       "\(Self.edit) '\(remove)' -e '1s/[[:space:]]*$/ \(word)/' \(path)"
@@ -58,13 +54,13 @@ struct BootParameter {
 
   /// Fedora's systems of images: their kernel's words are kept with a deployment, and of grub's settings nothing is read.
   private func rpmOSTree() -> String? {
-    guard files.exists("/run/ostree-booted"), has("rpm-ostree") else { return nil }
+    guard files.exists("/run/ostree-booted"), files.hasProgram("rpm-ostree") else { return nil }
     let others = present.filter { $0 != word }.map { "--delete-if-present=\($0) " }.joined()
     return "sudo rpm-ostree kargs \(others)--append-if-missing=\(word)"
   }
 
   private func grubby() -> String? {
-    has("grubby")
+    files.hasProgram("grubby")
       ? "sudo grubby --update-kernel=ALL --remove-args=\(key) --args=\(word)" : nil
   }
 
@@ -97,7 +93,7 @@ struct BootParameter {
     guard files.exists(path) else { return nil }
     let drop = files.entries("\(path).d").filter { $0.hasSuffix(".cfg") }.sorted()
     let update = ["update-grub", "grub2-mkconfig -o /boot/grub2/grub.cfg"].first {
-      has(String($0.prefix { $0 != " " }))
+      files.hasProgram(String($0.prefix { $0 != " " }))
     }
     return variable("GRUB_CMDLINE_LINUX", in: [path] + drop.map { "\(path).d/\($0)" })
       + " && sudo " + (update ?? "grub-mkconfig -o /boot/grub/grub.cfg")
@@ -105,7 +101,7 @@ struct BootParameter {
 
   /// u-boot-menu, which writes extlinux.conf anew with each kernel. Its settings may take in /etc/kernel/cmdline.
   private func menuOfUBoot() -> String? {
-    guard has("u-boot-update") else { return nil }
+    guard files.hasProgram("u-boot-update") else { return nil }
     let folder = "/etc/u-boot-menu/conf.d"
     let drop = files.entries(folder).filter { $0.hasSuffix(".conf") }.sorted()
     return variable(
@@ -118,7 +114,9 @@ struct BootParameter {
 
   /// systemd-boot's entries (kernel-install(8)). Its lines are one; those that begin with `#` are none.
   private func kernelInstall() -> String? {
-    guard has("kernel-install"), let text = files.text(Self.commandLine) else { return nil }
+    guard files.hasProgram("kernel-install"), let text = files.text(Self.commandLine) else {
+      return nil
+    }
     let line = (text.lines.firstIndex { !$0.hasPrefix("#") } ?? 0) + 1
     let release = files.release
     let image =

@@ -39,4 +39,15 @@ package struct Machine: Sendable {
 
   /// Whether its devices can be tried.
   var isRunning: Bool { files.root.isEmpty }
+
+  /// Why a built-in heap does not serve this process; nil where it does, and of a tree.
+  func failure(of heap: String) -> HeapError? {
+    guard isRunning else { return nil }
+    do throws(HeapError) {
+      try NamedHeap([heap]).check("use", among: [])
+      return nil
+    } catch {
+      return error
+    }
+  }
 }

@@ -14,7 +14,7 @@ struct UdevRules: Sendable {
   ]
 
   struct Outcome: Sendable {
-    var owner = "root"
+    var owner: String?
     var group: String?
     var mode: UInt32?
     /// The files that had a part in it.

@@ -48,7 +48,7 @@ final class ServerLoop {
     let shared = try Shared(pool == nil ? policy : policy.besidePool(), mailbox, log)
     self.shared = shared
     if let pool { shared.descriptors.add(pool.mostDescriptors) }
-    if let manager, manager.keepsDescriptors || hasInherited {
+    if let manager, manager.storeRoom > 0 || hasInherited {
       store = try ParentStore(manager, mailbox, log: log)
     } else {
       store = nil
@@ -211,12 +211,15 @@ final class ServerLoop {
     }
   }
 
-  /// An invalid file changes nothing.
+  /// A worker reads the configuration: the names in it may be looked up on another machine (nsswitch.conf(5)). An invalid file
+  /// changes nothing.
   private func reload() {
-    do throws(HeapError) {
-      if let signals { take(try signals.readPolicy()) }
-    } catch {
-      shared.log.error("reload failed", metadata: ["error": "\(error)"])
+    guard let signals else { return }
+    shared.searchers.run(in: Workers.Lane(0, of: .server)) {
+      [mailbox = shared.mailbox, log = shared.log] in
+      do throws(HeapError) { mailbox.post(.reload(try signals.readPolicy())) } catch {
+        log.error("reload failed", metadata: ["error": "\(error)"])
+      }
     }
   }
 

@@ -39,7 +39,7 @@ private func allocate(
     ? nil
     : unsafe BufferKey(
       bufferCollectionID: settings!.collection, bufferIndex: settings!.index)
-  return try unsafe withObject(heap, operation()) { (heap: borrowing CHeap) throws(HeapError) in
+  return try unsafe withHeap(heap, operation()) { (heap) throws(HeapError) in
     try heap.heap.allocate(
       key, byteCount: byteCount, contiguous: flags & LHEAP_CONTIGUOUS.rawValue != 0,
       cleanup: unsafe settings?.actions ?? [])
@@ -75,7 +75,7 @@ public func heapDelete(
 ) -> CInt {
   let operation = "delete a vmo"
   return unsafe answer(error) { () throws(HeapError) in
-    try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+    try unsafe withHeap(heap, operation) { (heap) throws(HeapError) in
       try delete(unsafe taken(object(vmo, operation), as: VMO.self), from: heap)
     }
   }
@@ -107,7 +107,7 @@ public func heapBuffer(
 ) -> CInt {
   let operation = "ask which buffer a vmo is of"
   return unsafe answer(error) { () throws(HeapError) in
-    let key = try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+    let key = try unsafe withHeap(heap, operation) { (heap) throws(HeapError) in
       try unsafe withObject(vmo, operation) { (vmo: borrowing VMO) throws(HeapError) in
         try heap.heap.info(of: vmo)
       }
@@ -125,10 +125,18 @@ public func heapTrack(
   let operation = "watch collection \(collection)"
   return unsafe answer(error) { () throws(HeapError) in
     let descriptor = unsafe try place(descriptor, operation)
-    try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+    try unsafe withHeap(heap, operation) { (heap) throws(HeapError) in
       var ends: [CInt] = [-1, -1]
       try attempt(operation) { () throws(Errno) in
-        _ = try call { unsafe CLinuxHeaps_pipe(&ends) }
+        _ = try call {
+          switch heap.source {
+          // It hangs up also where a child of fork(2) has a copy of the heap's end.
+          case .local:
+            unsafe socketpair(AF_UNIX, number(SOCK_STREAM) | number(SOCK_CLOEXEC), 0, &ends)
+          // A service takes no socket: messages on it could hold what is waited for.
+          case .remote: unsafe CLinuxHeaps_pipe(&ends)
+          }
+        }
       }
       let own = OwnedFD(adopting: ends[0])
       let other = OwnedFD(adopting: ends[1])

@@ -32,6 +32,7 @@ public func vmoAdopt(
       throw HeapError(.badHandle, operation, cause: "it is no descriptor")
     }
     let owned = OwnedFD(adopting: descriptor)
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     let vmo = unsafe try place(vmo, operation)
     unsafe vmo.pointee = stored(try VMO(adopting: owned))
   }

@@ -45,8 +45,17 @@ struct CHeap: ~Copyable {
     let reclaimer =
       flags & CUnsignedInt(LHEAP_OWN_LOOP.rawValue) != 0
       ? try Reclaimer(inCallersLoop: Reclaimer.Recheck()) : nil
+    if reclaimer == nil, Reclaimer.shared.isParents { throw Self.isParents(operation) }
     source = .local(named.make(reclaimer: reclaimer ?? .shared))
     self.reclaimer = reclaimer
+  }
+
+  /// What takes back buffers is not here.
+  static func isParents(_ operation: String) -> HeapError {
+    HeapError(
+      .badState, operation,
+      cause: "heaps were opened before fork(2), in the parent of this process",
+      fix: "call exec(2) in the child before it uses heaps")
   }
 
   /// One that is absent is passed over, by ``DMABufHeap`` too, and may come later. One that is closed is not: what was asked for is here.
@@ -66,6 +75,17 @@ struct CHeap: ~Copyable {
   init(service socket: String) throws(HeapError) {
     source = .remote(try RemoteHeap(socket: socket))
     reclaimer = nil
+  }
+}
+
+/// A heap that this process has opened: the locks of a parent's may be held by threads that are not here.
+func withHeap<Result: ~Copyable>(
+  _ heap: OpaquePointer?, _ operation: @autoclosure () -> String,
+  _ body: (borrowing CHeap) throws(HeapError) -> Result
+) throws(HeapError) -> Result {
+  try unsafe withObject(heap, operation()) { (heap: borrowing CHeap) throws(HeapError) in
+    if heap.mark.isParents { throw CHeap.isParents(operation()) }
+    return try body(heap)
   }
 }
 
@@ -135,7 +155,7 @@ public func heapProperties(
   let operation = "read a heap's properties"
   return unsafe answer(error) { () throws(HeapError) in
     let structure = unsafe try place(properties, operation)
-    try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+    try unsafe withHeap(heap, operation) { (heap) throws(HeapError) in
       let known = heap.heap.properties
       let domains = known.coherencyDomainSupport
       try unsafe write(

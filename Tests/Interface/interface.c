@@ -200,7 +200,7 @@ static void handles(lheap *heap, const char *name) {
   lheap_vmo *adopted = NULL;
   DO(lheap_vmo_adopt_take(fd, &adopted, &error));
   CHECK(lheap_vmo_lend_fd(adopted) == fd && lheap_vmo_byte_count(adopted) == 3 * page);
-  CHECK(lheap_vmo_heap_name(adopted) == NULL);
+  CHECK(lheap_vmo_heap_name(adopted) == NULL && (fcntl(fd, F_GETFD) & FD_CLOEXEC));
   uint64_t collection = 0, index = 0, again = 0;
   DO(lheap_buffer_of(heap, vmo, &collection, &index, &error));
   DO(lheap_buffer_of(heap, adopted, NULL, &again, &error));

@@ -269,6 +269,10 @@ static void use_and_free(lheap *heap, lheap_vmo *vmo, lheap_mapping *mapping) {
   DO(lheap_vmo_duplicate(vmo, &copy, &error));
   DO(lheap_vmo_adopt_take(lheap_vmo_release_fd(copy), &adopted, &error));
   CHECK(info.byte_count == lheap_vmo_byte_count(adopted) && *lheap_vmo_heap_name(vmo));
+  lheap_vmo *none = NULL;
+  int fd = -1;
+  CHECK(lheap_allocate(heap, page, NULL, &none, NULL) == LHEAP_BAD_STATE && !none);
+  CHECK(lheap_track(heap, 10, 0, &fd, NULL) == LHEAP_BAD_STATE && fd == -1);
   lheap_vmo_close(adopted);
   lheap_unmap(mapping);
   lheap_vmo_close(vmo);
@@ -333,11 +337,37 @@ static void fork_holder(lheap *heap) {
   gone(heap);
 }
 
+/* A child has a copy of each descriptor of the heap's, and of a tracker it keeps nothing. */
+static void fork_tracked(lheap *heap) {
+  lheap_vmo *vmo = allocated(heap, 13, 0);
+  int tracker, ends[2];
+  DO(lheap_track(heap, 13, 0, &tracker, &error));
+  CHECK(pipe(ends) == 0);
+  pid_t child = forked();
+  if (child == 0) {
+    char byte;
+    close(ends[1]);
+    lheap_vmo_close(vmo);
+    CHECK(read(ends[0], &byte, 1) == 0);
+    become_another();
+  }
+  lheap_vmo_close(vmo);
+  gone(heap);
+  struct pollfd wait = {.fd = tracker, .events = POLLIN};
+  CHECK(poll(&wait, 1, 5000) == 1 && (wait.revents & POLLHUP) != 0);
+  close(tracker);
+  close(ends[0]);
+  close(ends[1]);
+  succeeds(child);
+}
+
 static void forks(lheap *heap) {
   struct crowd crowd;
   fork_one(heap, false);
   gone(heap);
   fork_holder(heap);
+  /* A dma-buf does not end while the child has the heap's descriptor of it. */
+  if (strcmp(heap_name, "memfd") == 0) fork_tracked(heap);
   start(&crowd, heap);
   for (int round = 0; round < rounds; round++) fork_one(heap, true);
   join(&crowd);

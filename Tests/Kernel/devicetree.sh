@@ -16,6 +16,9 @@ while read -r fix; do
   say "carrying out: $fix"
   (cd "$work/fixes" && bash -euo pipefail -c "$fix") || die "the fix fails"
 done < <(sed -n 's/^ *fix: \(echo .*\)/\1/p' "$work/console" | sort -u)
-[ "$(ls "$work/fixes" | xargs)" = "display-pool.dtbo vendor,main.dtbo" ] || die "the fixes make $(ls "$work/fixes" | xargs)"
+[ "$(ls "$work/fixes" | xargs)" = display-pool.dtbo ] || die "the fixes make $(ls "$work/fixes" | xargs)"
+# The default region makes way for the command line's.
+word=$(sed -n 's/^ *fix: cat .* add \(cma=[0-9]*M\) to it.*/\1/p' "$work/console" | sort -u)
+[ "$word" = cma=128M ] || die "the command line is to have '$word'"
 fdtoverlay -i "$work/board.dtb" -o "$work/larger.dtb" "$work"/fixes/*.dtbo
-QEMU_OPTIONS="-dtb $work/larger.dtb" "$here/arm64.sh" "$kernel" devicetree-larger
+LINUXHEAPS_APPEND=$word QEMU_OPTIONS="-dtb $work/larger.dtb" "$here/arm64.sh" "$kernel" devicetree-larger

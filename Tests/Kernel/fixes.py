@@ -202,6 +202,8 @@ while [ $# -gt 0 ] && [ "$1" != … ]; do
     fi
     ;;
   --device) devices+=("$2") user= ;;
+  # Its root is the host's then.
+  --userns=host) user="--reuid=root --regid=root --clear-groups" && shift && continue ;;
   *) echo "an option that is not known here: $1" >&2 && exit 64 ;;
   esac
   shift 2
@@ -268,9 +270,13 @@ def faults():
               doctor="heap.directory-writable", verbs=(by_list, by_alloc))
   yield Fault("a directory that everybody may write to", MINE + "all; chmod 1777 /dev/dma_heap", member, member,
               doctor="heap.directory-writable", verbs=(by_warning, by_doctor))
+  yield Fault("a directory that a user owns", MINE + f"all; chown {USER} /dev/dma_heap", member, member,
+              doctor="heap.directory-writable", verbs=(by_warning, by_doctor))
   yield Fault("nodes that everybody may open", MINE + "all '' 666", member, member, doctor="heap.open-to-all", verbs=(by_doctor,))
   yield Fault("a closed directory", MINE + "all; chmod 700 /dev/dma_heap", member, member, doctor="heap.directory-closed",
               verbs=(by_list, by_alloc, by_doctor, by_warning))
+  yield Fault("a directory that may be searched alone", MINE + "all; chmod 711 /dev/dma_heap", member, member,
+              doctor="heap.directory-closed", verbs=(by_doctor, by_warning))
   yield Fault("a node that its driver left", MINE + "all; mknod /dev/dma_heap/gone c $major 250", doctor="heap.no-driver",
               heap="gone", works=False)
   yield Fault("a file system without devices", MINE + "all; mount -o remount,nodev /dev/dma_heap", member, member,
@@ -289,6 +295,8 @@ def faults():
               stdin=True)
   yield Fault("a group that is not mapped", MINE + "all", stranger + " unshare --user --map-root-user", new_session(),
               doctor="heap.user-namespace")
+  yield Fault("a group that is not mapped, in Docker", MINE + "all", stranger + " unshare --user --map-root-user", new_session(),
+              doctor="heap.user-namespace", env=container)
   # The device of a module, and devices, are where they are: udevd makes them what its rules say.
   yield Fault("udmabuf's node is gone", "rm -f /dev/udmabuf", doctor="udmabuf.node-missing", heap="udmabuf")
   yield Fault("udmabuf's node is root's alone", USERS + NO_UDEV + "chown root:root /dev/udmabuf; chmod 600 /dev/udmabuf", stranger,
@@ -341,9 +349,8 @@ until [ -S {SERVICE}.observer ]; do sleep 0.1; done; sleep 0.5""", stranger, new
     yield Holder("a camera that is in use", f"{HEAPCTL} camera --device {camera} --frames 100000", device=camera,
                  doctor="import.camera-busy", verbs=(by_doctor, by_camera), command="(fuser .*)",
                  question=f"{HEAPCTL} camera --device {camera} --frames 1")
-  if os.path.exists("/proc/config.gz") or os.path.exists(f"/boot/config-{os.uname().release}"):
-    yield Fault("no /sys", "mount -t tmpfs none /sys; mount -t tmpfs none /dev/dma_heap", doctor="kernel.no-sysfs",
-                verbs=(by_doctor,), works=False)
+  yield Fault("no /sys", "mount -t tmpfs none /sys; mount -t tmpfs none /dev/dma_heap", doctor="kernel.no-sysfs",
+              verbs=(by_doctor,), works=False)
   # Which the heap needs: udmabuf's importers map huge pages from then on.
   if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 17):
     pages = "/proc/sys/vm/nr_hugepages"

@@ -52,7 +52,7 @@ echo "== $kernel: $(uname -r), test bundle"
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the test bundle"
 grep -q '^✔ Test run' "$log" || tail -n 30 "$log"
 # iterator.sh has a kernel with BTF.
-elsewhere="a browser runs outside the test kernels|needs the kernel's iterator of dma-bufs|needs a kernel with BTF|needs userfaultfd"
+elsewhere="a browser runs outside the test kernels|needs the kernel's iterator of dma-bufs|needs a kernel with BTF|needs userfaultfd|needs access control lists in the temporary folder"
 if [ "$kernel" = next ] && grep -E '^➜ ' "$log" | grep -vE "$elsewhere"; then
   fail "a test skipped"
 fi

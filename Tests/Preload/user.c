@@ -4,12 +4,14 @@
 // request above all memory is refused: a node takes page after page for it until the machine has none.
 //
 // user HEAP ask: allocates and keeps a page for each line of standard input, and answers with `ok` or what went wrong.
+// user HEAP nested: allocates beside a child that has the same number in a namespace of its own, as the first process of one.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -162,6 +165,40 @@ static void open_it(void) {
     check(is_absence(error_of(open("/dev/dma_heap/no-such-heap", O_RDWR))), "open: no such heap");
     check(error_of(open("/dev/dma_heap/system/x", O_RDWR)) != 0, "open: below a heap");
     check(error_of(open("/no/such/file", O_RDONLY)) == ENOENT, "open: no such file");
+    const char *volatile nowhere = (const char *)16, *volatile none = NULL;
+    check(error_of(open(nowhere, O_RDONLY)) == EFAULT, "open: a path at no address");
+    heap = open(path, O_RDWR | O_CLOEXEC);
+    // NULL is an empty path since Linux 6.11.
+    int result = statx(heap, none, AT_EMPTY_PATH, STATX_BASIC_STATS, &extended);
+    check(result == 0 ? S_ISCHR(extended.stx_mode) : errno == EFAULT, "statx of the descriptor, without a path");
+    close(heap);
+}
+
+static void limit(int resource, rlim_t most) {
+    struct rlimit limit;
+    getrlimit(resource, &limit);
+    limit.rlim_cur = most;
+    setrlimit(resource, &limit);
+}
+
+static void open_within_limits(int heap) {
+    struct rlimit before;
+    getrlimit(RLIMIT_FSIZE, &before);
+    for (rlim_t most = 0; most < 100; most += 99) {
+        limit(RLIMIT_FSIZE, most);
+        int other = open(path, O_RDWR | O_CLOEXEC);
+        limit(RLIMIT_FSIZE, before.rlim_cur);
+        check(serves(other), most ? "open, where 99 bytes may be written" : "open, where nothing may be written");
+    }
+    getrlimit(RLIMIT_NOFILE, &before);
+    int next = dup(heap);
+    close(next);
+    limit(RLIMIT_NOFILE, (rlim_t)next);
+    int refused = error_of(allocate(heap, page, O_RDWR | O_CLOEXEC)), closed = error_of(open(path, O_RDWR | O_CLOEXEC));
+    limit(RLIMIT_NOFILE, before.rlim_cur);
+    check(refused == EMFILE, "ioctl: no descriptor is left");
+    check(closed == EMFILE, "open: no descriptor is left");
+    check(is_good(allocate(heap, page, O_RDWR | O_CLOEXEC), page), "and when there is one again");
 }
 
 // The request
@@ -204,6 +241,16 @@ static void ask_oddly(int heap) {
     } shorter = {2 * page, 0, O_RDWR | O_CLOEXEC};
     bool good = ioctl(heap, _IOWR('H', 0, __typeof__(shorter)), &shorter) == 0;
     check(good && is_good((int)shorter.file, 2 * page), "ioctl: a shorter struct");
+    struct __attribute__((packed)) {
+        uint64_t length;
+        uint32_t file;
+        char more[4];
+    } shortest = {.length = 2 * page, .more = "abc"};
+    good = ioctl(heap, _IOC(_IOC_READ | _IOC_WRITE, 'H', 0, 12), &shortest) == 0;
+    check(good && lseek((int)shortest.file, 0, SEEK_END) == (off_t)(2 * page) && strcmp(shortest.more, "abc") == 0 &&
+              shortest.length == 2 * page,
+          "ioctl: a struct that ends with the descriptor");
+    close((int)shortest.file);
     struct {
         struct dma_heap_allocation_data known;
         uint64_t more[3];
@@ -276,6 +323,34 @@ static void thread_it(int heap) {
         good &= pthread_join(threads[at], &result) == 0 && result;
     }
     check(good, "eight threads at once, and a fork among them");
+}
+
+static void *work_cancelled(void *heap) {
+    struct stat status;
+    pthread_cancel(pthread_self());
+    int buffer = allocate(*(int *)heap, page, O_RDWR | O_CLOEXEC);
+    bool good = buffer >= 0 && fstat(*(int *)heap, &status) == 0 && S_ISCHR(status.st_mode);
+    *(int *)heap = good ? buffer : -1;
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancel_it(int heap) {
+    pthread_t thread;
+    void *result = NULL;
+    int buffer = heap;
+    bool good = pthread_create(&thread, NULL, work_cancelled, &buffer) == 0 && pthread_join(thread, &result) == 0;
+    check(good && result == PTHREAD_CANCELED && is_good(buffer, page), "ioctl and fstat are no points at which a thread is cancelled");
+}
+
+/// The first process of a namespace has a child that is the first of another.
+static int nest(int heap) {
+    bool good = getpid() == 1 && allocate_many(heap, 1) && unshare(CLONE_NEWPID) == 0;
+    pid_t child = good ? fork() : -1;
+    if (child == 0) _exit(getpid() != 1 || !allocate_many(heap, 100));
+    good = good && allocate_many(heap, 100) && finish(child) == 0;
+    check(good, "two processes of one number");
+    return failed;
 }
 
 static void exec_it(int heap, char *program) {
@@ -433,6 +508,7 @@ int main(int count, char **words) {
     name = words[1];
     snprintf(path, sizeof path, "/dev/dma_heap/%s", name);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (count == 3 && strcmp(words[2], "nested") == 0) return nest(open(path, O_RDWR | O_CLOEXEC));
     if (count == 3) return ask();
     look();
     open_it();
@@ -442,6 +518,8 @@ int main(int count, char **words) {
     ask_buffer(heap);
     fork_it(heap);
     thread_it(heap);
+    cancel_it(heap);
+    open_within_limits(heap);
     exec_it(heap, words[0]);
     pass_it(heap);
     copy(heap);

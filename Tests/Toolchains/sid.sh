@@ -6,8 +6,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../Kernel/lib.sh"
 
 compiler='6\.2(\.|$)'
-# Beside the compiler: what Package.swift links to, SwiftPM's git, and the tests' Python.
-swift_packages=swiftlang,libdrm-dev,zlib1g-dev,pkg-config,git,ca-certificates,python3
+# Beside the compiler: what Package.swift links to, SwiftPM's git, and the tests' Python and setfacl(1).
+swift_packages=swiftlang,libdrm-dev,zlib1g-dev,pkg-config,git,ca-certificates,python3,acl
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 tree=$(cd "$here/../.." && pwd)
 

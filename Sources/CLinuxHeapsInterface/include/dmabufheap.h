@@ -2,7 +2,8 @@
  * dmabufheap.h: the C functions of Android's libdmabufheap, by their names and meanings, over linuxheaps.h: for programs that were written
  * for that library. They link to liblinuxheaps, and so get its admission checks, control group limits and heap names.
  *
- * Functions return a descriptor or 0, and -errno where they fail. What is told of ION, which Linux has no more, is not used.
+ * Functions return a descriptor or 0, and -errno where they fail. What is told of ION, which Linux has no more, is not used. A child of
+ * fork(2) whose parent has allocated calls exec(2) before it allocates: -EIO until then.
  */
 #ifndef LINUXHEAPS_DMABUFHEAP_H
 #define LINUXHEAPS_DMABUFHEAP_H

@@ -11,13 +11,14 @@
  * Ownership. Objects (lheap, lheap_vmo, lheap_mapping, lheap_list, lheap_error) are freed by their own function, once, which takes NULL
  * too. For NULL in place of any other object a function that can fail returns LHEAP_INVALID_ARGS; one that cannot requires an object. A
  * descriptor that a function returns or writes belongs to the caller, with close-on-exec, unless the function is said to lend it. A
- * descriptor that a function is given stays the caller's, unless the function is said to take it.
+ * descriptor that a function is given stays the caller's, unless the function is said to take it; then it is close-on-exec from there on.
  *
  * Threads. Functions may be called on any thread, and on several at once for one object; only freeing an object excludes all else. A heap
  * has one thread that notices ends, or none (LHEAP_OWN_LOOP). After fork(2) a child may use the descriptors and mappings that it has, and
  * free objects, whatever other threads were doing: that closes its own descriptors and mappings, and ends nothing of its parent's. Of a
- * parent's heap lheap_close() frees nothing there: the connection to a service is open in the child until it calls exec(2) or ends. If its
- * parent has opened a heap, it calls exec(2) before it opens one, allocates or deletes. dlclose(3) does not unload the library.
+ * parent's heap lheap_close() frees nothing there. Until it calls exec(2) or ends, the child has a copy of each descriptor that the heap has:
+ * the connection to a service, and those by which it keeps dma-bufs, which do not end meanwhile. Before that it opens no heap where its parent
+ * has opened one, allocates and deletes nothing: LHEAP_BAD_STATE. dlclose(3) does not unload the library.
  *
  * Versions. Structures begin with their size, by which the library knows what the caller knows: set `size` to sizeof, and all else that
  * is not used to 0. Symbols have the version LINUXHEAPS_0_1.

@@ -41,6 +41,7 @@ enum ContiguousExamination {
   private static func takesHugePages(_ machine: Machine) -> Bool {
     machine.files.exists(UDMABufHeap.path)
       && UDMABufHeap.refusal(in: machine.surroundings) == nil
+      && machine.failure(of: UDMABufHeap.name) == nil
       && UDMABufHeap.mapsHugePages(machine.files)
       && !HugePageSize.all(machine.files).isEmpty
   }
@@ -96,56 +97,107 @@ enum ContiguousExamination {
         why: why,
         fix: Fix.load(.contiguousHeap, machine))
     }
+    let (cause, fix) = withoutDefaultRegion(machine)
     if total > 0 {
-      // Before, only the default region has one: it is not among these, where the kernel is known to make that heap.
-      let needsDefault =
-        choice == .builtIn && machine.release.isBefore(6, 19) && parameter(machine) == nil
+      // The default region is not among these, where the kernel is known to make its heap.
+      let isBuiltIn = choice == .builtIn
+      let owner = parameter(machine, "hugetlb_cma").map { "; \($0) is for huge pages" } ?? ""
       return Finding(
         .broken, .contiguous, "contiguous.no-heap",
         seen:
-          "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them",
-        why: why + (needsDefault ? "; this kernel serves only from its default region" : ""),
-        fix: needsDefault
-          ? BootParameter.fix("cma=64M", machine) : Fix.kernelOptions(["DMABUF_HEAPS_CMA"], machine)
-      )
+          "\(total.asByteCount) are set aside for contiguous memory, and no heap serves from them\(owner)",
+        why: why
+          + (isBuiltIn && machine.release.isBefore(6, 19)
+            ? "; this kernel serves only from its default region" : ""),
+        fix: isBuiltIn ? fix : Fix.kernelOptions(["DMABUF_HEAPS_CMA"], machine))
     }
     return Finding(
       choice == nil ? .warning : .broken, .contiguous, "contiguous.no-region",
-      seen: "no memory is set aside for contiguous buffers" + cause(machine), why: why,
-      fix: BootParameter.fix("cma=64M", machine))
+      seen: "no memory is set aside for contiguous buffers\(cause)", why: why, fix: fix)
   }
 
-  private static func parameter(_ machine: Machine) -> String? {
+  private static func parameter(_ machine: Machine, _ key: String = "cma") -> String? {
     let words = (machine.files.line("/proc/cmdline") ?? "").split(separator: " ")
     // The last one counts.
-    return words.last { $0.hasPrefix("cma=") }.map(String.init)
+    return words.last { $0.hasPrefix("\(key)=") }.map(String.init)
   }
 
-  private static func cause(_ machine: Machine) -> String {
-    if let parameter = parameter(machine) { return ": the kernel was booted with \(parameter)" }
-    if machine.configuration?.number("CONFIG_CMA_SIZE_MBYTES") == 0 {
-      return ": CONFIG_CMA_SIZE_MBYTES is 0, and no cma= is on the kernel's command line"
+  /// Why there is no default region, and what helps.
+  private static func withoutDefaultRegion(_ machine: Machine) -> (cause: String, fix: String) {
+    let option = "CONFIG_CMA_SIZE_MBYTES"
+    let mebibytes = machine.configuration?.number(option)
+    let word = parameter(machine)
+    let booted = word.map { "the kernel was booted with \($0)" }
+    let asked: String? =
+      if let word {
+        asksForMemory(word) ? booted : nil
+      } else {
+        mebibytes.flatMap { $0 > 0 ? "\(option) is \($0)" : nil }
+      }
+    if let asked {
+      return (
+        ", although \(asked)",
+        Fix.ofKernel(
+          "sudo dmesg | grep -i cma  # what the kernel said when it started: ask for less where it could not reserve so much; without CONFIG_DMA_CMA it reserves none",
+          machine)
+      )
     }
-    return ": the kernel could not reserve it"
+    let unasked =
+      (mebibytes == 0 ? "\(option) is 0, and " : "") + "no cma= is on the kernel's command line"
+    return (": \(booted ?? unasked)", BootParameter.fix("cma=64M", machine))
+  }
+
+  /// `cma=SIZE[@PLACE]`, and whether the size is any (memparse, lib/cmdline.c, which takes hexadecimal ones, too).
+  private static func asksForMemory(_ word: String) -> Bool {
+    word.dropFirst(4).prefix { $0 != "@" }.contains { $0.isHexDigit && $0 != "0" }
   }
 
   // MARK: A region
+
+  /// What is told of the region behind a heap, in bytes. Before Linux 7.0 only CONFIG_CMA_DEBUGFS tells more than the size of all
+  /// regions together, and only root.
+  private struct Region {
+    let total: UInt64?
+    let free: UInt64?
+    /// Whether `total` is the size of all regions, as far as anything tells.
+    let isOfAll: Bool
+    /// The longest run that no driver holds.
+    let chunk: UInt64?
+
+    init(_ entry: HeapEntry, _ files: MachineFiles) {
+      func bytes(_ file: String) -> UInt64? {
+        entry.region.flatMap { files.number("/sys/kernel/debug/cma/\($0)/\(file)") }
+          .map { $0 * pageSize }
+      }
+      chunk = bytes("maxchunk")
+      if entry.free == nil, let count = bytes("count"), let used = bytes("used") {
+        (total, free, isOfAll) = (count, count - min(count, used), false)
+      } else {
+        (total, free) = (entry.capacity, entry.free)
+        isOfAll = entry.free == nil && files.entries("/sys/kernel/mm/cma").count != 1
+      }
+    }
+  }
 
   private static func region(
     of heap: HeapNode, _ machine: Machine, _ trial: Trial, probing: Bool
   ) -> [Finding] {
     guard let entry = heap.entry else { return [] }
-    let size = entry.capacity.map { "\($0.asByteCount)" } ?? "a region of unknown size"
-    let free = entry.free.map { ", of which \($0.asByteCount) are free" } ?? ""
+    let region = Region(entry, machine.files)
+    let size =
+      region.total.map {
+        region.isOfAll ? "at most \($0.asByteCount) (all regions together)" : $0.asByteCount
+      } ?? "a region of unknown size"
+    let free = region.free.map { ", of which \($0.asByteCount) are free" } ?? ""
     let seen = "\(heap.name): \(size)\(free)"
-    if trial.failure(of: heap) == .noMemory || entry.free.map({ $0 < pageSize }) == true {
+    if trial.failure(of: heap) == .noMemory || region.free.map({ $0 < pageSize }) == true {
       return [
         Finding(
           .broken, .contiguous, "contiguous.full",
-          seen: seen + (entry.free == nil ? ", of which not one page could be had" : ""),
+          seen: seen + (region.free == nil ? ", of which not one page could be had" : ""),
           why:
             "each further contiguous buffer is refused with ENOMEM, until some that heapctl holders shows are closed",
-          fix: larger(entry, machine))
+          fix: larger(entry, region, machine))
       ]
     }
     var findings = [
@@ -153,37 +205,37 @@ enum ContiguousExamination {
         .ok, .contiguous, "contiguous.region", seen: seen,
         why: "a buffer has to lie in one free piece of it")
     ]
-    if let free = entry.free, let total = entry.capacity, free < total / 8 {
+    if let free = region.free, let total = region.total, free < total / 8 {
       findings.append(
         Finding(
           .warning, .contiguous, "contiguous.low", seen: seen,
-          why: "the next large buffer is refused", fix: larger(entry, machine)))
+          why: "the next large buffer is refused", fix: larger(entry, region, machine)))
     }
-    if let total = entry.capacity, total < 16 << 20 {
+    if let total = region.total, total < 16 << 20 {
       findings.append(
         Finding(
           .warning, .contiguous, "contiguous.small",
           seen: "\(heap.name) has only \(total.asByteCount)",
           why:
             "one picture of 1920×1080 XR24 takes \(picture.asByteCount), and a stream needs three or more",
-          fix: larger(entry, machine)))
+          fix: larger(entry, region, machine)))
     }
-    let shape = fragmentation(of: heap, entry, machine, trial, probing: probing)
+    let shape = fragmentation(of: heap, region, machine, trial, probing: probing)
     return findings + (shape.map { [$0] } ?? [])
   }
 
   /// Makes the region larger, or where no larger one would leave half of the machine's memory, frees some of it.
-  private static func larger(_ entry: HeapEntry, _ machine: Machine) -> String {
-    let total = entry.capacity ?? 0
+  private static func larger(_ entry: HeapEntry, _ region: Region, _ machine: Machine) -> String {
+    let total = region.total ?? 0
     let memory = (try? MachineMemory.read(machine.files.path(MachineMemory.file)))?.total ?? 0
     var size: UInt64 = 64 << 20
     while size < total * 2 { size *= 2 }
     if size > memory / 2 { size /= 2 }
-    guard entry.capacity != nil, size > total, size <= memory / 2 else {
+    guard region.total != nil, size > total, size <= memory / 2 else {
       return "heapctl holders  # whose buffers they are: close some"
     }
-    // Those of the device tree stay, whatever the command line says; a default one would make way for it,
-    // and its heap would have another name.
+    // Those of the device tree stay, whatever the command line says; only of a default one none is made then (rmem_cma_setup,
+    // kernel/dma/contiguous.c).
     let regions = "/proc/device-tree/reserved-memory"
     let nodes = machine.files.entries(regions)
     let node =
@@ -191,15 +243,18 @@ enum ContiguousExamination {
       ?? nodes.first {
         parameter(machine) == nil && machine.files.exists("\(regions)/\($0)/linux,cma-default")
       }
-    guard let node else {
-      return BootParameter.fix("cma=\(size >> 20)M", machine)
+    let boot = BootParameter.fix("cma=\(size >> 20)M", machine)
+    guard let node else { return boot }
+    let overlays = ["/boot/firmware/config.txt", "/boot/config.txt"].first {
+      machine.files.text($0)?.holds("\ndtoverlay=vc4-") == true
     }
-    let overlays = "/boot/firmware/config.txt"
-    if size <= 512 << 20,
-      machine.files.text(overlays)?.holds("\ndtoverlay=vc4-") == true
-    {
+    if size <= 512 << 20, let overlays {
       return
         "sudo sed -E -i '/^dtoverlay=vc4-/{s/,cma-[0-9]+//;s/[[:space:]]*$/,cma-\(size >> 20)/}' \(overlays)  # then reboot"
+    }
+    if parameter(machine) == nil, machine.files.exists("\(regions)/\(node)/linux,cma-default") {
+      let name = machine.release.isBefore(6, 17) ? "reserved" : "default_cma_region"
+      return boot + (name == entry.name ? "" : "; the heap is called \(name) then")
     }
     let cells = machine.files.text("\(regions)/#size-cells")?.utf8.last
     // What has a place, `reg`, may have others behind it.
@@ -214,34 +269,40 @@ enum ContiguousExamination {
   private static let picture: UInt64 = 1920 * 1080 * 4
 
   private static func fragmentation(
-    of heap: HeapNode, _ entry: HeapEntry, _ machine: Machine, _ trial: Trial, probing: Bool
+    of heap: HeapNode, _ region: Region, _ machine: Machine, _ trial: Trial, probing: Bool
   ) -> Finding? {
-    let free = entry.free ?? entry.capacity ?? 0
-    // CONFIG_CMA_DEBUGFS, in pages: the longest run that no driver holds.
-    let chunk = entry.region.flatMap {
-      machine.files.number("/sys/kernel/debug/cma/\($0)/maxchunk")
-    }.map { $0 * pageSize }
+    let chunk = region.chunk
     var largest = chunk ?? 0
     var source = "/sys/kernel/debug/cma"
     var fitting = "at least \(largest / picture)"
+    // Where nothing tells what is free, it is no less than the pictures that were had at once.
+    var free = region.free ?? 0
     if probing, trial.working.contains(where: { $0.name == heap.name }) {
-      largest = largestPiece(of: heap, limit: free)
+      let limit = region.free ?? region.total ?? 0
+      largest = largestPiece(of: heap, limit: limit)
+      let count = pictures(in: heap, atMost: limit / picture)
       source = "allocated and given back"
-      fitting = "\(pictures(in: heap, atMost: free / picture))"
+      fitting = "\(count)"
+      free = region.free ?? count * picture
     } else if chunk == nil {
       return freeBlocks(machine.files)
     }
+    let whole = region.free.map {
+      (bytes: " of \($0.asByteCount)", pictures: " of \($0 / picture)")
+    }
     let seen =
-      "\(heap.name): the largest buffer to be had is \(largest.asByteCount) of \(free.asByteCount) (\(source)); \(fitting) of \(free / picture) pictures of 1920×1080 XR24 fit"
+      "\(heap.name): the largest buffer to be had is \(largest.asByteCount)\(whole?.bytes ?? "") (\(source)); \(fitting)\(whole?.pictures ?? "") pictures of 1920×1080 XR24 fit"
     guard largest < free / 2 else {
       return Finding(
-        .ok, .contiguous, "contiguous.largest", seen: seen, why: "the region is in one piece")
+        .ok, .contiguous, "contiguous.largest", seen: seen,
+        why: region.free == nil
+          ? "the kernel does not tell what else is free" : "the region is in one piece")
     }
     // What no driver holds and yet cannot be had is in others' use: movable pages that something pinned.
-    let arePinned = chunk.map { largest < $0 / 2 } ?? (entry.free == entry.capacity)
+    let arePinned = chunk.map { largest < $0 / 2 } ?? (region.free == region.total)
     let memory = try? MachineMemory.read(machine.files.path(MachineMemory.file))
     // CmaFree is of all regions: what is neither held nor free is lent.
-    let isOnly = entry.free != nil && memory?.contiguousTotal == entry.capacity
+    let isOnly = region.free != nil && memory?.contiguousTotal == region.total
     let lent = isOnly ? free - min(free, memory?.contiguousFree ?? free) : 0
     return Finding(
       .warning, .contiguous, "contiguous.fragmented", seen: seen,

@@ -19,7 +19,10 @@ enum HeapExamination {
       }
     }
     let severity: Severity = ServiceExamination.isUsable(machine) ? .warning : .broken
-    findings = HeapRefusal.findings(refusals, severity) + findings
+    // Reported already where it keeps this user from a heap whose name is known.
+    let isTold = refusals.contains { $0.heap.refusal?.cause == .directoryClosed }
+    findings =
+      (isTold ? [] : closed(machine)) + HeapRefusal.findings(refusals, severity) + findings
     if !served.isEmpty {
       findings.insert(
         Finding(

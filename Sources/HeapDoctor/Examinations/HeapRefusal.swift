@@ -29,17 +29,19 @@ enum HeapRefusal {
       // Of a list, udevd's chmod changes the mask alone.
       return Finding(
         .broken, .heaps, found.id, seen: refusal.seen, why: refusal.why,
-        fix: UdevExamination.installRule() + " && sudo setfacl -m g::rw \(heap.path.shellWord)"
+        fix: UdevExamination.installRule(machine)
+          + " && sudo setfacl -m g::rw \(heap.path.shellWord)"
           + " && " + join)
     }
     return Finding(
       .broken, .udev, "udev.no-rule",
       seen: "is \(status), as the kernel makes it, and no udev rule gives it to a group",
       why: "only root may allocate",
-      fix: UdevExamination.installRule() + " && " + join)
+      fix: UdevExamination.installRule(machine) + " && " + join)
   }
 
   static func differs(_ status: NodeStatus, _ wanted: UdevRules.Outcome) -> Bool {
+    if let owner = wanted.owner, owner != status.owner, owner != "\(status.userID)" { return true }
     if let group = wanted.group, group != status.group, group != "\(status.groupID)" { return true }
     return wanted.mode.map { $0 != status.mode } ?? false
   }

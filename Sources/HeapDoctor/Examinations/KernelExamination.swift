@@ -56,11 +56,18 @@ enum KernelExamination {
   private static func absence(_ machine: Machine) -> Finding? {
     guard machine.heaps.isEmpty, machine.closedDirectory == nil else { return nil }
     let release = machine.release.text
+    let others = [
+      (UDMABufHeap.name, "udmabuf makes dma-bufs of ordinary pages"),
+      (MemfdHeap.name, "memfd serves where no device imports"),
+    ].filter {
+      ($0.0 == MemfdHeap.name || machine.files.exists(UDMABufExamination.path))
+        && machine.failure(of: $0.0) == nil
+    }
+    let ways = others.map(\.1).joined(separator: ", and ")
+    let options = others.map { "--heap \($0.0)" }.joined(separator: ", ")
     let serves =
-      "no dma-buf can be had from a heap; meanwhile "
-      + (machine.files.exists(UDMABufExamination.path)
-        ? "udmabuf makes dma-bufs of ordinary pages, and memfd serves where no device imports: --heap udmabuf, --heap memfd"
-        : "memfd serves where no device imports: --heap memfd")
+      "no dma-buf can be had from a heap"
+      + (others.isEmpty ? "" : "; meanwhile \(ways): \(options)")
     let host =
       machine.container.map { "; this is a container (\($0)): the kernel is its host's" } ?? ""
     if machine.release.isBefore(5, 6) {
@@ -69,15 +76,8 @@ enum KernelExamination {
         seen: "Linux \(release) has no heaps: they came with Linux 5.6\(host)", why: serves,
         fix: "boot Linux 5.6 or later: a newer kernel of the distribution or of the board's vendor")
     }
-    guard let configuration = machine.configuration else {
-      return Finding(
-        .broken, .kernel, "kernel.no-heap",
-        seen: "Linux \(release) has no heap, and shows its options nowhere\(host)", why: serves,
-        fix: Fix.kernelOptions(
-          ["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
-    }
     let modules = [KernelModule.systemHeap, .contiguousHeap]
-    if configuration["CONFIG_DMABUF_HEAPS"] == .off {
+    if let configuration = machine.configuration, configuration["CONFIG_DMABUF_HEAPS"] == .off {
       return Finding(
         .broken, .kernel, "kernel.heaps-off",
         seen:
@@ -86,20 +86,29 @@ enum KernelExamination {
         fix: Fix.kernelOptions(
           ["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
     }
-    if modules.allSatisfy({ configuration[$0.option] == .off }) {
+    if let configuration = machine.configuration,
+      modules.allSatisfy({ configuration[$0.option] == .off })
+    {
       return Finding(
         .broken, .kernel, "kernel.no-heap-option",
         seen: "CONFIG_DMABUF_HEAPS is on, and no kind of heap is (\(configuration.path))\(host)",
         why: serves, fix: Fix.kernelOptions(["DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
-    }
-    if let module = modules.first(where: { configuration[$0.option] == .module }) {
-      return moduleMissing(module, machine, why: serves)
     }
     if !machine.files.exists("/sys/class") {
       return Finding(
         .broken, .kernel, "kernel.no-sysfs",
         seen: "no heap has a node, and sysfs, which would tell why, is not mounted\(host)",
         why: serves, fix: "sudo mount -t sysfs sysfs /sys")
+    }
+    guard let configuration = machine.configuration else {
+      return Finding(
+        .broken, .kernel, "kernel.no-heap",
+        seen: "Linux \(release) has no heap, and shows its options nowhere\(host)", why: serves,
+        fix: Fix.kernelOptions(
+          ["DMABUF_HEAPS", "DMABUF_HEAPS_SYSTEM", "DMABUF_HEAPS_CMA"], machine))
+    }
+    if let module = modules.first(where: { configuration[$0.option] == .module }) {
+      return moduleMissing(module, machine, why: serves)
     }
     return Finding(
       .broken, .kernel, "kernel.no-heap",

@@ -15,6 +15,11 @@ enum UDMABufExamination {
         fix: refusal.fix)
     }
     guard machine.files.exists(path) else { return absence(machine) }
+    if let failure = machine.failure(of: UDMABufHeap.name) {
+      return Finding(
+        .note, .udmabuf, "udmabuf.refused", seen: "\(path): \(failure.cause)", why: why,
+        fix: failure.fix)
+    }
     return Finding(.ok, .udmabuf, "udmabuf.usable", seen: limits(machine), why: "it needs no heap")
   }
 

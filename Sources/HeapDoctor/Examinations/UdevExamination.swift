@@ -66,7 +66,7 @@ enum UdevExamination {
           .note, .udev, "udev.none",
           seen:
             "no udev rule covers the heaps: their nodes stay as the kernel creates them, root:root 0600",
-          why: "an ordinary user may not allocate", fix: installRule())
+          why: "an ordinary user may not allocate", fix: installRule(machine))
       ]
     }
     let differing = ruled.filter { heap, outcome in
@@ -93,12 +93,14 @@ enum UdevExamination {
   ) -> Finding {
     let mode = NodeStatus.octal(wanted.mode ?? 0o600)
     let group = wanted.group ?? "root"
-    let seen = "\(node)is \(status), and \(rule) says \(wanted.owner):\(group) \(mode)"
+    let seen =
+      "\(node)is \(status), and \(rule) says \(wanted.owner ?? "root"):\(group) \(mode)"
     // udevd looks groups up when it reads the rules, which it does again where a file has changed: not for
     // a group that was made meanwhile (manager_reload, src/udev/udevd.c).
     let make =
       UserDatabase.group(group) == nil
-      ? "sudo groupadd -rf \(group) && sudo touch \(wanted.files.joined(separator: " ")) && " : ""
+      ? machine.surroundings.makeGroup(group)
+        + " && sudo touch \(wanted.files.joined(separator: " ")) && " : ""
     return machine.rules.isApplied
       ? Finding(
         severity, .udev, "udev.rule-not-applied", seen: seen,
@@ -112,8 +114,7 @@ enum UdevExamination {
 
   /// Whether rules count on this machine once udevd runs. BusyBox's mdev, on boards without it, reads none.
   static func hasUdev(_ machine: Machine) -> Bool {
-    machine.rules.isApplied
-      || ["/usr/bin/", "/bin/", "/sbin/"].contains { machine.files.exists($0 + "udevadm") }
+    machine.rules.isApplied || machine.files.hasProgram("udevadm")
   }
 
   /// Reported already where it is the cause.
@@ -132,7 +133,7 @@ enum UdevExamination {
           ? installRule(
             for: open.map(\.name),
             group: machine.heaps.lazy.compactMap { machine.rules.outcome(for: $0.name)?.group }
-              .first) : nil)
+              .first, machine) : nil)
     ]
   }
 
@@ -149,25 +150,27 @@ enum UdevExamination {
   static func overrule(_ heaps: [String], _ status: NodeStatus, _ machine: Machine) -> String {
     let group = "dmaheap"
     let isAlone = status.groupID == 0
+    let surroundings = machine.surroundings
     let change =
-      (isAlone ? "sudo groupadd -rf \(group) && " : "")
+      (isAlone ? surroundings.makeGroup(group) + " && " : "")
       + "echo 'SUBSYSTEM==\"dma_heap\", KERNEL==\"\(heaps.joined(separator: "|"))\",\(isAlone ? " GROUP=\"\(group)\"," : "") MODE=\"0660\"'"
       + " | sudo tee -a /etc/udev/rules.d/zz-linux-heaps-local.rules && \(reload)"
     let identity = machine.identity
     if !isAlone, identity.user == 0 || identity.groups.contains(status.groupID) { return change }
-    let surroundings = machine.surroundings
     return "\(change) && "
       + (isAlone ? surroundings.join(named: group) : surroundings.join(status.groupID))
   }
 
   /// - Parameter heaps: None stands for all, those of modules that are loaded later too.
-  static func installRule(for heaps: [String] = [], group: String? = nil) -> String {
+  static func installRule(
+    for heaps: [String] = [], group: String? = nil, _ machine: Machine
+  ) -> String {
     let which = heaps.isEmpty ? "" : ", KERNEL==\"\(heaps.joined(separator: "|"))\""
     let group = group ?? "dmaheap"
     // Neither the package's file, which a file in /etc would hide (udev(7)), nor in place of an earlier
     // fix; read first, so that the word of each other file stays.
-    return
-      "sudo groupadd -rf \(group) && echo 'SUBSYSTEM==\"dma_heap\"\(which), GROUP=\"\(group)\", MODE=\"0660\"'"
+    return machine.surroundings.makeGroup(group)
+      + " && echo 'SUBSYSTEM==\"dma_heap\"\(which), GROUP=\"\(group)\", MODE=\"0660\"'"
       + " | sudo tee -a /etc/udev/rules.d/00-linux-heaps-local.rules && \(reload)"
   }
 }

@@ -29,6 +29,8 @@ final class ServedBuffers {
   private var closing = 0
   /// Those of which the manager is told to let go.
   private var dropping = 0
+  /// Who is to be answered that a buffer has ended, the first last.
+  private var unanswered: [Waiting] = []
   private let shared: Shared
   private let descriptorsPerBuffer: Int
   private let store: ParentStore?
@@ -88,6 +90,15 @@ final class ServedBuffers {
     return .place(enter(key, ServedBuffer(size, charge: charge, of: connection.user, connection)))
   }
 
+  /// The manager is to keep its parent, where its store has a place for the user's.
+  func takeStorePlace(_ place: Int, for connection: Connection) -> Bool {
+    guard let store, shared.accounts.takeStorePlace(for: connection, of: store.room) else {
+      return false
+    }
+    served[place]!.storing = .kept
+    return true
+  }
+
   enum Reservation {
     case place(Int)
     case refused(StaticString)
@@ -128,13 +139,12 @@ final class ServedBuffers {
         parent.kind == .dmaBuf ? .lent(parent) : .owned(try parent.openChild())
       try settle(place, parent, memory.settled(), copies: copies)
       if served[place]!.isReport { return child }
-      if store != nil { served[place]!.storing = .kept }
       shared.metrics.allocated(served[place]!.size, heap: heap)
       shared.log.debug("buffer allocated", metadata: metadata(of: place))
       return child
     } catch {
       // The manager has its copy already.
-      store?.drop(storedName(of: place), at: nil)
+      if served[place]!.storing == .kept { store?.drop(storedName(of: place), at: nil) }
       throw error
     }
   }
@@ -174,6 +184,7 @@ final class ServedBuffers {
   /// Takes a buffer off its user's account.
   private func leave(_ place: Int) -> ServedBuffer {
     let buffer = served[place].take()!
+    if buffer.storing != .no { shared.accounts.leaveStorePlace(of: buffer.user) }
     shared.accounts.refund(buffer)
     shared.descriptors.remove(descriptorsPerBuffer)
     assert(sumsAgree)
@@ -207,6 +218,7 @@ final class ServedBuffers {
 
   /// Looks at the buffers that are due.
   func turn() {
+    answerSome()
     let now = MonotonicTime.now
     counters.wakeups += 1
     reports.check(&table, at: now)
@@ -222,7 +234,10 @@ final class ServedBuffers {
   private static let mostLooks = 8
 
   /// When to turn at the latest.
-  var nextTurn: MonotonicTime? { MonotonicTime.earlier(table.nextLook, reports.nextCheck) }
+  var nextTurn: MonotonicTime? {
+    if !unanswered.isEmpty { return .now }
+    return MonotonicTime.earlier(table.nextLook, reports.nextCheck)
+  }
 
   /// Asks the kernel about one buffer, and takes it back if no child is left. True where that was all: it has children.
   @discardableResult func look(_ place: Int) -> Bool {
@@ -313,6 +328,7 @@ final class ServedBuffers {
   func dropped(_ place: Int) {
     dropping -= 1
     served[place]!.storing = .no
+    shared.accounts.leaveStorePlace(of: served[place]!.user)
     if served[place]!.isClosed { return forget(place) }
     // A worker closes its parent.
     if !table[place].state.hasMemory { return }
@@ -321,8 +337,8 @@ final class ServedBuffers {
     look(place)
   }
 
-  /// Whether no buffer is on its way out that waits for a worker or the manager alone.
-  var isQuiet: Bool { closing == 0 && dropping == 0 }
+  /// Whether no buffer is on its way out that waits for a worker or the manager alone, and nobody for its end.
+  var isQuiet: Bool { closing == 0 && dropping == 0 && unanswered.isEmpty }
 
   /// After all of a buffer is gone.
   private func forget(_ place: Int) {
@@ -365,7 +381,17 @@ final class ServedBuffers {
     tellTrackers(of: ended)
     tellOwner(of: key, buffer)
     if let deletion = buffer.deletion { answer(deletion) }
-    for waiting in buffer.waiting { answer(waiting) }
+    if buffer.waiting.isEmpty { return }
+    unanswered.insert(contentsOf: buffer.waiting.reversed(), at: 0)
+    answerSome()
+  }
+
+  /// Each is a call to the kernel, and one buffer's end can be awaited by tens of thousands: the rest hears of it in the turns to come.
+  private func answerSome() {
+    for _ in 0..<64 {
+      guard let waiting = unanswered.popLast() else { return }
+      answer(waiting)
+    }
   }
 
   /// Each end is told once: whoever waits for a deletion's answer hears it by that.
@@ -569,7 +595,10 @@ final class ServedBuffers {
         throw HeapError(error, "take over \(name.key)")
       }
       served[place]!.heap = name.heap
-      if store != nil { served[place]!.storing = .kept }
+      if store != nil {
+        served[place]!.storing = .kept
+        shared.accounts.takeStorePlace(for: user)
+      }
       shared.metrics.tookOver(bytes, heap: name.heap)
       table.startOver(place, at: .now)
       return bytes

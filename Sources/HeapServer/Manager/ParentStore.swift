@@ -29,6 +29,9 @@ final class ParentStore: Sendable {
   private let log: Logger
   private let thread: Workers
 
+  /// How many descriptors the manager keeps.
+  var room: Int { manager.storeRoom }
+
   init(
     _ manager: ServiceManager, _ mailbox: Mailbox, log: Logger
   ) throws(Errno) {

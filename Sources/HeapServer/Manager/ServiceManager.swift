@@ -15,8 +15,11 @@ public final class ServiceManager: Sendable {
   /// How often `WATCHDOG=1` is due at least; nil without a watchdog.
   let watchdogInterval: MonotonicTime?
 
-  /// Whether the manager keeps descriptors for the next process of the service.
-  let keepsDescriptors: Bool
+  /// How many descriptors the manager keeps for the next process of the service.
+  let storeRoom: Int
+
+  /// Of `systemd/heapd.service`: systemd tells since version 254.
+  private static let usualStoreRoom = 2048
 
   /// Nil where no manager started this process.
   ///
@@ -31,10 +34,12 @@ public final class ServiceManager: Sendable {
         error, "reach the service manager", at: path, start: fix, other: fix)
     }
     let room = Self.environment("FDSTORE").flatMap { Int($0) } ?? 0
-    self.keepsDescriptors = keepsDescriptors || room > 0
+    storeRoom = room > 0 || !keepsDescriptors ? room : Self.usualStoreRoom
     let isOurs = Self.environment("WATCHDOG_PID").map { $0 == "\(getpid())" } ?? true
     watchdogInterval = Self.environment("WATCHDOG_USEC").flatMap { UInt64($0) }.flatMap {
-      isOurs && $0 > 0 ? MonotonicTime(nanoseconds: $0 * 1000) : nil
+      let (nanoseconds, isEndless) = $0.multipliedReportingOverflow(by: 1000)
+      return isOurs && nanoseconds > 0 && !isEndless
+        ? MonotonicTime(nanoseconds: nanoseconds) : nil
     }
   }
 

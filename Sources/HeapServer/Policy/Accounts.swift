@@ -16,6 +16,8 @@ final class Accounts {
     fileprivate var reports = 0
     /// Answers of all its connections that wait for a buffer's end.
     fileprivate var waits = 0
+    /// Buffers of its that the manager keeps.
+    fileprivate var stored = 0
     /// When its buffers may be looked at again for want of room (`ServedBuffers`).
     var nextLookForRoom = MonotonicTime(nanoseconds: 0)
 
@@ -29,6 +31,8 @@ final class Accounts {
   /// All who come by the group of a socket's file, and all whom only its mode for others lets in.
   let group = Account()
   let others = Account()
+  /// Buffers that the manager keeps.
+  private var stored = 0
 
   init(_ policy: Policy) { self.policy = policy }
 
@@ -96,6 +100,30 @@ final class Accounts {
   func wait(_ connection: Connection, _ change: Int) {
     connection.waits += change
     connection.user.waits += change
+  }
+
+  // MARK: The manager's store
+
+  /// Takes a place in a store of so many.
+  ///
+  /// - Returns: False where there is none for the user: half are kept for those that have few.
+  func takeStorePlace(for connection: Connection, of room: Int) -> Bool {
+    guard stored < room,
+      connection.peer.fileClass == .owner
+        || Limits.leavesHalf(of: room, 1, to: connection.user.stored, besides: stored)
+    else { return false }
+    takeStorePlace(for: connection.user)
+    return true
+  }
+
+  func takeStorePlace(for user: User) {
+    user.stored += 1
+    stored += 1
+  }
+
+  func leaveStorePlace(of user: User) {
+    user.stored -= 1
+    stored -= 1
   }
 
   // MARK: Buffers

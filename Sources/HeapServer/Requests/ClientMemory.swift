@@ -20,7 +20,7 @@ enum ClientMemory {
     let (file, operation) = (memfd.borrowed, request.operation)
     try check(file, request)
     // Before anything that takes the file's lock.
-    do throws(HeapError) { try UDMABufHeap.check(operation) } catch {
+    do throws(HeapError) { _ = try UDMABufHeap.open(operation) } catch {
       throw HeapError(
         .notSupported, operation, at: error.path?.string, cause: error.cause, errno: error.errno,
         fix: error.fix)

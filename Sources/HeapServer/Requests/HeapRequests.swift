@@ -145,7 +145,8 @@ final class HeapRequests {
     running += 1
     shared.descriptors.add(header.bringsMemory ? 2 : 1)
     let allocation = Allocation(connection.id, header, place, request, memfd)
-    let (heap, store, mailbox, user) = (self.heap, self.store, shared.mailbox, connection.peer.user)
+    let (heap, mailbox, user) = (self.heap, shared.mailbox, connection.peer.user)
+    let store = buffers.takeStorePlace(place, for: connection) ? self.store : nil
     let workers = header.bringsMemory ? shared.memoryWorkers : shared.workers
     let lane = header.bringsMemory ? 0 : connection.id
     workers.run(in: Workers.Lane(lane, of: .user(user))) {

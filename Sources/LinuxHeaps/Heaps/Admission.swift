@@ -25,6 +25,8 @@ public final class Admission: Sendable {
     var promised: UInt64 = 0
     /// Whose pages are promised.
     var promises: [ObjectIdentifier: any PromisedPages] = [:]
+    /// As much of it as was kept when they were asked last, and until when that is taken for so.
+    private var kept: (bytes: UInt64, until: MonotonicTime)?
     /// As much of what is live as a control group is charged for, now and when groups were read.
     var charged: UInt64 = 0
     var chargedThen: UInt64 = 0
@@ -37,9 +39,27 @@ public final class Admission: Sendable {
       if isCharged { chargedUnderway -= size }
     }
 
-    /// What is underway, and each promise as far as it was not kept yet: slower to learn than what was promised.
-    func open(besides underway: UInt64) -> UInt64 {
-      promises.values.reduce(underway) { $0 + $1.untouchedBytes }
+    /// What is underway, and each promise as far as it was not kept yet: slower to learn than what was promised, and of many not
+    /// learned again for each request that is refused. All of a promise that ends meanwhile counts as kept.
+    mutating func open(besides underway: UInt64) -> UInt64 {
+      let begin = MonotonicTime.now
+      if let kept, begin < kept.until { return underway + promised.less(kept.bytes) }
+      let open = promises.values.reduce(0) { $0 + $1.untouchedBytes }
+      let cost = MonotonicTime.now.nanoseconds - begin.nanoseconds
+      // For three percent of a processor.
+      kept =
+        cost < 100_000
+        ? nil
+        : (
+          promised.less(open), MonotonicTime(nanoseconds: begin.nanoseconds + 32 * cost)
+        )
+      return underway + open
+    }
+
+    mutating func endPromise(of size: UInt64, _ promise: ObjectIdentifier) -> (any PromisedPages)? {
+      promised -= size
+      if let bytes = kept?.bytes { kept!.bytes = bytes.less(size) }
+      return promises.removeValue(forKey: promise)
     }
   }
 
@@ -172,6 +192,14 @@ public final class Admission: Sendable {
   /// - Throws: ``HeapError/Code/noMemory`` where there is not enough.
   public func admit(_ size: UInt64, for operation: String) throws(HeapError) -> Grant {
     try admit(size, from: .pages, operation)
+  }
+
+  /// For what has a size and no pages: a budget counts it. Without one it is not counted, because the sizes of two such vmos can be all
+  /// that a number holds.
+  func admitWithoutPages(
+    _ size: UInt64, _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> Grant {
+    try admit(budget == nil ? 0 : size, from: .nothing, operation())
   }
 
   /// For memory that is there already.
@@ -340,9 +368,7 @@ public final class Admission: Sendable {
         state.live -= size
         if isCharged { state.charged -= size }
         if isUnderway { state.settle(size, isCharged: isCharged) }
-        guard let promise else { return nil }
-        state.promised -= size
-        return state.promises.removeValue(forKey: promise)
+        return promise.flatMap { state.endPromise(of: size, $0) }
       }
     }
   }

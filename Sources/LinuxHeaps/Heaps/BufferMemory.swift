@@ -151,7 +151,7 @@ extension BufferMemory {
           } else {
             try MemfdParent(inherited: descriptor, kind: kind)
           }
-        return (parent, size, Admission.standard.take(size))
+        return (parent, size, Admission.standard.take(kind == .opaque ? 0 : size))
       }
     } catch {
       throw HeapError(error, operation)

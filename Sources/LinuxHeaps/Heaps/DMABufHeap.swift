@@ -36,7 +36,7 @@ public struct DMABufHeap: LocalHeap {
       heaps?.last == UDMABufHeap.name
       ? UDMABufHeap(admission: admission, reclaimer: reclaimer) : nil
     hugePages = HugePages(admission)
-    let hasMemfds = udmabuf != nil || heaps?.contains(HugeHeap.name) ?? HugeHeap.isUsable
+    let hasMemfds = udmabuf != nil || heaps?.contains(HugeHeap.name) ?? HugeHeap.needsOnlyPages
     descriptorsPerBuffer = hasMemfds ? 2 : 1
     let heaps = udmabuf == nil ? heaps : heaps?.dropLast()
     self.chosen = heaps
@@ -138,12 +138,7 @@ public struct DMABufHeap: LocalHeap {
         fix: role == .contiguous
           ? "close buffers, or make the region larger: heapctl doctor tells how" : "close buffers")
     } catch {
-      if let refusal = Surroundings.refusal(
-        of: device.refusedRequest, error, isRegistered: catalog.number(of: heap.name) != nil)
-      {
-        throw HeapError(refusal, request.operation, at: heap.path, error)
-      }
-      throw HeapError(error, request.operation, at: heap.path)
+      throw heap.refusal(of: device.refusedRequest, error, request.operation)
     }
   }
 

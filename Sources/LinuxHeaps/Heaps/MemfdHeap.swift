@@ -38,18 +38,17 @@ extension BufferMemory {
   init(memfdOf kind: VMO.Kind, _ request: borrowing BufferRequest, _ admission: Admission)
     throws(HeapError)
   {
-    let source: Admission.Source = kind == .opaque ? .nothing : .pagesAtFirstUse
-    var grant = try admission.admit(request.size, from: source, request.operation)
+    var grant =
+      kind == .opaque
+      ? try admission.admitWithoutPages(request.size, request.operation)
+      : try admission.admit(request.size, from: .pagesAtFirstUse, request.operation)
     do throws(Errno) {
       let parent = try MemfdParent(request.name, size: request.size, kind: kind)
       if kind != .opaque { grant.watch(parent) }
       self.init(
         parent: parent, heapName: kind.rawValue, grant: grant)
     } catch {
-      if let refusal = Memfd.refusal(error) {
-        throw HeapError(refusal, request.operation, error)
-      }
-      throw HeapError(error, request.operation)
+      throw Memfd.failure(error, request.operation)
     }
   }
 }

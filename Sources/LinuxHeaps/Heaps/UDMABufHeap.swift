@@ -131,8 +131,17 @@ public struct UDMABufHeap: LocalHeap {
     }
   }
 
+  /// Tries the request with a size that is not of whole pages: the driver refuses it before it looks for the memfd (udmabuf_create,
+  /// drivers/dma-buf/udmabuf.c).
+  ///
   /// - Throws: Why this process can make none.
-  package static func check(_ operation: String) throws(HeapError) { _ = try open(operation) }
+  package static func check(_ operation: String) throws(HeapError) {
+    let device = try open(operation)
+    try Memfd.check(operation)
+    do throws(Errno) { _ = try create(device, -1, offset: 0, byteCount: 1) } catch {
+      if error != .invalidArgument { throw refusal(error, operation) }
+    }
+  }
 
   // MARK: The device (linux/udmabuf.h)
 
@@ -170,7 +179,9 @@ public struct UDMABufHeap: LocalHeap {
     )
   }
 
-  static func open(_ operation: @autoclosure () -> String) throws(HeapError) -> OwnedFD {
+  package static func open(
+    _ operation: @autoclosure () -> String
+  ) throws(HeapError) -> OwnedFD {
     do throws(Errno) { return try .open(path, O_RDONLY) } catch {
       if error.canBeOfNode, let refusal = refusal(), refusal.cause != .openFailed {
         throw HeapError(refusal, operation(), at: path, error)

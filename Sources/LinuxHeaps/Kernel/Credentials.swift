@@ -46,8 +46,8 @@ package struct Credentials: Sendable {
   ///
   /// - Parameter bits: What it is to be opened for, as one digit of a mode.
   func mayOpen(_ node: NodeStatus, _ bits: UInt32 = 4) -> Bool {
-    // CAP_DAC_OVERRIDE, and for reading CAP_DAC_READ_SEARCH.
-    let overrides: UInt64 = bits == 4 ? 1 << 1 | 1 << 2 : 1 << 1
+    // CAP_DAC_OVERRIDE, and for reading, or searching a directory, CAP_DAC_READ_SEARCH.
+    let overrides: UInt64 = bits & 2 == 0 ? 1 << 1 | 1 << 2 : 1 << 1
     let (isOwnerless, isGroupless) = (hasUnmappedOwner(node), hasUnmappedGroup(node))
     if capabilities & overrides != 0, !isOwnerless, !isGroupless { return true }
     if user == node.userID, !isOwnerless { return node.mode >> 6 & bits == bits }

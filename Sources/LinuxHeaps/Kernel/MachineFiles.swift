@@ -38,6 +38,10 @@ package struct MachineFiles: Sendable {
 
   package func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
 
+  package func hasProgram(_ name: String) -> Bool {
+    ["/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"].contains { exists($0 + name) }
+  }
+
   /// Whether a path is a link to what is not there.
   package func isDangling(_ path: String) -> Bool {
     guard (try? SmallFile.link(root + path)) != nil else { return false }

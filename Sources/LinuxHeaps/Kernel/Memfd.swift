@@ -35,6 +35,18 @@ package enum Memfd {
       })
   }
 
+  /// - Throws: Why this process can make none.
+  static func check(_ operation: String) throws(HeapError) {
+    do throws(Errno) { _ = try make("lh:trial", CLinuxHeaps_MFD_CLOEXEC) } catch {
+      throw failure(error, operation)
+    }
+  }
+
+  /// What is told where none could be made.
+  static func failure(_ error: Errno, _ operation: String) -> HeapError {
+    refusal(error).map { HeapError($0, operation, error) } ?? HeapError(error, operation)
+  }
+
   /// Why memfd_create(2) itself answers so, found out by asking it once more; nil where it works.
   static func refusal(_ answer: Errno) -> CallRefusal? {
     guard let refusal = CallRefusal("memfd_create", answer) ?? absence(answer) else { return nil }

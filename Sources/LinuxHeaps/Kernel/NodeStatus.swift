@@ -52,6 +52,11 @@ extension NodeStatus: CustomStringConvertible {
   /// The permission bits as chmod(1) takes them: `0660`.
   public var octalMode: String { Self.octal(mode) }
 
+  /// With what the mode does not show.
+  var withList: String {
+    listedGroupMode == nil ? description : "\(description) with an access control list"
+  }
+
   package static func octal(_ mode: UInt32) -> String {
     let octal = String(mode, radix: 8)
     return String(repeating: "0", count: max(0, 4 - octal.count)) + octal

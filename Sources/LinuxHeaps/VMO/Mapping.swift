@@ -57,8 +57,14 @@ public struct Mapping<Rights: AccessRights>: ~Copyable, Sendable {
         let number = vmo.fd.rawValue
         sync = OwnedFD(adopting: try call { fcntl(number, F_DUPFD_CLOEXEC, 0) })
       }
-      let address = unsafe mmap(
+      var address = unsafe mmap(
         nil, length, Rights.bits.protection, MAP_SHARED, vmo.fd.rawValue, off_t(vmo.offset))
+      // Of a memfd that is sealed against writing and open for it no mapping was shared before Linux 6.7. What nobody can write
+      // a private one shows as well.
+      if unsafe address == MAP_FAILED, errno == EPERM, Rights.self == ReadOnly.self {
+        unsafe address = mmap(
+          nil, length, PROT_READ, MAP_PRIVATE, vmo.fd.rawValue, off_t(vmo.offset))
+      }
       guard let address = unsafe address, unsafe address != MAP_FAILED else {
         throw Errno(rawValue: errno)
       }

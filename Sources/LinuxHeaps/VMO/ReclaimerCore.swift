@@ -45,7 +45,7 @@ final class ReclaimerCore: Sendable {
   private let state: Guarded<State>
   private let log = Logger(label: "LinuxHeaps.Reclaimer")
   /// A parent notices the ends of its buffers itself.
-  private let mark = ForkMark()
+  let mark = ForkMark()
 
   init(_ recheck: Reclaimer.Recheck, loop: ReclaimerLoop? = nil) {
     self.loop = loop

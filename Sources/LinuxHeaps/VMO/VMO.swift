@@ -267,7 +267,9 @@ extension VMO {
     guard let seals = try? call({ CLinuxHeaps_get_seals(number) }) else {
       return try FDInfo.read(number).map { (.dmaBuf, $0.size, false, $0) }
     }
-    let isOpaque = seals & CLinuxHeaps_F_SEAL_WRITE != 0
+    // What others seal against writing has pages that can be read.
+    let opaque = CLinuxHeaps_F_SEAL_WRITE | CLinuxHeaps_F_SEAL_FUTURE_WRITE
+    let isOpaque = seals & opaque == opaque
     let size = if let status { status.st_size } else { try descriptor.status().st_size }
     let canShrink = seals & CLinuxHeaps_F_SEAL_SHRINK == 0
     return (isOpaque ? .opaque : .memfd, UInt64(size).roundedUpToPages ?? 0, canShrink, nil)

@@ -86,6 +86,13 @@ struct PreloadTests {
     }
   }
 
+  @Test(.enabled(if: geteuid() == 0, "needs root, for namespaces"))
+  func `a child with its parent's number makes a connection of its own`() throws {
+    let run = try run("--always", "--", "unshare", "--pid", "--fork", user, "system", "nested")
+    #expect(run.output == "pass  two processes of one number\n")
+    #expect(run.status == 0, "\(run.error)")
+  }
+
   /// The service has a second socket, whose name is longer.
   @Test func `a path that is too long for both of the service's sockets is refused`() throws {
     let folder = try TemporaryFolder()

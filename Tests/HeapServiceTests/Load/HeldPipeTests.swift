@@ -62,7 +62,12 @@ struct HeldPipeTests {
     let hasEnded = eventually { !daemon.process.isRunning || start + .seconds(10) < .now }
     #expect(hasEnded && start + .seconds(5) > .now)
     for pipe in pipes { pipe.release() }
-    let areGone = eventually { processes.allSatisfy { kill($0, 0) != 0 } }
+    // Where the first process is none that takes its orphans, their numbers stay.
+    let areGone = eventually {
+      processes.allSatisfy { process in
+        (try? SmallFile.read("/proc/\(process)/stat"))?.contains(") Z") ?? true
+      }
+    }
     #expect(areGone)
   }
 

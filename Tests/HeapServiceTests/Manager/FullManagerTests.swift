@@ -31,4 +31,15 @@ import Testing
     }
     #expect(isTold, "\(told)")
   }
+
+  @Test(arguments: ["18446744073709552", "18446744073709551615"])
+  func `a watchdog of for ever is none`(_ microseconds: String) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/notify"
+    let manager = try SocketFile.bound(path, SOCK_DGRAM)
+    let daemon = try Daemon(environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": microseconds])
+    _ = try RemoteHeap(socket: daemon.socket).allocate(byteCount: pageSize)
+    #expect(daemon.stop() == 0)
+    withExtendedLifetime(manager) {}
+  }
 }

@@ -17,8 +17,10 @@ import Testing
     return StoredBufferName(key: key, user: geteuid(), heap: "memfd").description
   }
 
-  private static func client(_ manager: StandInManager) throws -> WireClient {
-    let client = try WireClient(to: manager.socket)
+  private static func client(
+    _ manager: StandInManager, as user: TestUser? = nil
+  ) throws -> WireClient {
+    let client = try WireClient(to: manager.socket, as: user)
     _ = try #require(try client.receive()?.decode(OnRegisterEvent.self))
     return client
   }
@@ -61,6 +63,28 @@ import Testing
     #expect(manager.store.entries.isEmpty)
     #expect(Set(manager.store.changes.suffix(100)) == Set(names.map { "-" + $0 }))
     #expect(manager.store.barriers < 40)
+  }
+
+  @Test(.enabled(if: TestUser.isRoot, "needs root, to be two users"))
+  func `a user leaves half of the store to others`() throws {
+    let manager = try StandInManager(heap: "memfd")
+    unsafe chmod(manager.folder, 0o755)
+    unsafe chmod(manager.socket, 0o666)
+    try manager.start(.init(environment: ["FDSTORE": "8"]))
+    let first = try Self.client(manager, as: .first)
+    var own: [SharedFD?] = try (0..<6).map { try first.allocate($0) }
+    #expect(manager.store.entries.count == 4)
+    let second = try Self.client(manager, as: .second)
+    let others = try (10..<12).map { try second.allocate($0) }
+    #expect(manager.store.entries.count == 5)
+    // One that is kept, and one that is not.
+    for index in [0, 5] { try first.delete(UInt64(index), &own[index]) }
+    #expect(manager.store.entries.count == 4)
+    own = []
+    #expect(eventually { manager.store.entries.count == 1 })
+    own = try (20..<23).map { try first.allocate($0) }
+    #expect(manager.store.entries.count == 4)
+    withExtendedLifetime((own, others)) {}
   }
 
   @Test func `a manager that does not answer is waited for once`() throws {

@@ -41,6 +41,22 @@ import Testing
     try other.receiveReclaimed(second)
   }
 
+  @Test func `all that wait for one buffer are answered, each in its order`() throws {
+    let daemon = try Daemon()
+    let client = try WireClient.heap(daemon)
+    var vmo: SharedFD? = try client.allocate(0)
+    let waiting = try (0..<3).map { _ in
+      let observer = try WireClient.observer(daemon)
+      return (observer, try (0..<300).map { _ in try observer.sendAwait(vmo!) })
+    }
+    for (observer, _) in waiting { _ = try observer.info(vmo!) }
+    vmo = nil
+    for (observer, transactions) in waiting {
+      for transaction in transactions { try observer.receiveReclaimed(transaction) }
+    }
+    #expect(daemon.stop() == 0)
+  }
+
   /// How the users of the server before this one came is not known.
   @Test func `what was there at the start counts for the group`() throws {
     let accounts = Accounts(try Policy())

@@ -294,7 +294,8 @@ struct BootParameterTests {
     // Its files are those of the tree; what only names one, after -o, stays.
     var command = fix
     for folder in [
-      "/etc/default", "/etc/kernel", "/boot/firmware", "/boot/cmdline", "/boot/extlinux",
+      "/etc/default", "/etc/kernel", "/boot/firmware", "/boot/cmdline", "/boot/config.txt",
+      "/boot/extlinux",
       "/boot/armbianEnv", "/boot/orangepiEnv", "/boot/dietpiEnv", "/boot/uEnv",
     ] {
       command = command.replacing(" \(folder)", with: " \(tree.root)\(folder)")

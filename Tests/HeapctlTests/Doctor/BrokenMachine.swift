@@ -39,6 +39,21 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.remove("/boot")
       withoutHeaps($0)
     },
+    .init("no sysfs, and a kernel that does not show its options", broken: ["kernel.no-sysfs"]) {
+      $0.remove("/boot")
+      withoutHeaps($0)
+      $0.remove("/sys/class")
+    },
+    .init("no sysfs, and the heaps are modules", broken: ["kernel.no-sysfs"]) {
+      try $0.configure("CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=m")
+      withoutHeaps($0)
+      $0.remove("/sys/class")
+    },
+    .init("no sysfs, and a kernel without heaps", broken: ["kernel.heaps-off"]) {
+      try $0.configure("CONFIG_UDMABUF=y")
+      withoutHeaps($0)
+      $0.remove("/sys/class")
+    },
     .init("the heaps are modules", broken: ["kernel.module-not-loaded"]) {
       try $0.configure("CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_SYSTEM=m")
       withoutHeaps($0)
@@ -134,6 +149,14 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
       $0.mode("/dev/dma_heap", 0o700)
       withoutService($0)
     },
+    // Who knows a heap's name may use it there; nobody else finds one.
+    .init(
+      "a directory that may be searched alone", broken: ["heap.directory-closed"], asNobody: true
+    ) {
+      for name in ["system", "default_cma_region"] { $0.mode("/dev/dma_heap/\(name)", 0o666) }
+      $0.mode("/dev/dma_heap", 0o711)
+      withoutService($0)
+    },
     .init("a link for another board", warnings: ["heap.dangling-link"]) {
       try $0.link("/dev/dma_heap/linux,cma", to: "gone")
     },
@@ -167,6 +190,9 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
     },
     .init("a directory that others may write to", warnings: ["heap.directory-writable"]) {
       $0.mode("/dev/dma_heap", 0o777)
+    },
+    .init("a directory that a user owns", warnings: ["heap.directory-writable"]) {
+      $0.owner("/dev/dma_heap", 3999)
     },
     .init("open to all", warnings: ["heap.open-to-all"]) {
       $0.remove("/etc/udev")
@@ -207,6 +233,10 @@ struct BrokenMachine: Sendable, CustomTestStringConvertible {
     .init("a heap of unknown role", warnings: ["contiguous.unknown-role"]) {
       withoutHeap("default_cma_region", $0)
       try $0.heap("carveout-vision", minor: 5)
+    },
+    .init("a heap that its name's words call contiguous, and no region") {
+      try withoutRegion($0)
+      try $0.heap("memory@42000000-contiguous", minor: 5)
     },
     .init("a heap of unknown role, and no region", warnings: ["contiguous.unknown-role"]) {
       try withoutRegion($0)

@@ -61,7 +61,16 @@ struct DoctorGuestTests {
     let refused = try Run.heapctl("alloc", "--heap", "udmabuf", "--size", "1M", through: prefix)
     #expect(refused.status == 77)
     #expect(refused.error.contains("UDMABUF_CREATE is refused: a seccomp filter"))
-    #expect(try DoctorRun(through: prefix).ids("broken") == [])
+    let run = try DoctorRun(through: prefix)
+    #expect(run.ids("broken") == [])
+    let told = [
+      run.finding("udmabuf.refused")?.seen, try Run.unusable("udmabuf", through: prefix),
+      try Run.unusable("hugetlb", through: prefix),
+    ]
+    for text in told {
+      #expect(text?.contains("UDMABUF_CREATE is refused: a seccomp filter") == true, "\(told)")
+    }
+    #expect(try Run.unusable("system", through: prefix) == nil)
     let other = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
     #expect(other.status == 0)
   }
@@ -89,7 +98,13 @@ struct DoctorGuestTests {
     #expect(found.fix?.contains("mknod") == false)
     let refused = try Run.heapctl("alloc", "--heap", "system", "--size", "1M", through: prefix)
     #expect(refused.status == 77)
-    #expect(refused.error.contains("DMA_HEAP_IOCTL_ALLOC is refused: a seccomp filter"))
+    let listed = try Run.unusable("system", through: prefix)
+    for text in [refused.error, listed] {
+      #expect(
+        text?.contains("DMA_HEAP_IOCTL_ALLOC is refused: a seccomp filter") == true, "\(text ?? "")"
+      )
+    }
+    #expect(try Run.unusable("udmabuf", through: prefix) == nil)
   }
 
   /// ENOMEM, EMFILE and ENFILE.

@@ -50,6 +50,14 @@ struct DoctorRun {
   func finding(_ id: String) -> Report.Finding? { report.findings.first { $0.id == id } }
 }
 
+extension Run {
+  /// Why a heap cannot be used, as `heapctl list` has it; nil where it can.
+  static func unusable(_ heap: String, through prefix: [String]) throws -> String? {
+    let rows = try heapctl("list", "--json", through: prefix).json["heaps"] as? [[String: Any]]
+    return rows?.first { $0["name"] as? String == heap }?["unusable"] as? String
+  }
+}
+
 /// What runs before heapctl, in the same process.
 enum Prefix {
   /// A mount namespace of its own, in which `script` makes the machine what it shall be. A heapctl

@@ -89,13 +89,69 @@ struct DoctorTreeTests {
     #expect(try tree.run(asNobody: true).finding(id)?.fix == fix)
   }
 
-  @Test func `who is refused for a user namespace is sent out of it`() throws {
+  @Test func `a board whose groups are BusyBox's is told its words`() throws {
     let tree = try MachineTree()
+    BrokenMachine.withoutService(tree)
+    try tree.file("/usr/sbin/addgroup", "")
+    try tree.user(groups: [])
+    func fix(_ id: String) throws -> String? { try tree.run(asNobody: true).finding(id)?.fix }
+    func nodes(_ mode: mode_t, _ group: gid_t) throws {
+      for (name, minor) in [("system", 3), ("default_cma_region", 5)] as [(String, UInt)] {
+        try tree.node("/dev/dma_heap/\(name)", minor: minor, mode: mode, group: group)
+      }
+    }
+    #expect(try fix("heap.not-in-group") == "sudo addgroup nobody video  # then log in again")
+    tree.remove("/etc/udev")
+    try nodes(0o660, 3999)
+    #expect(
+      try fix("heap.not-in-group")
+        == "sudo addgroup -g 3999 heap3999 && sudo addgroup nobody heap3999  # then log in again")
+    try nodes(0o600, 0)
+    let rule = try #require(try fix("udev.no-rule"))
+    #expect(
+      rule.hasPrefix("{ grep -q '^dmaheap:' /etc/group || sudo addgroup -S dmaheap; } && echo '"))
+    #expect(rule.hasSuffix(" && sudo addgroup nobody dmaheap  # then log in again"))
+    // Debian has both.
+    try tree.file("/usr/sbin/usermod", "")
+    #expect(try fix("udev.no-rule")?.hasPrefix("sudo groupadd -rf dmaheap && echo '") == true)
+  }
+
+  /// As winbind names a domain's.
+  @Test func `a user's name is one word of the fix`() throws {
+    let tree = try MachineTree()
+    BrokenMachine.withoutService(tree)
+    try tree.user(3998, groups: [])
+    let names = """
+      names=$(mktemp)
+      cp /etc/passwd "$names"
+      echo 'CORP\\alice:x:3998:3998::/:/bin/sh' >> "$names"
+      chmod 644 "$names"
+      mount --bind "$names" /etc/passwd
+      rm "$names"
+      """
+    let user = "setpriv --reuid=3998 --regid=3998 --clear-groups"
+    let run = try DoctorRun("--root", tree.root, through: Prefix.namespace(names, as: user))
+    #expect(
+      run.finding("heap.not-in-group")?.fix
+        == "sudo usermod -aG video 'CORP\\alice'  # then log in again")
+  }
+
+  @Test(arguments: [
+    ("/etc/hostname", "podman run --group-add keep-groups …  # "),
+    ("/run/.containerenv", "podman run --group-add keep-groups …  # "),
+    ("/.dockerenv", "docker run --userns=host …  # "),
+  ])
+  func `who is refused for a user namespace is sent out of it`(
+    _ file: String, _ fix: String
+  ) throws {
+    let tree = try MachineTree()
+    try tree.file(file, "")
     try BrokenMachine.unmapped(tree)
     BrokenMachine.withoutService(tree)
     let found = try #require(try tree.run(asNobody: true).finding("heap.user-namespace"))
     #expect(found.seen.hasSuffix("its group is not mapped in this user namespace"))
-    #expect(found.fix?.hasPrefix("podman run --group-add keep-groups") == true)
+    #expect(found.fix?.hasPrefix(fix) == true)
+    #expect(found.fix?.hasSuffix(", or ask heapd: --socket") == true)
   }
 
   private static let load =
@@ -274,6 +330,20 @@ struct DoctorTreeTests {
       try tree.run().finding("udev.rule-not-applied")?.seen.hasSuffix("says root:kvm 0660") == true)
   }
 
+  @Test(arguments: [false, true])
+  func `an owner that a rule gives the nodes is looked at`(_ asNobody: Bool) throws {
+    let tree = try MachineTree()
+    BrokenMachine.withoutService(tree)
+    let rule = "/etc/udev/rules.d/60-dma-heap.rules"
+    try tree.file(rule, "SUBSYSTEM==\"dma_heap\", OWNER=\"nobody\", MODE=\"0600\"\n")
+    for (name, minor) in [("system", 3), ("default_cma_region", 5)] as [(String, UInt)] {
+      try tree.node("/dev/dma_heap/\(name)", minor: minor, mode: 0o600)
+    }
+    let found = try #require(try tree.run(asNobody: asNobody).finding("udev.rule-not-applied"))
+    #expect(found.seen.hasSuffix("is root:root 0600, and \(rule) says nobody:root 0600"))
+    #expect(found.fix?.hasPrefix("sudo udevadm control --reload && sudo udevadm trigger ") == true)
+  }
+
   @Test func `the fix of a rule that is hidden takes a name that hides nothing`() throws {
     let tree = try MachineTree()
     let folder = "/usr/lib/udev/rules.d"
@@ -298,28 +368,157 @@ struct DoctorTreeTests {
   }
 
   @Test func `a region of the device tree is changed there`() throws {
+    let tree = try Self.deviceTree()
+    try tree.file("\(Self.treeNode)/reusable", "")
+    let fix = try #require(tree.run().finding("contiguous.full")?.fix)
+    #expect(
+      fix == """
+        ls \(Self.treeNode)  # the device tree sets its size, and cma= does not change it: \
+        make it 128 MiB there, then reboot
+        """)
+  }
+
+  private static let treeNode = "/proc/device-tree/reserved-memory/linux,cma"
+
+  /// A machine whose region is of the device tree, and full.
+  private static func deviceTree() throws -> MachineTree {
     let tree = try MachineTree()
     let region = "/sys/kernel/mm/cma/linux,cma"
     tree.remove("/sys/kernel/mm/cma/reserved")
-    try tree.file("\(region)/total_pages", "16384\n")
+    try tree.file("\(region)/total_pages", "\((64 << 20) / pageSize)\n")
     try tree.file("\(region)/available_pages", "0\n")
     try tree.file("/proc/cmdline", "quiet\n")
-    try tree.file("/proc/device-tree/reserved-memory/linux,cma/linux,cma-default", "")
-    try tree.file("/boot/firmware/cmdline.txt", "quiet\n")
+    return tree
+  }
+
+  @Test func `the device tree's default region makes way for the command line's`() throws {
+    let tree = try Self.deviceTree()
+    try tree.file("\(Self.treeNode)/linux,cma-default", "")
     func fix() throws -> String { try #require(tree.run().finding("contiguous.full")?.fix) }
+    let told =
+      "cat /proc/cmdline  # in your boot loader's settings add cma=128M to it, then reboot"
+    #expect(try fix() == told)
+    // A kernel on which it does not.
+    try tree.file("/proc/cmdline", "quiet cma=64M\n")
+    #expect(try fix().hasPrefix("ls \(Self.treeNode)  # "))
+    try tree.file("/proc/cmdline", "quiet\n")
+    try tree.file("/boot/cmdline.txt", "quiet\n")
+    #expect(try BootParameterTests.carryOut(fix(), in: tree) == "")
     #expect(
-      try fix() == """
-        ls /proc/device-tree/reserved-memory/linux,cma  # the device tree sets its size, and cma= does not change it: \
-        make it 128 MiB there, then reboot
-        """)
+      try String(contentsOfFile: tree.root + "/boot/cmdline.txt", encoding: .utf8)
+        == "quiet cma=128M\n")
+    // Its heap has another name then.
+    tree.remove("/boot/cmdline.txt")
+    try tree.file("/proc/sys/kernel/osrelease", "6.12.0\n")
+    for folder in ["/dev/dma_heap", "/sys/class/dma_heap"] {
+      tree.remove("\(folder)/default_cma_region")
+    }
+    try tree.heap("linux,cma", minor: 5)
+    #expect(try fix() == "\(told); the heap is called reserved then")
+  }
+
+  @Test(arguments: ["/boot/firmware/config.txt", "/boot/config.txt"])
+  func `a Raspberry Pi's region is changed by its overlay`(_ path: String) throws {
+    let tree = try Self.deviceTree()
+    try tree.file("\(Self.treeNode)/linux,cma-default", "")
     for line in ["dtoverlay=vc4-kms-v3d", "dtoverlay=vc4-kms-v3d,cma-64,nohdmi "] {
-      try tree.file("/boot/firmware/config.txt", "arm_64bit=1\n\(line)\n[all]\n")
-      #expect(try BootParameterTests.carryOut(fix(), in: tree) == "")
+      try tree.file(path, "arm_64bit=1\n\(line)\n[all]\n")
+      let fix = try #require(tree.run().finding("contiguous.full")?.fix)
+      #expect(try BootParameterTests.carryOut(fix, in: tree) == "")
       let kept = line.replacing(",cma-64", with: "").trimmingCharacters(in: .whitespaces)
       #expect(
-        try String(contentsOfFile: tree.root + "/boot/firmware/config.txt", encoding: .utf8)
+        try String(contentsOfFile: tree.root + path, encoding: .utf8)
           == "arm_64bit=1\n\(kept),cma-128\n[all]\n")
     }
+  }
+
+  @Test func `before Linux 7.0 the size of all regions is no region's, unless there is one`() throws
+  {
+    let tree = try MachineTree()
+    let regions = "/sys/kernel/mm/cma"
+    func seen() throws -> String? { try tree.run().finding("contiguous.region")?.seen }
+    tree.remove("\(regions)/reserved")
+    try tree.file("\(regions)/reserved/alloc_pages_success", "7\n")
+    #expect(try seen() == "default_cma_region: 64 MiB")
+    try tree.file("\(regions)/vpu/alloc_pages_success", "7\n")
+    #expect(try seen() == "default_cma_region: at most 64 MiB (all regions together)")
+    // What is free is not known.
+    let debug = "/sys/kernel/debug/cma/reserved"
+    try tree.file("\(debug)/maxchunk", "\((6 << 20) / pageSize)\n")
+    let run = try tree.run()
+    #expect(run.ids("warning") == [])
+    #expect(
+      run.finding("contiguous.largest")?.seen == """
+        default_cma_region: the largest buffer to be had is 6 MiB (/sys/kernel/debug/cma); \
+        at least 0 pictures of 1920×1080 XR24 fit
+        """)
+    // CONFIG_CMA_DEBUGFS tells it, to root.
+    try tree.file("\(debug)/count", "\((8 << 20) / pageSize)\n")
+    try tree.file("\(debug)/used", "\((2 << 20) / pageSize)\n")
+    #expect(try seen() == "default_cma_region: 8 MiB, of which 6 MiB are free")
+    #expect(try tree.run().ids("warning") == ["contiguous.small"])
+    try tree.file("\(debug)/maxchunk", "\((1 << 20) / pageSize)\n")
+    #expect(try tree.run().ids("warning") == ["contiguous.small", "contiguous.fragmented"])
+  }
+
+  @Test func `where nothing is reserved it is told whether any was asked for`() throws {
+    let tree = try MachineTree()
+    for path in [
+      "/dev/dma_heap/default_cma_region", "/sys/class/dma_heap/default_cma_region",
+      "/sys/kernel/mm/cma",
+    ] {
+      tree.remove(path)
+    }
+    try tree.file(
+      "/proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 917504 kB\nCmaTotal: 0 kB\n")
+    func expect(_ words: String, _ cause: String, _ fix: String) throws {
+      try tree.file("/proc/cmdline", "quiet \(words)\n")
+      let found = try #require(try tree.run().finding("contiguous.no-region"))
+      #expect(found.seen == "no memory is set aside for contiguous buffers\(cause)")
+      #expect(found.fix?.components(separatedBy: "  # ").first == fix)
+    }
+    let (edit, look) = ("cat /proc/cmdline", "sudo dmesg | grep -i cma")
+    for word in ["cma=0", "cma=0M", "cma=0@0-4G", "cma=0x0"] {
+      try expect(word, ": the kernel was booted with \(word)", edit)
+    }
+    for word in ["cma=64M", "cma=0xA000000", "cma=4G@0"] {
+      try expect(word, ", although the kernel was booted with \(word)", look)
+    }
+    try expect("", ", although CONFIG_CMA_SIZE_MBYTES is 64", look)
+    try tree.configure(
+      "CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_CMA=y\nCONFIG_CMA_SIZE_MBYTES=0")
+    let none = "no cma= is on the kernel's command line"
+    try expect("", ": CONFIG_CMA_SIZE_MBYTES is 0, and \(none)", edit)
+    tree.remove("/boot")
+    try expect("", ": \(none)", edit)
+    try expect("cma=64M", ", although the kernel was booted with cma=64M", look)
+  }
+
+  @Test func `a kernel that has the contiguous heap is not built anew for it`() throws {
+    let tree = try MachineTree()
+    for path in [
+      "/dev/dma_heap/default_cma_region", "/sys/class/dma_heap/default_cma_region",
+      "/sys/kernel/mm/cma",
+    ] {
+      tree.remove(path)
+    }
+    func found(_ words: String) throws -> DoctorRun.Report.Finding {
+      try tree.file("/proc/cmdline", "quiet \(words)\n")
+      return try #require(try tree.run().finding("contiguous.no-heap"))
+    }
+    let options = "CONFIG_DMABUF_HEAPS=y\nCONFIG_DMABUF_HEAPS_CMA=y\nCONFIG_CMA_SIZE_MBYTES=0\n"
+    let boot = "cat /proc/cmdline  # in your boot loader's settings "
+    try tree.configure(options)
+    let huge = try found("hugetlb_cma=1G")
+    #expect(huge.seen.hasSuffix("no heap serves from them; hugetlb_cma=1G is for huge pages"))
+    #expect(huge.fix == "\(boot)add cma=64M to it, then reboot")
+    // What is set aside is a region of the device tree's that is not the default one.
+    try tree.file("/proc/sys/kernel/osrelease", "6.12.0\n")
+    try tree.file("/boot/config-6.12.0", options)
+    let other = try found("cma=0")
+    #expect(other.why.hasSuffix("; this kernel serves only from its default region"))
+    #expect(other.fix == "\(boot)put cma=64M in place of cma=0, then reboot")
+    #expect(try found("cma=64M").fix?.hasPrefix("sudo dmesg | grep -i cma") == true)
   }
 
   @Test func `what is told of all regions together is told once`() throws {
@@ -350,7 +549,6 @@ struct DoctorTreeTests {
     try tree.file("\(region)/available_pages", "0\n")
     try tree.file("\(nodes)/#size-cells", "\0\0\0" + String(UnicodeScalar(cells)))
     try tree.file("\(nodes)/\(node)/size", "")
-    try tree.file("\(nodes)/\(node)/linux,cma-default", "")
     let fix = try #require(tree.run().finding("contiguous.full")?.fix)
     #expect(try BootParameterTests.carryOut("cd \(tree.root) && \(fix)", in: tree) == "")
     let text = try Run.program(Self.dtc, ["-I", "dtb", "-O", "dts", "\(tree.root)/\(node).dtbo"])
@@ -372,7 +570,7 @@ struct DoctorTreeTests {
     #expect(run.ids("warning") == [])
     #expect(
       run.report.findings.filter { $0.id == "contiguous.region" }.map(\.seen)
-        == ["cma: 64 MiB", "cma-uncached: 64 MiB"])
+        == ["cma", "cma-uncached"].map { "\($0): at most 64 MiB (all regions together)" })
   }
 
   @Test func `a node that is made anew is for those who had it`() throws {
@@ -475,8 +673,16 @@ struct DoctorTreeTests {
     withExtendedLifetime(listener) {}
   }
 
+  private static let needsLists: Comment = "needs access control lists in the temporary folder"
+  /// A tmpfs has them with CONFIG_TMPFS_POSIX_ACL.
+  private static let hasLists: Bool = {
+    guard let folder = try? TemporaryFolder() else { return false }
+    return (try? Run.program("/usr/bin/setfacl", ["-m", "u:3999:r", folder.path]))?.status == 0
+  }()
+
   /// As udevd and logind give it who sits at the machine; the mode shows the mask in the group's place.
-  @Test func `an access control list that keeps the group out is told, and mended`() throws {
+  @Test(.enabled(if: Self.hasLists, Self.needsLists))
+  func `an access control list that keeps the group out is told, and mended`() throws {
     let tree = try MachineTree()
     tree.remove("/etc/udev")
     BrokenMachine.withoutService(tree)
@@ -506,6 +712,27 @@ struct DoctorTreeTests {
     try tree.user(groups: [status.groupID])
     #expect(
       try tree.run(asNobody: true, groups: "\(status.groupID)").finding("heap.wrong-mode") == nil)
+  }
+
+  /// The mode shows the mask in the group's place.
+  @Test(.enabled(if: Self.hasLists, Self.needsLists))
+  func `a list that lets a user write to the heaps' directory is told, and mended`() throws {
+    let tree = try MachineTree()
+    let folder = "/dev/dma_heap"
+    tree.mode(folder, 0o755)
+    let list = try Run.program("/usr/bin/setfacl", ["-m", "u:3999:rwx", tree.root + folder])
+    #expect(list.status == 0, "\(list.error)")
+    func found() throws -> DoctorRun.Report.Finding? {
+      try tree.run().finding("heap.directory-writable")
+    }
+    let exposure = try #require(try found())
+    #expect(
+      exposure.seen
+        == "\(folder) is root:root 0775 with an access control list, so that others than root may write to it"
+    )
+    #expect(exposure.fix == "sudo chmod go-w \(folder)")
+    tree.mode(folder, 0o755)
+    #expect(try found() == nil)
   }
 
   @Test func `what lies between the pieces of a region is told, and how many pictures fit`() throws

@@ -130,6 +130,8 @@ final class MachineTree {
 
   func mode(_ path: String, _ mode: mode_t) { unsafe _ = chmod(root + path, mode) }
 
+  func owner(_ path: String, _ user: uid_t) { unsafe _ = chown(root + path, user, 0) }
+
   private func folder(of path: String) throws {
     try FileManager.default.createDirectory(
       atPath: URL(fileURLWithPath: root + path).deletingLastPathComponent().path,

@@ -30,6 +30,15 @@ import Testing
     #expect(slice.kind == .opaque)
   }
 
+  @Test func `without a budget it takes nothing of anything`() throws {
+    let admission = Admission()
+    let heap = OpaqueHeap(admission: admission)
+    let one = try heap.allocate(.fresh(), size: 1 << 62)
+    let other = try heap.allocate(.fresh(), size: 1 << 62)
+    #expect(one.byteCount + other.byteCount == 1 << 63)
+    #expect(admission.liveBytes == 0)
+  }
+
   @Test func `it cannot be mapped`() throws {
     let vmo = try Self.vmo()
     let errors = [

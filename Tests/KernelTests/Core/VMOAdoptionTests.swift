@@ -97,9 +97,22 @@ import Testing
     #expect(try vmo.exporterName == nil)
   }
 
-  @Test func `a memfd sealed against writing is opaque`() throws {
+  @Test func `a memfd sealed against every access is opaque`() throws {
     let vmo = try VMO(adopting: Memfd.create("sealed", size: pageSize, isOpaque: true))
     #expect(vmo.kind == .opaque)
+  }
+
+  @Test func `a memfd sealed against writing is read`() throws {
+    let file = try ClientMemory.make(seals: CLinuxHeaps_F_SEAL_SHRINK | CLinuxHeaps_F_SEAL_WRITE) {
+      (number, size) throws(Errno) in
+      let bytes = [UInt8](repeating: 0x5a, count: Int(size))
+      _ = try call { unsafe pwrite(number, bytes, bytes.count, 0) }
+    }
+    let vmo = try VMO(adopting: file.fd.duplicate())
+    #expect(vmo.kind == .memfd)
+    #expect(try vmo.withBytes { $0[0] == 0x5a && $0[$0.count - 1] == 0x5a })
+    let error = refusal { () throws(HeapError) in _ = try vmo.map() }
+    #expect(error?.errno == .notPermitted)
   }
 
   @Test func `a vmo from elsewhere is of no heap's`() throws {

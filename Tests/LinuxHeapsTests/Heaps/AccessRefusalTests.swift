@@ -154,7 +154,8 @@ import Testing
   @Test func `a name is one word of the fix`() throws {
     let machine = try Machine(nodes: ["x'; $(reboot)": "/dev/full"], kernel: Self.kernel)
     let fix = try #require(machine.catalog.refusal(of: "x'; $(reboot)")?.fix)
-    #expect(fix == "sudo rm '\(machine.nodes.nodes.path)/x'\\''; $(reboot)'")
+    // The directory is told, too, where the tests' user owns it.
+    #expect(fix.hasPrefix("sudo rm '\(machine.nodes.nodes.path)/x'\\''; $(reboot)'"))
     #expect("/dev/dma_heap/linux,cma@0".shellWord == "/dev/dma_heap/linux,cma@0")
   }
 
@@ -189,10 +190,46 @@ import Testing
   @Test func `a node that lies in a directory that others may write to is told with that`() throws {
     let machine = try Machine(nodes: ["system": "/dev/zero"], kernel: ["system": "1:3"])
     func refusal() throws -> AccessRefusal { try #require(machine.catalog.refusal(of: "system")) }
-    #expect(try !refusal().words.contains("may write"))
+    #expect(try refusal().words.contains("may write") == (geteuid() != 0))
     #expect(unsafe chmod(machine.nodes.nodes.path, 0o777) == 0)
     #expect(try refusal().why.contains("0777, so that others than root may write to it"))
     #expect(try refusal().fix.hasSuffix(" && sudo chmod go-w \(machine.nodes.nodes.path)"))
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "needs root to give a directory away"))
+  func `a directory that a user owns is told, and root's again`() throws {
+    let machine = try Machine(nodes: ["system": "/dev/null"], kernel: Self.kernel)
+    let path = machine.nodes.nodes.path
+    #expect(machine.catalog.exposure() == nil)
+    #expect(unsafe chown(path, 3_999_999, 0) == 0)
+    #expect(
+      machine.catalog.exposure()?.seen
+        == "is 3999999:root 0700, so that others than root may write to it")
+    #expect(machine.catalog.exposure()?.fix == "sudo chown root \(path)")
+    #expect(unsafe chmod(path, 0o777) == 0)
+    #expect(
+      machine.catalog.exposure()?.fix == "sudo chown root \(path) && sudo chmod go-w \(path)")
+  }
+
+  /// AppArmor answers so to opendir(3).
+  @Test func `a directory whose mode lets a user in is closed by a security module`() throws {
+    let root = try TemporaryDirectory()
+    for folder in ["proc/self", "dev/dma_heap"] { try root.directory(folder) }
+    try root.file(
+      "proc/self/status", "Uid:\t54321\t54321\t54321\t54321\nGid:\t54321\t54321\t54321\t54321\n")
+    let surroundings = Surroundings(MachineFiles(root: root.path))
+    let directory = root.path + "/dev/dma_heap"
+    func refusal(_ mode: mode_t) -> AccessRefusal {
+      #expect(unsafe chmod(directory, mode) == 0)
+      return surroundings.unlisted("/dev/dma_heap")
+    }
+    let refused = refusal(0o755)
+    #expect(refused.cause == .directoryClosed)
+    #expect(refused.seen.hasSuffix(" 0755, a mode that lets 54321 read it, and answers EACCES"))
+    #expect(refused.why == "a security module forbids it")
+    #expect(refused.fix == Surroundings.denials)
+    #expect(refusal(0o711).seen.hasSuffix(" 0711, and 54321 may not read it"))
+    #expect(refusal(0o711).fix == "sudo chmod 755 /dev/dma_heap")
   }
 
   // MARK: Who asks
@@ -248,6 +285,15 @@ import Testing
         "proc/self/mountinfo", "9 1 0:9 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/a\n",
         "Docker"
       ),
+      (
+        "proc/self/mountinfo",
+        "9 1 0:9 /@/var/lib/docker/btrfs/subvolumes/a / rw - btrfs /dev/sda2 rw\n", "Docker"
+      ),
+      (
+        "proc/self/mountinfo",
+        "9 1 0:9 / / rw - overlay overlay rw,lowerdir=/var/lib/containers/storage/overlay/l/A\n",
+        "Podman"
+      ),
       ("proc/self/mountinfo", "9 1 0:9 / /dev rw,nosuid - tmpfs tmpfs rw\n", "a /dev of its own"),
       ("run/systemd/container", "systemd-nspawn\n", "systemd-nspawn"),
       // CRI-O's, which a pod has, too.
@@ -259,6 +305,13 @@ import Testing
         "9 1 0:9 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw\n9 1 0:6 / /dev rw - devtmpfs devtmpfs rw\n",
         nil
       ),
+      // One that is named for what it runs.
+      (
+        "proc/self/mountinfo", "9 1 254:0 / / rw - ext4 /dev/mapper/docker01--vg-root rw\n", nil
+      ),
+      ("proc/self/mountinfo", "9 1 0:9 / / rw - zfs rpool/lxc/host rw,xattr\n", nil),
+      ("proc/self/mountinfo", "9 1 0:9 / / rw - nfs server:/srv/docker/board rw\n", nil),
+      ("proc/self/mountinfo", "9 1 0:9 /@kube1 / rw - btrfs /dev/sda2 rw,subvol=/@kube1\n", nil),
     ] as [(String, String, String?)])
   func `a container is known without a marker file`(
     _ path: String, _ text: String, _ name: String?

@@ -1,3 +1,5 @@
+import Glibc
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -127,6 +129,31 @@ import Testing
   @Test func `what has no pages needs no memory`() {
     let admission = Admission(floor: .max, on: .of(available: 0))
     #expect(Self.refusal(admission, 1 << 62, from: .nothing) == nil)
+  }
+
+  private final class SlowPages: PromisedPages {
+    static let asked = Atomic(0)
+
+    var untouchedBytes: UInt64 {
+      Self.asked.add(1, ordering: .relaxed)
+      usleep(100)
+      return mebibyte / 2
+    }
+  }
+
+  @Test func `not each request that is refused has all promises looked at`() throws {
+    let admission = Admission(on: .of(available: 64))
+    let charges = try (0..<30).map { _ in
+      var grant = try admission.admit(mebibyte, from: .pagesAtFirstUse, Self.operation)
+      grant.watch(SlowPages())
+      return grant.settled()
+    }
+    for _ in 0..<40 {
+      #expect(Self.refusal(admission, 50 * mebibyte)?.cause.contains("15 MiB promised") == true)
+    }
+    #expect(SlowPages.asked.load(ordering: .relaxed) < 10 * charges.count)
+    for charge in charges { charge.end() }
+    #expect(Self.refusal(admission, 50 * mebibyte) == nil)
   }
 
   // MARK: A control group's limit

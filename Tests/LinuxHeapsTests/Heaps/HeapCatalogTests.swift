@@ -76,10 +76,10 @@ import Testing
   @Test(arguments: [
     "CMA", "cma0", "cma-cached", "my-cma-heap", "linux,cma2", "linux", "system2", "subsystem",
     "System", "SYSTEM",
-    "reserved-memory", "not_reserved", "default-pool@0", "protected", "protected,other",
-    "system,contiguous", "default_cma_region_2",
+    "reserved-memory", "not_reserved", "default-pool@0", "default_cma_region_2", "noncontiguous",
+    "Contiguous", "unprotected-video", "contiguous0",
   ])
-  func `no part of a name means anything`(_ name: String) throws {
+  func `no part of a name means anything but the words of the naming rules`(_ name: String) throws {
     let machine = try HeapNodes([name])
     let heap = try #require(machine.catalog.heap(name))
     #expect(heap.role == .other)
@@ -88,6 +88,34 @@ import Testing
     #expect(machine.catalog.names(of: .system) == [])
     #expect(machine.catalog.names(of: .contiguous) == [])
     #expect(machine.catalog.names(of: .other) == [name])
+  }
+
+  @Test(
+    arguments: [
+      ("memory@42000000-contiguous", .contiguous), ("system,contiguous", .contiguous),
+      ("video_contiguous_cacheable", .contiguous), ("protected", .protected),
+      ("protected,other", .protected), ("memory@42000000-contiguous-protected", .protected),
+    ] as [(String, HeapRole)])
+  func `the words of the naming rules tell what table and regions do not`(
+    _ name: String, _ role: HeapRole
+  ) throws {
+    let machine = try HeapNodes([name])
+    // The only one, and yet another memory.
+    try machine.addRegion("reserved", pages: 256, available: 16)
+    let heap = try #require(machine.catalog.heap(name))
+    #expect(heap.role == role)
+    #expect(heap.kernels == nil)
+    #expect(heap.capacity == nil && heap.free == nil && heap.region == nil)
+    #expect(machine.catalog.names(of: role) == [name])
+    #expect(machine.catalog.region(of: name) == nil)
+  }
+
+  @Test func `a region of a name with such words is known as one`() throws {
+    let name = "memory@42000000-contiguous"
+    let machine = try HeapNodes([name])
+    try machine.addRegion(name, pages: 256, available: 16)
+    #expect(machine.catalog.heap(name)?.capacity == 256 * pageSize)
+    #expect(machine.catalog.heap(name)?.free == 16 * pageSize)
   }
 
   @Test(arguments: ["vidmem@4f000000", "pool,a,b@80000000,2", "@", ",", "a b", "b\u{e9}"])

@@ -203,13 +203,19 @@ extension HeapCatalog {
 
   /// What lets others than root change which heaps there are.
   package func exposure() -> AccessRefusal? {
-    guard let status = NodeStatus(files.path(directory)),
-      status.mode & 0o002 != 0 || status.mode & 0o020 != 0 && status.groupID != 0
-    else { return nil }
+    guard let status = NodeStatus(files.path(directory)) else { return nil }
+    // Of a list the group's bits are the mask: they may be another's right, which goes with them.
+    let isShared =
+      status.mode & 0o002 != 0
+      || status.mode & 0o020 != 0 && (status.groupID != 0 || status.listedGroupMode != nil)
+    // An owner that is not mapped is the host's, and can be its root.
+    let isOwned = status.userID != 0 && !Credentials(files).hasUnmappedOwner(status)
+    guard isShared || isOwned else { return nil }
     return AccessRefusal(
-      .directoryWritable, "is \(status), so that others than root may write to it",
+      .directoryWritable, "is \(status.withList), so that others than root may write to it",
       why: "anybody who may can put another node, or a link, in a heap's place",
-      fix: "sudo chmod go-w \(directory)")
+      fix: (isOwned ? "sudo chown root \(directory)" : "")
+        + (isOwned && isShared ? " && " : "") + (isShared ? "sudo chmod go-w \(directory)" : ""))
   }
 
   /// The heaps that the kernel has, and that have no node here that can be seen.
@@ -315,23 +321,33 @@ extension Surroundings {
       directory += "/\(part)"
       guard unsafe access(files.path(directory), F_OK) == 0 else { return nil }
       if unsafe access(files.path(directory), X_OK) == 0 { continue }
-      return closed(directory, "lies in \(directory), which is ", "search")
+      return closed(directory, "lies in \(directory), which is ", 1)
     }
     return nil
   }
 
   /// A directory that this process may not read.
   func unlisted(_ directory: String) -> AccessRefusal {
-    closedDirectory(of: directory) ?? closed(directory, "is ", "read")
+    closedDirectory(of: directory) ?? closed(directory, "is ", 4)
   }
 
-  private func closed(_ directory: String, _ seen: String, _ act: String) -> AccessRefusal {
-    let status = NodeStatus(files.path(directory)).map { "\($0)" } ?? "closed"
+  /// - Parameter bits: What was refused, as one digit of a mode.
+  private func closed(_ directory: String, _ seen: String, _ bits: UInt32) -> AccessRefusal {
+    let act = bits == 4 ? "read" : "search"
+    let status = NodeStatus(files.path(directory))
     // A folder of devices, or heapd's own, is there for others. What else is closed is somebody's, and stays so: /root.
     let isForAll =
       directory == "/dev" || directory.hasPrefix("/dev/") || directory == "/run/heapd"
+    // Not where a list may keep out whom the mode lets in.
+    if isForAll, let status, status.listedGroupMode == nil, identity.mayOpen(status, bits) {
+      return AccessRefusal(
+        .directoryClosed,
+        "\(seen)\(status), a mode that lets \(identity.name) \(act) it, and answers EACCES",
+        why: "a security module forbids it\(securityModules)", fix: Self.denials)
+    }
     return AccessRefusal(
-      .directoryClosed, "\(seen)\(status), and \(identity.name) may not \(act) it",
+      .directoryClosed,
+      "\(seen)\(status?.withList ?? "closed"), and \(identity.name) may not \(act) it",
       why: "a file's own mode does not matter in a closed directory",
       fix: isForAll
         ? "sudo chmod 755 \(directory.shellWord)"
@@ -389,7 +405,7 @@ extension Surroundings {
           .groupNotActive,
           "is \(status), and this session of \(user) began before it joined \(status.group)",
           why: "groups are given to a process when its user logs in",
-          fix: "newgrp \(status.group)  # or log in again")
+          fix: "newgrp \(status.group.shellWord)  # or log in again")
         : AccessRefusal(
           .notInGroup, "is \(status), and \(user) is not in the group \(status.group)",
           why: kind == "dma_heap"
@@ -401,8 +417,7 @@ extension Surroundings {
       .wrongMode,
       groupMayOpen
         ? "is \(status), and its group is root's own"
-        : "is \(status)\(status.listedGroupMode == nil ? "," : " with an access control list,") "
-          + "which does not let its group \(status.group) \(act)",
+        : "is \(status.withList), which does not let its group \(status.group) \(act)",
       why: groupMayOpen
         ? "who joins that group may change much else"
         : status.listedGroupMode == nil
@@ -435,7 +450,9 @@ extension Surroundings {
     case .lxc: "map its group  # on the host: lxc.idmap of the container"
     case .nspawn:
       "systemd-nspawn --private-users=no …  # its ids are the host's then"
-    case .docker, .podman, .unknown, nil:
+    case .docker:
+      start("--userns=host") + "  # its ids are the host's then (not where dockerd is rootless)"
+    case .podman, .unknown, nil:
       "podman run --group-add keep-groups …  # started by a user of its group; or map that group (--gidmap)"
     }
   }
@@ -461,7 +478,7 @@ extension Surroundings {
       // Whatever root's umask is.
       + (files.exists(folder) ? "" : "sudo mkdir -p -m 755 \(folder.shellWord) && ")
       + "sudo mknod -m \(mode) \(word) c \(numbers)"
-      + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.group) \(word)" } ?? "")
+      + (node.map { $0.groupID == 0 ? "" : " && sudo chgrp \($0.group.shellWord) \(word)" } ?? "")
       + (files.exists("/run/udev/control")
         ? " && \(Self.trigger) "
           + (kind == "dma_heap"

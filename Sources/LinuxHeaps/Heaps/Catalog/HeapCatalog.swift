@@ -116,17 +116,20 @@ public struct HeapCatalog: Sendable {
     heaps().first { $0.name == name }?.role ?? role(named: name)
   }
 
-  /// By the table, else by the region of exactly the same name, else unknown. Where sysfs tells no regions (CONFIG_CMA_SYSFS), the device
-  /// tree does: a node with `reusable` is one (rmem_cma_setup, kernel/dma/contiguous.c).
+  /// By the table, else by the region of exactly the same name, else by the words that the name is made of.
   ///
   /// - Parameter regions: Nil to look them up only where the table does not know.
   package func role(named name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
-    if name == HugeHeap.name { return .contiguous }
-    if (regions ?? self.regions).contains(name) { return .contiguous }
-    let isReusable =
-      !name.contains("/") && files.exists("/proc/device-tree/reserved-memory/\(name)/reusable")
-    return isReusable ? .contiguous : .other
+    if name == HugeHeap.name || isRegion(name, regions) { return .contiguous }
+    return KnownHeapName.role(byWordsOf: name)
+  }
+
+  /// Whether the kernel has a region of exactly this name. Where sysfs tells no regions (CONFIG_CMA_SYSFS), the device tree does: a node
+  /// with `reusable` is one (rmem_cma_setup, kernel/dma/contiguous.c).
+  private func isRegion(_ name: String, _ regions: Set<String>?) -> Bool {
+    (regions ?? self.regions).contains(name)
+      || !name.contains("/") && files.exists("/proc/device-tree/reserved-memory/\(name)/reusable")
   }
 
   /// The contiguous region behind a heap, as far as this kernel tells of it.
@@ -217,6 +220,11 @@ public struct HeapCatalog: Sendable {
   private func region(
     of name: String, among names: [String], regions: Set<String>
   ) -> CMARegion? {
+    // Memory that only the words of a name call contiguous is another driver's, and of no region.
+    guard
+      KnownHeapName.named(name) != nil || isRegion(name, regions)
+        || KnownHeapName.role(byWordsOf: name) == .other
+    else { return nil }
     // `default_cma_region` names no region: it is the one whose own name is a heap's too.
     let own =
       regions.contains(name)
@@ -279,7 +287,7 @@ public enum HeapRole: String, Hashable, Sendable {
   package static var contiguousAdvice: String { HeapCatalog().contiguousAdvice }
 }
 
-/// A heap name that kernels are known to use, whole: no part of a name means anything.
+/// A heap name that kernels are known to use, whole. Of other names two words mean something.
 struct KnownHeapName {
   let name: String
   let role: HeapRole
@@ -328,6 +336,14 @@ struct KnownHeapName {
   private static let rockchip = "Rockchip's"
 
   static func named(_ name: String) -> KnownHeapName? { table.first { $0.name == name } }
+
+  /// The words by which new heaps' names tell of their memory, as in `memory@42000000-contiguous`
+  /// (Documentation/userspace-api/dma-buf-heaps.rst). Only whole ones.
+  static func role(byWordsOf name: String) -> HeapRole {
+    let words = name.split { "-,_@".contains($0) }
+    if words.contains("protected") { return .protected }
+    return words.contains("contiguous") ? .contiguous : .other
+  }
 
   /// Where a name stands in the table; the unknown come last.
   static func preference(_ name: String) -> Int {

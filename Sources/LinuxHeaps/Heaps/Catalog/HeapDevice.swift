@@ -6,6 +6,7 @@ package import SystemPackage
 package struct HeapDevice: Sendable {
   private let file: SharedFD
   private static let trial = DeadlyCall()
+  static let allocationRequest = "DMA_HEAP_IOCTL_ALLOC"
 
   /// Opens for reading, which is all that the kernel asks of an allocator.
   package init(_ path: String) throws(Errno) {
@@ -19,15 +20,26 @@ package struct HeapDevice: Sendable {
   package func allocate(size: UInt64) throws(Errno) -> OwnedFD {
     var data = dma_heap_allocation_data(
       len: size, fd: 0, fd_flags: UInt32(O_RDWR | O_CLOEXEC), heap_flags: 0)
+    try request(&data)
+    return OwnedFD(adopting: CInt(bitPattern: data.fd))
+  }
+
+  /// Whether a request comes as far as the driver: one with a descriptor is refused there before anything is allocated
+  /// (dma_heap_ioctl_allocate, drivers/dma-buf/dma-heap.c).
+  func check() throws(Errno) {
+    var data = dma_heap_allocation_data(len: 1, fd: 1, fd_flags: 0, heap_flags: 0)
+    do throws(Errno) { try request(&data) } catch .invalidArgument {}
+  }
+
+  private func request(_ data: inout dma_heap_allocation_data) throws(Errno) {
     let heap = file.fd.rawValue
     if Self.trial.isDeadly({ CLinuxHeaps_dma_heap_alloc_kills(heap) }) { throw .noFunction }
     _ = try call { unsafe CLinuxHeaps_dma_heap_alloc(heap, &data) }
-    return OwnedFD(adopting: CInt(bitPattern: data.fd))
   }
 
   /// Which of the requests that a named buffer takes was refused, found out by the first alone.
   package var refusedRequest: String {
-    (try? allocate(size: pageSize)) == nil ? "DMA_HEAP_IOCTL_ALLOC" : DMABuf.setNameRequest
+    (try? allocate(size: pageSize)) == nil ? Self.allocationRequest : DMABuf.setNameRequest
   }
 }
 
@@ -87,6 +99,26 @@ final class HeapCandidate: Sendable {
     } catch {
       throw refusal(error, operation(), heaps)
     }
+  }
+
+  /// Finds out whether this process can use it, without an allocation.
+  ///
+  /// - Parameter heaps: Those of the catalogue.
+  func check(_ operation: String, among heaps: [HeapEntry]) throws(HeapError) {
+    let device = try open(operation, among: heaps)
+    do throws(Errno) { try device.check() } catch {
+      throw refusal(of: HeapDevice.allocationRequest, error, operation)
+    }
+  }
+
+  /// - Parameter request: Which of the open device was refused.
+  func refusal(
+    of request: @autoclosure () -> String, _ error: Errno, _ operation: String
+  ) -> HeapError {
+    let refusal = Surroundings.refusal(
+      of: request(), error, isRegistered: catalog.number(of: name) != nil)
+    return refusal.map { HeapError($0, operation, at: path, error) }
+      ?? HeapError(error, operation, at: path)
   }
 
   private func refusal(_ error: Errno, _ operation: String, _ heaps: [HeapEntry]?) -> HeapError {

@@ -109,19 +109,21 @@ package struct NamedHeap: Sendable {
   ///   - verb: What is to be done with the heap, for the error: `serve`.
   ///   - heaps: Those of the catalogue, where they were listed just before.
   /// - Throws: ``HeapError/Code/notFound`` where there is no such heap,
-  ///   ``HeapError/Code/accessDenied`` where this process may not open it.
+  ///   ``HeapError/Code/accessDenied`` where this process may not open it, or a filter refuses the request.
   package func check(_ verb: String, among heaps: [HeapEntry]? = nil) throws(HeapError) {
     let catalog = HeapCatalog()
     let heaps = heaps ?? catalog.heaps()
     for name in names {
       let operation = "\(verb) heap '\(name)'"
-      if isBuiltIn || name == UDMABufHeap.name {
-        if name == UDMABufHeap.name { try UDMABufHeap.check(operation) }
+      if name == UDMABufHeap.name {
+        try UDMABufHeap.check(operation)
+      } else if isBuiltIn {
+        try Memfd.check(operation)
       } else if name == HugeHeap.name {
         try HugeHeap.check(operation)
       } else {
         let candidate = HeapCandidate(name, heaps.first { $0.name == name }, in: catalog)
-        do throws(HeapError) { _ = try candidate.open(operation, among: heaps) } catch
+        do throws(HeapError) { try candidate.check(operation, among: heaps) } catch
           where error.errno == .noSuchFileOrDirectory
           && catalog.refusal(of: name, among: heaps) == nil
         {

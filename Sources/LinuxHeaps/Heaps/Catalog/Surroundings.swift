@@ -38,12 +38,24 @@ package struct Surroundings: Sendable {
     mounts.last { $0.point == "/dev" }?.line.holds(" - tmpfs ") == true
   }
 
+  /// The folders that a mount is made of: its root within its file system, and those that an overlay joins. Not its source, e.g. a
+  /// volume or a server, which has whatever name its owner chose.
+  private static func folders(of mount: Mount) -> String {
+    let root = mount.line.split(separator: " ", maxSplits: 4).dropFirst(3).first ?? ""
+    let options = mount.line.parted(at: " - overlay ")?.after.split(separator: " ").last ?? ""
+    return "\(root) \(options) "
+  }
+
   private static func container(_ files: MachineFiles, _ mounts: [Mount]) -> String? {
+    let group = files.text("/proc/1/cgroup") ?? ""
     // What managers put there themselves; other mounts of theirs a host has too.
-    let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }.map(\.line)
-    let hints = ([files.text("/proc/1/cgroup") ?? ""] + own.map(String.init)).joined()
+    let own = mounts.filter { ["/", "/etc/hosts", "/etc/hostname"].contains($0.point) }
+      .map { folders(of: $0) }.joined()
+    func isMade(by word: String, in folder: String) -> Bool {
+      group.holds(word) || own.holds("/\(folder)/")
+    }
     // A pod has, besides, the files of what starts its containers: CRI-O's are Podman's.
-    if variable("KUBERNETES_SERVICE_HOST", files) != nil || hints.holds("kube") {
+    if variable("KUBERNETES_SERVICE_HOST", files) != nil || isMade(by: "kube", in: "kubelet") {
       return "Kubernetes"
     }
     if files.exists("/.dockerenv") { return "Docker" }
@@ -52,10 +64,10 @@ package struct Surroundings: Sendable {
     if let name = files.line("/run/systemd/container") ?? variable("container", files) {
       return name
     }
-    for (hint, name) in [
-      ("docker", "Docker"), ("libpod", "Podman"),
-      ("containers/storage", "Podman"), ("containerd", "containerd"), ("lxc", "LXC"),
-    ] where hints.holds(hint) { return name }
+    for (word, folder, name) in [
+      ("docker", "docker", "Docker"), ("libpod", "containers/storage", "Podman"),
+      ("containerd", "containerd", "containerd"), ("lxc", "lxc", "LXC"),
+    ] where isMade(by: word, in: folder) { return name }
     // The kernel's nodes are in its devtmpfs alone; a board without one, e.g. of OpenWrt, has a tmpfs that its own daemon fills.
     let isBoard =
       (try? SmallFile.link(files.path("/proc/self/ns/pid"))) == Self.firstPIDNamespace
@@ -106,7 +118,8 @@ package struct Surroundings: Sendable {
     let name = UserDatabase.name(ofGroup: group)
     // usermod(8) takes no number that the database has no group for; a unit does.
     return name == "\(group)" && identity.hasName
-      ? "sudo groupadd -g \(group) heap\(group) && " + join(named: "heap\(group)")
+      ? "sudo \(hasBusyBoxGroups ? "addgroup" : "groupadd") -g \(group) heap\(group) && "
+        + join(named: "heap\(group)")
       : join(named: name)
   }
 
@@ -115,9 +128,23 @@ package struct Surroundings: Sendable {
   }
 
   package func join(named group: String) -> String {
-    identity.hasName
-      ? "sudo usermod -aG \(group) \(identity.name)  # then log in again"
-      : Self.editUnit("SupplementaryGroups=\(group)")
+    guard identity.hasName else { return Self.editUnit("SupplementaryGroups=\(group)") }
+    let (name, user) = (group.shellWord, identity.name.shellWord)
+    return "sudo "
+      + (hasBusyBoxGroups ? "addgroup \(user) \(name)" : "usermod -aG \(name) \(user)")
+      + "  # then log in again"
+  }
+
+  /// Makes a group of the system's where there is none of its name: BusyBox's addgroup fails where there is one.
+  package func makeGroup(_ name: String) -> String {
+    hasBusyBoxGroups
+      ? "{ grep -q '^\(name):' /etc/group || sudo addgroup -S \(name); }"
+      : "sudo groupadd -rf \(name)"
+  }
+
+  /// Whether BusyBox's addgroup is all that changes groups. Debian has an addgroup of other arguments, and usermod(8).
+  private var hasBusyBoxGroups: Bool {
+    files.hasProgram("addgroup") && !files.hasProgram("usermod")
   }
 
   /// Lets this user open a node, or connect to a socket, whose mode keeps its group out.
@@ -130,7 +157,7 @@ package struct Surroundings: Sendable {
     // An image's number of a name need not be its host's: whoever starts the container asks the host.
     let number = isAlone ? isSystem ? UserDatabase.group(group) : nil : node.groupID
     let change =
-      (number == nil && isSystem ? "sudo groupadd -rf \(group) && " : "")
+      (number == nil && isSystem ? makeGroup(group) + " && " : "")
       + (isAlone ? "sudo chgrp \(group) \(word) && " : "") + "sudo chmod 660 \(word)"
       // Of a list, chmod(1) changes the mask alone; whom else it names keeps what it gives.
       + (node.listedGroupMode == nil ? "" : " && sudo setfacl -m g::rw \(word)")
