@@ -218,6 +218,8 @@ import Testing
   // MARK: Deadlines
 
   private static let deadline: Duration = .milliseconds(50)
+  /// Of heaps some of whose calls are answered, by a test that may have to wait for a processor.
+  private static let longDeadline: Duration = .seconds(1)
 
   @Test func `a vmo tells which heap served it`() throws {
     for name in ["memfd", "opaque"] {
@@ -248,7 +250,7 @@ import Testing
   @Test(.timeLimit(.minutes(1)), arguments: [false, true])
   func `a late allocation is closed, and the heap goes on`(_ isAsync: Bool) async throws {
     let service = try ScriptedService()
-    let (heap, socket) = try await Self.connect(service, deadline: Self.deadline)
+    let (heap, socket) = try await Self.connect(service, deadline: Self.longDeadline)
     var reader: SharedFD?
     for number in 0..<3 {
       let start = ContinuousClock.now
@@ -256,7 +258,7 @@ import Testing
         if isAsync { _ = try await Self.allocateLater(heap) } else { _ = try Self.allocate(heap) }
       }
       #expect(refusal?.code == .timedOut)
-      #expect(ContinuousClock.now - start >= Self.deadline)
+      #expect(ContinuousClock.now - start >= Self.longDeadline)
       let request = try socket.end.takeRequest(.allocateVmo)
       if number == 2 {
         let pipe = try OddFile.pipe()
@@ -275,7 +277,7 @@ import Testing
   @Test(.timeLimit(.minutes(1)))
   func `a late deletion still ends its buffer`() async throws {
     let service = try ScriptedService()
-    let (heap, socket) = try await Self.connect(service, deadline: .milliseconds(500))
+    let (heap, socket) = try await Self.connect(service, deadline: .seconds(5))
     let cleanups = Guarded(0)
     let client = Task {
       let vmo = try Self.allocate(heap, cleanup: [{ cleanups.withLock { $0 += 1 } }])
@@ -293,7 +295,7 @@ import Testing
   @Test(.timeLimit(.minutes(1)))
   func `all that wait are let go at their deadlines`() async throws {
     let service = try ScriptedService()
-    let (heap, socket) = try await Self.connect(service, deadline: Self.deadline)
+    let (heap, socket) = try await Self.connect(service, deadline: Self.longDeadline)
     let codes = Guarded<[HeapError.Code]>([])
     for index: UInt64 in 0..<4 {
       try KernelThread.start("caller") {

@@ -82,7 +82,7 @@ import Testing
     let folder = try TemporaryFolder()
     let path = folder.path + "/metrics.sock"
     let daemon = try Daemon(
-      configuration: "stall-seconds = 1", arguments: ["--metrics-socket", path])
+      configuration: "stall-seconds = 5", arguments: ["--metrics-socket", path])
     let before = try daemon.settledDescriptorCount()
     let readers = try (0..<4).map { _ in SharedFD(try SocketFile.connected(path, SOCK_STREAM)) }
     for reader in readers where !request.isEmpty {

@@ -134,12 +134,19 @@ final class GrowingRun {
       said += String(decoding: more, as: UTF8.self)
     }
     guard said == "reading again in 1 s\n" else { throw Failed(said: said) }
+    // It goes on when the test has done what it will find, however slow the machine.
+    kill(process.processIdentifier, SIGSTOP)
   }
+
+  deinit { goOn() }
+
+  private func goOn() { if process.isRunning { kill(process.processIdentifier, SIGCONT) } }
 
   struct Failed: Error { let said: String }
 
   /// All that it says, once it has looked again.
   func output() throws -> String {
+    goOn()
     let bytes = standardOutput.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
     return String(decoding: bytes, as: UTF8.self)

@@ -110,7 +110,8 @@ import Testing
         let mapping = try vmo.map()
         let handle = ReturnedVMO(vmo)
         let deletion = Task { try await heap.delete(handle.take()!) }
-        try await Task.sleep(for: .milliseconds(1500))
+        // The line comes after one second, and looks through all mappings first.
+        try await Task.sleep(for: .seconds(5))
         #expect(heap.liveBufferCount == 1)
         mapping.unmap()
         try await deletion.value

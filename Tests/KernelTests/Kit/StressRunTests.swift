@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test func `a heap that keeps a child is found out`() async throws {
-    let report = try await Self.run(FaultyHeap(.hoards), patience: .milliseconds(200))
+    let report = try await Self.run(FaultyHeap(.hoards), patience: .seconds(1))
     #expect(report.failure?.contains("which nobody holds any more, is reclaimed") == true)
     #expect(report.failure?.hasPrefix("step \(report.steps), ") == true)
     #expect(report.leaks.contains { $0.hasPrefix("buffers that the heap has not reclaimed: ") })
@@ -50,7 +50,7 @@ import Testing
   func `a heap that is wrong in another way is found out`(
     _ fault: FaultyHeap.Fault, _ claim: String
   ) async throws {
-    let report = try await Self.run(FaultyHeap(fault), patience: .milliseconds(200))
+    let report = try await Self.run(FaultyHeap(fault), patience: .seconds(1))
     #expect(report.failure?.contains(claim) == true, "\(report.failure ?? "no failure")")
   }
 
@@ -76,7 +76,7 @@ import Testing
     _ fault: FaultyHeap.Fault, _ claim: String
   ) async throws {
     let report = try await Self.run(
-      OnlyHeap(heap: FaultyHeap(fault)), patience: .milliseconds(200))
+      OnlyHeap(heap: FaultyHeap(fault)), patience: .seconds(1))
     #expect(report.failure?.contains(claim) == true, "\(report.failure ?? "no failure")")
   }
 

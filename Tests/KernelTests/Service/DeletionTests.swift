@@ -122,10 +122,13 @@ import Testing
   @Test func `after five seconds a line of the log says who holds on`() throws {
     let scene = try Scene()
     let peer = try Peer()
+    let begin = ContinuousClock.now
     let transaction = try deleteMapped(by: peer, scene.heap)
     let process = try peer.process
     #expect(!scene.heap.hasNews(within: 4_000))
-    #expect(!scene.daemon.log.contains("still held"))
+    let isSilent = !scene.daemon.log.contains("still held")
+    // Read after the log: what stood still meanwhile proves nothing.
+    #expect(isSilent || ContinuousClock.now - begin >= .seconds(5))
     try scene.daemon.expectLog(
       "a buffer is still held", "collection=7", "index=1",
       "process \(process) (", "): 0 descriptors, 1 mappings")
@@ -149,29 +152,28 @@ import Testing
     held = []
   }
 
-  /// Twenty at once and then one a second, which says how many were left out.
+  /// Twenty at once and then one a second: what is left out is counted, by the next line or by one of its own.
   @Test func `deletions that wait do not fill the log`() throws {
     let scene = try Scene()
+    let begin = ContinuousClock.now
     var held: [SharedFD] = []
-    func hold(_ count: UInt64) throws {
-      for index in UInt64(held.count)..<UInt64(held.count) + count {
-        held.append(try scene.heap.allocate(index))
-        try scene.heap.sendDelete(index, held[Int(index)])
+    for index in 0..<40 as Range<UInt64> {
+      held.append(try scene.heap.allocate(index))
+      try scene.heap.sendDelete(index, held[Int(index)])
+    }
+    var lines: [Substring] = []
+    let allAreCounted = eventually {
+      lines = scene.daemon.log.split(separator: "\n").filter { $0.contains("still held") }
+      let leftOut = lines.compactMap {
+        Int($0.split(separator: "more=").last?.prefix { $0.isNumber } ?? "")
       }
+      let told = lines.count { !$0.contains("lines left out") }
+      return told + leftOut.reduce(0, +) == 40
     }
-    try hold(40)
-    // Another second than theirs.
-    usleep(2_000_000)
-    try hold(1)
-    try scene.daemon.expectLog("a buffer is still held", "index=40 ")
-    let lines = scene.daemon.log.split(separator: "\n").filter { $0.contains("still held") }
-    #expect(lines.count < 30)
-    let leftOut = lines.compactMap {
-      Int($0.split(separator: "more=").last?.prefix { $0.isNumber } ?? "")
-    }
-    // Of those that were left out a line of its own tells, where no other does.
-    let told = lines.count { !$0.contains("lines left out") }
-    #expect(told + leftOut.reduce(0, +) == 41)
+    #expect(allAreCounted, "\(lines)")
+    // A slow machine has had time for more of them.
+    let seconds = Int((ContinuousClock.now - begin).components.seconds)
+    #expect(lines.count <= 20 + seconds + 1)
     held = []
   }
 

@@ -32,13 +32,15 @@ struct ServedClosesTests {
     }
     // It is attached on another thread, and what came before is looked at; then, by the clock, in rounds alone, after 1 s and then
     // ever more seldom: one close in some is told to nobody.
-    sleep(Self.resting)
-    let before = try ServerStatus(of: heap).reclaimer
-    sleep(Self.resting)
-    let after = try ServerStatus(of: heap).reclaimer
-    // And that this client has closed the first report.
-    #expect(after.wakeups - before.wakeups <= 3)
-    #expect(after.checks - before.checks <= 1)
+    var before = try ServerStatus(of: heap).reclaimer
+    let comesToRest = try (0..<8).contains { _ in
+      sleep(Self.resting)
+      let after = try ServerStatus(of: heap).reclaimer
+      defer { before = after }
+      // And that this client has closed the report before.
+      return after.wakeups - before.wakeups <= 3 && after.checks - before.checks <= 1
+    }
+    #expect(comesToRest)
     #expect(!isGone.value)
     #expect(try eventually { try ServerStatus(of: heap).reclaimer.checks > before.checks })
     if isMapped { try peer.unmap(byteCount: pageSize) } else { try peer.closeDescriptor() }
@@ -75,7 +77,7 @@ struct ServedClosesTests {
   {
     let daemon = try Daemon(
       heap: ["system"],
-      configuration: "pool-bytes = 8M\npool-learns = off\npool-idle-seconds = 1\n")
+      configuration: "pool-bytes = 8M\npool-learns = off\npool-idle-seconds = 4\n")
     let heap = try RemoteHeap(socket: daemon.socket)
     func pool() throws -> ServerStatus.Pool { try #require(try ServerStatus(of: heap).pool) }
     let client = try WireClient.heap(daemon)
@@ -94,7 +96,7 @@ struct ServedClosesTests {
     // Nobody asks for it, and it goes.
     #expect(try eventually { try pool().bytes == 0 })
     // It is known to wait: what its user has from now on is not pooled, and stays on its account to its end.
-    sleep(1)
+    sleep(3)
     let hits = try pool().hits
     for index in 2..<12 as Range<UInt64> {
       #expect(try client.refusal(index) == nil)

@@ -164,7 +164,7 @@ struct ServedPoolTests {
   /// A hundred that lay there at once leave a hundred.
   @Test func `a while after the last buffer, the pool has no fdinfo file open`() throws {
     let daemon = try Daemon(
-      heap: [names[0]], configuration: "pool-bytes = 16M\npool-idle-seconds = 1\n")
+      heap: [names[0]], configuration: "pool-bytes = 16M\npool-idle-seconds = 10\n")
     let heap = try RemoteHeap(socket: daemon.socket)
     let folder = "/proc/\(daemon.identifier)/fd"
     func openFiles() throws -> Int {
