@@ -75,8 +75,11 @@ public func heapDelete(
 ) -> CInt {
   let operation = "delete a vmo"
   return unsafe answer(error) { () throws(HeapError) in
-    try unsafe withHeap(heap, operation) { (heap) throws(HeapError) in
-      try delete(unsafe taken(object(vmo, operation), as: VMO.self), from: heap)
+    try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
+      let vmo = unsafe taken(try object(vmo, operation), as: VMO.self)
+      // Taken all the same: what C gave is freed.
+      if heap.mark.isParents { throw CHeap.isParents(operation) }
+      try delete(vmo, from: heap)
     }
   }
 }

@@ -15,6 +15,8 @@ struct CHeap: ~Copyable {
   /// Of a heap without a thread.
   let reclaimer: Reclaimer?
   let mark = ForkMark()
+  /// Made when a process first opens a heap: its children have the locks that all heaps share.
+  private static let first = ForkMark()
 
   var heap: any Heap {
     switch source {
@@ -26,6 +28,7 @@ struct CHeap: ~Copyable {
   /// - Parameter names: As ``NamedHeap`` takes them; nil for those of the machine.
   init(_ names: [String]?, _ flags: CUnsignedInt) throws(HeapError) {
     let operation = "open \(names?.joined(separator: ", ") ?? "a heap")"
+    try Self.checkFork(operation)
     guard flags & ~CUnsignedInt(LHEAP_OWN_LOOP.rawValue) == 0 else {
       throw HeapError(.invalidArgs, operation, cause: "flags \(flags) are not known")
     }
@@ -45,7 +48,6 @@ struct CHeap: ~Copyable {
     let reclaimer =
       flags & CUnsignedInt(LHEAP_OWN_LOOP.rawValue) != 0
       ? try Reclaimer(inCallersLoop: Reclaimer.Recheck()) : nil
-    if reclaimer == nil, Reclaimer.shared.isParents { throw Self.isParents(operation) }
     source = .local(named.make(reclaimer: reclaimer ?? .shared))
     self.reclaimer = reclaimer
   }
@@ -56,6 +58,10 @@ struct CHeap: ~Copyable {
       .badState, operation,
       cause: "heaps were opened before fork(2), in the parent of this process",
       fix: "call exec(2) in the child before it uses heaps")
+  }
+
+  private static func checkFork(_ operation: String) throws(HeapError) {
+    if first.isParents { throw isParents(operation) }
   }
 
   /// One that is absent is passed over, by ``DMABufHeap`` too, and may come later. One that is closed is not: what was asked for is here.
@@ -73,6 +79,7 @@ struct CHeap: ~Copyable {
   }
 
   init(service socket: String) throws(HeapError) {
+    try Self.checkFork("connect to a heap service")
     source = .remote(try RemoteHeap(socket: socket))
     reclaimer = nil
   }

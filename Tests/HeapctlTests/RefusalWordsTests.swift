@@ -31,7 +31,8 @@ struct RefusalWordsTests {
 
   /// Of a fix that has the host's ids count: the tests' machine may itself be a container.
   private static let hostIDs =
-    Surroundings().container == "Docker" ? "docker run --userns=host" : "keep-groups"
+    ["Docker", "docker"].contains(Surroundings().container)
+    ? "docker run --userns=host" : "keep-groups"
 
   @Test(arguments: [
     ("chmod 700 .", user, "/dev/dma_heap is root:root 0700", "sudo chmod 755 /dev/dma_heap"),

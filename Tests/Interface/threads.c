@@ -1,6 +1,7 @@
 /* threads.c HEAP ROUNDS: what linuxheaps.h promises of threads and of fork(2). Several threads use one heap, and one handle, mapping,
  * list and error; a forked child uses and frees what it has, with and without other threads at work, and becomes `threads HEAP`. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linuxheaps.h>
 #include <poll.h>
 #include <pthread.h>
@@ -273,7 +274,13 @@ static void use_and_free(lheap *heap, lheap_vmo *vmo, lheap_mapping *mapping) {
   int fd = -1;
   CHECK(lheap_allocate(heap, page, NULL, &none, NULL) == LHEAP_BAD_STATE && !none);
   CHECK(lheap_track(heap, 10, 0, &fd, NULL) == LHEAP_BAD_STATE && fd == -1);
-  lheap_vmo_close(adopted);
+  lheap *another = NULL;
+  CHECK(lheap_open("memfd", 0, &another, NULL) == LHEAP_BAD_STATE && !another);
+  CHECK(lheap_open("memfd", LHEAP_OWN_LOOP, &another, NULL) == LHEAP_BAD_STATE && !another);
+  CHECK(lheap_connect(NULL, &another, NULL) == LHEAP_BAD_STATE && !another);
+  int deleted = lheap_vmo_lend_fd(adopted);
+  CHECK(lheap_delete(heap, adopted, NULL) == LHEAP_BAD_STATE);
+  CHECK(fcntl(deleted, F_GETFD) == -1);
   lheap_unmap(mapping);
   lheap_vmo_close(vmo);
   CHECK(bytes[0] == 1);
@@ -354,7 +361,7 @@ static void fork_tracked(lheap *heap) {
   lheap_vmo_close(vmo);
   gone(heap);
   struct pollfd wait = {.fd = tracker, .events = POLLIN};
-  CHECK(poll(&wait, 1, 5000) == 1 && (wait.revents & POLLHUP) != 0);
+  CHECK(poll(&wait, 1, LOOKS * 5) == 1 && (wait.revents & POLLHUP) != 0);
   close(tracker);
   close(ends[0]);
   close(ends[1]);

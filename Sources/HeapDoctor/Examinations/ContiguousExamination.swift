@@ -138,7 +138,7 @@ enum ContiguousExamination {
       return (
         ", although \(asked)",
         Fix.ofKernel(
-          "sudo dmesg | grep -i cma  # what the kernel said when it started: ask for less where it could not reserve so much; without CONFIG_DMA_CMA it reserves none",
+          "sudo dmesg | grep -i cma  # what the kernel said when it started: if it could not reserve that much, ask for less; a kernel without CONFIG_DMA_CMA reserves nothing",
           machine)
       )
     }
@@ -190,11 +190,14 @@ enum ContiguousExamination {
       } ?? "a region of unknown size"
     let free = region.free.map { ", of which \($0.asByteCount) are free" } ?? ""
     let seen = "\(heap.name): \(size)\(free)"
+    let none =
+      region.isOfAll
+      ? "; not one page of its own could be had" : ", of which not one page could be had"
     if trial.failure(of: heap) == .noMemory || region.free.map({ $0 < pageSize }) == true {
       return [
         Finding(
           .broken, .contiguous, "contiguous.full",
-          seen: seen + (region.free == nil ? ", of which not one page could be had" : ""),
+          seen: seen + (region.free == nil ? none : ""),
           why:
             "each further contiguous buffer is refused with ENOMEM, until some that heapctl holders shows are closed",
           fix: larger(entry, region, machine))
@@ -227,9 +230,11 @@ enum ContiguousExamination {
   /// Makes the region larger, or where no larger one would leave half of the machine's memory, frees some of it.
   private static func larger(_ entry: HeapEntry, _ region: Region, _ machine: Machine) -> String {
     let total = region.total ?? 0
+    // This one has less than all have together: more than that is more than it has.
+    let wanted = region.isOfAll ? total + 1 : total * 2
     let memory = (try? MachineMemory.read(machine.files.path(MachineMemory.file)))?.total ?? 0
     var size: UInt64 = 64 << 20
-    while size < total * 2 { size *= 2 }
+    while size < wanted { size *= 2 }
     if size > memory / 2 { size /= 2 }
     guard region.total != nil, size > total, size <= memory / 2 else {
       return "heapctl holders  # whose buffers they are: close some"
@@ -254,7 +259,7 @@ enum ContiguousExamination {
     }
     if parameter(machine) == nil, machine.files.exists("\(regions)/\(node)/linux,cma-default") {
       let name = machine.release.isBefore(6, 17) ? "reserved" : "default_cma_region"
-      return boot + (name == entry.name ? "" : "; the heap is called \(name) then")
+      return boot + (name == entry.name ? "" : "; the heap will then be called \(name)")
     }
     let cells = machine.files.text("\(regions)/#size-cells")?.utf8.last
     // What has a place, `reg`, may have others behind it.
@@ -272,13 +277,15 @@ enum ContiguousExamination {
     of heap: HeapNode, _ region: Region, _ machine: Machine, _ trial: Trial, probing: Bool
   ) -> Finding? {
     let chunk = region.chunk
+    // Of memory that is no region of the kernel's nothing tells the size: to look for its end could take all that the machine has.
+    guard region.total != nil || chunk != nil else { return nil }
     var largest = chunk ?? 0
     var source = "/sys/kernel/debug/cma"
     var fitting = "at least \(largest / picture)"
     // Where nothing tells what is free, it is no less than the pictures that were had at once.
     var free = region.free ?? 0
     if probing, trial.working.contains(where: { $0.name == heap.name }) {
-      let limit = region.free ?? region.total ?? 0
+      let limit = region.free ?? region.total ?? largest
       largest = largestPiece(of: heap, limit: limit)
       let count = pictures(in: heap, atMost: limit / picture)
       source = "allocated and given back"

@@ -12,7 +12,9 @@ enum HeapRefusal {
     let ofMode: [AccessRefusal.Cause] = [.groupNotActive, .notInGroup, .wrongMode]
     guard let status = heap.status, ofMode.contains(refusal.cause) else { return found }
     let wanted = machine.rules.outcome(for: heap.name)
-    if let wanted, differs(status, wanted), UdevExamination.hasUdev(machine) {
+    if let wanted, differs(status, wanted, for: machine.identity.user),
+      UdevExamination.hasUdev(machine)
+    {
       return UdevExamination.unapplied(
         wanted, status, .broken, by: wanted.files.joined(separator: ", "), machine)
     }
@@ -40,8 +42,17 @@ enum HeapRefusal {
       fix: UdevExamination.installRule(machine) + " && " + join)
   }
 
-  static func differs(_ status: NodeStatus, _ wanted: UdevRules.Outcome) -> Bool {
-    if let owner = wanted.owner, owner != status.owner, owner != "\(status.userID)" { return true }
+  /// Whether the node is not as its rules would have it. Of an owner that nobody is called udevd takes no notice.
+  ///
+  /// - Parameter user: To whom alone another owner matters; nil for everybody.
+  static func differs(
+    _ status: NodeStatus, _ wanted: UdevRules.Outcome, for user: UInt32? = nil
+  ) -> Bool {
+    if let owner = wanted.owner.flatMap(UserDatabase.user), owner != status.userID,
+      user == nil || user == owner
+    {
+      return true
+    }
     if let group = wanted.group, group != status.group, group != "\(status.groupID)" { return true }
     return wanted.mode.map { $0 != status.mode } ?? false
   }

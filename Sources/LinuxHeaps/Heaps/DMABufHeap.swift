@@ -36,7 +36,8 @@ public struct DMABufHeap: LocalHeap {
       heaps?.last == UDMABufHeap.name
       ? UDMABufHeap(admission: admission, reclaimer: reclaimer) : nil
     hugePages = HugePages(admission)
-    let hasMemfds = udmabuf != nil || heaps?.contains(HugeHeap.name) ?? HugeHeap.needsOnlyPages
+    // Where pages are reserved later they have few memfds, one a page.
+    let hasMemfds = udmabuf != nil || heaps?.contains(HugeHeap.name) ?? HugeHeap.isUsable
     descriptorsPerBuffer = hasMemfds ? 2 : 1
     let heaps = udmabuf == nil ? heaps : heaps?.dropLast()
     self.chosen = heaps

@@ -29,11 +29,8 @@ public struct HugeHeap: LocalHeap {
   }
 
   /// Whether this process may open `/dev/udmabuf`, Linux is 6.17 or later, and pages are reserved. <doc:HugePages>
-  public static var isUsable: Bool { needsOnlyPages && HugePageSize.areReserved() }
-
-  /// The same, once pages are reserved, which can be at any time.
-  static var needsOnlyPages: Bool {
-    UDMABufHeap.mapsHugePages && UDMABufHeap.isUsable && !HugePageSize.all().isEmpty
+  public static var isUsable: Bool {
+    UDMABufHeap.mapsHugePages && UDMABufHeap.isUsable && HugePageSize.areReserved()
   }
 
   public func makeMemory(for request: borrowing BufferRequest) throws(HeapError) -> BufferMemory {

@@ -46,9 +46,6 @@ public final class Reclaimer: Sendable {
 
   let core: ReclaimerCore
 
-  /// Whether it was made before fork(2), in the parent of this process: nothing that ends here is taken back.
-  package var isParents: Bool { core.mark.isParents }
-
   /// The thread starts with the first buffer. It ends after the last, once this value is gone.
   public init(recheck: Recheck = Recheck()) {
     core = ReclaimerCore(recheck)

@@ -344,6 +344,19 @@ struct DoctorTreeTests {
     #expect(found.fix?.hasPrefix("sudo udevadm control --reload && sudo udevadm trigger ") == true)
   }
 
+  @Test(arguments: ["nosuchuser", "daemon"])
+  func `an owner who is nobody, or another, does not keep a user out`(_ owner: String) throws {
+    let tree = try MachineTree()
+    try tree.user(groups: [])
+    BrokenMachine.withoutService(tree)
+    try tree.file(
+      "/etc/udev/rules.d/60-dma-heap.rules",
+      "SUBSYSTEM==\"dma_heap\", OWNER=\"\(owner)\", GROUP=\"video\", MODE=\"0660\"\n")
+    let run = try tree.run(asNobody: true)
+    #expect(run.ids("broken") == ["heap.not-in-group"])
+    #expect(try tree.run().ids("warning") == (owner == "daemon" ? ["udev.rule-not-applied"] : []))
+  }
+
   @Test func `the fix of a rule that is hidden takes a name that hides nothing`() throws {
     let tree = try MachineTree()
     let folder = "/usr/lib/udev/rules.d"
@@ -414,7 +427,7 @@ struct DoctorTreeTests {
       tree.remove("\(folder)/default_cma_region")
     }
     try tree.heap("linux,cma", minor: 5)
-    #expect(try fix() == "\(told); the heap is called reserved then")
+    #expect(try fix() == "\(told); the heap will then be called reserved")
   }
 
   @Test(arguments: ["/boot/firmware/config.txt", "/boot/config.txt"])

@@ -225,7 +225,8 @@ import Testing
     }
     let refused = refusal(0o755)
     #expect(refused.cause == .directoryClosed)
-    #expect(refused.seen.hasSuffix(" 0755, a mode that lets 54321 read it, and answers EACCES"))
+    #expect(
+      refused.seen.hasSuffix(" 0755, which lets 54321 read it, yet the kernel answers EACCES"))
     #expect(refused.why == "a security module forbids it")
     #expect(refused.fix == Surroundings.denials)
     #expect(refusal(0o711).seen.hasSuffix(" 0711, and 54321 may not read it"))

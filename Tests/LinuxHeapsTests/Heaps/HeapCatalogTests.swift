@@ -94,7 +94,8 @@ import Testing
     arguments: [
       ("memory@42000000-contiguous", .contiguous), ("system,contiguous", .contiguous),
       ("video_contiguous_cacheable", .contiguous), ("protected", .protected),
-      ("protected,other", .protected), ("memory@42000000-contiguous-protected", .protected),
+      ("protected,other", .protected), ("vpu-non-contiguous", .other), ("not_protected", .other),
+      ("memory@42000000-contiguous-protected", .protected),
     ] as [(String, HeapRole)])
   func `the words of the naming rules tell what table and regions do not`(
     _ name: String, _ role: HeapRole

@@ -342,7 +342,7 @@ extension Surroundings {
     if isForAll, let status, status.listedGroupMode == nil, identity.mayOpen(status, bits) {
       return AccessRefusal(
         .directoryClosed,
-        "\(seen)\(status), a mode that lets \(identity.name) \(act) it, and answers EACCES",
+        "\(seen)\(status), which lets \(identity.name) \(act) it, yet the kernel answers EACCES",
         why: "a security module forbids it\(securityModules)", fix: Self.denials)
     }
     return AccessRefusal(

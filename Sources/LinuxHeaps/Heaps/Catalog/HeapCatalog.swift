@@ -122,7 +122,7 @@ public struct HeapCatalog: Sendable {
   package func role(named name: String, regions: Set<String>? = nil) -> HeapRole {
     if let known = KnownHeapName.named(name) { return known.role }
     if name == HugeHeap.name || isRegion(name, regions) { return .contiguous }
-    return KnownHeapName.role(byWordsOf: name)
+    return KnownHeapName.role(byWordsOf: name) ?? .other
   }
 
   /// Whether the kernel has a region of exactly this name. Where sysfs tells no regions (CONFIG_CMA_SYSFS), the device tree does: a node
@@ -223,7 +223,7 @@ public struct HeapCatalog: Sendable {
     // Memory that only the words of a name call contiguous is another driver's, and of no region.
     guard
       KnownHeapName.named(name) != nil || isRegion(name, regions)
-        || KnownHeapName.role(byWordsOf: name) == .other
+        || KnownHeapName.role(byWordsOf: name) == nil
     else { return nil }
     // `default_cma_region` names no region: it is the one whose own name is a heap's too.
     let own =
@@ -338,11 +338,13 @@ struct KnownHeapName {
   static func named(_ name: String) -> KnownHeapName? { table.first { $0.name == name } }
 
   /// The words by which new heaps' names tell of their memory, as in `memory@42000000-contiguous`
-  /// (Documentation/userspace-api/dma-buf-heaps.rst). Only whole ones.
-  static func role(byWordsOf name: String) -> HeapRole {
+  /// (Documentation/userspace-api/dma-buf-heaps.rst). Only whole ones; nil where none tells.
+  static func role(byWordsOf name: String) -> HeapRole? {
     let words = name.split { "-,_@".contains($0) }
-    if words.contains("protected") { return .protected }
-    return words.contains("contiguous") ? .contiguous : .other
+    let role: HeapRole? =
+      words.contains("protected") ? .protected : words.contains("contiguous") ? .contiguous : nil
+    let isDenied = words.contains("non") || words.contains("not")
+    return role == nil || !isDenied ? role : .other
   }
 
   /// Where a name stands in the table; the unknown come last.
