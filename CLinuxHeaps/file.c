@@ -105,6 +105,11 @@ int CLinuxHeaps_identity(int file, uint64_t *device, uint64_t *inode) {
     return 0;
 }
 
+bool CLinuxHeaps_is_locked_by_others(int file) {
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(file, F_GETLK, &all) == 0 && all.l_type != F_UNLCK;
+}
+
 void CLinuxHeaps_remove_locks(int file) {
     struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     fcntl(file, F_OFD_SETLK, &all);

@@ -197,6 +197,9 @@ int CLinuxHeaps_reopen(int file, int flags);
 extern const int CLinuxHeaps_O_DIRECT;
 extern const int CLinuxHeaps_O_PATH;
 
+/// Whether another process, or an open file, has a lock of fcntl(2) on the file (`F_GETLK`): the kernel answers with the first.
+bool CLinuxHeaps_is_locked_by_others(int file);
+
 /// Takes away the locks that belong to an open file (`F_OFD_SETLK`, flock(2)), whoever set them by a descriptor of it.
 void CLinuxHeaps_remove_locks(int file);
 

@@ -45,7 +45,7 @@ final class ServedBuffers {
     self.reports = reports
     self.store = store
     self.connections = connections
-    let counts = FDInfoFiles()
+    let counts = FDInfoFiles(ofStrangers: true)
     self.counts = counts
     shared.descriptors.add(counts.most)
   }

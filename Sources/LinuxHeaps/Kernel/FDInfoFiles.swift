@@ -11,9 +11,12 @@ package final class FDInfoFiles: Sendable {
   private let files = Guarded<[SharedFD?]>([])
   /// How many are kept at most.
   package let most: Int
+  /// Holders are not trusted: it is asked for their locks first.
+  let areStrangers: Bool
 
   /// Keeps at most an eighth of the descriptors that the process may have, and 1,024.
-  package init() {
+  package init(ofStrangers areStrangers: Bool = false) {
+    self.areStrangers = areStrangers
     most = min(1024, Int(clamping: ResourceLimit(.openFiles).soft) / 8)
   }
 

@@ -74,7 +74,14 @@ final class DMABufParent: Parent {
 
   /// Fdinfo lists the locks that belong to the open file before what a dma-buf tells (`seq_show`, fs/proc/fd.c), and they stay for as
   /// long as the parent. Who sets new ones meanwhile has a child: nil.
+  ///
+  /// The kernel prints all of them for each read, which takes more than ten times as long as to take them away, and to ask for the first takes
+  /// one call. A process's own go when it closes a descriptor of the file: it has a child.
   private func countWithoutLocks(_ counts: FDInfoFiles) throws(Errno) -> Int? {
+    if counts.areStrangers, CLinuxHeaps_is_locked_by_others(fd.rawValue) {
+      CLinuxHeaps_remove_locks(fd.rawValue)
+      if CLinuxHeaps_is_locked_by_others(fd.rawValue) { return nil }
+    }
     if let count = try counts.count(of: fd.rawValue) { return count }
     CLinuxHeaps_remove_locks(fd.rawValue)
     // The kernel's buffer for so long a text would stay with the file.
