@@ -78,7 +78,7 @@ public func heapDelete(
     try unsafe withObject(heap, operation) { (heap: borrowing CHeap) throws(HeapError) in
       let vmo = unsafe taken(try object(vmo, operation), as: VMO.self)
       // Taken all the same: what C gave is freed.
-      if heap.mark.isParents { throw CHeap.isParents(operation) }
+      try CHeap.checkFork(operation)
       try delete(vmo, from: heap)
     }
   }

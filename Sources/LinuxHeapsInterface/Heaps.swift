@@ -14,8 +14,7 @@ struct CHeap: ~Copyable {
   let source: Source
   /// Of a heap without a thread.
   let reclaimer: Reclaimer?
-  let mark = ForkMark()
-  /// Made when a process first opens a heap: its children have the locks that all heaps share.
+  /// Made when a process first opens a heap: its children have the locks that all heaps share, and open none.
   private static let first = ForkMark()
 
   var heap: any Heap {
@@ -52,16 +51,15 @@ struct CHeap: ~Copyable {
     self.reclaimer = reclaimer
   }
 
-  /// What takes back buffers is not here.
-  static func isParents(_ operation: String) -> HeapError {
-    HeapError(
-      .badState, operation,
+  /// Whether the heaps that are open here are a parent's. What takes back their buffers is not here.
+  static var areParents: Bool { first.isParents }
+
+  static func checkFork(_ operation: @autoclosure () -> String) throws(HeapError) {
+    guard areParents else { return }
+    throw HeapError(
+      .badState, operation(),
       cause: "heaps were opened before fork(2), in the parent of this process",
       fix: "call exec(2) in the child before it uses heaps")
-  }
-
-  private static func checkFork(_ operation: String) throws(HeapError) {
-    if first.isParents { throw isParents(operation) }
   }
 
   /// One that is absent is passed over, by ``DMABufHeap`` too, and may come later. One that is closed is not: what was asked for is here.
@@ -91,7 +89,7 @@ func withHeap<Result: ~Copyable>(
   _ body: (borrowing CHeap) throws(HeapError) -> Result
 ) throws(HeapError) -> Result {
   try unsafe withObject(heap, operation()) { (heap: borrowing CHeap) throws(HeapError) in
-    if heap.mark.isParents { throw CHeap.isParents(operation()) }
+    try CHeap.checkFork(operation())
     return try body(heap)
   }
 }
@@ -148,9 +146,7 @@ public func heapConnect(
 @_cdecl("lheap_close")
 public func heapClose(_ heap: OpaquePointer?) {
   // A parent's is left as it is: its locks may be held by threads that are not here, and a connection is the parent's, too.
-  if let heap = unsafe heap, unsafe UnsafeMutablePointer<CHeap>(heap).pointee.mark.isParents {
-    return
-  }
+  if unsafe heap != nil, CHeap.areParents { return }
   unsafe free(heap, as: CHeap.self)
 }
 

@@ -190,10 +190,10 @@ enum ContiguousExamination {
       } ?? "a region of unknown size"
     let free = region.free.map { ", of which \($0.asByteCount) are free" } ?? ""
     let seen = "\(heap.name): \(size)\(free)"
-    let none =
-      region.isOfAll
-      ? "; not one page of its own could be had" : ", of which not one page could be had"
     if trial.failure(of: heap) == .noMemory || region.free.map({ $0 < pageSize }) == true {
+      let none =
+        region.isOfAll
+        ? "; not one page of its own could be had" : ", of which not one page could be had"
       return [
         Finding(
           .broken, .contiguous, "contiguous.full",

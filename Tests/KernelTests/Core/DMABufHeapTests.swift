@@ -41,15 +41,7 @@ struct DMABufHeapTests {
   func `locks that a holder has set keep no buffer`(_ count: Int) throws {
     let heap = DMABufHeap()
     let vmo = try heap.allocate(byteCount: pageSize)
-    try vmo.withDescriptor { number in
-      for index in 0..<count {
-        var lock = flock()
-        lock.l_type = Int16(F_WRLCK)
-        (lock.l_start, lock.l_len) = (off_t(2 * index), 1)
-        // F_OFD_SETLK
-        _ = try call { unsafe fcntl(number, 37, &lock) }
-      }
-    }
+    try vmo.withDescriptor { number in try FileLocks.openFile.set(count, on: number) }
     close(vmo)
     #expect(eventually { heap.liveBufferCount == 0 })
   }

@@ -16,18 +16,13 @@ import Testing
     try scene.expectUnharmed()
   }
 
-  /// An open file's are also the server's, which has a descriptor of it; a process's own go when it closes one. F_OFD_SETLK is 37.
-  @Test(arguments: [37, F_SETLK], [1, 1_000])
-  func `locks that a client has set keep no buffer`(_ command: CInt, _ count: Int) throws {
+  /// An open file's are also the server's, which has a descriptor of it; a process's own go when it closes one.
+  @Test(arguments: FileLocks.allCases, [1, 1_000])
+  func `locks that a client has set keep no buffer`(_ locks: FileLocks, _ count: Int) throws {
     let scene = try Scene()
     do {
       let vmo = try scene.heap.allocate(1)
-      for index in 0..<count {
-        var lock = flock()
-        lock.l_type = Int16(F_WRLCK)
-        (lock.l_start, lock.l_len) = (off_t(2 * index), 1)
-        _ = try call { unsafe fcntl(vmo.fd.rawValue, command, &lock) }
-      }
+      try locks.set(count, on: vmo.fd.rawValue)
       #expect(try scene.observer.status().buffers.count == 2)
     }
     #expect(try eventually { try scene.observer.status().buffers.count == 1 })
